@@ -1,0 +1,56 @@
+"""Labels and their attributes, as CVAT knows them: what a task's annotations may say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+INPUT_TYPES = ("checkbox", "radio", "number", "text", "select")
+LABEL_TYPES = ("any", "cuboid", "ellipse", "mask", "points", "polygon", "polyline", "rectangle", "skeleton", "tag", "interval")
+
+
+@dataclass(frozen=True, slots=True)
+class AttributeSpec:
+    """One attribute a label declares. All values are texts, as in CVAT."""
+
+    id: int
+    name: str
+    mutable: bool
+    input_type: str
+    default_value: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """One label; a skeleton has sublabels, whose `parent_id` is its id."""
+
+    id: int
+    name: str
+    color: str
+    type: str
+    attributes: tuple[AttributeSpec, ...] = ()
+    sublabels: tuple[Label, ...] = ()
+    svg: str = ""
+    parent_id: int | None = None
+
+    def attribute(self, name: str) -> AttributeSpec | None:
+        """The declared attribute of this name, or None."""
+        return next((spec for spec in self.attributes if spec.name == name), None)
+
+
+@dataclass(frozen=True)
+class LabelCatalog:
+    """The labels of one task (or of its project), in order of definition."""
+
+    labels: tuple[Label, ...]
+
+    @cached_property
+    def by_id(self) -> dict[int, Label]:
+        """Labels and sublabels by id."""
+        return {label.id: label for top in self.labels for label in (top, *top.sublabels)}
+
+    @cached_property
+    def by_name(self) -> dict[str, Label]:
+        """Top-level labels by name."""
+        return {label.name: label for label in self.labels}

@@ -1,0 +1,155 @@
+"""Columns whose cells have a length of their own, and columns of few distinct texts.
+
+    Ragged   values  v0 v1 v2 v3 v4 v5        one flat array
+             offsets 0     2  2        6      N + 1 positions: row i is values[offsets[i]:offsets[i+1]]
+    Texts    codes   0 1 0 0 2                one small number a row
+             values  "manual" "file" "auto"   each distinct text once
+
+A Ragged of uint8 is a column of byte strings. Taking rows copies values once; nothing loops over rows in Python.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Offsets = npt.NDArray[np.int64]
+Indices = npt.NDArray[np.integer[Any]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ragged:
+    """N rows of varying length: `values` (M,) of any dtype, `offsets` (N + 1,) int64 from 0 to M."""
+
+    values: npt.NDArray[Any]
+    offsets: Offsets
+
+    def __post_init__(self) -> None:
+        if self.offsets.ndim != 1 or len(self.offsets) == 0 or self.offsets.dtype != np.int64:
+            raise ValueError(f"offsets: expected (N + 1,) int64, got {self.offsets.shape} {self.offsets.dtype}")
+        if self.offsets[0] != 0 or self.offsets[-1] != len(self.values):
+            raise ValueError(f"offsets end at {self.offsets[-1]}, values hold {len(self.values)}")
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> Offsets:
+        """(N,) int64, the length of each row."""
+        return np.diff(self.offsets)
+
+    def row(self, index: int) -> npt.NDArray[Any]:
+        return self.values[self.offsets[index] : self.offsets[index + 1]]
+
+    def row_bytes(self, index: int) -> bytes:
+        return self.row(index).tobytes()
+
+    def take(self, indices: Indices) -> Ragged:
+        """The rows at `indices`, in that order."""
+        starts = self.offsets[:-1][indices]  # (K,)
+        lengths = self.offsets[1:][indices] - starts  # (K,)
+        offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
+        np.cumsum(lengths, out=offsets[1:])
+        source = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1], dtype=np.int64)  # (M,)
+        return Ragged(self.values[source], offsets)
+
+    def slice(self, start: int, stop: int) -> Ragged:
+        """Rows start to stop, without copying the values."""
+        offsets = self.offsets[start : stop + 1]
+        return Ragged(self.values[offsets[0] : offsets[-1]], offsets - offsets[0])
+
+    @staticmethod
+    def empty(dtype: npt.DTypeLike, rows: int = 0) -> Ragged:
+        """`rows` rows of length zero."""
+        return Ragged(np.empty(0, dtype=dtype), np.zeros(rows + 1, dtype=np.int64))
+
+    @staticmethod
+    def concatenate(parts: Sequence[Ragged]) -> Ragged:
+        if len(parts) == 1:
+            return parts[0]
+        values = np.concatenate([part.values for part in parts])
+        lengths = np.concatenate([part.lengths for part in parts])
+        offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
+        np.cumsum(lengths, out=offsets[1:])
+        return Ragged(values, offsets)
+
+    @staticmethod
+    def from_arrays(rows: Sequence[npt.ArrayLike], dtype: npt.DTypeLike) -> Ragged:
+        arrays = [np.asarray(row, dtype=dtype) for row in rows]
+        offsets = np.zeros(len(arrays) + 1, dtype=np.int64)
+        np.cumsum([len(array) for array in arrays], out=offsets[1:])
+        values = np.concatenate(arrays) if arrays else np.empty(0, dtype=dtype)
+        return Ragged(values, offsets)
+
+    @staticmethod
+    def from_bytes(rows: Sequence[bytes]) -> Ragged:
+        """A column of byte strings (uint8)."""
+        offsets = np.zeros(len(rows) + 1, dtype=np.int64)
+        np.cumsum([len(row) for row in rows], out=offsets[1:])
+        return Ragged(np.frombuffer(b"".join(rows), dtype=np.uint8), offsets)
+
+    def to_bytes_list(self) -> list[bytes]:
+        """Every row as bytes. For few rows (names of a page, distinct texts); never for a data path."""
+        data, ends = self.values.tobytes(), self.offsets.tolist()
+        return [data[start:stop] for start, stop in zip(ends[:-1], ends[1:], strict=True)]
+
+    def to_texts(self) -> list[str]:
+        return [row.decode("utf-8") for row in self.to_bytes_list()]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Texts:
+    """N texts of which few are distinct: `codes` (N,) int32 into `values`; a value may be unused, none is repeated."""
+
+    codes: npt.NDArray[np.int32]
+    values: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if self.codes.ndim != 1 or self.codes.dtype != np.int32:
+            raise ValueError(f"codes: expected (N,) int32, got {self.codes.shape} {self.codes.dtype}")
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def row(self, index: int) -> str:
+        return self.values[int(self.codes[index])]
+
+    def take(self, indices: Indices) -> Texts:
+        return Texts(self.codes[indices], self.values)
+
+    def slice(self, start: int, stop: int) -> Texts:
+        return Texts(self.codes[start:stop], self.values)
+
+    def compact(self) -> Texts:
+        """The same column with only the values that are used, in the order of their codes."""
+        used, codes = np.unique(self.codes, return_inverse=True)
+        return Texts(codes.astype(np.int32), tuple(self.values[code] for code in used.tolist()))
+
+    def to_list(self) -> list[str]:
+        return [self.values[code] for code in self.codes.tolist()]
+
+    @staticmethod
+    def same(text: str, rows: int) -> Texts:
+        """`rows` times the same text."""
+        return Texts(np.zeros(rows, dtype=np.int32), (text,))
+
+    @staticmethod
+    def from_list(texts: Iterable[str]) -> Texts:
+        known: dict[str, int] = {}
+        codes = [known.setdefault(text, len(known)) for text in texts]
+        return Texts(np.array(codes, dtype=np.int32), tuple(known))
+
+    @staticmethod
+    def concatenate(parts: Sequence[Texts]) -> Texts:
+        if len(parts) == 1:
+            return parts[0]
+        known: dict[str, int] = {}
+        codes = []
+        for part in parts:
+            mapping = np.array([known.setdefault(value, len(known)) for value in part.values], dtype=np.int32)
+            codes.append(mapping[part.codes] if len(mapping) else part.codes)
+        return Texts(np.concatenate(codes) if codes else np.empty(0, dtype=np.int32), tuple(known))

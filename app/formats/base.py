@@ -1,0 +1,139 @@
+"""What a format is: a name, a test of entry names, a reader and a writer. Formats know no store, no task, no HTTP.
+
+A format meets four things, all given to it:
+
+    Target    the frames and labels that annotations refer to; whether of a task, a job or a project it cannot tell
+    Sink      takes batches of annotations and bytes worth keeping (import)
+    Source    gives the annotations back, frame by frame, as often as asked, always the same state (export)
+    Report    takes every problem and count
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from app.annotations import Annotations, FrameTable, Images, LabelCatalog, Rows, Shapes, Tags, Tracks
+from app.archive import Archive, ArchiveWriter
+from app.columns import Texts
+from app.errors import Report
+
+Progress = Callable[[float], None]
+"""Told 0..1 now and then; raises Cancelled when the work is no longer wanted."""
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """What annotations refer to.
+
+    Attributes:
+        subsets: (number of frames,) the subset of each frame's task; "" where it has none.
+        name: the task's (or project's) name, for messages.
+    """
+
+    frames: FrameTable
+    labels: LabelCatalog
+    subsets: Texts
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportOptions:
+    """How an archive is read; every option of every format, by name."""
+
+    unmatched: Literal["error", "skip"] = "error"
+    conv_mask_to_poly: bool = False
+    machine_labels: Literal["keep", "tags"] = "keep"
+    labels: Literal["match", "create"] = "match"
+    max_rows: int = 20_000_000
+    max_mask_pixels: int = 50_000_000
+    max_mask_bytes: int = 32 << 20
+    max_field_bytes: int = 16 << 20
+    max_columns: int = 256
+
+
+@dataclass(frozen=True, slots=True)
+class ExportOptions:
+    """How an archive is written."""
+
+    save_images: bool = False
+    rotated: Literal["mask", "box", "both"] = "mask"
+    label_ids: Literal["mid", "name"] = "mid"
+    layout: Literal["default", "official", "fiftyone"] = "default"
+    documented_image_list: bool = True
+    side_file: bool = True
+    box_source: str = ""
+    tag_source: str = ""
+
+
+class Sink(Protocol):
+    """Where a reader puts what it read. Nothing is visible to anyone before the whole import is."""
+
+    def write(self, batch: Annotations) -> None:
+        """Take a batch (thousands of rows; any frames, any order). Ids are ignored and given by the store."""
+
+    def keep(self, data: bytes | memoryview) -> tuple[int, int, int]:
+        """Keep bytes as they are; answers (offset, size, crc32) for `Kept.png_*`, or for the format's extras."""
+
+    def extras(self, extras: dict[str, Any]) -> None:
+        """The format's own JSON document about this import (tables and headers, display names, kept files …)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A frame's picture as it was uploaded."""
+
+    size: int
+    chunks: Callable[[], Iterator[bytes]]
+
+
+class Source(Protocol):
+    """One consistent state of the annotations of a target, in batches of ascending frames.
+
+    Deleted frames and frames outside the target are left out already. Every call starts a new pass.
+    """
+
+    def images(self) -> Iterator[Images]: ...
+    def tags(self) -> Iterator[Tags]: ...
+    def shapes(self) -> Iterator[Shapes]: ...
+    def tracks(self) -> Tracks: ...
+    def rows(self) -> Iterator[Rows]: ...
+
+    def extras(self) -> dict[int, dict[str, Any]]:
+        """The extras of every set (`Kept.sets`) still in use, oldest first."""
+
+    def kept_bytes(self, set_id: int, offset: int, size: int) -> bytes:
+        """What `Sink.keep` took."""
+
+    def picture(self, frame: int) -> Picture: ...
+
+
+Accepts = Callable[[Sequence[str]], bool]
+Read = Callable[[Archive, Target, ImportOptions, Sink, Report, Progress], None]
+Write = Callable[[Source, Target, ArchiveWriter, ExportOptions, Report, Progress], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One entry of the registry.
+
+    Attributes:
+        accepts: whether entry names look like this format; the names alone decide.
+        read: writes batches to the sink and problems to the report; the caller decides what errors mean.
+        write: writes the whole archive, but does not close the writer.
+    """
+
+    name: str
+    version: str
+    accepts: Accepts
+    read: Read | None
+    write: Write | None
+    ext: str = "ZIP"
+    dimension: str = "2d"
+    carries: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def display_name(self) -> str:
+        """CVAT's form: name, blank, version."""
+        return f"{self.name} {self.version}"
