@@ -1,0 +1,121 @@
+"""Virtual environments of foreign tools, pinned, made once and kept.
+
+    judge    datumaro, which reads what we export and writes what we import
+    client   CVAT's own command line and SDK
+
+They cannot live beside the service's packages (datumaro pins older ones), so tests talk to them through scripts: JSON
+on standard input, JSON on standard output. The folder is `$ANNOPORT_TEST_ENVS`, or `.venv-tests/` in the checkout; an
+environment is ready when `<folder>/<name>.ready` holds the very pins below. `ANNOPORT_TEST_ENVS=none` switches the
+tests that need them off (they are then skipped, with the reason).
+
+pip is asked without naming an index: whatever it is configured for is used.
+
+    python -m tests.environments            # make both now, instead of at the first test that needs them
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import sys
+import venv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PINS: Mapping[str, tuple[str, ...]] = {
+    "judge": ("datumaro==1.13.12",),
+    "client": ("cvat-sdk==2.80.0", "cvat-cli==2.80.0"),
+}
+
+PROBES: Mapping[str, str] = {
+    # cv2 is imported because its wheel may want a system library (libGL) that a bare machine does not have.
+    "judge": "import cv2, datumaro; from datumaro import Dataset",
+    "client": "import cvat_sdk, cvat_cli",
+}
+
+BUILD_SECONDS = 900
+SCRIPT_SECONDS = 120
+
+
+class EnvironmentFailed(Exception):
+    """An environment could not be made; the message holds the end of pip's own words."""
+
+
+def folder() -> Path | None:
+    """Where the environments are kept, None when they are switched off."""
+    chosen = os.environ.get("ANNOPORT_TEST_ENVS", "")
+    if chosen.lower() == "none":
+        return None
+    return Path(chosen) if chosen else Path(__file__).resolve().parent.parent / ".venv-tests"
+
+
+def python_of(name: str) -> Path:
+    """The interpreter of an environment, which is made first if it is not there.
+
+    Two processes may ask at once: the second waits for the first on a file lock. A half-made environment has no
+    `.ready` mark and is made anew.
+
+    Raises:
+        EnvironmentFailed: pip or the probe import failed.
+    """
+    home = folder()
+    if home is None:
+        pytest.skip(f"needs the '{name}' environment, and ANNOPORT_TEST_ENVS=none switches it off")
+    python = home / name / "bin" / "python"
+    ready = home / f"{name}.ready"
+    pins = "\n".join(PINS[name]) + "\n"
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (ready.is_file() and ready.read_text() == pins and python.exists()):
+            ready.unlink(missing_ok=True)
+            _build(home / name, python, PINS[name], PROBES[name])
+            ready.write_text(pins)
+    return python
+
+
+def _build(place: Path, python: Path, pins: tuple[str, ...], probe: str) -> None:
+    if place.is_symlink():
+        place.unlink()
+    elif place.exists():
+        shutil.rmtree(place)
+    venv.create(place, with_pip=True, symlinks=True)
+    pip = [str(python), "-m", "pip", "--disable-pip-version-check", "--no-input"]
+    # The switches of the calling interpreter (PYTHONPATH above all) must not reach into the new environment.
+    for command in ([*pip, "install", "--quiet", *pins], [str(python), "-c", probe]):
+        done = subprocess.run(command, env=clean_environ(), capture_output=True, text=True, timeout=BUILD_SECONDS)
+        if done.returncode:
+            said = (done.stderr or done.stdout).strip().splitlines()[-12:]
+            raise EnvironmentFailed("\n".join([f"'{' '.join(command)}' failed:", *said]))
+
+
+def clean_environ(**more: str) -> dict[str, str]:
+    """This process's environment variables without those that steer a Python interpreter."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "VIRTUAL_ENV"))}
+    return {**kept, **more}
+
+
+def run_script(name: str, script: Path, request: Any, *, environ: Mapping[str, str] | None = None) -> Any:
+    """Run a script in an environment: `request` goes in as JSON, the last line of its output comes back as JSON."""
+    done = subprocess.run(
+        [str(python_of(name)), str(script)],
+        input=json.dumps(request),
+        env=clean_environ(**(environ or {})),
+        capture_output=True,
+        text=True,
+        timeout=SCRIPT_SECONDS,
+    )
+    if done.returncode:
+        raise AssertionError(f"{script.name} ended with {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-6000:]}")
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+if __name__ == "__main__":
+    for each in PINS:
+        print(each, python_of(each), file=sys.stderr)
