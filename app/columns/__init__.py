@@ -1,5 +1,47 @@
-"""Tables of text as columns of arrays, and back. (Under construction: csv.py, codecs.py.)"""
+"""Tables of text as columns of arrays, and back.
 
+In:    blocks of bytes of a CSV file; or columns (Ragged, Texts, constant bytes) to write.
+Out:   CSVBlocks of cells, and typed columns decoded from them; or the bytes of CSV rows.
+Never: loops over rows in Python on a plain block, guesses a dialect, passes over a bad row without reporting it.
+Spec:  RFC 4180 as of the Open Images reference, 3.2; numbers as of 4.9; codes `csv.*`.
+Start: `CSVReader` in `csv.py`, then `decode_…` in `codecs.py`; `join_columns` in `joins.py`.
+"""
+
+from app.columns.cells import Cells
+from app.columns.codecs import (
+    Flags,
+    Numbers,
+    Runs,
+    TextIndex,
+    decode_flags,
+    decode_numbers,
+    decode_runs,
+    decode_texts,
+    encode_integers,
+    encode_numbers,
+)
+from app.columns.csv import CSVBlock, CSVReader, split_lines
+from app.columns.joins import join_columns, join_lines
 from app.columns.ragged import Indices, Ragged, Texts
 
-__all__ = ["Indices", "Ragged", "Texts"]
+__all__ = [
+    "CSVBlock",
+    "CSVReader",
+    "Cells",
+    "Flags",
+    "Indices",
+    "Numbers",
+    "Ragged",
+    "Runs",
+    "TextIndex",
+    "Texts",
+    "decode_flags",
+    "decode_numbers",
+    "decode_runs",
+    "decode_texts",
+    "encode_integers",
+    "encode_numbers",
+    "join_columns",
+    "join_lines",
+    "split_lines",
+]
