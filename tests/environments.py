@@ -112,7 +112,9 @@ def run_script(name: str, script: Path, request: Any, *, environ: Mapping[str, s
         timeout=SCRIPT_SECONDS,
     )
     if done.returncode:
-        raise AssertionError(f"{script.name} ended with {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-6000:]}")
+        raise AssertionError(
+            f"{script.name} ended with {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-6000:]}"
+        )
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 

@@ -141,7 +141,9 @@ def _wait(service: Service) -> str:
             except (urllib.error.URLError, OSError):
                 pass
         time.sleep(0.05)
-    raise AssertionError(f"no answer within {START_SECONDS:.0f} s at {url or 'an address it never printed'}\n{service.tail()}")
+    raise AssertionError(
+        f"no answer within {START_SECONDS:.0f} s at {url or 'an address it never printed'}\n{service.tail()}"
+    )
 
 
 def _runs(pid: int) -> bool:
