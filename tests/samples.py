@@ -23,47 +23,18 @@ from pycocotools import mask as coco
 Mask = npt.NDArray[np.bool_]
 
 IMAGE_FIELDS = [
-    "ImageID",
-    "Subset",
-    "OriginalURL",
-    "OriginalLandingURL",
-    "License",
-    "AuthorProfileURL",
-    "Author",
-    "Title",
-    "OriginalSize",
-    "OriginalMD5",
-    "Thumbnail300KURL",
-    "Rotation",
-]
+    "ImageID", "Subset", "OriginalURL", "OriginalLandingURL", "License", "AuthorProfileURL", "Author",
+    "Title", "OriginalSize", "OriginalMD5", "Thumbnail300KURL", "Rotation",
+]  # fmt: skip
 TAG_FIELDS = ["ImageID", "Source", "LabelName", "Confidence"]
 BOX_FIELDS = [
-    "ImageID",
-    "Source",
-    "LabelName",
-    "Confidence",
-    "XMin",
-    "XMax",
-    "YMin",
-    "YMax",
-    "IsOccluded",
-    "IsTruncated",
-    "IsGroupOf",
-    "IsDepiction",
-    "IsInside",
-]
+    "ImageID", "Source", "LabelName", "Confidence", "XMin", "XMax", "YMin", "YMax", "IsOccluded",
+    "IsTruncated", "IsGroupOf", "IsDepiction", "IsInside",
+]  # fmt: skip
 MASK_FIELDS = [
-    "MaskPath",
-    "ImageID",
-    "LabelName",
-    "BoxID",
-    "BoxXMin",
-    "BoxXMax",
-    "BoxYMin",
-    "BoxYMax",
-    "PredictedIoU",
+    "MaskPath", "ImageID", "LabelName", "BoxID", "BoxXMin", "BoxXMax", "BoxYMin", "BoxYMax", "PredictedIoU",
     "Clicks",
-]
+]  # fmt: skip
 
 CHECKBOXES = ("occluded", "truncated", "is_group_of", "is_depiction", "is_inside")
 
