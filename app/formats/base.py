@@ -109,6 +109,22 @@ class Source(Protocol):
     def picture(self, frame: int) -> Picture: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What an archive says it is about, before it is read against a target.
+
+    Attributes:
+        images: the ids of its images, in order of first mention.
+        sizes: (width, height) by id, where the archive tells one.
+        labels: the names of its labels as a task would call them (display names where there are any).
+    """
+
+    images: list[str] = field(default_factory=list)
+    sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
+    labels: list[str] = field(default_factory=list)
+
+
+SurveyArchive = Callable[[Archive], Survey]
 Accepts = Callable[[Sequence[str]], bool]
 Read = Callable[[Archive, Target, ImportOptions, Sink, Report, Progress], None]
 Write = Callable[[Source, Target, ArchiveWriter, ExportOptions, Report, Progress], None]
@@ -122,6 +138,7 @@ class Format:
         accepts: whether entry names look like this format; the names alone decide.
         read: writes batches to the sink and problems to the report; the caller decides what errors mean.
         write: writes the whole archive, but does not close the writer.
+        survey: tells which images and labels an archive speaks of; None for a format that is not read.
     """
 
     name: str
@@ -129,6 +146,7 @@ class Format:
     accepts: Accepts
     read: Read | None
     write: Write | None
+    survey: SurveyArchive | None = None
     ext: str = "ZIP"
     dimension: str = "2d"
     carries: frozenset[str] = field(default_factory=frozenset)

@@ -1,0 +1,141 @@
+"""Checking an archive without a service: the same reader, the same report, nothing stored.
+
+The target is what the task would be: pictures from a folder or a list, labels from a file. What is not given is taken
+from the archive itself, so that even a lone zip can be checked for everything it says.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from app.annotations import AttributeSpec, FrameTable, Label, LabelCatalog
+from app.archive import Archive, FileSource, open_archive
+from app.columns import Texts
+from app.errors import ImportProblems, InvalidInput, Report
+from app.formats import Survey, Target
+from app.images import measure_picture
+from app.main import limits_of
+from app.operations import PICTURE_EXTENSIONS, CountingSink, choose_format, import_options
+from app.settings import Settings
+
+# A size for frames of which nothing tells one: coordinates are relative, so any will do for a check.
+UNKNOWN_SIDE = 1000
+
+
+def check_archive(
+    settings: Settings,
+    path: Path,
+    frames_path: Path | None,
+    labels_path: Path | None,
+    format_name: str | None,
+    options: Mapping[str, Any],
+) -> Report:
+    """Read all of an archive and report on it. Problems of the archive are in the report, not raised.
+
+    Raises:
+        InvalidInput: frames or labels that cannot be read, an unknown format name.
+    """
+    limits = limits_of(settings)
+    report = Report(limit=limits.max_problems)
+    with FileSource(path) as source:
+        try:
+            archive = open_archive(source, limits.archive)
+            format_ = choose_format(format_name, archive.names())
+            report.summary["format"] = format_.display_name
+            assert format_.read is not None
+            assert format_.survey is not None
+            target = _target(archive, format_.survey, frames_path, labels_path)
+            sink = CountingSink()
+            format_.read(archive, target, import_options(options, limits), sink, report, lambda done: None)
+            report.summary["annotations"] = sink.close()
+        except ImportProblems as problems:
+            if problems.report is not report:
+                for problem in problems.report.problems():
+                    report.add(problem)
+    return report
+
+
+def _target(archive: Archive, survey: Any, frames_path: Path | None, labels_path: Path | None) -> Target:
+    found: Survey = survey(archive) if frames_path is None or labels_path is None else Survey()
+    frames = read_frames(frames_path) if frames_path is not None else _frames_of(found)
+    labels = read_labels(labels_path) if labels_path is not None else labels_of(found.labels)
+    return Target(frames, labels, Texts.same("", len(frames)), "the archive itself" if frames_path is None else "")
+
+
+def _frames_of(survey: Survey) -> FrameTable:
+    sizes = [survey.sizes.get(name, (UNKNOWN_SIDE, UNKNOWN_SIDE)) for name in survey.images]
+    return FrameTable.build(list(survey.images), [w for w, _ in sizes], [h for _, h in sizes])
+
+
+def read_frames(path: Path) -> FrameTable:
+    """Frames from a folder of pictures, or from a text file with `name [width height]` a line."""
+    names, widths, heights = [], [], []
+    if path.is_dir():
+        for file in sorted(path.rglob("*")):
+            if file.suffix.lower() in PICTURE_EXTENSIONS and file.is_file():
+                with FileSource(file) as source:
+                    size = measure_picture(source.read_at, source.size)
+                names.append(file.relative_to(path).as_posix())
+                widths.append(size.width)
+                heights.append(size.height)
+        return FrameTable.build(names, widths, heights)
+    for line in path.read_text(encoding="utf-8-sig").splitlines():
+        if not line.strip():
+            continue
+        words = line.rsplit(None, 2)
+        if len(words) == 3 and words[1].isdigit() and words[2].isdigit():
+            names.append(words[0])
+            widths.append(int(words[1]))
+            heights.append(int(words[2]))
+        else:
+            names.append(line.strip())
+            widths.append(UNKNOWN_SIDE)
+            heights.append(UNKNOWN_SIDE)
+    return FrameTable.build(names, widths, heights)
+
+
+def read_labels(path: Path) -> LabelCatalog:
+    """Labels from CVAT's label JSON (a list of objects with a name), or a name a line."""
+    text = path.read_text(encoding="utf-8-sig")
+    if not text.lstrip().startswith("["):
+        return labels_of([line.strip() for line in text.splitlines() if line.strip()])
+    try:
+        entries = json.loads(text)
+        labels = []
+        for number, entry in enumerate(entries, 1):
+            specs = tuple(
+                AttributeSpec(
+                    100 * number + index,
+                    spec["name"],
+                    bool(spec.get("mutable", False)),
+                    spec.get("input_type", "text"),
+                    str(spec.get("default_value", (spec.get("values") or [""])[0])),
+                    tuple(str(value) for value in spec.get("values", ())),
+                )
+                for index, spec in enumerate(entry.get("attributes", ()))
+            )
+            labels.append(Label(number, entry["name"], "#000000", entry.get("type", "any"), specs))
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise InvalidInput(f"{path.name} is not CVAT's label JSON: {type(error).__name__} {error}") from error
+    return LabelCatalog(tuple(labels))
+
+
+def labels_of(names: list[str]) -> LabelCatalog:
+    """Labels that declare every attribute Open Images knows, so that nothing is reported as hidden."""
+    checkboxes = ("occluded", "truncated", "is_group_of", "is_depiction", "is_inside")
+    texts = ("score", "source", "box_id", "predicted_iou")
+    labels = []
+    for number, name in enumerate(names, 1):
+        specs = [
+            AttributeSpec(100 * number + index, attribute, False, "checkbox", "false", ("false",))
+            for index, attribute in enumerate(checkboxes)
+        ]
+        specs += [
+            AttributeSpec(100 * number + 50 + index, attribute, False, "text", "", ("",))
+            for index, attribute in enumerate(texts)
+        ]
+        labels.append(Label(number, name, "#000000", "any", tuple(specs)))
+    return LabelCatalog(tuple(labels))

@@ -1,0 +1,331 @@
+"""Where the parts meet: settings become a store, a queue, an API, and the processes that run them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import fields
+from functools import partial
+
+import orjson
+import structlog
+import uvicorn
+from fastapi import FastAPI
+
+from app import __version__, requests
+from app.api import ApiSettings, Services, build_app, openapi_document
+from app.archive import ArchiveLimits
+from app.errors import AppError, NotFound
+from app.formats import FORMATS
+from app.operations import Limits, export_dataset, import_annotations, ingest_images, stream_dataset
+from app.settings import Settings
+from app.storage import Storage, open_storage, tokens, users
+from app.streams import StreamPool, serve_streams
+from app.supervisor import Supervisor, exit_with_parent
+from app.telemetry import set_up_logging
+
+log = structlog.get_logger(__name__)
+
+LOCAL_USER = "admin"
+BACKLOG = 2048
+
+
+def open_store(settings: Settings, *, migrate: bool) -> Storage:
+    return open_storage(
+        settings.database_url,
+        settings.blob_url,
+        settings.data_dir,
+        min_free_bytes=settings.min_free_bytes,
+        migrate=migrate,
+    )
+
+
+def open_request_queue(settings: Settings) -> requests.Queue:
+    return requests.open_queue(settings.resolved_queue_url, settings.data_dir)
+
+
+def limits_of(settings: Settings) -> Limits:
+    return Limits(
+        archive=ArchiveLimits(
+            max_entries=settings.max_zip_entries,
+            max_member_bytes=settings.max_zip_member_bytes,
+            max_total_bytes=settings.max_zip_total_bytes,
+            max_ratio=settings.max_zip_ratio,
+            ratio_from_bytes=settings.zip_ratio_from_bytes,
+            max_name_bytes=settings.max_zip_name_bytes,
+            max_component_bytes=settings.max_zip_component_bytes,
+            max_depth=settings.max_zip_depth,
+        ),
+        max_rows=settings.max_csv_rows,
+        max_field_bytes=settings.max_csv_field_bytes,
+        max_columns=settings.max_csv_columns,
+        max_mask_pixels=settings.max_mask_pixels,
+        max_mask_bytes=settings.max_mask_bytes,
+        max_image_pixels=settings.max_image_pixels,
+        max_image_bytes=settings.max_image_bytes,
+        max_problems=settings.max_problems,
+    )
+
+
+def handlers_of(settings: Settings) -> Mapping[str, requests.Handler]:
+    """The function of each operation type."""
+    limits = limits_of(settings)
+    return {
+        "create:task": partial(ingest_images, limits=limits),
+        "import:annotations": partial(import_annotations, limits=limits),
+        "export:annotations": export_dataset,
+        "export:dataset": export_dataset,
+    }
+
+
+def api_settings_of(settings: Settings) -> ApiSettings:
+    """The edge's plain values: those of its fields that settings have under the same name, and the parsed lists."""
+    same = {
+        field.name: getattr(settings, field.name)
+        for field in fields(ApiSettings)
+        if field.name in Settings.model_fields
+    }
+    lists = {
+        "allowed_hosts": settings.allowed_host_list(),
+        "allowed_origins": settings.allowed_origin_list(),
+        "public_url": settings.public_url.rstrip("/"),
+    }
+    return ApiSettings(**{**same, **lists})
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The web application over an open (and migrated) store of these settings."""
+    storage = open_store(settings, migrate=False)
+    queue = open_request_queue(settings)
+    streams = StreamPool([sys.executable, "-m", "app.cli", "stream"])
+    services = Services(
+        settings=api_settings_of(settings),
+        storage=storage,
+        queue=queue,
+        version=__version__,
+        formats=FORMATS,
+        stream_export=streams.stream,
+    )
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        streams.warm()
+        yield
+        streams.close()
+        queue.close()
+        storage.close()
+
+    app = build_app(services)
+    app.router.lifespan_context = lifespan
+    return app
+
+
+def prepare(settings: Settings) -> None:
+    """Create the data folder, bring the database to this version, make the local user where no login is asked for.
+
+    Raises:
+        Damaged: the database cannot be read; it is left as it is.
+    """
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    storage = open_store(settings, migrate=True)
+    try:
+        if settings.auth_mode == "local":
+            with storage.database.write() as conn:
+                users.ensure_local_admin(conn)
+    finally:
+        storage.close()
+
+
+def pass_on(settings: Settings) -> None:
+    """Put the settings into the environment, where child processes find them."""
+    for name, field in Settings.model_fields.items():
+        value = getattr(settings, name)
+        if value != field.default:
+            os.environ[f"ANNOPORT_{name.upper()}"] = str(value)
+    os.environ["ANNOPORT_DATA_DIR"] = str(settings.data_dir.resolve())
+
+
+def uvicorn_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=True,
+        proxy_headers=True,
+        forwarded_allow_ips=settings.trusted_proxies,
+        timeout_keep_alive=settings.keepalive_seconds,
+        timeout_graceful_shutdown=settings.stop_timeout_seconds,
+        limit_concurrency=settings.max_connections,
+        backlog=BACKLOG,
+    )
+
+
+def bind(settings: Settings) -> socket.socket:
+    """The listening socket; all web processes share it."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host.strip("[]"), settings.port))
+    except OSError as error:
+        raise AppError(f"cannot listen on {settings.host} port {settings.port}: {error.strerror}") from error
+    listener.listen(BACKLOG)
+    listener.set_inheritable(True)
+    return listener
+
+
+def announce(settings: Settings, port: int) -> None:
+    """Tell the person at the terminal where to go, where the data is, and how to get in."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)
+    address = settings.public_url or f"http://{host}:{port}"
+    if settings.auth_mode == "local":
+        way_in = f"not needed on this machine; clients that insist: user {LOCAL_USER}, any password"
+    else:
+        way_in = "with a user's name and password; add one: annoport user add NAME --password P --admin"
+    print(f"annoport {__version__} serves {address}", file=sys.stdout)
+    print(f"  data    {settings.data_dir.resolve()}")
+    print(f"  log in  {way_in}")
+    print("  stop    Ctrl-C", flush=True)
+
+
+class AnnouncingServer(uvicorn.Server):
+    """Announces itself when it really answers."""
+
+    def __init__(self, config: uvicorn.Config, settings: Settings, port: int) -> None:
+        super().__init__(config)
+        self._settings, self._port = settings, port
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            announce(self._settings, self._port)
+
+
+def run_service(settings: Settings) -> int:
+    """`annoport serve`: prepare, start the children, serve until SIGTERM; returns the exit code."""
+    set_up_logging(settings.log_level, settings.log_format)
+    prepare(settings)
+    pass_on(settings)
+    listener = bind(settings)
+    port = listener.getsockname()[1]
+    supervisor = Supervisor(settings.stop_timeout_seconds)
+    if settings.workers:
+        supervisor.add(["worker"], settings.workers)
+    try:
+        if settings.web_processes == 1:
+            supervisor.start()
+            AnnouncingServer(uvicorn_config(settings, create_app(settings)), settings, port).run(sockets=[listener])
+        else:
+            stop = threading.Event()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, lambda *_: stop.set())
+            fd = listener.fileno()
+            supervisor.add(["web", "--fd", str(fd)], settings.web_processes, pass_fds=(fd,))
+            supervisor.start()
+            announce(settings, port)
+            stop.wait()
+    finally:
+        supervisor.stop()
+        listener.close()
+    return 0
+
+
+def run_web_process(settings: Settings, fd: int, parent_fd: int | None) -> None:
+    """One of several web processes on a socket that `serve` has bound."""
+    set_up_logging(settings.log_level, settings.log_format)
+    listener = socket.socket(fileno=fd)
+    server = uvicorn.Server(uvicorn_config(settings, create_app(settings)))
+    if parent_fd is not None:
+        parent_gone = threading.Event()
+        exit_with_parent(parent_fd, parent_gone)
+
+        def leave() -> None:
+            parent_gone.wait()
+            server.should_exit = True
+
+        threading.Thread(target=leave, daemon=True).start()
+    server.run(sockets=[listener])
+
+
+def run_worker_process(settings: Settings, parent_fd: int | None) -> None:
+    """`annoport worker`: background requests, one at a time, until SIGTERM or the parent's end."""
+    set_up_logging(settings.log_level, settings.log_format)
+    storage = open_store(settings, migrate=False)
+    queue = open_request_queue(settings)
+    try:
+        requests.run_worker(
+            storage,
+            queue,
+            handlers_of(settings),
+            limits=requests.WorkerLimits(
+                memory_bytes=settings.worker_memory_bytes,
+                timeout_seconds=settings.import_timeout_seconds,
+                lease_seconds=settings.lease_seconds,
+                grace_seconds=settings.stop_timeout_seconds,
+                request_ttl_seconds=settings.request_ttl_seconds,
+                export_ttl_seconds=settings.export_ttl_seconds,
+                upload_ttl_seconds=settings.tus_expiry_seconds,
+                sweep_seconds=settings.sweep_seconds,
+            ),
+            parent_fd=parent_fd,
+        )
+    finally:
+        queue.close()
+        storage.close()
+
+
+def run_stream_process(settings: Settings, fd: int) -> None:
+    """One warm child that writes exports into a socket."""
+    set_up_logging(settings.log_level, settings.log_format)
+    # The parent ends this process by closing the socket; a Ctrl-C at the terminal is the parent's business.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    storage = open_store(settings, migrate=False)
+    try:
+        serve_streams(fd, partial(stream_dataset, storage))
+    finally:
+        storage.close()
+
+
+def migrate_storage(settings: Settings) -> None:
+    """Create the database, or bring it to this version."""
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    open_store(settings, migrate=True).close()
+
+
+def add_user(settings: Settings, name: str, password: str, is_admin: bool, email: str) -> None:
+    """Add an account; the store is created if this is the first thing that happens to it."""
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    storage = open_store(settings, migrate=True)
+    try:
+        with storage.database.write() as conn:
+            users.create(conn, name, password, email=email, is_admin=is_admin)
+    finally:
+        storage.close()
+
+
+def add_token(settings: Settings, username: str, name: str, read_only: bool) -> str:
+    """A new access token's secret."""
+    storage = open_store(settings, migrate=True)
+    try:
+        with storage.database.write() as conn:
+            user = users.find(conn, username)
+            if user is None:
+                raise NotFound("user", username, f"there is no user {username!r}")
+            return tokens.create(conn, user.id, name, read_only=read_only)[1]
+    finally:
+        storage.close()
+
+
+def openapi_text() -> str:
+    """The contract, the same bytes on every run; needs no store."""
+    document = openapi_document(FORMATS, __version__)
+    return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS).decode() + "\n"

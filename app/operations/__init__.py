@@ -1,0 +1,28 @@
+"""The walks: a zip into a task, a task into a zip, pictures into a task. Station by station, nothing else.
+
+In: a background request (`Work`) with its options and staged uploads. Out: rows of the task, or a result file, together
+with the request's end in one transaction. Never: HTTP, SQL, the words of a format.
+Spec: the journey table of the README; reliability rules for uploads (validate all, then one transaction).
+Start with `import_annotations.py`; `HANDLERS` names the operation each function serves.
+"""
+
+from app.operations.dry_run import CountingSink
+from app.operations.export_dataset import export_dataset, stream_dataset
+from app.operations.import_annotations import choose_format, import_annotations, import_options
+from app.operations.ingest_images import PICTURE_EXTENSIONS, ingest_images
+from app.operations.names import download_name
+from app.operations.work import Limits, Work
+
+__all__ = [
+    "PICTURE_EXTENSIONS",
+    "CountingSink",
+    "Limits",
+    "Work",
+    "choose_format",
+    "download_name",
+    "export_dataset",
+    "import_annotations",
+    "import_options",
+    "ingest_images",
+    "stream_dataset",
+]

@@ -1,0 +1,107 @@
+"""The walk back: the task's annotations → format → archive → a stored result, or straight into a stream.
+
+One read snapshot serves the whole export, so it shows one state, at or after the moment it was asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from typing import Any
+
+from app.archive import ArchiveWriter
+from app.errors import Report
+from app.formats import ExportOptions, Format, find_format
+from app.operations.names import download_name
+from app.operations.targets import TaskSource, job_range, task_target
+from app.operations.work import Work
+from app.storage import Result, Storage
+
+DEFAULT_FORMAT = "Open Images V6 1.0"
+
+
+def export_dataset(work: Work) -> None:
+    """Handler of `export:dataset` and `export:annotations` for a task or a job: the result is a file to download."""
+    request = work.request
+    assert request.task_id is not None
+    format_ = find_format(work.options.get("format") or DEFAULT_FORMAT)
+    options = export_options(work.options)
+    writer = work.storage.blobs.open_writer(work.result_key)
+    digest = hashlib.sha256()
+
+    def send(chunk: bytes) -> None:
+        digest.update(chunk)
+        writer.write(chunk)
+
+    report = Report()
+    try:
+        write_dataset(
+            work.storage,
+            request.task_id,
+            request.job_id,
+            format_,
+            options,
+            send,
+            report,
+            lambda done: work.progress(done, "writing the archive"),
+        )
+        size = writer.finish()
+    except BaseException:
+        writer.abort()
+        raise
+    kind = "job" if request.job_id is not None else "task"
+    name = work.options.get("filename") or download_name(
+        kind, request.job_id or request.task_id, options.save_images, request.created_date, format_.display_name
+    )
+    result = Result(work.result_key, size, name, etag=digest.hexdigest()[:32])
+    with work.finishing(message=warning_line(report), report=report.to_dict(), result=result):
+        pass
+
+
+def stream_dataset(storage: Storage, job: Mapping[str, Any], send: Callable[[bytes], None]) -> None:
+    """An export straight to its reader; `job` holds task_id, job_id, and the options."""
+    format_ = find_format(job.get("format") or DEFAULT_FORMAT)
+    write_dataset(
+        storage,
+        job["task_id"],
+        job.get("job_id"),
+        format_,
+        export_options(job),
+        send,
+        Report(),
+        lambda done: None,
+    )
+
+
+def write_dataset(
+    storage: Storage,
+    task_id: int,
+    job_id: int | None,
+    format_: Format,
+    options: ExportOptions,
+    send: Callable[[bytes], None],
+    report: Report,
+    progress: Callable[[float], None],
+) -> None:
+    """Write the whole archive of a task or a job, from one state of the store."""
+    assert format_.write is not None
+    with storage.database.snapshot() as conn:
+        start, stop = job_range(conn, job_id)
+        target = task_target(conn, task_id, start, stop)
+        source = TaskSource(conn, storage, task_id, start, stop)
+        try:
+            archive = ArchiveWriter(send)
+            format_.write(source, target, archive, options, report, progress)
+            archive.close()
+        finally:
+            source.close()
+
+
+def export_options(options: Mapping[str, Any]) -> ExportOptions:
+    known = {field.name for field in fields(ExportOptions)}
+    return ExportOptions(**{name: value for name, value in options.items() if name in known and value is not None})
+
+
+def warning_line(report: Report) -> str:
+    return f"{report.n_warnings} warnings, first: {report.warnings[0]}" if report.n_warnings else ""

@@ -1,0 +1,115 @@
+"""The walk of an upload: staged file → archive → format → annotation set → published with the request's end.
+
+Everything is read and checked before anything is visible; a refused archive leaves the task as it was. A dry run walks
+the same way and publishes nothing, so its report is the real one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from app.archive import Archive, open_archive
+from app.errors import ImportProblems, Report
+from app.formats import Format, ImportOptions, Target, detect, find_format
+from app.operations.dry_run import CountingSink
+from app.operations.targets import job_range, task_target
+from app.operations.work import Limits, Work
+from app.storage import SetWriter, annotations, uploads
+
+# Reading takes most of the time; the last part is the store's.
+READ_SHARE = 0.9
+
+
+def import_annotations(work: Work, *, limits: Limits) -> None:
+    """Handler of `import:annotations` for a task or a job.
+
+    Raises:
+        ImportProblems: the archive was refused; `work.report` holds every problem.
+    """
+    request, options = work.request, work.options
+    task_id = request.task_id
+    assert task_id is not None
+    report = Report(limit=limits.max_problems)
+    with work.storage.database.read() as conn:
+        upload = uploads.load(conn, request.upload_ids[0])
+        start, stop = job_range(conn, request.job_id)
+        target = task_target(conn, task_id, start, stop)
+    source = uploads.open_source(work.storage, upload)
+    try:
+        archive = open_archive(source, limits.archive)
+        format_ = choose_format(options.get("format"), archive.names())
+        report.summary["format"] = format_.display_name
+        report.summary["dry_run"] = bool(options.get("dry_run"))
+        if options.get("dry_run"):
+            counting = CountingSink()
+            read_archive(archive, format_, target, options, limits, counting, report, work)
+            with work.finishing(message=summary_line(report), report=report.to_dict()):
+                pass
+            return
+        with annotations.begin_set(work.storage, task_id) as writer:
+            read_archive(archive, format_, target, options, limits, writer, report, work)
+            with work.finishing(message=summary_line(report), report=report.to_dict()) as conn:
+                mode = options.get("mode") or "replace"
+                annotations.publish(conn, writer.set_id, mode=mode, start=start, stop=stop)
+    except ImportProblems as problems:
+        if problems.report is not report:
+            for problem in problems.report.problems():
+                report.add(problem)
+        work.report = report.to_dict()
+        raise ImportProblems(report) from problems
+    finally:
+        source.close()
+
+
+def read_archive(
+    archive: Archive,
+    format_: Format,
+    target: Target,
+    options: Mapping[str, Any],
+    limits: Limits,
+    sink: SetWriter | CountingSink,
+    report: Report,
+    work: Work,
+) -> None:
+    """Read and check all of the archive into the sink, and count it in the report."""
+    assert format_.read is not None
+    format_.read(
+        archive,
+        target,
+        import_options(options, limits),
+        sink,
+        report,
+        lambda done: work.progress(READ_SHARE * done, "reading the archive"),
+    )
+    report.raise_if_errors()
+    report.summary["annotations"] = sink.close()
+
+
+def choose_format(name: str | None, entry_names: list[str]) -> Format:
+    """The named format, else the one whose entries these are."""
+    return find_format(name) if name else detect(entry_names)
+
+
+def import_options(options: Mapping[str, Any], limits: Limits) -> ImportOptions:
+    """The request's options as the format takes them; those that are not a format's are another station's."""
+    known = {field.name for field in fields(ImportOptions)}
+    given = {name: value for name, value in options.items() if name in known and value is not None}
+    bounds = {
+        "max_rows": limits.max_rows,
+        "max_mask_pixels": limits.max_mask_pixels,
+        "max_mask_bytes": limits.max_mask_bytes,
+        "max_field_bytes": limits.max_field_bytes,
+        "max_columns": limits.max_columns,
+    }
+    return ImportOptions(**{**given, **bounds})
+
+
+def summary_line(report: Report) -> str:
+    """What a finished import says of itself: counts, and the first warning where there is one."""
+    counts = ", ".join(f"{n} {kind}" for kind, n in report.summary["annotations"].items() if n)
+    line = f"imported {counts}" if counts else "nothing to import"
+    if report.n_warnings:
+        line += f"; {report.n_warnings} warnings, first: {report.warnings[0]}"
+    return line

@@ -1,0 +1,214 @@
+"""The walk of pictures: staged uploads → pictures found in them → sorted frames with sizes → the task's data.
+
+Pictures stay where the upload put them (a form's body, a zip, a single file); what is stored is where each one lies.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from app.archive import Archive, open_archive
+from app.columns import Ragged
+from app.errors import AppError, InvalidInput
+from app.images import PictureSize, measure_picture
+from app.operations.arrange import Segments, arrange, cut_segments, default_chunk_size, frame_step, mapped_segments
+from app.operations.work import Limits, Work
+from app.storage import BlobSource, FrameColumns, FramePlaces, TaskData, Upload, frames, tasks, uploads
+
+PICTURE_EXTENSIONS = frozenset(
+    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".dib", ".webp", ".tif", ".tiff")
+)
+CLUTTER = ("__MACOSX/", "._")
+HEADER_BYTES = 64 << 10
+STORED, DEFLATED = 0, 8
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One picture within an upload. `read` gives the picture's own bytes (offset, length)."""
+
+    name: str
+    pack: int
+    offset: int
+    stored_size: int
+    size: int
+    method: int
+    crc: int
+    read: Callable[[int, int], bytes]
+
+
+class Part:
+    """A stretch of a source, read as if it were the whole: a file of a form."""
+
+    def __init__(self, source: BlobSource, offset: int, size: int) -> None:
+        self._source, self._offset, self.size = source, offset, size
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        return self._source.read_at(self._offset + offset, max(0, min(length, self.size - offset)))
+
+
+def ingest_images(work: Work, *, limits: Limits) -> None:
+    """Handler of `create:task`: attaches the uploaded pictures to the task, once.
+
+    Raises:
+        InvalidInput: no picture, a file that is none, a name twice, parameters that do not fit.
+    """
+    task_id = work.request.task_id
+    assert task_id is not None
+    params = dict(work.options.get("params") or {})
+    with work.storage.database.read() as conn:
+        task = tasks.load(conn, task_id)
+        staged = [uploads.load(conn, upload_id) for upload_id in work.request.upload_ids]
+    sources: list[BlobSource] = []
+    try:
+        found: list[Found] = []
+        for pack, upload in enumerate(staged):
+            source = uploads.open_source(work.storage, upload)
+            sources.append(source)
+            found += find_pictures(source, upload, pack, limits)
+            work.progress(0.1 * (pack + 1) / len(staged), "reading the uploads")
+        order, segments = order_frames(found, params, task.segment_size, task.overlap, seed=task_id)
+        chosen = [found[index] for index in order]
+        sizes = measure_all(chosen, limits, work)
+    finally:
+        for source in sources:
+            source.close()
+    first = sizes[0]
+    data = TaskData(
+        jobs=tuple((start, stop + 1) for start, stop in segments.jobs),
+        segment_size=segments.segment_size,
+        overlap=segments.overlap,
+        image_quality=int(params.get("image_quality") or 70),
+        chunk_size=int(params.get("chunk_size") or default_chunk_size(first.width, first.height)),
+        start_frame=int(params.get("start_frame") or 0),
+        stop_frame=_stop_frame(params, len(chosen)),
+        frame_filter=params.get("frame_filter") or "",
+        sorting_method=params.get("sorting_method") or "lexicographical",
+    )
+    with work.finishing() as conn:
+        indices = frames.add_packs(conn, task_id, [upload.segments for upload in staged])
+        tasks.attach_data(conn, task_id, data, frame_columns(chosen, sizes, indices))
+        for upload in staged:
+            uploads.delete(conn, upload.id, keep_bytes=True)
+
+
+def _stop_frame(params: Mapping[str, Any], n_frames: int) -> int:
+    start = int(params.get("start_frame") or 0)
+    return start + (n_frames - 1) * frame_step(params.get("frame_filter") or "")
+
+
+def find_pictures(source: BlobSource, upload: Upload, pack: int, limits: Limits) -> list[Found]:
+    """The pictures of one upload: its files, and the members of its zips.
+
+    Raises:
+        InvalidInput: a file that is neither a picture nor a zip; it is named.
+    """
+    found: list[Found] = []
+    files = [(part.name, part.offset, part.size) for part in upload.parts] or [(upload.filename, 0, upload.length)]
+    for client_name, offset, size in files:
+        name = client_name.replace("\\", "/").rsplit("/", 1)[-1]
+        part = Part(source, offset, size)
+        if part.read_at(0, 4)[:2] == b"PK":
+            found += find_members(open_archive(part, limits.archive), part, pack, offset)
+        elif extension(name) in PICTURE_EXTENSIONS:
+            found.append(Found(name, pack, offset, size, size, STORED, -1, part.read_at))
+        else:
+            raise InvalidInput(
+                f"{name!r} is neither a picture ({', '.join(sorted(PICTURE_EXTENSIONS))}) nor a zip of pictures",
+                place="client_files",
+            )
+    return found
+
+
+def find_members(archive: Archive, part: Part, pack: int, offset: int) -> list[Found]:
+    """The pictures in a zip, with their folders; anything else in it is left alone, as CVAT does."""
+    found = []
+    for entry in archive.entries:
+        if entry.is_dir or extension(entry.name) not in PICTURE_EXTENSIONS:
+            continue
+        base = posixpath.basename(entry.name)
+        if entry.name.startswith(CLUTTER[0]) or base.startswith(CLUTTER[1]):
+            continue
+
+        def read(start: int, length: int, entry: Any = entry) -> bytes:
+            if entry.method == STORED:
+                return part.read_at(entry.offset + start, max(0, min(length, entry.size - start)))
+            return _inflated(archive, entry, start, length)
+
+        place = offset + entry.offset
+        found.append(Found(entry.name, pack, place, entry.compressed_size, entry.size, entry.method, entry.crc, read))
+    return found
+
+
+def _inflated(archive: Archive, entry: Any, start: int, length: int) -> bytes:
+    """Part of a deflated member; headers lie at the front, so this stops early."""
+    data = bytearray()
+    for block in archive.blocks(entry, HEADER_BYTES):
+        data += block
+        if len(data) >= start + length:
+            break
+    return bytes(data[start : start + length])
+
+
+def extension(name: str) -> str:
+    return posixpath.splitext(name)[1].lower()
+
+
+def order_frames(
+    found: Sequence[Found], params: Mapping[str, Any], segment_size: int, overlap: int, seed: int
+) -> tuple[list[int], Segments]:
+    """The order of the pictures and the jobs. Raises InvalidInput for no picture, and for a name twice."""
+    if not found:
+        raise InvalidInput("the upload holds no picture; send pictures, or a zip with pictures in it")
+    names = [picture.name for picture in found]
+    if len(set(names)) != len(names):
+        seen: set[str] = set()
+        twice = next(name for name in names if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise InvalidInput(f"{twice!r} was uploaded twice; frame names must differ (use folders in a zip)")
+    mapping = params.get("job_file_mapping")
+    if mapping:
+        return mapped_segments(names, mapping)
+    order = arrange(names, dict(params), seed)
+    return order, cut_segments(len(order), segment_size, overlap)
+
+
+def measure_all(chosen: Sequence[Found], limits: Limits, work: Work) -> list[PictureSize]:
+    """Sizes from the headers. Raises InvalidInput that names the picture which is too big or none at all."""
+    sizes = []
+    for index, picture in enumerate(chosen):
+        if picture.size > limits.max_image_bytes:
+            raise InvalidInput(
+                f"{picture.name!r} has {picture.size:,} bytes, {limits.max_image_bytes:,} are allowed",
+                code="image.too_big",
+            )
+        try:
+            sizes.append(measure_picture(picture.read, picture.size, max_pixels=limits.max_image_pixels))
+        except AppError as error:
+            raise InvalidInput(f"{picture.name!r}: {error.detail}", code=error.code) from error
+        if index % 256 == 0:
+            work.progress(0.1 + 0.8 * index / len(chosen), "reading picture headers")
+    return sizes
+
+
+def frame_columns(chosen: Sequence[Found], sizes: Sequence[PictureSize], packs: Sequence[int]) -> FrameColumns:
+    """Everything the store keeps of the frames, as columns."""
+    places = FramePlaces(
+        packs=np.array([packs[picture.pack] for picture in chosen], dtype=np.int32),
+        offsets=np.array([picture.offset for picture in chosen], dtype=np.int64),
+        stored_sizes=np.array([picture.stored_size for picture in chosen], dtype=np.int64),
+        sizes=np.array([picture.size for picture in chosen], dtype=np.int64),
+        methods=np.array([picture.method for picture in chosen], dtype=np.uint8),
+        crcs=np.array([picture.crc for picture in chosen], dtype=np.int64),
+        orientations=np.array([size.orientation for size in sizes], dtype=np.uint8),
+    )
+    return FrameColumns(
+        names=Ragged.from_bytes([picture.name.encode("utf-8") for picture in chosen]),
+        widths=np.array([size.width for size in sizes], dtype=np.int32),
+        heights=np.array([size.height for size in sizes], dtype=np.int32),
+        places=places,
+    )

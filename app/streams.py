@@ -1,0 +1,174 @@
+"""Exports that begin to arrive at once: warm child processes that write an archive into a socket.
+
+    web process                      child (`annoport stream`)
+    ask {job}  ── one JSON line ──▶  runs the export
+    chunks     ◀── frames ─────────  4 bytes length (big endian), 1 byte kind, payload
+
+Kinds: D data, E the end, F a failure (JSON `{"detail", "code"}`). CPU work stays out of the web process, memory is one
+chunk a stream, and a client that goes away ends its child, which is the quickest way to stop the work; the pool starts
+the next one in the background.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import structlog
+
+from app.errors import AppError, Busy
+
+FRAME = struct.Struct(">IB")
+DATA, END, FAILED = b"DEF"
+
+log = structlog.get_logger(__name__)
+
+
+class StreamFailed(AppError):
+    """The child could not go on; raised before the first byte or in the middle of the stream."""
+
+    code = "export.failed"
+
+
+class StreamPool:
+    """Up to `size` exports at once in this web process; further ones wait up to `wait_seconds` for a place."""
+
+    def __init__(self, command: list[str], size: int = 2, wait_seconds: float = 30.0) -> None:
+        self._command = command
+        self._places = asyncio.Semaphore(size)
+        self._wait_seconds = wait_seconds
+        self._idle: list[_Child] = []
+        self._closed = False
+
+    def warm(self) -> None:
+        """Start one child ahead of need, so that the first export need not wait for an interpreter."""
+        if not self._idle and not self._closed:
+            self._idle.append(_Child(self._command))
+
+    async def stream(self, job: dict[str, Any]) -> AsyncIterator[bytes]:
+        """The chunks of the archive that `job` asks for.
+
+        Raises:
+            Busy: every place stayed taken.
+            AppError: what the child refused, before the first chunk where it can tell by then.
+        """
+        try:
+            await asyncio.wait_for(self._places.acquire(), self._wait_seconds)
+        except TimeoutError:
+            raise Busy("all export streams are in use; try again in a moment", 5) from None
+        child = self._idle.pop() if self._idle else _Child(self._command)
+        whole = False
+        try:
+            async for chunk in child.run(job):
+                yield chunk
+            whole = True
+        finally:
+            self._places.release()
+            if whole and child.is_alive() and not self._closed:
+                self._idle.append(child)
+            else:
+                child.close()
+            self.warm()
+
+    def close(self) -> None:
+        self._closed = True
+        while self._idle:
+            self._idle.pop().close()
+
+
+class _Child:
+    """One child process and this side of its socket."""
+
+    def __init__(self, command: list[str]) -> None:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        self._socket = ours
+        self._reader: asyncio.StreamReader | None = None
+        self._writer: asyncio.StreamWriter | None = None
+        with theirs:
+            self._process = subprocess.Popen(
+                [*command, "--fd", str(theirs.fileno())], pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
+            )
+
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    async def run(self, job: dict[str, Any]) -> AsyncIterator[bytes]:
+        if self._reader is None or self._writer is None:
+            self._reader, self._writer = await asyncio.open_connection(sock=self._socket, limit=2 << 20)
+        self._writer.write(json.dumps(job).encode() + b"\n")
+        await self._writer.drain()
+        try:
+            while True:
+                length, kind = FRAME.unpack(await self._reader.readexactly(FRAME.size))
+                payload = await self._reader.readexactly(length)
+                if kind == END:
+                    return
+                if kind == FAILED:
+                    failure = json.loads(payload)
+                    raise StreamFailed(failure["detail"], code=failure["code"])
+                yield payload
+        except (asyncio.IncompleteReadError, ConnectionError) as cause:
+            raise StreamFailed("the export process ended before its work was done") from cause
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+        else:
+            self._socket.close()
+        with contextlib.suppress(OSError):
+            self._process.kill()
+        # Reaped in the background: the web process must not wait for it.
+        asyncio.get_running_loop().run_in_executor(None, self._process.wait) if _loop_runs() else self._process.wait()
+
+
+def _loop_runs() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def stream_command(cli: list[str] | None = None) -> list[str]:
+    """How to start a child: this interpreter, this package."""
+    return cli or [sys.executable, "-m", "app.cli", "stream"]
+
+
+def serve_streams(fd: int, export: Callable[[dict[str, Any], Callable[[bytes], None]], None]) -> None:
+    """The child's loop: one job a line, until the socket closes (the parent is gone)."""
+    with socket.socket(fileno=fd) as connection:
+        connection.setblocking(True)
+        lines = connection.makefile("rb")
+
+        def send(kind: int, payload: bytes | memoryview) -> None:
+            connection.sendall(FRAME.pack(len(payload), kind))
+            if payload:
+                connection.sendall(payload)
+
+        try:
+            for line in lines:
+                try:
+                    export(json.loads(line), lambda chunk: send(DATA, chunk))
+                except AppError as error:
+                    send(FAILED, json.dumps({"detail": error.detail, "code": error.code}).encode())
+                except OSError:
+                    raise
+                except Exception:
+                    log.exception("export stream failed")
+                    detail = "the export failed for a reason that is in the service's log"
+                    send(FAILED, json.dumps({"detail": detail, "code": "export.failed"}).encode())
+                else:
+                    send(END, b"")
+        except (BrokenPipeError, ConnectionError):
+            os._exit(0)
