@@ -1,20 +1,89 @@
-"""Zip archives as a stream of large chunks (signatures first; being written)."""
+"""Zip archives as a stream: headers, bytes, descriptors and the directory leave in chunks of 256 KiB or more.
+
+The same calls give the same bytes: times are fixed (1980-01-01, the first that a zip can tell), and nothing depends on
+the machine. ZIP64 records appear only where a number does not fit otherwise. What is written is read back by the strict
+reader of this package, by Python's zipfile and by Info-ZIP's unzip.
+
+Stored members of known CRC need no descriptor; a deflated member's sizes follow it in one, since they are not known
+when it begins.
+"""
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
+
+from isal import isal_zlib
+
+from app.archive.directory import (
+    DEFLATED,
+    DESCRIPTOR_FLAG,
+    DIRECTORY_SIGNATURE,
+    END,
+    END64,
+    END64_SIGNATURE,
+    END_SIGNATURE,
+    LOCAL_SIGNATURE,
+    LOCATOR,
+    LOCATOR_SIGNATURE,
+    RECORD,
+    STORED,
+    U16,
+    U32,
+    ZIP64_ID,
+)
+from app.archive.limits import ArchiveLimits
+from app.archive.locals import DESCRIPTOR_SIGNATURE, LOCAL
+from app.archive.names import UTF8_FLAG, NameRefused, NameRules, fold, normalise
+from app.errors import Damaged, TooLarge
+
+Data = bytes | bytearray | memoryview
+
+DOS_DATE = 0x0021  # 1980-01-01; the time is 0
+MADE_BY_UNIX = 3 << 8 | 45
+FILE_ATTRIBUTES = 0o100644 << 16
+VERSION, VERSION_ZIP64 = 20, 45
+DEFLATE_LEVEL = 1
+MAX_SEND_BYTES = 1 << 20
 
 
 class DeflatedMember:
-    """A member being written; from `ArchiveWriter.open_deflated`."""
+    """A member being written; from `ArchiveWriter.open_deflated`. Nothing else may be added until it is closed."""
 
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        raise NotImplementedError
+    def __init__(self, writer: ArchiveWriter, name: bytes, flags: int, may_be_large: bool) -> None:
+        self._writer = writer
+        self._name = name
+        self._flags = flags
+        self._zip64 = may_be_large
+        self._deflater = isal_zlib.compressobj(DEFLATE_LEVEL, isal_zlib.DEFLATED, -15)
+        self._crc = self._size = self._packed = 0
+        self._offset = writer._begin(name, flags, DEFLATED, 0, 0, 0, may_be_large)
+
+    def write(self, data: Data) -> None:
+        self._crc = isal_zlib.crc32(data, self._crc)
+        self._size += len(data)
+        self._put(self._deflater.compress(data))
 
     def close(self) -> None:
-        raise NotImplementedError
+        """End the stream and write the descriptor.
+
+        Raises:
+            TooLarge: over 4 GiB without `may_be_large`.
+        """
+        self._put(self._deflater.flush())
+        if not self._zip64 and max(self._size, self._packed) >= U32:
+            raise TooLarge(f"{self._name.decode()} is over 4 GiB, which this export did not expect.")
+        layout = "<4sIQQ" if self._zip64 else "<4sIII"
+        self._writer._put(struct.pack(layout, DESCRIPTOR_SIGNATURE, self._crc, self._packed, self._size))
+        self._writer._end(
+            self._name, self._flags, DEFLATED, self._crc, self._packed, self._size, self._offset, self._zip64
+        )
+
+    def _put(self, packed: bytes) -> None:
+        self._packed += len(packed)
+        self._writer._put(packed)
 
     def __enter__(self) -> Self:
         return self
@@ -22,29 +91,186 @@ class DeflatedMember:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        raise NotImplementedError
+        if kind is None:
+            self.close()
 
 
 class ArchiveWriter:
     """Pushes a zip into `send`. The same calls give the same bytes."""
 
-    def __init__(self, send: Callable[[bytes], None], chunk_bytes: int = 256 << 10) -> None:
-        raise NotImplementedError
+    def __init__(self, send: Callable[[bytes], Any], chunk_bytes: int = 256 << 10) -> None:
+        """Write to `send`, in chunks of `chunk_bytes` to 1 MiB (the last one may be shorter)."""
+        self._send = send
+        self._chunk_bytes = chunk_bytes
+        self._buffer = bytearray()
+        self._sent = 0
+        self._records = bytearray()
+        self._count = 0
+        self._rules = NameRules(ArchiveLimits())
+        self._names: set[str] = set()
+        self._open = False
+        self._closed = False
 
-    def add_stored(self, name: str, data: bytes | bytearray | memoryview, crc: int | None = None) -> None:
-        """A member as it is. `crc`: its CRC-32 where known already, which must be true."""
-        raise NotImplementedError
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the zip so far, sent or not."""
+        return self._sent + len(self._buffer)
+
+    def add_stored(self, name: str, data: Data, crc: int | None = None) -> None:
+        """Add a member as it is.
+
+        Args:
+            crc: its CRC-32 where known already, which must be true.
+        """
+        raw, flags = self._name(name)
+        size = len(data)
+        if crc is None:
+            crc = isal_zlib.crc32(data)
+        zip64 = size >= U32
+        offset = self._begin(raw, flags, STORED, crc, size, size, zip64)
+        self._put(data)
+        self._end(raw, flags, STORED, crc, size, size, offset, zip64)
 
     def add_stored_chunks(
         self, name: str, size: int, chunks: Iterable[bytes | memoryview], crc: int | None = None
     ) -> None:
-        """A member of `size` bytes that comes in chunks. Raises Damaged when they do not add up to `size` (or `crc`)."""
-        raise NotImplementedError
+        """Add a member of `size` bytes that comes in chunks. Without `crc` it follows in a descriptor.
+
+        Raises:
+            Damaged: the chunks do not add up to `size`, or not to `crc`.
+        """
+        raw, flags = self._name(name)
+        zip64 = size >= U32
+        if crc is None:
+            flags |= DESCRIPTOR_FLAG
+            offset = self._begin(raw, flags, STORED, 0, 0, 0, zip64)
+        else:
+            offset = self._begin(raw, flags, STORED, crc, size, size, zip64)
+        found, seen = 0, 0
+        for chunk in chunks:
+            found = isal_zlib.crc32(chunk, found)
+            seen += len(chunk)
+            self._put(chunk)
+        if seen != size or (crc is not None and crc != found):
+            raise Damaged(f"{name} was stored with {size:,} bytes and reads back otherwise ({seen:,} bytes).")
+        if crc is None:
+            layout = "<4sIQQ" if zip64 else "<4sIII"
+            self._put(struct.pack(layout, DESCRIPTOR_SIGNATURE, found, size, size))
+        self._end(raw, flags, STORED, found, size, size, offset, zip64)
 
     def open_deflated(self, name: str, may_be_large: bool = False) -> DeflatedMember:
-        """A context with write(bytes); deflate level 1. `may_be_large`: needed where 4 GiB may be passed."""
-        raise NotImplementedError
+        """A context with `write(bytes)`; deflate level 1. `may_be_large`: needed where 4 GiB may be passed."""
+        raw, flags = self._name(name)
+        return DeflatedMember(self, raw, flags | DESCRIPTOR_FLAG, may_be_large)
 
     def close(self) -> None:
         """Write the directory and send the rest. `send` itself is not told about the end."""
-        raise NotImplementedError
+        assert not self._open, "a member is still open"
+        if self._closed:
+            return
+        self._closed = True
+        offset, size, count = self.n_bytes, len(self._records), self._count
+        self._put(self._records)
+        if count >= U16 or size >= U32 or offset >= U32:
+            end64 = self.n_bytes
+            self._put(
+                END64.pack(
+                    END64_SIGNATURE, END64.size - 12, MADE_BY_UNIX, VERSION_ZIP64, 0, 0, count, count, size, offset
+                )
+            )
+            self._put(LOCATOR.pack(LOCATOR_SIGNATURE, 0, end64, 1))
+        told = min(count, U16)
+        self._put(END.pack(END_SIGNATURE, 0, 0, told, told, min(size, U32), min(offset, U32), 0))
+        self._flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+
+    def _name(self, name: str) -> tuple[bytes, int]:
+        """The name's bytes and flags. A bad or doubled name is a mistake of the caller, who must make clean ones."""
+        assert not self._open, f"{name}: another member is still open"
+        assert not self._closed, f"{name}: the archive is closed"
+        try:
+            self._rules.check(name)
+        except NameRefused as refused:
+            raise ValueError(f"member name {name!r} {refused.why}") from None
+        key = fold(name)
+        if key in self._names or normalise(name) != name:
+            raise ValueError(f"member name {name!r} is taken, or not NFC")
+        self._names.add(key)
+        return name.encode("utf-8"), 0 if name.isascii() else UTF8_FLAG
+
+    def _begin(self, name: bytes, flags: int, method: int, crc: int, packed: int, size: int, zip64: bool) -> int:
+        """Write a local header; answers its offset."""
+        offset = self.n_bytes
+        self._open = True
+        if zip64:
+            extra = struct.pack("<HHQQ", ZIP64_ID, 16, size, packed)
+            told = (VERSION_ZIP64, flags, method, 0, DOS_DATE, crc, U32, U32, len(name), len(extra))
+            self._put(LOCAL.pack(LOCAL_SIGNATURE, *told) + name + extra)
+        else:
+            self._buffer += LOCAL.pack(
+                LOCAL_SIGNATURE, VERSION, flags, method, 0, DOS_DATE, crc, packed, size, len(name), 0
+            )
+            self._buffer += name
+        return offset
+
+    def _end(
+        self, name: bytes, flags: int, method: int, crc: int, packed: int, size: int, offset: int, zip64: bool
+    ) -> None:
+        """Keep the directory's record of a member that is written."""
+        numbers = [number for number in (size, packed, offset) if number >= U32]
+        extra = struct.pack(f"<HH{len(numbers)}Q", ZIP64_ID, 8 * len(numbers), *numbers) if numbers else b""
+        version = VERSION_ZIP64 if numbers or zip64 else VERSION
+        self._records += RECORD.pack(
+            DIRECTORY_SIGNATURE,
+            MADE_BY_UNIX,
+            version,
+            flags,
+            method,
+            0,
+            DOS_DATE,
+            crc,
+            min(packed, U32),
+            min(size, U32),
+            len(name),
+            len(extra),
+            0,
+            0,
+            0,
+            FILE_ATTRIBUTES,
+            min(offset, U32),
+        )
+        self._records += name
+        self._records += extra
+        self._count += 1
+        self._open = False
+        if len(self._buffer) >= self._chunk_bytes:
+            self._flush()
+
+    def _put(self, data: Data) -> None:
+        """Take bytes: small ones wait in the buffer, large ones leave as they are, in pieces of 1 MiB."""
+        if len(data) < self._chunk_bytes:
+            self._buffer += data
+            if len(self._buffer) >= self._chunk_bytes:
+                self._flush()
+            return
+        self._flush()
+        view = memoryview(data)
+        for start in range(0, len(view), MAX_SEND_BYTES):
+            piece = bytes(view[start : start + MAX_SEND_BYTES])
+            self._sent += len(piece)
+            self._send(piece)
+
+    def _flush(self) -> None:
+        if self._buffer:
+            chunk = bytes(self._buffer)
+            self._buffer.clear()
+            self._sent += len(chunk)
+            self._send(chunk)

@@ -1,0 +1,158 @@
+"""The local headers of all members, held against the directory; and every byte between them accounted for.
+
+In the order of the file each member must begin where the one before ended: no overlap, no byte that nothing lists.
+Headers are read through windows: one read serves hundreds of small members, and one small read a large one.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from app.archive.directory import (
+    DESCRIPTOR_FLAG,
+    LOCAL_SIGNATURE,
+    U32,
+    WINDOW_BYTES,
+    Directory,
+    EndRecord,
+    fill_zip64,
+    needed_extras,
+)
+from app.archive.names import NameRefused, decode_name, normalise
+from app.archive.sources import ByteSource
+from app.errors import Report, shorten
+
+LOCAL = struct.Struct("<4s5H3I2H")
+DESCRIPTOR_SIGNATURE = b"PK\x07\x08"
+_DESCRIPTORS = {12: "<III", 16: "<4sIII", 20: "<IQQ", 24: "<4sIQQ"}
+_SMALL_MEMBER_BYTES = 64 << 10
+_HEADER_WINDOW_BYTES = 4 << 10
+# Bits 1 and 2 tell how hard the deflater tried; nothing reads them, and some tools write them in one place only.
+_COMPARED_FLAGS = 0xFFFF & ~0x0006
+
+
+class _Window:
+    """A moving window over the source."""
+
+    __slots__ = ("base", "data", "source")
+
+    def __init__(self, source: ByteSource) -> None:
+        self.source = source
+        self.base = 0
+        self.data = b""
+
+    def reach(self, offset: int, length: int, ahead: int) -> int:
+        """Position in `data` of `offset`, with `length` bytes behind it (fewer where the source ends)."""
+        position = offset - self.base
+        if position < 0 or position + length > len(self.data):
+            self.base, position = offset, 0
+            self.data = self.source.read_at(offset, max(length, ahead))
+        return position
+
+
+def check_locals(source: ByteSource, directory: Directory, end: EndRecord, report: Report) -> npt.NDArray[np.int64]:
+    """Check every local header against its record in the directory.
+
+    Returns:
+        (members,) int64: where the bytes of each member begin, in the order of the directory.
+    """
+    n = len(directory)
+    data_offsets = np.zeros(n, dtype=np.int64)
+    header_offsets = np.frombuffer(directory.header_offsets, dtype=np.int64)
+    order: list[int] = np.argsort(header_offsets, kind="stable").tolist()
+    if n and header_offsets[order[0]] != 0:
+        report.error("zip.invalid", f"There are {header_offsets[order[0]]} bytes in front of the zip's first member.")
+        return data_offsets
+    window = _Window(source)
+    previous_end = 0
+    for place, index in enumerate(order):
+        header_at = directory.header_offsets[index]
+        next_at = directory.header_offsets[order[place + 1]] if place + 1 < n else end.offset
+        packed = directory.compressed_sizes[index]
+        ahead = WINDOW_BYTES if packed < _SMALL_MEMBER_BYTES else _HEADER_WINDOW_BYTES
+        if header_at < previous_end:
+            _refuse(report, directory, index, "overlaps another member")
+            continue
+        # The window begins where the last member's bytes ended, so that one read holds its descriptor and this header.
+        at = window.reach(previous_end, header_at - previous_end + LOCAL.size, ahead) + header_at - previous_end
+        problem, header_bytes = _check_header(window, at, header_at, directory, index)
+        data_at = header_at + header_bytes
+        data_end = data_at + packed
+        data_offsets[index] = data_at
+        if problem is None and data_end > next_at:
+            problem = "overlaps another member" if place + 1 < n else "runs into the zip's directory"
+        if problem is None:
+            if directory.flags[index] & DESCRIPTOR_FLAG:
+                problem = _check_descriptor(window, data_end, next_at, directory, index)
+            elif data_end != next_at:
+                problem = f"is followed by {next_at - data_end} bytes that belong to no member"
+        if problem is not None:
+            _refuse(report, directory, index, problem)
+            data_end = next_at
+        previous_end = min(data_end, next_at)
+    return data_offsets
+
+
+def _refuse(report: Report, directory: Directory, index: int, why: str) -> None:
+    name = shorten(directory.names[index])
+    report.error("zip.invalid", f'"{name}" {why}. Make the zip again, or upload it again.', file=name)
+
+
+def _check_header(window: _Window, at: int, header_at: int, directory: Directory, index: int) -> tuple[str | None, int]:
+    """(what is wrong or None, bytes of the local header with name and extra)."""
+    data = window.data
+    if len(data) - at < LOCAL.size or not data.startswith(LOCAL_SIGNATURE, at):
+        return "has no local header where the directory says", 0
+    _, _, flags, method, _, _, crc, packed, size, n_name, n_extra = LOCAL.unpack_from(data, at)
+    header_bytes = LOCAL.size + n_name + n_extra
+    if len(data) - at < header_bytes:
+        at = window.reach(header_at, header_bytes, header_bytes)
+        data = window.data
+        if len(data) - at < header_bytes:
+            return "has a local header that is cut", header_bytes
+    name = data[at + LOCAL.size : at + LOCAL.size + n_name]
+    if name != directory.raw_name(index):
+        return "has another name in its local header", header_bytes
+    if method != directory.methods[index]:
+        return "has another method in its local header", header_bytes
+    if (flags ^ directory.flags[index]) & _COMPARED_FLAGS:
+        return "has other flags in its local header", header_bytes
+    if n_extra:
+        try:
+            zip64, path = needed_extras(data[at + LOCAL.size + n_name : at + header_bytes])
+            if zip64 is not None or packed == U32 or size == U32:
+                size, packed = fill_zip64(zip64, [size, packed])
+            if path is not None and normalise(decode_name(name, flags, path)).rstrip("/") != directory.names[index]:
+                return "has another name in its local header", header_bytes
+        except (ValueError, NameRefused) as error:
+            return f"has a damaged local header ({error})", header_bytes
+    told = (crc, packed, size)
+    truth = (directory.crcs[index], directory.compressed_sizes[index], directory.sizes[index])
+    if told != truth:
+        if not flags & DESCRIPTOR_FLAG:
+            return "has other sizes or another CRC in its local header", header_bytes
+        # They follow in the descriptor; here they are 0, or whatever is known already.
+        if any(said not in (0, true) for said, true in zip(told, truth, strict=True)):
+            return "has other sizes or another CRC in its local header", header_bytes
+    return None, header_bytes
+
+
+def _check_descriptor(window: _Window, data_end: int, next_at: int, directory: Directory, index: int) -> str | None:
+    length = next_at - data_end
+    layout = _DESCRIPTORS.get(length)
+    if layout is None:
+        return f"should be followed by its data descriptor and is followed by {length} bytes"
+    at = window.reach(data_end, length, length + _HEADER_WINDOW_BYTES)
+    if len(window.data) - at < length:
+        return "has a data descriptor that is cut"
+    values: Sequence[int | bytes] = struct.unpack_from(layout, window.data, at)
+    if length in (16, 24):
+        if values[0] != DESCRIPTOR_SIGNATURE:
+            return f"should be followed by its data descriptor and is followed by {length} other bytes"
+        values = values[1:]
+    truth = (directory.crcs[index], directory.compressed_sizes[index], directory.sizes[index])
+    return None if tuple(values) == truth else "has a data descriptor that contradicts the directory"
