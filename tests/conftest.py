@@ -21,3 +21,13 @@ def local_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]
     """The service as `annoport serve` starts it by default: this machine only, no password needed."""
     with running_service(tmp_path_factory.mktemp("local"), auth_mode="local") as running:
         yield running
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests marked `bench` or `long` run only when `-m` asks for them (or when one is named by its id)."""
+    if config.option.markexpr or any("::" in argument for argument in config.args):
+        return
+    left_out = [item for item in items if item.get_closest_marker("bench") or item.get_closest_marker("long")]
+    if left_out:
+        items[:] = [item for item in items if item not in set(left_out)]
+        config.hook.pytest_deselected(items=left_out)

@@ -101,7 +101,9 @@ def clean_environ(**more: str) -> dict[str, str]:
     return {**kept, **more}
 
 
-def run_script(name: str, script: Path, request: Any, *, environ: Mapping[str, str] | None = None) -> Any:
+def run_script(
+    name: str, script: Path, request: Any, *, environ: Mapping[str, str] | None = None, timeout: float = SCRIPT_SECONDS
+) -> Any:
     """Run a script in an environment: `request` goes in as JSON, the last line of its output comes back as JSON."""
     done = subprocess.run(
         [str(python_of(name)), str(script)],
@@ -109,7 +111,7 @@ def run_script(name: str, script: Path, request: Any, *, environ: Mapping[str, s
         env=clean_environ(**(environ or {})),
         capture_output=True,
         text=True,
-        timeout=SCRIPT_SECONDS,
+        timeout=timeout,
     )
     if done.returncode:
         raise AssertionError(
