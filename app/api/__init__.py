@@ -1,0 +1,71 @@
+"""The edge: HTTP in, HTTP out; the only home of FastAPI and of wire models.
+
+In: requests of CVAT's clients, curl and browsers. Out: rows, drafts and bytes for the store; JSON and archives.
+Never: SQL, a format's words, work that takes longer than 50 ms of CPU; a route without a rule of access.
+Spec: cvat-api.md; reliability.md sections 2, 3, 9 and 11; stack.md sections 6 and 8.
+Start with `build_app`, then `routing.py` (how a request gets in), then any router.
+"""
+
+from __future__ import annotations
+
+import json
+
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+
+from app.api import auth, jobs, labels, ops, projects, requests, server, tasks, users
+from app.api.credentials import Authenticator
+from app.api.deps import ApiSettings, Caller, Services
+from app.api.errors import install_error_handlers
+from app.api.observing import HTTPMetrics, ObservingMiddleware
+from app.api.openapi import describe_api
+from app.api.protocol import guarded_protocol
+from app.api.security import SecurityMiddleware
+
+ROUTERS = (
+    ops.router,
+    server.router,
+    auth.router,
+    users.router,
+    projects.router,
+    tasks.router,
+    jobs.router,
+    labels.router,
+    requests.router,
+)
+"""In order of matching: fixed paths such as /api/tasks/backup come before /api/tasks/{id}."""
+
+
+def build_app(services: Services) -> FastAPI:
+    """The whole API over these services. `app.openapi()` is its contract."""
+    app = FastAPI(
+        title="annoport",
+        version=services.version,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+    )
+    registry = CollectorRegistry()
+    registry.register(ops.StoreCollector(services.storage))
+    app.state.services = services
+    app.state.authenticator = Authenticator(services.settings, services.storage)
+    app.state.metrics_registry = registry
+    install_error_handlers(app)
+    for router in ROUTERS:
+        app.include_router(router)
+
+    def describe() -> dict[str, object]:
+        if app.openapi_schema is None:
+            app.openapi_schema = describe_api(app, services.version)
+        return app.openapi_schema
+
+    app.openapi = describe  # type: ignore[method-assign]
+    app.state.openapi_text = lambda: json.dumps(app.openapi(), ensure_ascii=False)
+    # The last one added is the outermost.
+    app.add_middleware(SecurityMiddleware, settings=services.settings)
+    app.add_middleware(ObservingMiddleware, metrics=HTTPMetrics(registry))
+    return app
+
+
+__all__ = ["ApiSettings", "Caller", "Services", "build_app", "guarded_protocol"]

@@ -1,0 +1,173 @@
+"""Routes that are closed until their rule of access has let the caller in.
+
+Every route is a `GuardedRoute`. Its rule is one of the dependencies `CallerDep` (somebody, known) and `AnyoneDep`; a
+route without one cannot be made. The rule is applied before a byte of the body is read:
+
+    authenticate → read-only tokens → organization → length of the body → JSON → FastAPI
+
+Which objects a caller may see is decided by the store: its functions take the viewer and raise NotFound.
+
+Trailing slashes: `SecurityMiddleware` takes one slash off the end of every /api/ path, so each path is declared once,
+without it, and both forms answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from fastapi import APIRouter, Request, Response
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+from starlette.types import Message, Receive
+
+from app.api.bodies import parse_json
+from app.api.credentials import Authenticator
+from app.api.deps import ApiSettings, Caller, anyone, caller, get_services
+from app.api.errors import WrongMediaType
+from app.errors import AccessDenied, InvalidInput, NotFound, TooLarge
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+
+_LIMIT = "__body_limit__"
+
+
+def body_limit(setting: str | None) -> Callable[[Endpoint], Endpoint]:
+    """Declare which setting bounds an endpoint's body (default `max_json_body_bytes`).
+
+    None: the endpoint reads the stream itself and applies its own limit.
+    """
+
+    def mark(endpoint: Endpoint) -> Endpoint:
+        setattr(endpoint, _LIMIT, setting)
+        return endpoint
+
+    return mark
+
+
+def rule_of(dependant: Dependant) -> Callable[..., Any] | None:
+    """`caller` or `anyone`, whichever stands anywhere in a route's dependencies; a caller asked for wins."""
+    found: Callable[..., Any] | None = None
+    for dependency in dependant.dependencies:
+        rule = dependency.call if dependency.call in (caller, anyone) else rule_of(dependency)
+        if rule is caller:
+            return caller
+        found = found or rule
+    return found
+
+
+class ParsedRequest(Request):
+    """A request whose JSON was parsed by the guard."""
+
+    parsed: Any = None
+
+    async def json(self) -> Any:
+        return self.parsed
+
+
+class GuardedRoute(APIRoute):
+    """See the module."""
+
+    @property
+    def needs_caller(self) -> bool:
+        return rule_of(self.dependant) is caller
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+        rule = rule_of(self.dependant)
+        if rule is None:
+            raise TypeError(f"{self.path}: declare who may call it (CallerDep or AnyoneDep)")
+        limit_name: str | None = getattr(self.endpoint, _LIMIT, "max_json_body_bytes")
+        takes_body = self.body_field is not None
+
+        async def guarded(request: Request) -> Response:
+            settings = get_services(request).settings
+            if rule is caller:
+                authenticator: Authenticator = request.app.state.authenticator
+                found = await authenticator.authenticate(request)
+                request.state.caller = found
+                request.scope["user_id"] = found.user.id
+                _check_read_only(request, found)
+                _check_organization(request)
+            _check_encoding(request)
+            limit = None if limit_name is None else int(getattr(settings, limit_name))
+            receive = request.receive if limit is None else limited(request, limit)
+            passed = ParsedRequest(request.scope, receive)
+            if takes_body:
+                await _read_json(passed, settings)
+            return await handle(passed)
+
+        return guarded
+
+
+class Router(APIRouter):
+    """An APIRouter of guarded routes."""
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(route_class=GuardedRoute, redirect_slashes=False, **more)
+
+
+def limited(request: Request, max_bytes: int) -> Receive:
+    """The request's `receive`, which refuses a body longer than `max_bytes`: announced or real.
+
+    Raises:
+        TooLarge: here, for an announced length, or from the receive that passes the limit.
+        InvalidInput: a Content-Length that is no number.
+    """
+    announced = request.headers.get("content-length")
+    if announced is not None:
+        if not (announced.isascii() and announced.isdigit()):
+            raise InvalidInput("Content-Length is not a number")
+        if int(announced) > max_bytes:
+            raise _too_large(max_bytes)
+    receive, n_bytes = request.receive, 0
+
+    async def counted() -> Message:
+        nonlocal n_bytes
+        message = await receive()
+        n_bytes += len(message.get("body", b""))
+        if n_bytes > max_bytes:
+            raise _too_large(max_bytes)
+        return message
+
+    return counted
+
+
+def _too_large(max_bytes: int) -> TooLarge:
+    return TooLarge(f"the body is larger than {max_bytes:,} bytes, which is the most that this call takes")
+
+
+def _check_read_only(request: Request, found: Caller) -> None:
+    if found.read_only and request.method not in SAFE_METHODS:
+        raise AccessDenied("This access token is read-only.")
+
+
+def _check_organization(request: Request) -> None:
+    """cvat-api 1.2, for a service without organizations: the personal workspace only."""
+    header, slug = request.headers.get("x-organization"), request.query_params.get("org")
+    number = request.query_params.get("org_id")
+    if number is not None and (header is not None or slug is not None):
+        raise InvalidInput('You cannot specify "org_id" query parameter with "org" query parameter or header.')
+    if header is not None and slug is not None and header != slug:
+        raise InvalidInput('You cannot specify different "org" query parameter and "X-Organization" header.')
+    for value in (header, slug, number):
+        if value:
+            raise NotFound("organization", value, f'There is no organization "{value[:64]}".')
+
+
+def _check_encoding(request: Request) -> None:
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise WrongMediaType("Compressed bodies (Content-Encoding) are not read; send the body as it is.")
+
+
+async def _read_json(request: ParsedRequest, settings: ApiSettings) -> None:
+    """Read and parse the body ahead of FastAPI, which would take NaN, any depth and 422s."""
+    body = await request.body()
+    if not body:
+        return
+    media_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    if not (media_type.startswith("application/") and (media_type.endswith("/json") or media_type.endswith("+json"))):
+        raise WrongMediaType(f'Unsupported media type "{media_type[:64]}" in request: send application/json.')
+    request.parsed = parse_json(body, settings.max_json_depth)
