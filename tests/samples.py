@@ -119,7 +119,8 @@ def mask_of_runs(points: Sequence[float], width: int, height: int) -> Mask:
 def mask_of_polygon(points: Sequence[float], width: int, height: int) -> Mask:
     """The pixels of a polygon, by the rasteriser CVAT and datumaro use."""
     (runs,) = coco.frPyObjects([list(points)], height, width)
-    return coco.decode(runs).astype(np.bool_)
+    mask: Mask = coco.decode(runs).astype(np.bool_)
+    return mask
 
 
 def disk_with_hole(width: int, height: int, radius: float, hole: float) -> Mask:
@@ -127,7 +128,8 @@ def disk_with_hole(width: int, height: int, radius: float, hole: float) -> Mask:
     y, x = np.mgrid[:height, :width] + 0.5
     outer = (x - width / 2) ** 2 + (y - height / 2) ** 2 <= radius**2
     inner = (x - width / 2 - radius / 4) ** 2 + (y - height / 2) ** 2 <= hole**2
-    return outer & ~inner
+    mask: Mask = outer & ~inner
+    return mask
 
 
 @dataclass

@@ -215,8 +215,9 @@ def make(archive: Path, counts: Counts, seed: int) -> Files:
 
     # People outline what is large: a box's chance grows with its area.
     areas = spans.prod(axis=1)
-    chosen = random.choice(counts.boxes, counts.masks, replace=False, p=areas / areas.sum()) if counts.masks else []
-    masked = np.sort(np.asarray(chosen, dtype=np.int64))
+    masked: Ints = np.zeros(0, dtype=np.int64)
+    if counts.masks:
+        masked = np.sort(random.choice(counts.boxes, counts.masks, replace=False, p=areas / areas.sum()))
     mask_rows: list[str] = []
 
     def masks() -> Iterator[tuple[str, bytes]]:

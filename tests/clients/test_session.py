@@ -65,7 +65,7 @@ def test_open_images_is_among_the_formats_both_ways(told: Any) -> None:
 
 
 def test_local_mode_serves_the_clients_with_any_password(local_clients: Clients) -> None:
-    ended = local_clients.cli("task", "ls", auth="anybody:anything")
+    ended = local_clients.cli("task", "ls", auth=f"{ADMIN}:anything")
     assert ended.out == ""
 
 
