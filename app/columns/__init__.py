@@ -23,6 +23,7 @@ from app.columns.codecs import (
 from app.columns.csv import CSVBlock, CSVReader, split_lines
 from app.columns.joins import join_columns, join_lines
 from app.columns.ragged import Indices, Ragged, Texts
+from app.columns.words import equal_cells, hash_cells
 
 __all__ = [
     "CSVBlock",
@@ -41,6 +42,8 @@ __all__ = [
     "decode_texts",
     "encode_integers",
     "encode_numbers",
+    "equal_cells",
+    "hash_cells",
     "join_columns",
     "join_lines",
     "split_lines",

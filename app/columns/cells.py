@@ -3,8 +3,7 @@
     buffer  …,0.25,/m/01,0.5,…      one array of bytes for the whole block
     starts  position of each cell's first byte        stops  position after its last byte
 
-Nothing is copied until somebody asks. Words: a cell of up to 8 bytes is read as one unaligned little-endian 64-bit
-number, all cells at once, through a view of the buffer with a stride of one byte; the first byte is the lowest.
+Nothing is copied until somebody asks.
 """
 
 from __future__ import annotations
@@ -12,14 +11,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from app.columns.ragged import Indices, Ragged
+from app.columns.words import PAD, Bytes, Mask, Positions, copy_cells
 
-Bytes = npt.NDArray[np.uint8]
-Positions = npt.NDArray[np.int64]
-Words = npt.NDArray[np.uint64]
-Mask = npt.NDArray[np.bool_]
+WHITE = b" \t\n\v\f\r"
+_IS_WHITE = np.isin(np.arange(256), np.frombuffer(WHITE, dtype=np.uint8))  # (256,) bool
+# Cells with more white space than this on one side are rare, and are stripped one by one.
+_TRIM_STEPS = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,22 +45,49 @@ class Cells:
         return self.buffer[self.starts[index] : self.stops[index]].tobytes()
 
     def row_text(self, index: int) -> str:
+        """For messages: bytes that are no UTF-8 are replaced."""
         return self.row_bytes(index).decode("utf-8", "replace")
 
     def ragged(self) -> Ragged:
         """A copy of the cells as one column of byte strings."""
-        raise NotImplementedError
+        offsets = np.zeros(len(self) + 1, dtype=np.int64)
+        np.cumsum(self.lengths, out=offsets[1:])
+        values = np.zeros(int(offsets[-1]) + 8, dtype=np.uint8)
+        copy_cells(values, offsets[:-1], self.buffer, self.starts, self.stops)
+        return Ragged(values[: offsets[-1]], offsets)
 
     def trimmed(self) -> Cells:
         """The same cells without white space (blank, tab, LF, VT, FF, CR) on either side."""
-        raise NotImplementedError
+        if not len(self.buffer) or not len(self):
+            return self
+        starts, stops, last = self.starts, self.stops, len(self.buffer) - 1
+        for step in range(_TRIM_STEPS + 1):
+            left = _IS_WHITE[self.buffer[np.minimum(starts, last)]] & (starts < stops)
+            right = _IS_WHITE[self.buffer[np.maximum(stops - 1, 0)]] & (starts + left < stops)
+            if not left.any() and not right.any():
+                break
+            if step == _TRIM_STEPS:
+                return self._strip(starts, stops, np.flatnonzero(left | right))
+            starts, stops = starts + left, stops - right
+        return Cells(self.buffer, starts, stops)
+
+    def _strip(self, starts: Positions, stops: Positions, rows: Positions) -> Cells:
+        starts, stops = starts.copy(), stops.copy()
+        for row in rows.tolist():
+            text = self.buffer[starts[row] : stops[row]].tobytes()
+            starts[row] += len(text) - len(text.lstrip(WHITE))
+            stops[row] = starts[row] + len(text.strip(WHITE))
+        return Cells(self.buffer, starts, stops)
 
     @staticmethod
     def of(column: Ragged) -> Cells:
-        """The rows of a byte column as cells."""
-        raise NotImplementedError
+        """The rows of a byte column as cells; copies it once, to pad it."""
+        buffer = np.zeros(len(column.values) + 2 * PAD, dtype=np.uint8)
+        buffer[PAD : PAD + len(column.values)] = column.values
+        return Cells(buffer, column.offsets[:-1] + PAD, column.offsets[1:] + PAD)
 
     @staticmethod
     def blank(rows: int) -> Cells:
         """`rows` empty cells."""
-        return Cells(np.zeros(0, np.uint8), np.zeros(rows, np.int64), np.zeros(rows, np.int64))
+        places = np.full(rows, PAD, dtype=np.int64)
+        return Cells(np.zeros(2 * PAD, dtype=np.uint8), places, places)

@@ -1,12 +1,28 @@
-"""Columns to CSV bytes (signatures first; being written)."""
+"""Columns to CSV bytes: every cell is copied to its place in one output array, eight bytes a step.
+
+    lengths of all cells → where each row and each cell begins → a pass a column (and word) copies the cells
+    → commas and line ends are put into the gaps
+
+Quotes only where a cell needs them: comma, quote, LF or CR in it. Texts are quoted once per distinct text; of byte
+columns only the rows that hold such a byte are touched.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
+from app.columns.cells import Cells
 from app.columns.ragged import Ragged, Texts
+from app.columns.words import Bytes, Positions, copy_cells
 
 Column = Ragged | Texts | bytes
+
+QUOTE = ord('"')
+_SPECIAL = np.isin(np.arange(256), np.frombuffer(b',"\r\n', dtype=np.uint8))  # (256,) bool
+# Rows are joined so many at a time: source and target then stay in the cache.
+_CHUNK_ROWS = 8192
 
 
 def join_columns(columns: Sequence[Column], rows: int) -> bytes:
@@ -15,10 +31,84 @@ def join_columns(columns: Sequence[Column], rows: int) -> bytes:
     Args:
         columns: each a Ragged of uint8 (N rows), a Texts (N rows), or bytes: the same cell in every row.
         rows: N.
+
+    Returns:
+        N lines, each ended by LF. A row that is one empty cell is written as two quotes, so that it is no blank line.
     """
-    raise NotImplementedError
+    for column in columns:
+        if not isinstance(column, bytes) and len(column) != rows:
+            raise ValueError(f"a column has {len(column)} rows instead of {rows}")
+    lone = len(columns) == 1
+    return b"".join(
+        _join([_cells(column, start, min(start + _CHUNK_ROWS, rows), lone) for column in columns])
+        for start in range(0, rows, _CHUNK_ROWS)
+    )
 
 
 def join_lines(lines: Ragged) -> bytes:
     """Whole records (as `CSVBlock.lines`) with LF behind each; they are written as they are."""
-    raise NotImplementedError
+    n = len(lines)
+    values = np.full(len(lines.values) + n, ord("\n"), dtype=np.uint8)
+    is_text = np.ones(len(values), dtype=np.bool_)
+    is_text[lines.offsets[1:] + np.arange(n, dtype=np.int64)] = False
+    values[is_text] = lines.values
+    return values.tobytes()
+
+
+def _cells(column: Column, start: int, stop: int, lone: bool) -> Cells:
+    """The cells of rows start to stop, quoted."""
+    if isinstance(column, bytes):
+        column = Texts(np.zeros(stop - start, dtype=np.int32), (column.decode("utf-8"),))
+        start, stop = 0, stop - start
+    if isinstance(column, Texts):
+        texts = Cells.of(_quoted(Ragged.from_bytes([text.encode("utf-8") for text in column.values]), lone))
+        return texts.take(column.codes[start:stop])
+    return Cells.of(_quoted(column.slice(start, stop), lone))
+
+
+def _quoted(column: Ragged, lone: bool) -> Ragged:
+    """The column with quotes around the rows that need them."""
+    special = np.flatnonzero(_SPECIAL[column.values])
+    empty = column.lengths == 0
+    if not len(special) and not (lone and empty.any()):
+        return column
+    needs = empty.copy() if lone else np.zeros(len(column), dtype=np.bool_)
+    needs[np.searchsorted(column.offsets, special, side="right") - 1] = True
+    rows = np.flatnonzero(needs)
+    inner = column.take(rows)
+    is_quote = inner.values == QUOTE
+    n_quotes = np.concatenate([[0], np.cumsum(is_quote)])[inner.offsets]  # (R + 1,) quotes in front of each row
+    offsets = inner.offsets + n_quotes + 2 * np.arange(len(rows) + 1, dtype=np.int64)
+    values = np.full(int(offsets[-1]), QUOTE, dtype=np.uint8)
+    # Each byte lies behind the opening quotes of its row and those of the rows before, and behind the doubled ones.
+    row_of = np.repeat(np.arange(len(rows), dtype=np.int64), inner.lengths)
+    places = np.arange(len(inner.values), dtype=np.int64) + np.cumsum(is_quote) + 2 * row_of + 1
+    values[places] = inner.values
+    return _with_rows(column, rows, Ragged(values, offsets))
+
+
+def _with_rows(column: Ragged, rows: Positions, texts: Ragged) -> Ragged:
+    """The column with other texts at `rows`."""
+    cells, other = Cells.of(column), Cells.of(texts)
+    starts, stops = cells.starts.copy(), cells.stops.copy()
+    starts[rows] = other.starts + len(cells.buffer)
+    stops[rows] = other.stops + len(cells.buffer)
+    return Cells(np.concatenate([cells.buffer, other.buffer]), starts, stops).ragged()
+
+
+def _join(columns: Sequence[Cells]) -> bytes:
+    """Rows of cells that are quoted already."""
+    lengths = [cells.lengths for cells in columns]
+    ends = np.cumsum(np.sum(lengths, axis=0) + len(columns))  # (N,) behind each row's line end
+    target: Bytes = np.zeros(int(ends[-1]) + 8, dtype=np.uint8)
+    places = np.concatenate([[0], ends[:-1]])  # (N,) where the next cell of each row begins
+    gaps = []
+    for cells, widths in zip(columns, lengths, strict=True):
+        copy_cells(target, places, cells.buffer, cells.starts, cells.stops)
+        places = places + widths
+        gaps.append(places)
+        places = places + 1
+    for gap in gaps[:-1]:
+        target[gap] = ord(",")
+    target[gaps[-1]] = ord("\n")
+    return target[: ends[-1]].tobytes()

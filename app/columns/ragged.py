@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -95,7 +96,7 @@ class Ragged:
     def to_bytes_list(self) -> list[bytes]:
         """Every row as bytes. For few rows (names of a page, distinct texts); never for a data path."""
         data, ends = self.values.tobytes(), self.offsets.tolist()
-        return [data[start:stop] for start, stop in zip(ends[:-1], ends[1:], strict=True)]
+        return [data[start:stop] for start, stop in pairwise(ends)]
 
     def to_texts(self) -> list[str]:
         return [row.decode("utf-8") for row in self.to_bytes_list()]

@@ -1,0 +1,132 @@
+"""Bytes of many cells at once, eight at a time.
+
+A view of the buffer as unaligned little-endian 64-bit words, one starting at every byte, lets one indexing step fetch
+eight bytes of each cell: the first byte is the lowest of its word. What a word holds beyond its cell is masked away.
+A pass over 15,000 cells costs 30 to 60 microseconds, so a column of ten-byte cells is read, compared or copied in two.
+
+Buffers are padded: a word may be fetched up to `PAD` bytes in front of the first cell and behind the last.
+
+Cells of more than `LONG` bytes are taken one by one: at that size a Python step a cell costs less than the bytes do,
+and the number of passes stays bounded whatever a file holds.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Bytes = npt.NDArray[np.uint8]
+Positions = npt.NDArray[np.int64]
+Words = npt.NDArray[np.uint64]
+Mask = npt.NDArray[np.bool_]
+
+PAD = 16
+LONG = 512
+
+LOW_BYTES: Words = np.array([(1 << 8 * n) - 1 for n in range(9)], dtype=np.uint64)
+"""LOW_BYTES[n]: a mask of the first n bytes of a word."""
+
+
+def word_view(buffer: Bytes) -> Words:
+    """(B - 7,) the word that starts at each byte; shares the buffer."""
+    return np.ndarray((len(buffer) - 7,), dtype="<u8", buffer=buffer.data, strides=(1,))
+
+
+def padded(buffer: Bytes, starts: Positions, stops: Positions) -> tuple[Bytes, Positions, Positions]:
+    """The same cells in a buffer with `PAD` bytes on either side; a copy only where they are missing."""
+    if len(starts) == 0:
+        return np.zeros(2 * PAD, dtype=np.uint8), starts, stops
+    if starts.min() >= PAD and stops.max() + PAD <= len(buffer) and buffer.flags.c_contiguous:
+        return buffer, starts, stops
+    roomy = np.zeros(len(buffer) + 2 * PAD, dtype=np.uint8)
+    roomy[PAD : PAD + len(buffer)] = buffer
+    return roomy, starts + PAD, stops + PAD
+
+
+def word_at(words: Words, starts: Positions, lengths: Positions, place: int) -> Words:
+    """The `place`-th word of each cell, zero behind its end. Cells must reach that far."""
+    left = np.minimum(lengths - 8 * place, 8)  # (N,)
+    word: Words = words[starts + 8 * place] & LOW_BYTES[left]
+    return word
+
+
+def copy_cells(target: Bytes, places: Positions, buffer: Bytes, starts: Positions, stops: Positions) -> None:
+    """Copy each cell to its place in `target`.
+
+    Args:
+        target: zeros where cells will be; with 8 bytes more behind the last place than are written.
+        places: (N,) ascending, and the cells do not overlap there: words of one pass are written in this order, so
+            that what a short cell's word holds of its right neighbour is written again by the neighbour.
+    """
+    buffer, starts, stops = padded(buffer, starts, stops)
+    lengths = stops - starts  # (N,)
+    if len(lengths) == 0:
+        return
+    long = lengths > LONG
+    if long.any():
+        rows = np.flatnonzero(long)
+        for place, start, length in zip(
+            places[rows].tolist(), starts[rows].tolist(), lengths[rows].tolist(), strict=True
+        ):
+            target[place : place + length] = buffer[start : start + length]
+        rows = np.flatnonzero(~long)
+        starts, lengths, places = starts[rows], lengths[rows], places[rows]
+    source_words, target_words = word_view(buffer), word_view(target)
+    n_words = (int(lengths.max(initial=0)) + 7) // 8
+    for place in range(n_words):
+        if place:
+            rows = np.flatnonzero(lengths > 8 * place)
+            if len(rows) < len(lengths):
+                starts, lengths, places = starts[rows], lengths[rows], places[rows]
+        word = word_at(source_words, starts, lengths, place)
+        target_words[places + 8 * place] |= word
+
+
+def equal_cells(
+    buffer: Bytes, starts: Positions, stops: Positions, other: Bytes, other_starts: Positions, other_stops: Positions
+) -> Mask:
+    """(N,) whether each cell equals its counterpart, byte by byte."""
+    buffer, starts, stops = padded(buffer, starts, stops)
+    other, other_starts, other_stops = padded(other, other_starts, other_stops)
+    lengths = stops - starts  # (N,)
+    equal: Mask = lengths == other_stops - other_starts
+    long = equal & (lengths > LONG)
+    if long.any():
+        for row in np.flatnonzero(long).tolist():
+            cell = buffer[starts[row] : stops[row]]
+            equal[row] = np.array_equal(cell, other[other_starts[row] : other_stops[row]])
+    words, other_words = word_view(buffer), word_view(other)
+    rows = np.flatnonzero(equal & ~long)
+    place = 0
+    while True:
+        rows = rows[lengths[rows] > 8 * place]
+        if not len(rows):
+            return equal
+        mine = word_at(words, starts[rows], lengths[rows], place)
+        theirs = word_at(other_words, other_starts[rows], lengths[rows], place)
+        same = mine == theirs
+        equal[rows] = same
+        if not same.all():
+            rows = rows[same]
+        place += 1
+
+
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+
+
+def hash_cells(buffer: Bytes, starts: Positions, stops: Positions) -> Words:
+    """(N,) uint64: equal cells have equal hashes within one process. Nothing may rely on the reverse."""
+    buffer, starts, stops = padded(buffer, starts, stops)
+    lengths = stops - starts  # (N,)
+    hashes: Words = (lengths.astype(np.uint64) + np.uint64(1)) * _MULTIPLIER
+    long = lengths > LONG
+    for row in np.flatnonzero(long).tolist():
+        hashes[row] = hash(buffer[starts[row] : stops[row]].tobytes()) & 0xFFFFFFFFFFFFFFFF
+    words = word_view(buffer)
+    n_words = (int(lengths[~long].max(initial=0)) + 7) // 8
+    for place in range(n_words):
+        rows = np.flatnonzero((lengths > 8 * place) & ~long) if place else slice(None)
+        word = word_at(words, starts[rows], lengths[rows], place)
+        mixed = (hashes[rows] ^ word) * _MULTIPLIER
+        hashes[rows] = np.where(long[rows], hashes[rows], mixed ^ (mixed >> np.uint64(29)))
+    return hashes
