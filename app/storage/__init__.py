@@ -21,7 +21,7 @@ from app.storage import (
     uploads,
     users,
 )
-from app.storage.annotations import AnnotationReader, SetWriter
+from app.storage.annotation_reader import AnnotationReader
 from app.storage.blobs import Blobs, BlobSource, BlobWriter
 from app.storage.database import Connection, Database
 from app.storage.frames import FrameColumns, FramePlaces
@@ -46,6 +46,7 @@ from app.storage.rows import (
     User,
     UserRef,
 )
+from app.storage.set_writer import SetWriter
 from app.storage.storage import Storage, open_storage
 from app.storage.uploads import UploadWriter
 

@@ -1,129 +1,100 @@
-"""The annotations of tasks as column blocks: 64 frames a block, one blob a column."""
+"""The annotations of tasks as column blocks: 64 frames a block, one blob a column.
+
+Blocks belong to the task; a job is a window on its frames, so a frame that two jobs show has one truth. A track belongs
+to the frame it begins on.
+
+    annotation set   what one import brought, with its document and kept bytes; invisible until it is published
+    base set         what never was in an archive: drawn, or sent as JSON; one per task, made when it is needed
+
+A row stays in its set for life, also when it is edited, so the set of a row says where its kept line and PNG are.
+Every change locks the task's row first, and raises its revision and those of the jobs that show what changed.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import sqlalchemy as sa
 
-from app.annotations import Annotations, Images, Rows, Shapes, Tags, Tracks
+from app.annotations import Annotations, Kept
+from app.errors import InvalidInput, NotFound
+from app.storage.block_rows import (
+    BLOCK_BITS,
+    KINDS,
+    OBJECT_KINDS,
+    Ids,
+    Placed,
+    blocks_of,
+    decode_column,
+    decode_rows,
+    delete_blocks,
+    encode_blocks,
+    frames_of,
+    in_frame_order,
+    in_range,
+    insert_blocks,
+    pairs_of,
+    read_block_list,
+    remove_range,
+    select_blocks,
+    visible_sets,
+    write_changed,
+)
+from app.storage.changes import lock_task, take_numbers, touch_jobs, touch_task
 from app.storage.database import Connection
-from app.storage.storage import Storage
+from app.storage.edits import continue_rows
+from app.storage.removal import drop_sets
+from app.storage.schema import (
+    BLOCKS,
+    annotation_sets,
+    attribute_specs,
+    block_columns,
+    labels,
+    now,
+    tasks,
+)
+from app.storage.set_writer import SetWriter, begin_set, drop_empty_sets, publish
 
-KINDS = ("shapes", "tags", "tracks", "images", "rows")
-Ids = npt.NDArray[np.int64]
-
-
-class SetWriter:
-    """Writes one import into a set that nobody sees until `publish`; a `formats.Sink`.
-
-        with begin_set(storage, task_id) as writer:
-            …writer.write(batch), writer.keep(png), writer.extras(document)…
-            writer.close()
-            with storage.database.write() as conn:
-                publish(conn, writer.set_id, mode="replace")
-
-    Leaving the block without a publish discards the set.
-    """
-
-    set_id: int
-    task_id: int
-
-    def write(self, batch: Annotations) -> None:
-        """Take a batch; ids are given by the store. Rows of frames outside the task: InvalidInput."""
-        raise NotImplementedError
-
-    def keep(self, data: bytes | memoryview) -> tuple[int, int, int]:
-        """Keep bytes; (offset, size, crc32)."""
-        raise NotImplementedError
-
-    def extras(self, extras: Mapping[str, Any]) -> None:
-        """The format's own document about this import (replaces an earlier one)."""
-        raise NotImplementedError
-
-    def close(self) -> dict[str, int]:
-        """Write what is buffered and make the kept bytes durable. Returns rows by kind."""
-        raise NotImplementedError
-
-    def discard(self) -> None:
-        """Forget everything that was written; harmless after publish."""
-        raise NotImplementedError
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        raise NotImplementedError
+__all__ = [
+    "KINDS",
+    "SetWriter",
+    "append",
+    "begin_set",
+    "clear",
+    "counts",
+    "delete",
+    "iterate",
+    "load",
+    "publish",
+    "remove_labelled",
+    "replace_all",
+    "update",
+]
 
 
-def begin_set(storage: Storage, task_id: int) -> SetWriter:
-    """A writer for one import into the task."""
-    raise NotImplementedError
+# ---- reading
 
 
-def publish(
-    conn: Connection, set_id: int, *, mode: str = "replace", start: int = 0, stop: int | None = None
-) -> None:
-    """Make a closed set visible, all at once, in the caller's transaction.
-
-    Args:
-        mode: `replace` drops every other annotation, image and kept row of frames start to stop; `append` adds.
-        start, stop: the frames of a job; the whole task by default. The set must hold no other frames.
-    """
-    raise NotImplementedError
+def _last(conn: Connection, task_id: int, stop: int | None) -> int:
+    size = conn.execute(sa.select(tasks.c.size).where(tasks.c.id == task_id)).scalar()
+    if size is None:
+        raise NotFound("task", task_id)
+    return int(size) if stop is None else min(stop, int(size))
 
 
-class AnnotationReader:
-    """One consistent state of a task's (or job's) annotations in ascending frames; all of `formats.Source` but
-    pictures. Lives as long as the connection's transaction (`database.snapshot()`).
-
-    Attributes:
-        frame_offset: added to every frame number that comes out (the tasks of a project in one target).
-    """
-
-    def __init__(
-        self,
-        conn: Connection,
-        storage: Storage,
-        task_id: int,
-        *,
-        start: int = 0,
-        stop: int | None = None,
-        skip_deleted: bool = True,
-        frame_offset: int = 0,
-        batch_rows: int = 100_000,
-    ) -> None:
-        raise NotImplementedError
-
-    def images(self) -> Iterator[Images]:
-        raise NotImplementedError
-
-    def tags(self) -> Iterator[Tags]:
-        raise NotImplementedError
-
-    def shapes(self) -> Iterator[Shapes]:
-        raise NotImplementedError
-
-    def tracks(self) -> Tracks:
-        raise NotImplementedError
-
-    def rows(self) -> Iterator[Rows]:
-        raise NotImplementedError
-
-    def extras(self) -> dict[int, dict[str, Any]]:
-        """The extras of every set still in use, oldest first."""
-        raise NotImplementedError
-
-    def kept_bytes(self, set_id: int, offset: int, size: int) -> bytes:
-        """What `SetWriter.keep` took. Raises Damaged where it is gone."""
-        raise NotImplementedError
-
-    def close(self) -> None:
-        """Give back open files."""
-        raise NotImplementedError
+def _read(conn: Connection, task_id: int, kinds: Sequence[str], start: int, stop: int) -> Annotations:
+    tables: dict[str, Any] = {}
+    if start >= stop:
+        return Annotations()
+    first, last = start >> BLOCK_BITS, (stop - 1) >> BLOCK_BITS
+    for kind in kinds:
+        chosen = select_blocks(kind, task_id, block_columns(kind), first=first, last=last)
+        placed = in_frame_order(decode_rows(kind, conn.execute(chosen).all()))
+        tables[kind] = in_range(placed, start, stop).table
+    return Annotations(**tables)
 
 
 def load(
@@ -132,11 +103,11 @@ def load(
     *,
     start: int = 0,
     stop: int | None = None,
-    kinds: Sequence[str] = ("shapes", "tags", "tracks"),
+    kinds: Sequence[str] = OBJECT_KINDS,
 ) -> Annotations:
     """The annotations of frames start to stop, ascending frames, then the order they came in. A track belongs to the
-    frame it begins on."""
-    raise NotImplementedError
+    frame it begins on. Kept rows without a frame are at -1. Raises NotFound."""
+    return _read(conn, task_id, kinds, start, _last(conn, task_id, stop))
 
 
 def iterate(
@@ -145,11 +116,251 @@ def iterate(
     *,
     start: int = 0,
     stop: int | None = None,
-    kinds: Sequence[str] = ("shapes", "tags", "tracks"),
+    kinds: Sequence[str] = OBJECT_KINDS,
     batch_rows: int = 100_000,
 ) -> Iterator[Annotations]:
-    """The same as `load` in batches of whole blocks: ascending, disjoint frame ranges, about `batch_rows` rows each."""
-    raise NotImplementedError
+    """The same as `load` in batches of whole blocks: ascending, disjoint frame ranges, about `batch_rows` rows each.
+
+    Several queries: on PostgreSQL only a `snapshot()` makes them see one state.
+    """
+    stop = _last(conn, task_id, stop)
+    if start >= stop:
+        return
+    found = []
+    for kind in kinds:
+        table = BLOCKS[kind]
+        chosen = (
+            sa.select(table.c.block, sa.func.sum(table.c.n_rows))
+            .join(annotation_sets, annotation_sets.c.id == table.c.set_id)
+            .where(
+                table.c.task_id == task_id,
+                annotation_sets.c.state == "visible",
+                table.c.block.between(start >> BLOCK_BITS, (stop - 1) >> BLOCK_BITS),
+            )
+            .group_by(table.c.block)
+        )
+        found += [(int(block), int(rows)) for block, rows in conn.execute(chosen)]
+    if not found:
+        return
+    pairs = np.array(sorted(found), dtype=np.int64)
+    blocks, starts = np.unique(pairs[:, 0], return_index=True)
+    totals = np.add.reduceat(pairs[:, 1], starts)
+    batch_of_block = (np.cumsum(totals) - totals) // max(batch_rows, 1)
+    edges = np.flatnonzero(np.diff(batch_of_block)) + 1
+    for first, last in zip([0, *edges.tolist()], [*edges.tolist(), len(blocks)], strict=True):
+        low = max(start, int(blocks[first]) << BLOCK_BITS)
+        high = min(stop, (int(blocks[last - 1]) + 1) << BLOCK_BITS)
+        yield _read(conn, task_id, kinds, low, high)
+
+
+def counts(conn: Connection, task_id: int) -> dict[str, int]:
+    """Rows of the whole task by kind."""
+    found = {}
+    for kind, table in BLOCKS.items():
+        total = (
+            sa.select(sa.func.coalesce(sa.func.sum(table.c.n_rows), 0))
+            .join(annotation_sets, annotation_sets.c.id == table.c.set_id)
+            .where(table.c.task_id == task_id, annotation_sets.c.state == "visible")
+        )
+        found[kind] = int(conn.execute(total).scalar_one())
+    return found
+
+
+# ---- parts of a change
+
+
+def _begin(conn: Connection, task_id: int, start: int, stop: int | None) -> tuple[int, int, int]:
+    """Lock the task. Returns start, stop, size."""
+    size = lock_task(conn, task_id)
+    return max(start, 0), size if stop is None else min(stop, size), size
+
+
+def _check_frames(new: Annotations, start: int, stop: int) -> None:
+    for kind in OBJECT_KINDS:
+        frames = frames_of(getattr(new, kind))
+        outside = np.flatnonzero((frames < start) | (frames >= stop))
+        if len(outside):
+            row = int(outside[0])
+            raise InvalidInput(
+                f"frame {int(frames[row])} is not one of {start} to {stop - 1}", place=f"{kind}[{row}].frame"
+            )
+
+
+def _base_set(conn: Connection, task_id: int) -> int:
+    chosen = sa.select(annotation_sets.c.id).where(
+        annotation_sets.c.task_id == task_id, annotation_sets.c.state == "visible", annotation_sets.c.is_base
+    )
+    found = conn.execute(chosen).scalar()
+    if found is None:
+        moment = now()
+        values = {
+            "task_id": task_id,
+            "state": "visible",
+            "is_base": True,
+            "created_date": moment,
+            "touched_date": moment,
+        }
+        found = conn.execute(annotation_sets.insert().values(**values).returning(annotation_sets.c.id)).scalar_one()
+    return int(found)
+
+
+def _defaults(conn: Connection, task_id: int) -> dict[int, str]:
+    """The default value of every attribute that the task's annotations may have."""
+    project_id = conn.execute(sa.select(tasks.c.project_id).where(tasks.c.id == task_id)).scalar()
+    home = labels.c.task_id == task_id if project_id is None else labels.c.project_id == project_id
+    rows = conn.execute(
+        sa.select(attribute_specs.c.id, attribute_specs.c.default_value)
+        .join(labels, labels.c.id == attribute_specs.c.label_id)
+        .where(home)
+    )
+    return {row.id: row.default_value for row in rows}
+
+
+def _number(
+    conn: Connection, task_id: int, new: Annotations, fresh: Mapping[str, npt.NDArray[np.bool_]]
+) -> Annotations:
+    """Give the `fresh` rows ids of their own."""
+    first = take_numbers(conn, task_id, sum(int(flags.sum()) for flags in fresh.values()))
+    tables: dict[str, Any] = {}
+    for kind, flags in fresh.items():
+        table = getattr(new, kind)
+        ids = table.ids.copy()
+        ids[flags] = np.arange(first, first + int(flags.sum()), dtype=np.int64)
+        first += int(flags.sum())
+        tables[kind] = table.replace(ids=ids)
+    return Annotations(**tables)
+
+
+def _without_kept(table: Any) -> Any:
+    return table.replace(kept=Kept.empty(len(table))) if "kept" in table.columns() else table
+
+
+def _find(
+    conn: Connection, kind: str, task_id: int, ids: Ids, start: int, stop: int, *, near: Ids | None = None
+) -> Ids:
+    """The blocks (ascending, distinct) that hold rows with these ids, by their columns of ids alone.
+
+    Args:
+        near: blocks to look into first; usually all are there.
+    """
+    if len(ids) == 0 or start >= stop:
+        return np.empty(0, dtype=np.int64)
+    wanted = np.unique(ids)
+    rounds: list[sa.Select[Any]] = []
+    if near is not None and len(near) <= 500:
+        rounds.append(select_blocks(kind, task_id, ("ids",), blocks=np.unique(near).tolist()))
+    rounds.append(select_blocks(kind, task_id, ("ids",), first=start >> BLOCK_BITS, last=(stop - 1) >> BLOCK_BITS))
+    found = np.empty(0, dtype=np.int64)
+    for chosen in rounds:
+        rows = conn.execute(chosen).all()
+        if not rows:
+            continue
+        counts_of_parts = [row.n_rows for row in rows]
+        stored = decode_column(kind, "ids", [row.ids for row in rows], counts_of_parts)
+        row_blocks = np.repeat(np.array([row.block for row in rows], dtype=np.int64), counts_of_parts)
+        hits = np.isin(stored, wanted)
+        found = np.unique(row_blocks[hits])
+        if int(hits.sum()) == len(wanted):
+            break
+    return found
+
+
+def _match(stored: Ids, ids: Ids) -> npt.NDArray[np.int64]:
+    """(N,) int64, where each id stands in `stored`; -1 where it does not."""
+    if len(stored) == 0:
+        return np.full(len(ids), -1, dtype=np.int64)
+    order = np.argsort(stored, kind="stable")
+    places = np.minimum(np.searchsorted(stored[order], ids), len(stored) - 1)
+    rows = order[places]
+    return np.where(stored[rows] == ids, rows, -1).astype(np.int64)
+
+
+def _finish(conn: Connection, task_id: int, frames: Sequence[npt.NDArray[np.int32]]) -> None:
+    touch_task(conn, task_id)
+    touch_jobs(conn, task_id, np.concatenate([np.empty(0, dtype=np.int32), *frames]))
+
+
+# ---- changes
+
+
+def append(conn: Connection, task_id: int, new: Annotations, *, start: int = 0, stop: int | None = None) -> Annotations:
+    """PATCH create: add; ids are given anew.
+
+    Returns:
+        What was added, with ids, row by row.
+
+    Raises:
+        InvalidInput: a frame outside of the range.
+        NotFound: the task.
+    """
+    start, stop, _size = _begin(conn, task_id, start, stop)
+    _check_frames(new, start, stop)
+    base = _base_set(conn, task_id)
+    new = Annotations(**{kind: _without_kept(getattr(new, kind)) for kind in OBJECT_KINDS})
+    new = _number(conn, task_id, new, {kind: np.ones(len(getattr(new, kind)), dtype=np.bool_) for kind in OBJECT_KINDS})
+    touched = []
+    for kind in OBJECT_KINDS:
+        table = getattr(new, kind)
+        if len(table) == 0:
+            continue
+        blocks = np.unique(blocks_of(table))
+        before = read_block_list(conn, kind, task_id, blocks, set_id=base)
+        after = in_frame_order(_joined(before, Placed(table, np.full(len(table), base, dtype=np.int64))))
+        write_changed(conn, kind, task_id, after, [(base, blocks)])
+        touched.append(frames_of(table))
+    _finish(conn, task_id, touched)
+    return new
+
+
+def _joined(left: Placed, right: Placed) -> Placed:
+    table = type(left.table).concatenate([left.table, right.table])
+    return Placed(table, np.concatenate([left.set_ids, right.set_ids]))
+
+
+def update(conn: Connection, task_id: int, new: Annotations, *, start: int = 0, stop: int | None = None) -> Annotations:
+    """PATCH update: rows replace those of the same id and kind, continuing them.
+
+    Returns:
+        What is stored, row by row.
+
+    Raises:
+        InvalidInput: a frame outside of the range, an id twice.
+        NotFound: an id that is not in the range.
+    """
+    start, stop, _size = _begin(conn, task_id, start, stop)
+    _check_frames(new, start, stop)
+    defaults = _defaults(conn, task_id)
+    base = _base_set(conn, task_id)
+    stored: dict[str, Any] = {}
+    touched = []
+    for kind in OBJECT_KINDS:
+        table = getattr(new, kind)
+        if len(table) == 0:
+            continue
+        if len(np.unique(table.ids)) < len(table):
+            raise InvalidInput("an id is there twice", place=kind)
+        new_blocks = np.unique(blocks_of(table))
+        blocks = _find(conn, kind, task_id, table.ids, start, stop, near=new_blocks)
+        before = read_block_list(conn, kind, task_id, np.union1d(blocks, new_blocks))
+        places = _match(before.table.ids, table.ids)
+        old_frames = frames_of(before.table)[places] if len(before.table) else np.empty(len(table), dtype=np.int32)
+        missing = np.flatnonzero((places < 0) | (old_frames < start) | (old_frames >= stop))
+        if len(missing):
+            wrong = int(table.ids[missing[0]])
+            raise NotFound("annotation", wrong, f"there is no annotation with id {wrong} among the {kind}")
+        old = before.take(places)
+        table = continue_rows(kind, old.table, table, defaults)
+        sets = np.where(old_frames == table.frames, old.set_ids, base)
+        current = Placed(table, sets)
+        everything = _joined(before, current)
+        order = np.arange(len(before.table), dtype=np.int64)
+        order[places] = len(before.table) + np.arange(len(table), dtype=np.int64)
+        after = in_frame_order(everything.take(order))
+        write_changed(conn, kind, task_id, after, [*pairs_of(old), *pairs_of(current)])
+        stored[kind] = table
+        touched += [old_frames, frames_of(table)]
+    _finish(conn, task_id, touched)
+    return Annotations(**stored)
 
 
 def replace_all(
@@ -161,39 +372,127 @@ def replace_all(
     tells what differs. Any other id is ignored and given anew.
 
     Returns:
-        What is stored, with ids.
+        What is stored, with ids, row by row.
 
     Raises:
         InvalidInput: a frame outside of the range.
+        NotFound: the task.
     """
-    raise NotImplementedError
+    start, stop, size = _begin(conn, task_id, start, stop)
+    _check_frames(new, start, stop)
+    if start >= stop:
+        return Annotations()
+    defaults = _defaults(conn, task_id)
+    base = _base_set(conn, task_id)
+    first, last = start >> BLOCK_BITS, (stop - 1) >> BLOCK_BITS
+    edges = np.unique(np.array([first, last], dtype=np.int64))
+    # No row lies behind the last frame, so the task's end is as good as a block's.
+    partial = edges[(edges << BLOCK_BITS < start) | (((edges + 1) << BLOCK_BITS > stop) & (stop < size))]
+    tables: dict[str, Any] = {}
+    sets: dict[str, Ids] = {}
+    outside: dict[str, Placed] = {}
+    fresh: dict[str, npt.NDArray[np.bool_]] = {}
+    for kind in OBJECT_KINDS:
+        table = getattr(new, kind)
+        needed = np.union1d(_find(conn, kind, task_id, table.ids[table.ids > 0], start, stop), partial)
+        before = read_block_list(conn, kind, task_id, needed)
+        frames = frames_of(before.table)
+        inside = (frames >= start) & (frames < stop)
+        outside[kind] = before.take(np.flatnonzero(~inside))
+        old = before.take(np.flatnonzero(inside))
+        places = _match(old.table.ids, table.ids)
+        places[_repeated(table.ids)] = -1
+        known = np.flatnonzero(places >= 0)
+        fresh[kind] = places < 0
+        sets[kind] = np.full(len(table), base, dtype=np.int64)
+        table = _without_kept(table)
+        if len(known):
+            continued = old.take(places[known])
+            rows = continue_rows(kind, continued.table, table.take(known), defaults)
+            stays = continued.table.frames == rows.frames
+            sets[kind][known] = np.where(stays, continued.set_ids, base)
+            order = np.arange(len(table), dtype=np.int64)
+            order[known] = len(table) + np.arange(len(known), dtype=np.int64)
+            table = type(table).concatenate([table, rows]).take(order)
+        tables[kind] = table
+    stored = _number(conn, task_id, Annotations(**tables), fresh)
+    all_sets = visible_sets(conn, task_id)
+    for kind in OBJECT_KINDS:
+        current = Placed(getattr(stored, kind), sets[kind])
+        delete_blocks(conn, kind, task_id, all_sets, first, last)
+        after = in_frame_order(_joined(outside[kind], current))
+        for set_id in np.unique(after.set_ids).tolist():
+            rows = after.table.take(np.flatnonzero(after.set_ids == set_id))
+            insert_blocks(conn, kind, encode_blocks(rows, task_id=task_id, set_id=set_id, part=0))
+    drop_empty_sets(conn, task_id)
+    touch_task(conn, task_id)
+    touch_jobs(conn, task_id, np.arange(start, stop))
+    return stored
 
 
-def append(conn: Connection, task_id: int, new: Annotations, *, start: int = 0, stop: int | None = None) -> Annotations:
-    """PATCH create: add; ids are given anew. Returns what was added, with ids. Raises InvalidInput as above."""
-    raise NotImplementedError
-
-
-def update(conn: Connection, task_id: int, new: Annotations, *, start: int = 0, stop: int | None = None) -> Annotations:
-    """PATCH update: rows replace those of the same id and kind, continuing them. Returns what is stored.
-
-    Raises:
-        InvalidInput: a frame outside of the range.
-        NotFound: an id that is not in the range.
-    """
-    raise NotImplementedError
+def _repeated(ids: Ids) -> npt.NDArray[np.bool_]:
+    """(N,) bool, every occurrence of a value but the first."""
+    flags = np.ones(len(ids), dtype=np.bool_)
+    flags[np.unique(ids, return_index=True)[1]] = False
+    return flags
 
 
 def delete(conn: Connection, task_id: int, ids: Mapping[str, Ids], *, start: int = 0, stop: int | None = None) -> int:
     """PATCH delete: remove rows by kind (`shapes`, `tags`, `tracks`) and id; unknown ids are fine. Returns how many."""
-    raise NotImplementedError
+    start, stop, _size = _begin(conn, task_id, start, stop)
+    touched: list[npt.NDArray[np.int32]] = []
+    for kind in OBJECT_KINDS:
+        wanted = np.asarray(ids.get(kind, ()), dtype=np.int64)
+        blocks = _find(conn, kind, task_id, wanted, start, stop)
+        if len(blocks) == 0:
+            continue
+        before = read_block_list(conn, kind, task_id, blocks)
+        frames = frames_of(before.table)
+        touched.append(
+            _remove_rows(
+                conn, kind, task_id, before, np.isin(before.table.ids, wanted) & (frames >= start) & (frames < stop)
+            )
+        )
+    if touched:
+        _finish(conn, task_id, touched)
+    return sum(map(len, touched))
+
+
+def _remove_rows(
+    conn: Connection, kind: str, task_id: int, before: Placed, gone: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.int32]:
+    """Write the blocks without the rows that go. Returns the frames of those."""
+    leaving = before.take(np.flatnonzero(gone))
+    write_changed(conn, kind, task_id, before.take(np.flatnonzero(~gone)), pairs_of(leaving))
+    return frames_of(leaving.table)
 
 
 def clear(conn: Connection, task_id: int, *, start: int = 0, stop: int | None = None) -> None:
     """DELETE: shapes, tags and tracks of the range go, and with them images and kept rows of imports."""
-    raise NotImplementedError
+    start, stop, size = _begin(conn, task_id, start, stop)
+    if start <= 0 and stop >= size:
+        drop_sets(conn, sa.and_(annotation_sets.c.task_id == task_id, annotation_sets.c.state == "visible"))
+        touch_jobs(conn, task_id)
+    else:
+        for kind in KINDS:
+            remove_range(conn, kind, task_id, start, stop)
+        drop_empty_sets(conn, task_id)
+        touch_jobs(conn, task_id, np.arange(start, stop))
+    touch_task(conn, task_id)
 
 
-def counts(conn: Connection, task_id: int) -> dict[str, int]:
-    """Rows of the whole task by kind."""
-    raise NotImplementedError
+def remove_labelled(conn: Connection, task_id: int, label_ids: Sequence[int]) -> None:
+    """Remove every annotation of these labels, as their labels go. Raises NotFound."""
+    lock_task(conn, task_id)
+    wanted = np.array(label_ids, dtype=np.int32)
+    for kind in OBJECT_KINDS:
+        rows = conn.execute(select_blocks(kind, task_id, ("label_ids",))).all()
+        if not rows:
+            continue
+        counts_of_parts = [row.n_rows for row in rows]
+        stored = decode_column(kind, "label_ids", [row.label_ids for row in rows], counts_of_parts)
+        row_blocks = np.repeat(np.array([row.block for row in rows], dtype=np.int64), counts_of_parts)
+        blocks = np.unique(row_blocks[np.isin(stored, wanted)])
+        for at in range(0, len(blocks), 500):
+            before = read_block_list(conn, kind, task_id, blocks[at : at + 500])
+            _remove_rows(conn, kind, task_id, before, np.isin(before.table.label_ids, wanted))

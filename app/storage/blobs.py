@@ -1,19 +1,51 @@
-"""Bytes under keys: a folder or a bucket."""
+"""Bytes under keys: a folder or a bucket.
+
+A blob is written whole and never changed. `finish` returns when it is safe: in a folder after fsync of the file, a
+rename, and fsync of the folders (obstore's LocalStore does not sync, so the folder is written with the system's own
+calls); in a bucket when the upload is complete. Before that nothing is seen under the key.
+
+Keys are ours: `uploads/…`, `packs/…`, `kept/…`, `results/…`; no client's name is ever part of one.
+"""
 
 from __future__ import annotations
 
+import errno
+import os
+import re
+import secrets
+import shutil
+import threading
+import time
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from itertools import accumulate
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
+import obstore
+from obstore.exceptions import BaseError, NotFoundError
+from obstore.store import from_url
+
+from app.errors import Busy, NoSpace, NotFound
 from app.storage.rows import Result, Segment
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+INCOMING = ".incoming"  # blobs that are being written; no key begins with a dot
+KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
+WRITE_BUFFER_BYTES = 1 << 20
+SPACE_CHECK_BYTES = 64 << 20  # how much may be written between two looks at the free disk
+READ_AHEAD_BYTES = 1 << 20
 
 
 class BlobSource(Protocol):
-    """Bytes that can be read anywhere; what `app.archive` calls a ByteSource."""
+    """Bytes that can be read anywhere, from any thread; what `app.archive` calls a ByteSource."""
 
-    size: int
+    @property
+    def size(self) -> int: ...
 
     def read_at(self, offset: int, length: int) -> bytes:
         """Up to `length` bytes from `offset`; fewer only at the end."""
@@ -25,10 +57,14 @@ class BlobSource(Protocol):
 class BlobWriter(Protocol):
     """Receives one blob. `write` is cheap enough for an event loop; `finish` is not (call it in a thread)."""
 
-    key: str
-    size: int
+    @property
+    def key(self) -> str: ...
 
-    def write(self, data: bytes | bytearray | memoryview) -> None: ...
+    @property
+    def size(self) -> int: ...
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Take bytes. Raises NoSpace."""
 
     def finish(self) -> int:
         """Make the blob durable and visible under its key. Returns its size."""
@@ -40,18 +76,18 @@ class BlobWriter(Protocol):
 class Blobs(Protocol):
     """All blobs of one store."""
 
-    def open_writer(self, key: str, *, result: Result | None = None) -> BlobWriter:
+    def open_writer(self, key: str, *, expected_bytes: int = 0, result: Result | None = None) -> BlobWriter:
         """Begin a blob. `result` gives a bucket the download's name and type.
 
         Raises:
-            NoSpace: less than the minimum is free.
+            NoSpace: `expected_bytes` more would leave less than the minimum free.
         """
 
-    def put(self, key: str, chunks: bytes | Iterable[bytes]) -> int:
+    def put(self, key: str, chunks: bytes | Iterable[bytes], *, result: Result | None = None) -> int:
         """Write a whole blob durably. Returns its size."""
 
     def open(self, segments: Sequence[Segment]) -> BlobSource:
-        """The bytes of the segments, one after the other, as one source."""
+        """The bytes of the segments, one after the other, as one source. Raises NotFound."""
 
     def open_key(self, key: str) -> BlobSource:
         """One blob. Raises NotFound."""
@@ -68,5 +104,409 @@ class Blobs(Protocol):
     def list(self, prefix: str = "") -> Iterator[tuple[str, int, datetime]]:
         """(key, size, last modified) of every blob below the prefix."""
 
+    def sweep_incomplete(self, age_seconds: float) -> int:
+        """Remove what crashed writers left, untouched for `age_seconds`. Returns how many."""
+
     def check_space(self, needed_bytes: int = 0) -> None:
         """Raises NoSpace unless `needed_bytes` and the minimum are free."""
+
+
+def open_blobs(url: str, spool_dir: Path, *, min_free_bytes: int = 512 << 20) -> Blobs:
+    """`file:///folder` (or a plain path), `s3://bucket/prefix`, or any other URL that obstore knows.
+
+    Args:
+        spool_dir: where bodies for a bucket are gathered before they are sent.
+    """
+    if "://" not in url or url.startswith("file://"):
+        return FolderBlobs(Path(url.removeprefix("file://")), min_free_bytes=min_free_bytes)
+    return BucketBlobs(from_url(url), spool_dir, min_free_bytes=min_free_bytes)
+
+
+def check_key(key: str) -> str:
+    if not KEY.fullmatch(key) or len(key) > 1024:
+        raise ValueError(f"not a blob key: {key!r}")
+    return key
+
+
+@contextmanager
+def disk_errors() -> Iterator[None]:
+    """A full disk or quota is NoSpace."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise NoSpace("there is no space left on the disk") from error
+        raise
+
+
+def check_free(folder: Path, needed_bytes: int, min_free_bytes: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < needed_bytes + min_free_bytes:
+        raise NoSpace(
+            f"there is not enough space on the disk: {free >> 20} MiB are free, "
+            f"{(needed_bytes + min_free_bytes) >> 20} MiB are needed"
+        )
+
+
+def sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def gather(writer: BlobWriter, chunks: bytes | Iterable[bytes]) -> int:
+    try:
+        for chunk in (chunks,) if isinstance(chunks, bytes) else chunks:
+            writer.write(chunk)
+        return writer.finish()
+    except BaseException:
+        writer.abort()
+        raise
+
+
+class _FileWriter:
+    """A file in the incoming folder; what becomes of it is decided by the subclass."""
+
+    def __init__(self, key: str, path: Path, folder: Path, min_free_bytes: int) -> None:
+        self.key = check_key(key)
+        self.size = 0
+        self._path = path
+        self._folder = folder
+        self._min_free_bytes = min_free_bytes
+        self._unchecked = 0
+        with disk_errors():
+            self._file = open(path, "xb", buffering=WRITE_BUFFER_BYTES)  # noqa: SIM115 - closed by finish and abort
+        self._open = True
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        with disk_errors():
+            self._file.write(data)
+        length = data.nbytes if isinstance(data, memoryview) else len(data)
+        self.size += length
+        self._unchecked += length
+        if self._unchecked >= SPACE_CHECK_BYTES:
+            self._unchecked = 0
+            check_free(self._folder, 0, self._min_free_bytes)
+
+    def finish(self) -> int:
+        try:
+            with disk_errors():
+                self._deliver()
+        except BaseException:
+            self.abort()
+            raise
+        self._open = False
+        return self.size
+
+    def _deliver(self) -> None:
+        raise NotImplementedError
+
+    def abort(self) -> None:
+        if not self._open:
+            return
+        self._open = False
+        with suppress(OSError):  # a full disk may refuse the last flush, and nobody wants these bytes
+            self._file.close()
+        self._path.unlink(missing_ok=True)
+
+
+class FolderBlobs:
+    """A folder; a key is a path below it."""
+
+    def __init__(self, root: Path, *, min_free_bytes: int = 512 << 20) -> None:
+        self.root = root.absolute()
+        self.min_free_bytes = min_free_bytes
+        self.incoming = self.root / INCOMING
+        with disk_errors():
+            self.incoming.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def open_writer(self, key: str, *, expected_bytes: int = 0, result: Result | None = None) -> BlobWriter:
+        self.check_space(expected_bytes)
+        return _FolderWriter(key, self)
+
+    def put(self, key: str, chunks: bytes | Iterable[bytes], *, result: Result | None = None) -> int:
+        return gather(self.open_writer(key), chunks)
+
+    def open(self, segments: Sequence[Segment]) -> BlobSource:
+        return _open_segments(self, segments)
+
+    def open_key(self, key: str) -> BlobSource:
+        return _FileSource(key, self.root / check_key(key))
+
+    def local_path(self, key: str) -> Path | None:
+        path = self.root / check_key(key)
+        if not path.is_file():
+            raise NotFound("blob", key)
+        return path
+
+    def presign(self, key: str, seconds: int = 300) -> str | None:
+        return None
+
+    def delete(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            path = self.root / check_key(key)
+            path.unlink(missing_ok=True)
+            # Folders are made on the way in; the last one out removes them. A writer that is about to use one of them
+            # makes it again (`_FolderWriter`).
+            for folder in path.parents:
+                if folder == self.root or not _remove_empty(folder):
+                    break
+
+    def list(self, prefix: str = "") -> Iterator[tuple[str, int, datetime]]:
+        base = self.root / check_key(prefix.rstrip("/")) if prefix else self.root
+        for folder, folders, files in os.walk(base):
+            if Path(folder) == self.root and INCOMING in folders:
+                folders.remove(INCOMING)
+            for name in files:
+                path = Path(folder) / name
+                try:
+                    stat = path.stat()
+                except FileNotFoundError:  # removed meanwhile
+                    continue
+                yield path.relative_to(self.root).as_posix(), stat.st_size, datetime.fromtimestamp(stat.st_mtime, UTC)
+
+    def sweep_incomplete(self, age_seconds: float) -> int:
+        return _sweep_folder(self.incoming, age_seconds)
+
+    def check_space(self, needed_bytes: int = 0) -> None:
+        check_free(self.root, needed_bytes, self.min_free_bytes)
+
+
+def _remove_empty(folder: Path) -> bool:
+    try:
+        folder.rmdir()
+    except OSError:
+        return False
+    return True
+
+
+def _sweep_folder(folder: Path, age_seconds: float) -> int:
+    n_removed = 0
+    for path in folder.iterdir():
+        with suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > age_seconds:
+                path.unlink()
+                n_removed += 1
+    return n_removed
+
+
+class _FolderWriter(_FileWriter):
+    def __init__(self, key: str, blobs: FolderBlobs) -> None:
+        super().__init__(key, blobs.incoming / secrets.token_hex(16), blobs.root, blobs.min_free_bytes)
+        self._root = blobs.root
+
+    def _deliver(self) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        target = self._root / self.key
+        for _ in range(10):
+            new = [folder for folder in target.parents if not folder.exists()]
+            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            try:
+                os.replace(self._path, target)
+                break
+            except FileNotFoundError:  # the folder was empty for a moment, and somebody removed it
+                if not self._path.exists():
+                    raise
+        else:
+            os.replace(self._path, target)
+        for folder in {target.parent, *(folder.parent for folder in new)}:
+            sync_folder(folder)
+
+
+class _FileSource:
+    """A file, read by position."""
+
+    def __init__(self, key: str, path: Path) -> None:
+        try:
+            self._handle = os.open(path, os.O_RDONLY)
+        except FileNotFoundError:
+            raise NotFound("blob", key, "the stored file is gone") from None
+        self.size = os.fstat(self._handle).st_size
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        data = os.pread(self._handle, length, offset)
+        if len(data) in (length, max(0, self.size - offset)):
+            return data
+        parts = [data]  # the kernel gives at most 2 GiB at once
+        while data and sum(map(len, parts)) < length:
+            data = os.pread(self._handle, length - sum(map(len, parts)), offset + sum(map(len, parts)))
+            parts.append(data)
+        return b"".join(parts)
+
+    def close(self) -> None:
+        handle, self._handle = self._handle, -1
+        if handle >= 0:
+            os.close(handle)
+
+    def __del__(self) -> None:
+        if getattr(self, "_handle", -1) >= 0:
+            self.close()
+
+
+class _Joined:
+    """Several sources, one after the other."""
+
+    def __init__(self, sources: Sequence[BlobSource], sizes: Sequence[int]) -> None:
+        self._sources = sources
+        self._starts = [0, *accumulate(sizes)]
+        self.size = self._starts[-1]
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        parts = []
+        index = max(0, bisect_right(self._starts, offset) - 1)
+        while length > 0 and index < len(self._sources):
+            inside = offset - self._starts[index]
+            take = min(length, self._starts[index + 1] - offset)
+            if take > 0:
+                parts.append(self._sources[index].read_at(inside, take))
+                offset += take
+                length -= take
+            index += 1
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def close(self) -> None:
+        for source in self._sources:
+            source.close()
+
+
+class _Lazy:
+    """A blob that is opened by the first read: uploads may have thousands of segments."""
+
+    def __init__(self, blobs: Blobs, segment: Segment) -> None:
+        self._blobs = blobs
+        self._key = segment.key
+        self._source: BlobSource | None = None
+        self.size = segment.size
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        source = self._source
+        if source is None:
+            source = self._source = self._blobs.open_key(self._key)
+        return source.read_at(offset, length)
+
+    def close(self) -> None:
+        if self._source is not None:
+            self._source.close()
+            self._source = None
+
+
+def _open_segments(blobs: Blobs, segments: Sequence[Segment]) -> BlobSource:
+    used = [segment for segment in segments if segment.size]
+    if len(used) == 1:
+        return blobs.open_key(used[0].key)
+    return _Joined([_Lazy(blobs, segment) for segment in used], [segment.size for segment in used])
+
+
+class BucketBlobs:
+    """A bucket behind obstore. Bodies are gathered in a spool file first: a slow bucket never holds an event loop."""
+
+    def __init__(self, store: ObjectStore, spool_dir: Path, *, min_free_bytes: int = 512 << 20) -> None:
+        self.store = store
+        self.spool = spool_dir
+        self.min_free_bytes = min_free_bytes
+        with disk_errors():
+            self.spool.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def open_writer(self, key: str, *, expected_bytes: int = 0, result: Result | None = None) -> BlobWriter:
+        self.check_space(expected_bytes)
+        return _BucketWriter(key, self, result)
+
+    def put(self, key: str, chunks: bytes | Iterable[bytes], *, result: Result | None = None) -> int:
+        return gather(self.open_writer(key, result=result), chunks)
+
+    def open(self, segments: Sequence[Segment]) -> BlobSource:
+        return _open_segments(self, segments)
+
+    def open_key(self, key: str) -> BlobSource:
+        with bucket_errors(key):
+            size = obstore.head(self.store, check_key(key))["size"]
+        return _BucketSource(self.store, key, size)
+
+    def local_path(self, key: str) -> Path | None:
+        return None
+
+    def presign(self, key: str, seconds: int = 300) -> str | None:
+        try:
+            return obstore.sign(cast(Any, self.store), "GET", check_key(key), timedelta(seconds=seconds))
+        except (NotImplementedError, TypeError):  # a store that cannot sign: the bytes go through us
+            return None
+
+    def delete(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            with suppress(NotFound), bucket_errors(key):
+                obstore.delete(self.store, check_key(key))
+
+    def list(self, prefix: str = "") -> Iterator[tuple[str, int, datetime]]:
+        for page in obstore.list(self.store, prefix.rstrip("/") or None):
+            for entry in page:
+                yield entry["path"], entry["size"], entry["last_modified"]
+
+    def sweep_incomplete(self, age_seconds: float) -> int:
+        return _sweep_folder(self.spool, age_seconds)
+
+    def check_space(self, needed_bytes: int = 0) -> None:
+        check_free(self.spool, needed_bytes, self.min_free_bytes)
+
+
+@contextmanager
+def bucket_errors(key: str) -> Iterator[None]:
+    """A missing object is NotFound, anything else of a bucket may be better in a while."""
+    try:
+        yield
+    except (FileNotFoundError, NotFoundError):
+        raise NotFound("blob", key, "the stored file is gone") from None
+    except BaseError as error:
+        raise Busy("the object store does not answer, try again") from error
+
+
+class _BucketWriter(_FileWriter):
+    def __init__(self, key: str, blobs: BucketBlobs, result: Result | None) -> None:
+        super().__init__(key, blobs.spool / secrets.token_hex(16), blobs.spool, blobs.min_free_bytes)
+        self._store = blobs.store
+        self._attributes: dict[str, str] = {}
+        if result is not None:  # a presigned URL cannot set headers, so the object carries them
+            name = re.sub(r"[^A-Za-z0-9_.\- ]", "_", result.filename).lstrip(".")
+            self._attributes = {
+                "Content-Type": result.content_type,
+                "Content-Disposition": f'attachment; filename="{name}"',
+            }
+
+    def _deliver(self) -> None:
+        self._file.close()
+        with bucket_errors(self.key):
+            obstore.put(self._store, self.key, self._path, attributes=cast(Any, self._attributes) or None)
+        self._path.unlink()
+
+
+class _BucketSource:
+    """An object, read by ranges; small reads fetch 1 MiB and keep it."""
+
+    def __init__(self, store: ObjectStore, key: str, size: int) -> None:
+        self._store = store
+        self._key = key
+        self.size = size
+        self._window: tuple[int, bytes] = (0, b"")
+        self._lock = threading.Lock()
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        length = min(length, self.size - offset)
+        if length <= 0:
+            return b""
+        with self._lock:
+            start, data = self._window
+        if start <= offset and offset + length <= start + len(data):
+            return data[offset - start : offset - start + length]
+        take = min(max(length, READ_AHEAD_BYTES), self.size - offset)
+        with bucket_errors(self._key):
+            data = bytes(obstore.get_range(self._store, self._key, start=offset, length=take))
+        if take > length:
+            with self._lock:
+                self._window = (offset, data)
+        return data[:length]
+
+    def close(self) -> None:
+        self._window = (0, b"")

@@ -1,6 +1,7 @@
 """The frames of tasks: names, sizes, and where their pictures lie. Column blocks of 4096 frames.
 
-A picture stays where the upload put it: in a *pack*, the staged body of an upload (a form, a zip, a tus file).
+A picture stays where the upload put it: in a *pack*, the staged body of an upload (a form, a zip, a tus file). Nothing
+is copied picture by picture: 10,000 pictures are one blob and three rows.
 """
 
 from __future__ import annotations
@@ -11,16 +12,32 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import sqlalchemy as sa
 
 from app.annotations import FrameTable
 from app.columns import Ragged
+from app.errors import Damaged, InvalidInput, NotFound
 from app.storage.blobs import Blobs, BlobSource
+from app.storage.block_codec import decode_arrays, decode_ragged, encode_array, encode_ragged
+from app.storage.changes import lock_task, touch_jobs, touch_task
 from app.storage.database import Connection
 from app.storage.rows import Segment
+from app.storage.schema import frame_blocks, packs, tasks
 
 Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
+
+FRAMES_A_BLOCK = 4096
+PLACE_DTYPES = {
+    "packs": np.int32,
+    "offsets": np.int64,
+    "stored_sizes": np.int64,
+    "sizes": np.int64,
+    "methods": np.uint8,
+    "crcs": np.int64,
+    "orientations": np.uint8,
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,6 +63,14 @@ class FramePlaces:
     orientations: Bytes
     start: int = 0
 
+    def __post_init__(self) -> None:
+        for name, dtype in PLACE_DTYPES.items():
+            column = getattr(self, name)
+            if column.dtype != dtype or len(column) != len(self.packs):
+                raise ValueError(
+                    f"{name}: expected ({len(self.packs)},) {np.dtype(dtype)}, got {column.shape} {column.dtype}"
+                )
+
     def __len__(self) -> int:
         return len(self.packs)
 
@@ -59,40 +84,154 @@ class FrameColumns:
     heights: Int32s
     places: FramePlaces
 
+    def __post_init__(self) -> None:
+        if not len(self.names) == len(self.widths) == len(self.heights) == len(self.places):
+            raise ValueError("frames: the columns differ in length")
+        if self.widths.dtype != np.int32 or self.heights.dtype != np.int32:
+            raise ValueError("frames: widths and heights are int32")
+
     def __len__(self) -> int:
         return len(self.names)
 
 
-def add_packs(conn: Connection, task_id: int, packs: Sequence[Sequence[Segment]]) -> tuple[int, ...]:
+def insert_frames(conn: Connection, task_id: int, frames: FrameColumns) -> None:
+    """Write the blocks of a task that has none yet; `tasks.attach_data` calls it."""
+    values = []
+    for block, start in enumerate(range(0, len(frames), FRAMES_A_BLOCK)):
+        stop = min(start + FRAMES_A_BLOCK, len(frames))
+        values.append(
+            {
+                "task_id": task_id,
+                "block": block,
+                "n_rows": stop - start,
+                "names": encode_ragged(frames.names, start, stop),
+                "widths": encode_array(frames.widths[start:stop]),
+                "heights": encode_array(frames.heights[start:stop]),
+                **{name: encode_array(getattr(frames.places, name)[start:stop]) for name in PLACE_DTYPES},
+            }
+        )
+    if values:
+        conn.execute(frame_blocks.insert(), values)
+
+
+def add_packs(conn: Connection, task_id: int, bodies: Sequence[Sequence[Segment]]) -> tuple[int, ...]:
     """Make staged bytes the task's own, to live as long as the task. Returns the indices for `FramePlaces.packs`.
 
     Give it `upload.segments`; then `uploads.delete(conn, upload.id, keep_bytes=True)` in the same transaction.
     """
-    raise NotImplementedError
+    first = conn.execute(
+        sa.select(sa.func.coalesce(sa.func.max(packs.c.pack) + 1, 0)).where(packs.c.task_id == task_id)
+    ).scalar_one()
+    values = [
+        {"task_id": task_id, "pack": first + index, "position": position, "key": segment.key, "size": segment.size}
+        for index, body in enumerate(bodies)
+        for position, segment in enumerate(body)
+    ]
+    if values:
+        conn.execute(packs.insert(), values)
+    return tuple(range(first, first + len(bodies)))
+
+
+def pack_segments(conn: Connection, task_id: int, pack: int) -> tuple[Segment, ...]:
+    """The blobs of a pack, one after the other. Raises NotFound."""
+    chosen = sa.select(packs.c.key, packs.c.size).where(packs.c.task_id == task_id, packs.c.pack == pack)
+    rows = conn.execute(chosen.order_by(packs.c.position)).all()
+    if not rows:
+        raise NotFound("pack", (task_id, pack))
+    return tuple(Segment(row.key, row.size) for row in rows)
 
 
 def open_pack(conn: Connection, blobs: Blobs, task_id: int, pack: int) -> BlobSource:
     """A pack as one source of bytes. Raises NotFound."""
-    raise NotImplementedError
+    return blobs.open(pack_segments(conn, task_id, pack))
 
 
 def load(conn: Connection, task_id: int, start: int = 0, stop: int | None = None) -> FrameTable:
-    """Names, sizes and deleted flags of frames start to stop (None: to the end)."""
-    raise NotImplementedError
+    """Names, sizes and deleted flags of frames start to stop (None: to the end). Raises NotFound."""
+    task = conn.execute(
+        sa.select(tasks.c.size, tasks.c.mode, tasks.c.deleted_frames).where(tasks.c.id == task_id)
+    ).one_or_none()
+    if task is None:
+        raise NotFound("task", task_id)
+    start, stop = _clip(start, stop, task.size)
+    rows, first = _blocks(conn, task_id, start, stop, ("names", "widths", "heights"))
+    counts = [row.n_rows for row in rows]
+    numbers = _deleted(task.deleted_frames, start, stop)
+    flags = np.zeros(stop - start, dtype=np.bool_)
+    flags[numbers - start] = True
+    names = decode_ragged([row.names for row in rows], counts, np.uint8)
+    return FrameTable(
+        names=names.slice(start - first, stop - first),
+        widths=decode_arrays([row.widths for row in rows], counts, np.int32)[start - first : stop - first],
+        heights=decode_arrays([row.heights for row in rows], counts, np.int32)[start - first : stop - first],
+        deleted=flags,
+        start=start,
+        is_video=task.mode == "interpolation",
+    )
 
 
 def load_places(conn: Connection, task_id: int, start: int = 0, stop: int | None = None) -> FramePlaces:
-    """Where the pictures of frames start to stop lie."""
-    raise NotImplementedError
+    """Where the pictures of frames start to stop lie. Raises NotFound."""
+    size = conn.execute(sa.select(tasks.c.size).where(tasks.c.id == task_id)).scalar()
+    if size is None:
+        raise NotFound("task", task_id)
+    start, stop = _clip(start, stop, size)
+    rows, first = _blocks(conn, task_id, start, stop, tuple(PLACE_DTYPES))
+    counts = [row.n_rows for row in rows]
+    columns = {
+        name: decode_arrays([getattr(row, name) for row in rows], counts, dtype)[start - first : stop - first]
+        for name, dtype in PLACE_DTYPES.items()
+    }
+    return FramePlaces(**columns, start=start)
+
+
+def _clip(start: int, stop: int | None, size: int) -> tuple[int, int]:
+    start = min(max(start, 0), size)
+    return start, size if stop is None else min(max(stop, start), size)
+
+
+def _blocks(conn: Connection, task_id: int, start: int, stop: int, columns: Sequence[str]) -> tuple[Sequence[Any], int]:
+    """The blocks that hold frames start to stop, and the first frame of the first of them."""
+    if start >= stop:
+        return [], start
+    first, last = start // FRAMES_A_BLOCK, (stop - 1) // FRAMES_A_BLOCK
+    rows = conn.execute(
+        sa.select(frame_blocks.c.n_rows, *(frame_blocks.c[name] for name in columns))
+        .where(frame_blocks.c.task_id == task_id, frame_blocks.c.block.between(first, last))
+        .order_by(frame_blocks.c.block)
+    ).all()
+    if len(rows) != last - first + 1:
+        raise Damaged(f"frames of task {task_id} are missing in the store")
+    return rows, first * FRAMES_A_BLOCK
 
 
 def deleted(conn: Connection, task_id: int, start: int = 0, stop: int | None = None) -> Int32s:
-    """Ascending numbers of the deleted frames in the range."""
-    raise NotImplementedError
+    """Ascending numbers of the deleted frames in the range. Raises NotFound."""
+    task = conn.execute(sa.select(tasks.c.size, tasks.c.deleted_frames).where(tasks.c.id == task_id)).one_or_none()
+    if task is None:
+        raise NotFound("task", task_id)
+    return _deleted(task.deleted_frames, *_clip(start, stop, task.size))
+
+
+def _deleted(stored: bytes, start: int, stop: int) -> Int32s:
+    numbers = np.frombuffer(stored, dtype="<i4").astype(np.int32)
+    return numbers[np.searchsorted(numbers, start) : np.searchsorted(numbers, stop)]
 
 
 def set_deleted(
     conn: Connection, task_id: int, numbers: npt.NDArray[np.integer[Any]], start: int = 0, stop: int | None = None
 ) -> None:
     """Replace the set of deleted frames within the range. Raises InvalidInput for a number outside of it."""
-    raise NotImplementedError
+    start, stop = _clip(start, stop, lock_task(conn, task_id))
+    outside = (numbers < start) | (numbers >= stop)
+    if bool(outside.any()):
+        number = int(numbers[outside][0])
+        raise InvalidInput(f"there is no frame {number}; frames are {start} to {stop - 1}", place="deleted_frames")
+    before = deleted(conn, task_id)
+    kept = before[(before < start) | (before >= stop)]
+    after = np.unique(np.concatenate([kept, numbers.astype(np.int32)]))
+    if np.array_equal(before, after):
+        return
+    conn.execute(tasks.update().where(tasks.c.id == task_id).values(deleted_frames=after.astype("<i4").tobytes()))
+    touch_task(conn, task_id, data=True)
+    touch_jobs(conn, task_id, np.setxor1d(before, after))

@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
-from app.annotations import Label, LabelCatalog
+import sqlalchemy as sa
+
+from app.annotations import INPUT_TYPES, LABEL_TYPES, AttributeSpec, Label, LabelCatalog
+from app.errors import InvalidInput, NotFound, shorten
+from app.storage.access import visible
+from app.storage.annotations import remove_labelled
+from app.storage.changes import touch_jobs, touch_project, touch_task
 from app.storage.database import Connection
-from app.storage.rows import LabelDraft, ListQuery, Page, User
+from app.storage.listing import Field, Listing, fetch_page
+from app.storage.rows import AttributeDraft, LabelDraft, ListQuery, Page, User
+from app.storage.schema import attribute_specs, jobs, labels, projects, tasks
+
+MAX_NAME_CHARACTERS = 64
+MAX_LABELS = 10_000
+MAX_VALUES_CHARACTERS = 1 << 20
+# Bright, and far apart from one another; a label takes the next one that its task does not use yet.
+COLORS = (
+    "#e6194b", "#3cb44b", "#ffe119", "#4363d8", "#f58231", "#911eb4", "#46f0f0", "#f032e6", "#bcf60c", "#fabebe",
+    "#008080", "#e6beff", "#9a6324", "#fffac8", "#800000", "#aaffc3", "#808000", "#ffd8b1", "#000075", "#808080",
+)  # fmt: skip
+
+_parents = labels.alias("parents")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,14 +39,74 @@ class OwnedLabel:
     project_id: int | None
 
 
+LISTING = Listing(
+    fields={
+        "id": Field(labels.c.id, "integer"),
+        "name": Field(labels.c.name),
+        "color": Field(labels.c.color),
+        "type": Field(labels.c.type),
+        "parent": Field(_parents.c.name),
+        "parent_id": Field(labels.c.parent_id, "integer"),
+        "task_id": Field(labels.c.task_id, "integer"),
+        "project_id": Field(labels.c.project_id, "integer"),
+    },
+    search=("name", "parent"),
+    unique=labels.c.id,
+    default_sort="id",
+)
+
+
+# ---- reading
+
+
 def of_task(conn: Connection, task_id: int) -> LabelCatalog:
-    """The labels a task's annotations may use: its project's, where it has one."""
-    raise NotImplementedError
+    """The labels a task's annotations may use: its project's, where it has one. Raises NotFound."""
+    row = conn.execute(sa.select(tasks.c.project_id).where(tasks.c.id == task_id)).one_or_none()
+    if row is None:
+        raise NotFound("task", task_id)
+    return (
+        of_project(conn, row.project_id) if row.project_id is not None else _catalog(conn, labels.c.task_id == task_id)
+    )
 
 
 def of_project(conn: Connection, project_id: int) -> LabelCatalog:
     """The labels of a project."""
-    raise NotImplementedError
+    return _catalog(conn, labels.c.project_id == project_id)
+
+
+def _catalog(conn: Connection, chosen: sa.ColumnElement[bool]) -> LabelCatalog:
+    rows = conn.execute(sa.select(labels).where(chosen).order_by(labels.c.id)).all()
+    specs = conn.execute(
+        sa.select(attribute_specs)
+        .join(labels, labels.c.id == attribute_specs.c.label_id)
+        .where(chosen)
+        .order_by(attribute_specs.c.id)
+    ).all()
+    return LabelCatalog(_build(rows, specs))
+
+
+def _build(rows: Iterable[Any], specs: Iterable[Any]) -> tuple[Label, ...]:
+    attributes: dict[int, list[AttributeSpec]] = {}
+    for spec in specs:
+        made = AttributeSpec(spec.id, spec.name, spec.mutable, spec.input_type, spec.default_value, tuple(spec.values))
+        attributes.setdefault(spec.label_id, []).append(made)
+    found: dict[int, Label] = {}
+    children: dict[int, list[Label]] = {}
+    for row in rows:
+        label = Label(
+            id=row.id,
+            name=row.name,
+            color=row.color,
+            type=row.type,
+            attributes=tuple(attributes.get(row.id, ())),
+            svg=row.svg,
+            parent_id=row.parent_id,
+        )
+        if row.parent_id is None:
+            found[row.id] = label
+        else:
+            children.setdefault(row.parent_id, []).append(label)
+    return tuple(replace(label, sublabels=tuple(children.get(label.id, ()))) for label in found.values())
 
 
 def list_page(
@@ -39,22 +119,82 @@ def list_page(
     job_id: int | None = None,
 ) -> Page[OwnedLabel]:
     """Top-level labels by ascending id. More than one of the ids: InvalidInput; one that is unknown: NotFound."""
-    raise NotImplementedError
+    if sum(value is not None for value in (task_id, project_id, job_id)) > 1:
+        raise InvalidInput("task_id, project_id and job_id exclude each other", place="task_id")
+    select = (
+        sa.select(labels)
+        .join(_parents, _parents.c.id == labels.c.parent_id, isouter=True)
+        .where(labels.c.parent_id.is_(None))
+    )
+    if task_id is not None:
+        select = select.where(
+            _labels_of_task(conn, visible(_task_project(tasks.c.id == task_id), tasks, viewer), task_id)
+        )
+    elif job_id is not None:
+        chosen = _task_project(jobs.c.id == job_id).join(jobs, jobs.c.task_id == tasks.c.id)
+        select = select.where(_labels_of_task(conn, visible(chosen, jobs, viewer), job_id, "job"))
+    elif project_id is not None:
+        chosen = visible(sa.select(projects.c.id).where(projects.c.id == project_id), projects, viewer)
+        if conn.execute(chosen).one_or_none() is None:
+            raise NotFound("project", project_id)
+        select = select.where(labels.c.project_id == project_id)
+    else:
+        select = visible(select, labels, viewer)
+    found = fetch_page(conn, select, LISTING, query, lambda row: row)
+    ids = [row.id for row in found.items]
+    built = {
+        label.id: label for label in _catalog(conn, sa.or_(labels.c.id.in_(ids), labels.c.parent_id.in_(ids))).labels
+    }
+    items = tuple(OwnedLabel(built[row.id], row.task_id, row.project_id) for row in found.items)
+    return Page(found.count, items, found.page, found.page_size)
+
+
+def _task_project(chosen: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    return sa.select(tasks.c.id, tasks.c.project_id).where(chosen)
+
+
+def _labels_of_task(conn: Connection, select: sa.Select[Any], key: int, what: str = "task") -> sa.ColumnElement[bool]:
+    row = conn.execute(select).one_or_none()
+    if row is None:
+        raise NotFound(what, key)
+    found: sa.ColumnElement[bool] = labels.c.task_id == row.id
+    if row.project_id is not None:
+        found = labels.c.project_id == row.project_id
+    return found
 
 
 def get(conn: Connection, viewer: User, label_id: int) -> OwnedLabel:
     """Raises NotFound."""
-    raise NotImplementedError
+    row = conn.execute(visible(sa.select(labels).where(labels.c.id == label_id), labels, viewer)).one_or_none()
+    if row is None:
+        raise NotFound("label", label_id)
+    top = row.id if row.parent_id is None else row.parent_id
+    catalog = _catalog(conn, sa.or_(labels.c.id == top, labels.c.parent_id == top))
+    return OwnedLabel(catalog.by_id[row.id], row.task_id, row.project_id)
+
+
+# ---- changing
 
 
 def change(conn: Connection, viewer: User, label_id: int, draft: LabelDraft) -> OwnedLabel:
     """Change one top-level label. Raises InvalidInput for a sublabel or a bad value."""
-    raise NotImplementedError
+    owned = _top_level(conn, viewer, label_id)
+    made = replace(draft, id=label_id, deleted=False)
+    apply(conn, [made], task_id=owned.task_id, project_id=owned.project_id)
+    return get(conn, viewer, label_id)
 
 
 def delete(conn: Connection, viewer: User, label_id: int) -> None:
     """Remove one top-level label with its annotations. Raises InvalidInput for a sublabel."""
-    raise NotImplementedError
+    owned = _top_level(conn, viewer, label_id)
+    apply(conn, [LabelDraft(None, id=label_id, deleted=True)], task_id=owned.task_id, project_id=owned.project_id)
+
+
+def _top_level(conn: Connection, viewer: User, label_id: int) -> OwnedLabel:
+    owned = get(conn, viewer, label_id)
+    if owned.label.parent_id is not None:
+        raise InvalidInput("a sublabel cannot be changed alone; change the label it belongs to", place="id")
+    return owned
 
 
 def apply(
@@ -66,4 +206,201 @@ def apply(
         InvalidInput: duplicate names, unknown type or input type, name not 1 to 64 characters.
         NotFound: an id that is not a label of this task or project.
     """
-    raise NotImplementedError
+    if not drafts:
+        return
+    assert (task_id is None) != (project_id is None), "labels belong to a task or to a project"
+    home = {"task_id": task_id, "project_id": project_id}
+    chosen = labels.c.task_id == task_id if project_id is None else labels.c.project_id == project_id
+    task_ids = _tasks_of(conn, project_id) if project_id is not None else [task_id] if task_id is not None else []
+    for one in task_ids:
+        touch_task(conn, one)  # takes the lock too: no annotation is written with a label that goes away
+        touch_jobs(conn, one)
+    if project_id is not None:
+        touch_project(conn, project_id)
+    catalog = _catalog(conn, chosen)
+    current = {label.id: label for label in catalog.labels}
+    for index, draft in enumerate(drafts):
+        if draft.id is not None and draft.id not in current:
+            raise NotFound("label", draft.id, f"there is no label with id {draft.id}")
+        _check(draft, current.get(draft.id) if draft.id is not None else None, f"labels[{index}]")
+    gone = [draft.id for draft in drafts if draft.id is not None and draft.deleted]
+    _check_names(current, drafts)
+    if gone:
+        dead = [inner.id for label_id in gone for inner in (current[label_id], *current[label_id].sublabels)]
+        for one in task_ids:
+            remove_labelled(conn, one, dead)
+        conn.execute(labels.delete().where(labels.c.id.in_(gone)))
+    used = {label.color for label in catalog.labels}
+    for draft in drafts:
+        if draft.deleted:
+            continue
+        if draft.id is None:
+            _insert(conn, draft, home, None, used)
+        else:
+            _update(conn, current[draft.id], draft, home, used)
+
+
+def as_new(drafts: Sequence[LabelDraft]) -> list[LabelDraft]:
+    """The same labels without ids: people paste the labels of another task."""
+    return [
+        replace(
+            draft,
+            id=None,
+            deleted=False,
+            attributes=tuple(replace(attribute, id=None) for attribute in draft.attributes or ()),
+            sublabels=tuple(as_new(draft.sublabels or ())),
+        )
+        for draft in drafts
+    ]
+
+
+def _tasks_of(conn: Connection, project_id: int) -> list[int]:
+    return list(
+        conn.execute(sa.select(tasks.c.id).where(tasks.c.project_id == project_id).order_by(tasks.c.id)).scalars()
+    )
+
+
+def _check_names(current: Mapping[int, Label], drafts: Sequence[LabelDraft]) -> None:
+    names = {label_id: label.name for label_id, label in current.items()}
+    added = []
+    for draft in drafts:
+        if draft.id is None:
+            added.append(draft.name)
+        elif draft.deleted:
+            del names[draft.id]
+        elif draft.name is not None:
+            names[draft.id] = draft.name
+    everything = [*names.values(), *added]
+    if len(everything) > MAX_LABELS:
+        raise InvalidInput(f"more than {MAX_LABELS} labels", place="labels")
+    _unique(everything, "label", "labels")
+
+
+def _unique(names: Iterable[str | None], what: str, place: str) -> None:
+    seen: set[str | None] = set()
+    for name in names:
+        if name in seen:
+            raise InvalidInput(f"the {what} name {shorten(name)!r} is there twice", place=place, code="label.duplicate")
+        seen.add(name)
+
+
+def _check(draft: LabelDraft, old: Label | None, place: str) -> None:
+    if draft.deleted and draft.id is not None:
+        return
+    _check_name(draft.name if draft.name is not None or old is None else old.name, f"{place}.name")
+    kind = draft.type if draft.type is not None else old.type if old is not None else "any"
+    if kind not in LABEL_TYPES:
+        raise InvalidInput(f"{shorten(kind)!r} is not a label type", place=f"{place}.type")
+    if draft.color is not None and (len(draft.color) > 16 or "\x00" in draft.color):
+        raise InvalidInput("a color is a text such as #ff0000", place=f"{place}.color")
+    if draft.svg is not None and ("\x00" in draft.svg or len(draft.svg) > MAX_VALUES_CHARACTERS):
+        raise InvalidInput("not an SVG text", place=f"{place}.svg")
+    if draft.sublabels and kind != "skeleton":
+        raise InvalidInput("only a skeleton has sublabels", place=f"{place}.sublabels")
+    for index, sublabel in enumerate(draft.sublabels or ()):
+        if sublabel.sublabels or sublabel.type == "skeleton":
+            raise InvalidInput("sublabels have no sublabels", place=f"{place}.sublabels[{index}]")
+        _check(replace(sublabel, deleted=False), None, f"{place}.sublabels[{index}]")
+    _unique((sublabel.name for sublabel in draft.sublabels or ()), "sublabel", f"{place}.sublabels")
+    for index, attribute in enumerate(draft.attributes or ()):
+        _check_attribute(attribute, f"{place}.attributes[{index}]")
+    _unique((attribute.name for attribute in draft.attributes or ()), "attribute", f"{place}.attributes")
+
+
+def _check_name(name: str | None, place: str) -> None:
+    if name is None or not 1 <= len(name) <= MAX_NAME_CHARACTERS or "\x00" in name or name != name.strip():
+        raise InvalidInput(f"a name has 1 to {MAX_NAME_CHARACTERS} characters, and no blank around it", place=place)
+
+
+def _check_attribute(attribute: AttributeDraft, place: str) -> None:
+    _check_name(attribute.name, f"{place}.name")
+    if attribute.input_type not in INPUT_TYPES:
+        raise InvalidInput(f"{shorten(attribute.input_type)!r} is not an input type", place=f"{place}.input_type")
+    texts = (*attribute.values, attribute.default_value)
+    if sum(map(len, texts)) > MAX_VALUES_CHARACTERS or any("\x00" in text for text in texts):
+        raise InvalidInput("the values are too long or hold a NUL character", place=f"{place}.values")
+    if attribute.input_type == "number" and len(attribute.values) != 3:
+        raise InvalidInput("a number has three values: min, max, step", place=f"{place}.values")
+    if attribute.input_type in ("select", "radio") and not attribute.values:
+        raise InvalidInput("there must be a value to choose", place=f"{place}.values")
+
+
+def _insert(
+    conn: Connection, draft: LabelDraft, home: Mapping[str, int | None], parent_id: int | None, used: set[str]
+) -> int:
+    color = draft.color or _next_color(used)
+    used.add(color)
+    label_id = conn.execute(
+        labels.insert()
+        .values(
+            **home,
+            parent_id=parent_id,
+            name=draft.name,
+            color=color,
+            type=draft.type or ("points" if parent_id is not None else "any"),
+            svg=draft.svg or "",
+        )
+        .returning(labels.c.id)
+    ).scalar_one()
+    if draft.attributes:
+        conn.execute(attribute_specs.insert(), [_spec_values(label_id, attribute) for attribute in draft.attributes])
+    for sublabel in draft.sublabels or ():
+        _insert(conn, sublabel, home, label_id, used)
+    return int(label_id)
+
+
+def _next_color(used: set[str]) -> str:
+    free = next((color for color in COLORS if color not in used), None)
+    if free is not None:
+        return free
+    number = len(used) * 0x9E3779B1 & 0xFFFFFF  # golden ratio: neighbours are far apart
+    while f"#{number:06x}" in used:
+        number = (number + 1) & 0xFFFFFF
+    return f"#{number:06x}"
+
+
+def _default(attribute: AttributeDraft) -> str:
+    return attribute.default_value or (attribute.values[0] if attribute.values else "")
+
+
+def _spec_values(label_id: int, attribute: AttributeDraft) -> dict[str, Any]:
+    return {
+        "label_id": label_id,
+        "name": attribute.name,
+        "mutable": attribute.mutable,
+        "input_type": attribute.input_type,
+        "default_value": _default(attribute),
+        "values": list(attribute.values),
+    }
+
+
+def _update(conn: Connection, old: Label, draft: LabelDraft, home: Mapping[str, int | None], used: set[str]) -> None:
+    values = {"name": draft.name, "color": draft.color or None, "type": draft.type, "svg": draft.svg}
+    values = {name: value for name, value in values.items() if value is not None}
+    if values:
+        conn.execute(labels.update().where(labels.c.id == old.id).values(**values))
+    if draft.attributes is not None:
+        _update_attributes(conn, old, draft.attributes)
+    for sublabel in draft.sublabels or ():
+        known = next((s for s in old.sublabels if sublabel.id == s.id or sublabel.name == s.name), None)
+        if known is None:
+            _insert(conn, sublabel, home, old.id, used)
+        else:
+            _update(conn, known, sublabel, home, used)
+
+
+def _update_attributes(conn: Connection, old: Label, drafts: Sequence[AttributeDraft]) -> None:
+    """Attributes are matched by id, else by name; new ones are added; those not mentioned stay."""
+    by_id = {spec.id: spec for spec in old.attributes}
+    by_name = {spec.name: spec for spec in old.attributes}
+    names = dict(by_name)
+    for attribute in drafts:
+        known = by_id.get(attribute.id) if attribute.id is not None else None
+        known = known or by_name.get(attribute.name)
+        values = _spec_values(old.id, attribute)
+        if known is None:
+            conn.execute(attribute_specs.insert().values(**values))
+        else:
+            if attribute.name != known.name and attribute.name in names:
+                raise InvalidInput(f"the attribute name {shorten(attribute.name)!r} is there twice", place="attributes")
+            conn.execute(attribute_specs.update().where(attribute_specs.c.id == known.id).values(**values))

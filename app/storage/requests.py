@@ -1,12 +1,112 @@
-"""The rows of background work: the one truth about it (stack.md, section 3)."""
+"""The rows of background work: the one truth about it (stack.md, section 3).
+
+    queued → started → finished | failed
+
+Every write of a worker names its attempt, and is refused when the row has gone on to another attempt or to the end.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import secrets
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
+import orjson
+import sqlalchemy as sa
+
+from app.errors import Busy, Cancelled, Conflict, NotFound, TooManyRequests
+from app.storage.access import visible
 from app.storage.database import Connection
+from app.storage.listing import Field, Listing, fetch_page
+from app.storage.removal import remove_uploads
 from app.storage.rows import ListQuery, Page, Request, RequestDraft, Result, User
+from app.storage.schema import jobs, now, projects, requests, tasks, uploads, users
+from app.storage.users import ref_columns, ref_from
+
+ACTIVE = ("queued", "started")
+LOST_AFTER = timedelta(minutes=1)  # a queued request whose message may be gone
+MAX_MESSAGE_CHARACTERS = 4000
+
+
+def _part_of_type(after: bool) -> sa.ColumnElement[str]:
+    """`import` or `annotations` of `import:annotations`; the types are few, so a CASE over them works everywhere."""
+    known = [
+        f"{action}:{what}"
+        for action in ("create", "import", "export")
+        for what in ("task", "annotations", "dataset", "backup")
+    ]
+    return sa.case({name: name.split(":")[after] for name in known}, value=requests.c.type, else_=requests.c.type)
+
+
+LISTING = Listing(
+    fields={
+        "id": Field(requests.c.id),
+        "status": Field(requests.c.status),
+        "action": Field(_part_of_type(False)),
+        "subresource": Field(_part_of_type(True)),
+        "target": Field(requests.c.target),
+        "format": Field(requests.c.format),
+        "task_id": Field(requests.c.task_id, "integer"),
+        "project_id": Field(requests.c.project_id, "integer"),
+        "job_id": Field(requests.c.job_id, "integer"),
+        "created_date": Field(requests.c.created_date, "moment"),
+    },
+    search=("id",),
+    unique=requests.c.id,
+    default_sort="-created_date",
+)
+
+
+def _select() -> sa.Select[Any]:
+    return sa.select(requests, *ref_columns(users, "owner_ref")).join(users, users.c.id == requests.c.owner_id)
+
+
+def _request(row: Any, upload_ids: tuple[str, ...]) -> Request:
+    owner = ref_from(row, "owner_ref")
+    assert owner is not None, "the join is inner"
+    result = None
+    if row.result_key is not None:
+        result = Result(row.result_key, row.result_size, row.result_filename, row.result_content_type, row.result_etag)
+    return Request(
+        id=row.id,
+        type=row.type,
+        target=row.target,
+        task_id=row.task_id,
+        job_id=row.job_id,
+        project_id=row.project_id,
+        format=row.format,
+        options=row.options,
+        owner=owner,
+        status=row.status,
+        message=row.message,
+        progress=row.progress,
+        attempt=row.attempt,
+        created_date=row.created_date,
+        started_date=row.started_date,
+        finished_date=row.finished_date,
+        expiry_date=row.expiry_date,
+        result=result,
+        result_id=row.result_id,
+        report=row.report,
+        upload_ids=upload_ids,
+    )
+
+
+def _upload_ids(conn: Connection, request_id: str) -> tuple[str, ...]:
+    chosen = sa.select(uploads.c.id).where(uploads.c.request_id == request_id)
+    return tuple(conn.execute(chosen.order_by(uploads.c.created_date, uploads.c.id)).scalars())
+
+
+def _one(conn: Connection, select: sa.Select[Any], request_id: str) -> Request:
+    row = conn.execute(select.where(requests.c.id == request_id)).one_or_none()
+    if row is None:
+        raise NotFound("request", request_id, "there is no such request, or it has expired")
+    return _request(row, _upload_ids(conn, request_id))
+
+
+# ---- asking
 
 
 def create(
@@ -26,40 +126,177 @@ def create(
     Raises:
         Conflict: an import or data creation of the same task (or project) is queued or started.
         TooManyRequests, Busy: the limits.
+        NotFound: one of the uploads is gone.
     """
-    raise NotImplementedError
+    # All who ask lock the same thing first, so two at once see each other (SQLite has one writer anyway).
+    _lock_target(conn, draft)
+    fingerprint = ""
+    if draft.type.startswith("export:"):
+        fingerprint = _fingerprint(conn, owner, draft)
+        states = (*ACTIVE, "finished") if reuse_finished else ACTIVE
+        same = _select().where(requests.c.fingerprint == fingerprint, requests.c.status.in_(states))
+        row = conn.execute(same.order_by(requests.c.created_date.desc()).limit(1)).one_or_none()
+        if row is not None and (row.status in ACTIVE or (row.expiry_date is not None and row.expiry_date > now())):
+            return _request(row, _upload_ids(conn, row.id)), False
+    else:
+        _check_alone(conn, draft)
+    _check_limits(conn, owner, max_queued_per_user, max_queued)
+    request_id = secrets.token_hex(16)
+    moment = now()
+    conn.execute(
+        requests.insert().values(
+            id=request_id,
+            type=draft.type,
+            target=draft.target,
+            task_id=draft.task_id,
+            job_id=draft.job_id,
+            project_id=draft.project_id,
+            format=draft.format,
+            options=dict(draft.options),
+            owner_id=owner.id,
+            created_date=moment,
+            queued_date=moment,
+            fingerprint=fingerprint,
+        )
+    )
+    if draft.upload_ids:
+        taken = conn.execute(
+            uploads.update()
+            .where(uploads.c.id.in_(draft.upload_ids), uploads.c.request_id.is_(None))
+            .values(request_id=request_id)
+        )
+        if taken.rowcount != len(set(draft.upload_ids)):
+            raise NotFound("upload", draft.upload_ids, "an upload of this request is gone, send it again")
+    return _one(conn, _select(), request_id), True
+
+
+def _lock_target(conn: Connection, draft: RequestDraft) -> None:
+    for table, key in ((projects, draft.project_id), (tasks, draft.task_id)):
+        if key is not None:
+            conn.execute(sa.select(table.c.id).where(table.c.id == key).with_for_update())
+
+
+def _fingerprint(conn: Connection, owner: User, draft: RequestDraft) -> str:
+    """Two exports with the same one give the same file: the revisions say what would be in it."""
+    shown: list[Any] = []
+    if draft.job_id is not None:
+        shown = [conn.execute(sa.select(jobs.c.revision).where(jobs.c.id == draft.job_id)).scalar()]
+    task = tasks.c.project_id == draft.project_id if draft.target == "project" else tasks.c.id == draft.task_id
+    shown += [
+        tuple(row) for row in conn.execute(sa.select(tasks.c.id, tasks.c.revision).where(task).order_by(tasks.c.id))
+    ]
+    if draft.target == "project":
+        shown.append(conn.execute(sa.select(projects.c.revision).where(projects.c.id == draft.project_id)).scalar())
+    parts = [owner.id, draft.type, draft.target, draft.task_id, draft.job_id, draft.project_id, draft.format, shown]
+    return hashlib.sha256(orjson.dumps([*parts, dict(draft.options)], option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def _check_alone(conn: Connection, draft: RequestDraft) -> None:
+    same = (
+        requests.c.task_id == draft.task_id if draft.task_id is not None else requests.c.project_id == draft.project_id
+    )
+    if draft.task_id is None and draft.project_id is None:
+        return  # a backup makes a new object
+    changing = sa.or_(requests.c.type.like("import:%"), requests.c.type.like("create:%"))
+    running = sa.select(requests.c.type).where(same, changing, requests.c.status.in_(ACTIVE)).limit(1)
+    found = conn.execute(running).scalar()
+    if found is not None:
+        what = "import" if found.startswith("import:") else "creation of the data"
+        raise Conflict(f"an {what} is running here already; wait for its end or cancel it")
+
+
+def _check_limits(conn: Connection, owner: User, max_queued_per_user: int, max_queued: int) -> None:
+    active = sa.select(sa.func.count()).select_from(requests).where(requests.c.status.in_(ACTIVE))
+    if conn.execute(active.where(requests.c.owner_id == owner.id)).scalar_one() >= max_queued_per_user:
+        raise TooManyRequests(
+            f"{max_queued_per_user} of your requests are waiting; wait for one to end", retry_after_seconds=5
+        )
+    if conn.execute(active).scalar_one() >= max_queued:
+        raise Busy("too many requests are waiting, try again later", retry_after_seconds=10)
 
 
 def get(conn: Connection, viewer: User, request_id: str) -> Request:
     """Raises NotFound."""
-    raise NotImplementedError
+    return _one(conn, visible(_select(), requests, viewer), request_id)
 
 
 def load(conn: Connection, request_id: str) -> Request:
     """The same without a viewer, for background work."""
-    raise NotImplementedError
+    return _one(conn, _select(), request_id)
 
 
 def list_page(conn: Connection, viewer: User, query: ListQuery) -> Page[Request]:
     """Raises InvalidInput for an unknown field or operator, NotFound for a page out of range."""
-    raise NotImplementedError
+    return fetch_page(conn, visible(_select(), requests, viewer), LISTING, query, lambda row: _request(row, ()))
 
 
 def cancel(conn: Connection, viewer: User, request_id: str) -> Request:
     """Fail a queued or started request with "cancelled". Raises Conflict where it is final."""
-    raise NotImplementedError
+    get(conn, viewer, request_id)
+    ended = _end(conn, request_id, requests.c.status.in_(ACTIVE), "failed", timedelta(days=1), message="cancelled")
+    if not ended:
+        raise Conflict("this request has ended already")
+    return load(conn, request_id)
+
+
+# ---- working
 
 
 def claim(conn: Connection, request_id: str, *, lease_seconds: float, max_attempts: int = 3) -> Request | None:
     """Take a request that is queued, or whose worker went silent; None where there is nothing to do."""
-    raise NotImplementedError
+    moment = now()
+    is_lost = sa.and_(requests.c.status == "started", requests.c.lease_until < moment)
+    taken = conn.execute(
+        requests.update()
+        .where(
+            requests.c.id == request_id,
+            sa.or_(requests.c.status == "queued", is_lost),
+            requests.c.attempt - requests.c.releases < max_attempts,
+        )
+        .values(
+            status="started",
+            attempt=requests.c.attempt + 1,
+            started_date=sa.func.coalesce(requests.c.started_date, sa.literal(moment, requests.c.started_date.type)),
+            lease_until=moment + timedelta(seconds=lease_seconds),
+            progress=0.0,
+            message="",
+        )
+    )
+    return load(conn, request_id) if taken.rowcount else None
+
+
+def _own(request_id: str, attempt: int) -> sa.ColumnElement[bool]:
+    return sa.and_(requests.c.id == request_id, requests.c.status == "started", requests.c.attempt == attempt)
+
+
+def _lost(request_id: str) -> Cancelled:
+    return Cancelled(f"the request {request_id} was cancelled or taken over")
 
 
 def beat(
     conn: Connection, request_id: str, attempt: int, *, lease_seconds: float, progress: float | None, message: str = ""
 ) -> None:
     """Say that attempt is alive. Raises Cancelled where the request is no longer its."""
-    raise NotImplementedError
+    values: dict[str, Any] = {"lease_until": now() + timedelta(seconds=lease_seconds)}
+    if progress is not None:
+        values["progress"] = min(max(progress, 0.0), 1.0)
+        values["message"] = message[:MAX_MESSAGE_CHARACTERS]
+    if conn.execute(requests.update().where(_own(request_id, attempt)).values(**values)).rowcount == 0:
+        raise _lost(request_id)
+
+
+def _end(
+    conn: Connection, request_id: str, chosen: sa.ColumnElement[bool], status: str, stay: timedelta, **values: Any
+) -> bool:
+    moment = now()
+    ended = conn.execute(
+        requests.update()
+        .where(requests.c.id == request_id, chosen)
+        .values(status=status, finished_date=moment, expiry_date=moment + stay, lease_until=None, **values)
+    )
+    if ended.rowcount:
+        remove_uploads(conn, uploads.c.request_id == request_id)
+    return bool(ended.rowcount)
 
 
 def finish(
@@ -74,7 +311,18 @@ def finish(
     ttl_seconds: int,
 ) -> None:
     """Final status `finished`, in the transaction of the effect. Raises Cancelled where the request is not its."""
-    raise NotImplementedError
+    values: dict[str, Any] = {"progress": 1.0, "message": message[:MAX_MESSAGE_CHARACTERS], "report": report}
+    if result is not None:
+        values |= {
+            "result_key": result.key,
+            "result_size": result.size,
+            "result_filename": result.filename,
+            "result_content_type": result.content_type,
+            "result_etag": result.etag,
+        }
+    stay = timedelta(seconds=ttl_seconds)
+    if not _end(conn, request_id, _own(request_id, attempt), "finished", stay, result_id=result_id, **values):
+        raise _lost(request_id)
 
 
 def fail(
@@ -87,30 +335,64 @@ def fail(
     ttl_seconds: int,
 ) -> None:
     """Final status `failed`. Raises Cancelled where the request is not its."""
-    raise NotImplementedError
+    message = message[:MAX_MESSAGE_CHARACTERS] or "failed"
+    stay = timedelta(seconds=ttl_seconds)
+    if not _end(conn, request_id, _own(request_id, attempt), "failed", stay, message=message, report=report):
+        raise _lost(request_id)
 
 
 def release(conn: Connection, request_id: str, attempt: int) -> None:
     """Back to `queued` (a worker that must stop); the attempt does not count."""
-    raise NotImplementedError
+    conn.execute(
+        requests.update()
+        .where(_own(request_id, attempt))
+        .values(status="queued", releases=requests.c.releases + 1, lease_until=None, queued_date=now())
+    )
 
 
 def requeue_lost(conn: Connection, *, max_attempts: int = 3, ttl_seconds: int) -> tuple[str, ...]:
     """Ids to be sent to the queue again: expired leases, and rows queued for more than a minute. The last attempt's
     death fails the request."""
-    raise NotImplementedError
+    moment = now()
+    silent = sa.select(requests.c.id, requests.c.attempt, requests.c.releases).where(
+        requests.c.status == "started", requests.c.lease_until < moment
+    )
+    lost = []
+    for row in conn.execute(silent.with_for_update(skip_locked=True)).all():
+        if row.attempt - row.releases < max_attempts:
+            lost.append(row.id)
+            continue
+        message = (
+            f"interrupted: the work stopped {row.attempt} times without a word; it may need more memory than there is"
+        )
+        _end(conn, row.id, _own(row.id, row.attempt), "failed", timedelta(seconds=ttl_seconds), message=message)
+    forgotten = sa.select(requests.c.id).where(
+        requests.c.status == "queued", requests.c.queued_date < moment - LOST_AFTER
+    )
+    lost += conn.execute(forgotten.with_for_update(skip_locked=True)).scalars().all()
+    if lost:  # asked again in a minute, not by each worker's sweep
+        conn.execute(requests.update().where(requests.c.id.in_(lost)).values(queued_date=moment))
+    return tuple(lost)
 
 
 def mark_downloaded(conn: Connection, request_id: str, *, ttl_seconds: int) -> None:
     """Its result stays for `ttl_seconds` from now on."""
-    raise NotImplementedError
+    until: datetime = now() + timedelta(seconds=ttl_seconds)
+    later = sa.or_(requests.c.expiry_date.is_(None), requests.c.expiry_date < until)
+    conn.execute(
+        requests.update()
+        .where(requests.c.id == request_id, requests.c.status == "finished", later)
+        .values(expiry_date=until)
+    )
 
 
 def counts(conn: Connection) -> dict[str, int]:
     """Number of requests by status, for metrics."""
-    raise NotImplementedError
+    rows = conn.execute(sa.select(requests.c.status, sa.func.count()).group_by(requests.c.status)).all()
+    return {"queued": 0, "started": 0, "finished": 0, "failed": 0} | dict(rows)
 
 
 def oldest_queued_seconds(conn: Connection) -> float:
     """Age of the oldest queued request; 0 where there is none."""
-    raise NotImplementedError
+    oldest = conn.execute(sa.select(sa.func.min(requests.c.created_date)).where(requests.c.status == "queued")).scalar()
+    return 0.0 if oldest is None else max(0.0, (now() - oldest).total_seconds())

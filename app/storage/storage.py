@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.storage.blobs import Blobs
-from app.storage.database import Database
+import sqlalchemy as sa
+
+from app.errors import Conflict, Damaged, NotFound
+from app.storage import migrations
+from app.storage.blobs import Blobs, open_blobs
+from app.storage.database import MIN_SQLITE, Database
+from app.storage.schema import facts
+
+# The same random name in the database and among the blobs: a database that was lost and made anew would otherwise see
+# every blob as an orphan, and housekeeping would remove them all.
+STORE_ID_KEY = "store-id"
+QUICK_CHECK_BYTES = 256 << 20  # a larger database is not read through at each start
 
 
 @dataclass(frozen=True)
@@ -17,16 +28,24 @@ class Storage:
     blobs: Blobs
 
     def close(self) -> None:
-        """Give back connections and files."""
-        raise NotImplementedError
+        """Give back connections."""
+        self.database.close()
 
     def check_health(self) -> None:
         """Write a row and a blob and take them away again.
 
         Raises:
             Busy, NoSpace, Damaged: what keeps the store from writing.
+            Conflict: the schema is not the one of this version.
         """
-        raise NotImplementedError
+        name = f"health-{secrets.token_hex(8)}"
+        with self.database.write() as conn:
+            if not migrations.is_current(conn):
+                raise Conflict("the database is not migrated to this version; run `migrate`")
+            conn.execute(facts.insert().values(name=name, value=""))
+            conn.execute(facts.delete().where(facts.c.name == name))
+        self.blobs.put(name, b"ok")
+        self.blobs.delete([name])
 
 
 def open_storage(
@@ -49,7 +68,73 @@ def open_storage(
         pool_size: connections; at least the number of threads that use the store at once.
 
     Raises:
-        Damaged: the database file cannot be read; it is left as it is.
-        Conflict: the database was made by a newer version.
+        Damaged: the database cannot be read, or is not the one that the blobs belong to; everything is left as it is.
+        Conflict: the database was made by a newer version, or (without `migrate`) by an older one.
     """
-    raise NotImplementedError
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    database = Database(
+        database_url or f"sqlite:///{(data_dir / 'annoport.sqlite3').absolute()}",
+        pool_size=pool_size,
+    )
+    blobs = open_blobs(blob_url or str(data_dir / "blobs"), data_dir / "spool", min_free_bytes=min_free_bytes)
+    try:
+        if database.is_sqlite:
+            check_sqlite(database)
+        store_id = _read_store_id(blobs)
+        if migrate:
+            with database.read() as conn:
+                is_new = not sa.inspect(conn).has_table("facts")
+            if is_new and store_id is not None:
+                raise Damaged(
+                    "the database is missing or empty, but stored files belong to it; restore it from a copy, "
+                    "or remove the stored files as well"
+                )
+            migrations.migrate(database)
+        else:
+            with database.read() as conn:
+                if not migrations.is_current(conn):
+                    raise Conflict("the database is not migrated to this version; run `migrate`")
+        _agree_on_store_id(database, blobs, store_id)
+    except BaseException:
+        database.close()
+        raise
+    return Storage(database, blobs)
+
+
+def check_sqlite(database: Database) -> None:
+    """Refuse a damaged file before anything is written to it. Raises Damaged."""
+    if sa.create_engine("sqlite://").dialect.dbapi.sqlite_version_info < MIN_SQLITE:  # type: ignore[union-attr]
+        raise Damaged("this Python's SQLite is too old; 3.35 is needed")
+    size = database.path.stat().st_size if database.path.exists() else 0
+    with database.read() as conn:
+        conn.execute(sa.text("SELECT count(*) FROM sqlite_master"))
+        if 0 < size <= QUICK_CHECK_BYTES:
+            found = conn.execute(sa.text("PRAGMA quick_check(1)")).scalar_one()
+            if found != "ok":
+                raise Damaged(f"the database file {database.path.name} is damaged ({found}); restore it from a copy")
+
+
+def _read_store_id(blobs: Blobs) -> str | None:
+    try:
+        source = blobs.open_key(STORE_ID_KEY)
+    except NotFound:
+        return None
+    try:
+        return source.read_at(0, 64).decode("ascii", "replace")
+    finally:
+        source.close()
+
+
+def _agree_on_store_id(database: Database, blobs: Blobs, found: str | None) -> None:
+    with database.read() as conn:
+        known = conn.execute(sa.select(facts.c.value).where(facts.c.name == STORE_ID_KEY)).scalar()
+    if known is None:
+        with database.write() as conn:
+            known = conn.execute(sa.select(facts.c.value).where(facts.c.name == STORE_ID_KEY)).scalar()
+            if known is None:
+                known = found or secrets.token_hex(16)
+                conn.execute(facts.insert().values(name=STORE_ID_KEY, value=known))
+    if found is None:
+        blobs.put(STORE_ID_KEY, known.encode("ascii"))
+    elif found != known:
+        raise Damaged("the stored files belong to another database; check the two URLs")

@@ -7,10 +7,112 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import sqlalchemy as sa
 
+from app.errors import Conflict, InvalidInput, NotFound
+from app.storage import annotations as annotation_rows
+from app.storage import labels as label_rows
+from app.storage.access import check_owner, visible
+from app.storage.changes import later, touch_jobs, touch_project, touch_task
 from app.storage.database import Connection
-from app.storage.frames import FrameColumns
+from app.storage.frames import FrameColumns, insert_frames
+from app.storage.listing import Field, Listing, fetch_page
+from app.storage.projects import check_name, check_text, check_user, people
+from app.storage.removal import remove_task
 from app.storage.rows import LabelDraft, ListQuery, Page, Task, TaskData, User
+from app.storage.schema import jobs, labels, now, projects, requests, tasks, users
+from app.storage.users import ref_columns, ref_from
+
+MAX_SUBSET_CHARACTERS = 64
+
+_owners = users.alias("owners")
+_assignees = users.alias("assignees")
+
+
+def _count_jobs(*chosen: sa.ColumnElement[bool]) -> sa.ScalarSelect[int]:
+    count = sa.select(sa.func.count()).select_from(jobs).where(jobs.c.task_id == tasks.c.id, *chosen)
+    return count.correlate(tasks).scalar_subquery()
+
+
+_n_jobs = _count_jobs()
+_n_annotation = _count_jobs(jobs.c.stage == "annotation")
+_n_validation = _count_jobs(jobs.c.stage == "validation")
+_n_completed = _count_jobs(jobs.c.stage == "acceptance", jobs.c.state == "completed")
+_status = sa.case(
+    (sa.or_(_n_jobs == 0, _n_annotation > 0), "annotation"), (_n_validation > 0, "validation"), else_="completed"
+)
+
+LISTING = Listing(
+    fields={
+        "id": Field(tasks.c.id, "integer"),
+        "name": Field(tasks.c.name),
+        "project_id": Field(tasks.c.project_id, "integer"),
+        "project_name": Field(projects.c.name),
+        "owner": Field(_owners.c.username),
+        "assignee": Field(_assignees.c.username),
+        "status": Field(_status),
+        "subset": Field(tasks.c.subset),
+        "mode": Field(tasks.c.mode),
+        "dimension": Field(sa.literal("2d")),
+        "media_type": Field(sa.literal("image")),
+        "tracker_link": Field(tasks.c.bug_tracker),
+        "validation_mode": Field(sa.null()),
+        "updated_date": Field(tasks.c.updated_date, "moment"),
+    },
+    search=("project_name", "name", "owner", "status", "assignee", "subset", "mode", "dimension", "tracker_link"),
+    unique=tasks.c.id,
+)
+
+
+def _select() -> sa.Select[Any]:
+    return (
+        sa.select(
+            tasks,
+            projects.c.name.label("project_name"),
+            _status.label("status"),
+            _n_jobs.label("n_jobs"),
+            _n_completed.label("n_completed_jobs"),
+            _n_validation.label("n_validation_jobs"),
+            *ref_columns(_owners, "owner_ref"),
+            *ref_columns(_assignees, "assignee_ref"),
+        )
+        .join(projects, projects.c.id == tasks.c.project_id, isouter=True)
+        .join(_owners, _owners.c.id == tasks.c.owner_id, isouter=True)
+        .join(_assignees, _assignees.c.id == tasks.c.assignee_id, isouter=True)
+    )
+
+
+def _task(row: Any) -> Task:
+    return Task(
+        id=row.id,
+        name=row.name,
+        project_id=row.project_id,
+        project_name=row.project_name,
+        subset=row.subset,
+        bug_tracker=row.bug_tracker,
+        owner=ref_from(row, "owner_ref"),
+        assignee=ref_from(row, "assignee_ref"),
+        assignee_updated_date=row.assignee_updated_date,
+        status=row.status,
+        created_date=row.created_date,
+        updated_date=row.updated_date,
+        has_data=row.has_data,
+        mode=row.mode,
+        size=row.size,
+        segment_size=row.segment_size,
+        overlap=row.overlap,
+        image_quality=row.image_quality,
+        chunk_size=row.chunk_size,
+        start_frame=row.start_frame,
+        stop_frame=row.stop_frame,
+        frame_filter=row.frame_filter,
+        sorting_method=row.sorting_method,
+        data_updated_date=row.data_updated_date,
+        revision=row.revision,
+        n_jobs=row.n_jobs,
+        n_completed_jobs=row.n_completed_jobs,
+        n_validation_jobs=row.n_validation_jobs,
+    )
 
 
 def create(
@@ -32,22 +134,71 @@ def create(
     Raises:
         InvalidInput: name not 1 to 256 characters, labels beside a project, unknown project or user, bad labels.
     """
-    raise NotImplementedError
+    if project_id is not None and labels:
+        raise InvalidInput(
+            "a task of a project has the project's labels; give labels or a project, not both", place="labels"
+        )
+    _check_project(conn, owner, project_id)
+    if segment_size < 0 or overlap < 0:
+        raise InvalidInput("segment_size and overlap are not negative", place="segment_size")
+    moment = now()
+    task_id = conn.execute(
+        tasks.insert()
+        .values(
+            name=check_name(name),
+            project_id=project_id,
+            subset=check_text(subset, "subset", MAX_SUBSET_CHARACTERS),
+            bug_tracker=check_text(bug_tracker, "bug_tracker", 2000),
+            owner_id=check_user(conn, owner_id, "owner_id") or owner.id,
+            assignee_id=check_user(conn, assignee_id, "assignee_id"),
+            assignee_updated_date=None if assignee_id is None else moment,
+            created_date=moment,
+            updated_date=moment,
+            data_updated_date=moment,
+            segment_size=segment_size,
+            overlap=overlap,
+            deleted_frames=b"",
+        )
+        .returning(tasks.c.id)
+    ).scalar_one()
+    label_rows.apply(conn, label_rows.as_new(labels), task_id=task_id)
+    if project_id is not None:
+        touch_project(conn, project_id)
+    return load(conn, task_id)
+
+
+def _check_project(conn: Connection, viewer: User, project_id: object) -> None:
+    if project_id is None:
+        return
+    known = (
+        isinstance(project_id, int)
+        and conn.execute(
+            visible(sa.select(projects.c.id).where(projects.c.id == project_id), projects, viewer)
+        ).one_or_none()
+    )
+    if not known:
+        raise InvalidInput(f"there is no project {project_id}", place="project_id")
 
 
 def get(conn: Connection, viewer: User, task_id: int) -> Task:
     """Raises NotFound."""
-    raise NotImplementedError
+    row = conn.execute(visible(_select(), tasks, viewer).where(tasks.c.id == task_id)).one_or_none()
+    if row is None:
+        raise NotFound("task", task_id)
+    return _task(row)
 
 
 def load(conn: Connection, task_id: int) -> Task:
     """The same without a viewer, for background work whose right was checked when it was asked for."""
-    raise NotImplementedError
+    row = conn.execute(_select().where(tasks.c.id == task_id)).one_or_none()
+    if row is None:
+        raise NotFound("task", task_id)
+    return _task(row)
 
 
 def list_page(conn: Connection, viewer: User, query: ListQuery) -> Page[Task]:
     """Raises InvalidInput for an unknown field or operator, NotFound for a page out of range."""
-    raise NotImplementedError
+    return fetch_page(conn, visible(_select(), tasks, viewer), LISTING, query, _task)
 
 
 def change(conn: Connection, viewer: User, task_id: int, **fields: Any) -> Task:
@@ -55,23 +206,109 @@ def change(conn: Connection, viewer: User, task_id: int, **fields: Any) -> Task:
     task of a project).
 
     Raises:
-        InvalidInput: unknown user or project, bad value, a project whose labels lack one that is in use.
+        InvalidInput: unknown user or project, bad value, another project though there are annotations.
         NotFound: the task, or a label id.
     """
-    raise NotImplementedError
+    task = get(conn, viewer, task_id)
+    drafts = fields.pop("labels", None)
+    values = people(conn, tasks, fields)
+    if "name" in fields:
+        values["name"] = check_name(fields.pop("name"))
+    for name, limit in (("bug_tracker", 2000), ("subset", MAX_SUBSET_CHARACTERS)):
+        if name in fields:
+            values[name] = check_text(fields.pop(name), name, limit)
+    project_id = fields.pop("project_id", task.project_id)
+    if fields:
+        raise InvalidInput("this field cannot be changed", place=next(iter(fields)))
+    touch_task(conn, task_id)
+    if project_id != task.project_id:
+        _move(conn, viewer, task, project_id)
+        values["project_id"] = project_id
+    if values:
+        conn.execute(tasks.update().where(tasks.c.id == task_id).values(**values))
+    if drafts and project_id is None:
+        label_rows.apply(conn, drafts, task_id=task_id)
+    for touched in {project_id, task.project_id} - {None}:
+        touch_project(conn, touched)
+    return load(conn, task_id)
+
+
+def _move(conn: Connection, viewer: User, task: Task, project_id: int | None) -> None:
+    """Make room for the labels of another project: the task's own go."""
+    _check_project(conn, viewer, project_id)
+    if any(annotation_rows.counts(conn, task.id).values()):
+        raise InvalidInput(
+            "a task with annotations cannot change its project, as their labels would be lost; remove them first",
+            place="project_id",
+        )
+    conn.execute(labels.delete().where(labels.c.task_id == task.id))
+    touch_jobs(conn, task.id)
 
 
 def delete(conn: Connection, viewer: User, task_id: int) -> None:
     """Remove it with jobs, data, annotations. Raises AccessDenied for an assignee, Conflict while work runs on it."""
-    raise NotImplementedError
+    task = get(conn, viewer, task_id)
+    if (
+        task.project_id is None
+        or conn.execute(sa.select(projects.c.owner_id).where(projects.c.id == task.project_id)).scalar() != viewer.id
+    ):
+        check_owner(task.owner.id if task.owner else None, viewer, "task")
+    running = requests.c.task_id == task_id, requests.c.status.in_(("queued", "started"))
+    if conn.execute(sa.select(requests.c.id).where(*running).limit(1)).one_or_none():
+        raise Conflict("work is running on this task; cancel it or wait for its end")
+    remove_task(conn, task_id)
+    if task.project_id is not None:
+        touch_project(conn, task.project_id)
 
 
 def attach_data(conn: Connection, task_id: int, data: TaskData, frames: FrameColumns) -> Task:
     """Give a task its frames and jobs, once. Raises Conflict where it has data already."""
-    raise NotImplementedError
+    size = len(frames)
+    assert all(0 <= start < stop <= size for start, stop in data.jobs), "a job lies outside of the task"
+    attached = conn.execute(
+        tasks.update()
+        .where(tasks.c.id == task_id, sa.not_(tasks.c.has_data))
+        .values(
+            has_data=True,
+            size=size,
+            mode=data.mode,
+            segment_size=data.segment_size,
+            overlap=data.overlap,
+            image_quality=data.image_quality,
+            chunk_size=data.chunk_size,
+            start_frame=data.start_frame,
+            stop_frame=data.stop_frame,
+            frame_filter=data.frame_filter,
+            sorting_method=data.sorting_method,
+            data_updated_date=later(tasks.c.data_updated_date),
+            updated_date=later(tasks.c.updated_date),
+            revision=tasks.c.revision + 1,
+        )
+    )
+    if attached.rowcount == 0:
+        load(conn, task_id)
+        raise Conflict("this task has data already")
+    insert_frames(conn, task_id, frames)
+    moment = now()
+    if data.jobs:
+        conn.execute(
+            jobs.insert(),
+            [
+                {
+                    "task_id": task_id,
+                    "start_frame": start,
+                    "stop_frame": stop - 1,
+                    "created_date": moment,
+                    "updated_date": moment,
+                }
+                for start, stop in data.jobs
+            ],
+        )
+    return load(conn, task_id)
 
 
 def touch(conn: Connection, task_id: int, frames: npt.NDArray[np.integer[Any]] | None = None) -> None:
     """Lock the task's row, raise its revision and move its `updated_date` on; so too for the jobs that show one of
     `frames` (None: all jobs)."""
-    raise NotImplementedError
+    touch_task(conn, task_id)
+    touch_jobs(conn, task_id, frames)

@@ -1,0 +1,69 @@
+"""Who may see what: the one filter that every query of an owned thing goes through.
+
+An admin sees everything. Anybody else sees
+
+    project   as its owner or assignee
+    task      as its owner or assignee, or through its project
+    job       through its task, or as the job's assignee
+    label     of a task or project that is seen, or of the task of a job that is assigned
+    request, upload, token    as its owner
+    user      oneself
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from app.errors import AccessDenied
+from app.storage.rows import User
+from app.storage.schema import jobs, labels, projects, requests, tasks, tokens, uploads, users
+
+Condition = sa.ColumnElement[bool]
+
+
+def condition(table: sa.Table, viewer: User) -> Condition:
+    """True for the rows of `table` that the viewer may see."""
+    if viewer.is_admin:
+        return sa.true()
+    me = viewer.id
+    own_projects = sa.select(projects.c.id).where(sa.or_(projects.c.owner_id == me, projects.c.assignee_id == me))
+    task_is_own = sa.or_(tasks.c.owner_id == me, tasks.c.assignee_id == me, tasks.c.project_id.in_(own_projects))
+    own_tasks = sa.select(tasks.c.id).where(task_is_own)
+    if table is projects:
+        return projects.c.id.in_(own_projects)
+    if table is tasks:
+        return task_is_own
+    if table is jobs:
+        return sa.or_(jobs.c.assignee_id == me, jobs.c.task_id.in_(own_tasks))
+    if table is labels:
+        my_jobs = sa.select(jobs.c.task_id).where(jobs.c.assignee_id == me)
+        projects_of_my_jobs = sa.select(tasks.c.project_id).where(
+            tasks.c.id.in_(my_jobs), tasks.c.project_id.is_not(None)
+        )
+        projects_of_my_tasks = sa.select(tasks.c.project_id).where(task_is_own, tasks.c.project_id.is_not(None))
+        return sa.or_(
+            labels.c.task_id.in_(own_tasks),
+            labels.c.task_id.in_(my_jobs),
+            labels.c.project_id.in_(own_projects),
+            labels.c.project_id.in_(projects_of_my_jobs),
+            labels.c.project_id.in_(projects_of_my_tasks),
+        )
+    if table in (requests, uploads, tokens):
+        owned: Condition = table.c.owner_id == me
+        return owned
+    if table is users:
+        return users.c.id == me
+    raise AssertionError(f"no rule for {table.name}")
+
+
+def visible(query: sa.Select[Any], table: sa.Table, viewer: User) -> sa.Select[Any]:
+    """The same query for what the viewer may see."""
+    return query.where(condition(table, viewer))
+
+
+def check_owner(owner_id: int | None, viewer: User, what: str) -> None:
+    """For what an assignee may not do. Raises AccessDenied."""
+    if not viewer.is_admin and owner_id != viewer.id:
+        raise AccessDenied(f"only the owner of this {what} or an administrator may do this")

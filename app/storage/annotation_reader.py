@@ -1,0 +1,145 @@
+"""One consistent state of a task's annotations, in batches, for exports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import orjson
+import sqlalchemy as sa
+
+from app.annotations import Images, Rows, Shapes, Tags, Tracks
+from app.columns import Ragged
+from app.errors import Damaged, NotFound
+from app.storage import annotations as annotation_rows
+from app.storage import frames as frame_rows
+from app.storage.blobs import BlobSource
+from app.storage.database import Connection
+from app.storage.schema import BLOCKS, annotation_sets, tasks
+from app.storage.storage import Storage
+
+
+class AnnotationReader:
+    """One consistent state of a task's (or job's) annotations in ascending frames; all of `formats.Source` but
+    pictures. Lives as long as the connection's transaction (`database.snapshot()`).
+
+    Args:
+        start, stop: the frames of a job; the whole task by default. Kept rows without a frame belong to the whole.
+        skip_deleted: leave out deleted frames (tracks that begin on one stay: they cover others).
+        frame_offset: added to every frame number that comes out (the tasks of a project in one target).
+        batch_rows: about so many rows a batch.
+    """
+
+    def __init__(
+        self,
+        conn: Connection,
+        storage: Storage,
+        task_id: int,
+        *,
+        start: int = 0,
+        stop: int | None = None,
+        skip_deleted: bool = True,
+        frame_offset: int = 0,
+        batch_rows: int = 100_000,
+    ) -> None:
+        size = conn.execute(sa.select(tasks.c.size).where(tasks.c.id == task_id)).scalar()
+        if size is None:
+            raise NotFound("task", task_id)
+        self._conn = conn
+        self._blobs = storage.blobs
+        self._task_id = task_id
+        self._start, self._stop = max(start, 0), size if stop is None else min(stop, size)
+        self._is_whole = self._start == 0 and self._stop == size
+        self._deleted = frame_rows.deleted(conn, task_id) if skip_deleted else np.empty(0, dtype=np.int32)
+        self._frame_offset = frame_offset
+        self._batch_rows = batch_rows
+        self._packs: dict[int, BlobSource] = {}
+
+    def images(self) -> Iterator[Images]:
+        yield from self._pass("images")
+
+    def tags(self) -> Iterator[Tags]:
+        yield from self._pass("tags")
+
+    def shapes(self) -> Iterator[Shapes]:
+        yield from self._pass("shapes")
+
+    def rows(self) -> Iterator[Rows]:
+        yield from self._pass("rows")
+
+    def tracks(self) -> Tracks:
+        loaded = annotation_rows.load(self._conn, self._task_id, start=self._start, stop=self._stop, kinds=("tracks",))
+        tracks = loaded.tracks
+        if self._frame_offset and len(tracks):
+            bodies = [_shifted(body, self._frame_offset) for body in tracks.bodies.to_bytes_list()]
+            frames = (tracks.frames + self._frame_offset).astype(np.int32)
+            tracks = tracks.replace(frames=frames, bodies=Ragged.from_bytes(bodies))
+        return tracks
+
+    def _pass(self, kind: str) -> Iterator[Any]:
+        start = -1 if kind == "rows" and self._is_whole else self._start
+        batches = annotation_rows.iterate(
+            self._conn, self._task_id, start=start, stop=self._stop, kinds=(kind,), batch_rows=self._batch_rows
+        )
+        for batch in batches:
+            table = getattr(batch, kind)
+            if len(self._deleted):
+                table = table.take(np.flatnonzero(~np.isin(table.frames, self._deleted)))
+            if self._frame_offset:
+                frames = table.frames
+                table = table.replace(
+                    frames=np.where(frames >= 0, frames + self._frame_offset, frames).astype(np.int32)
+                )
+            if len(table):
+                yield table
+
+    def extras(self) -> dict[int, dict[str, Any]]:
+        """The extras of every set still in use, oldest first."""
+        sets = annotation_sets
+        holds_rows = sa.or_(*(sa.exists().where(table.c.set_id == sets.c.id) for table in BLOCKS.values()))
+        rows = self._conn.execute(
+            sa.select(sets.c.id, sets.c.extras)
+            .where(sets.c.task_id == self._task_id, sets.c.state == "visible", sets.c.extras.is_not(None), holds_rows)
+            .order_by(sets.c.id)
+        )
+        return {row.id: row.extras for row in rows}
+
+    def kept_bytes(self, set_id: int, offset: int, size: int) -> bytes:
+        """What `SetWriter.keep` took. Raises Damaged where it is gone."""
+        source = self._packs.get(set_id)
+        if source is None:
+            chosen = sa.select(annotation_sets.c.kept_key).where(annotation_sets.c.id == set_id)
+            key = self._conn.execute(chosen).scalar()
+            try:
+                if key is None:
+                    raise NotFound("blob", set_id)
+                source = self._packs[set_id] = self._blobs.open_key(key)
+            except NotFound as error:
+                raise Damaged(f"the bytes kept by import {set_id} are gone") from error
+        data = source.read_at(offset, size)
+        if len(data) != size:
+            raise Damaged(f"the bytes kept by import {set_id} are cut off")
+        return data
+
+    def close(self) -> None:
+        """Give back open files."""
+        for source in self._packs.values():
+            source.close()
+        self._packs = {}
+
+
+def _shifted(body: bytes, offset: int) -> bytes:
+    """A track's JSON with every frame number raised."""
+    document = orjson.loads(body)
+
+    def shift(track: dict[str, Any]) -> None:
+        for shape in track.get("shapes", ()):
+            shape["frame"] += offset
+        for element in track.get("elements", ()):
+            if "frame" in element:
+                element["frame"] += offset
+            shift(element)
+
+    shift(document)
+    return orjson.dumps(document)

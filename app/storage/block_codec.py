@@ -1,0 +1,152 @@
+"""Columns as bytes: how a block keeps an array, a Ragged or Texts in one blob.
+
+    array   format byte, then
+              0 raw       the values, little endian, one after the other
+              1 constant  one value; every row has it (most columns of most blocks)
+              2 range     the first value; each next one is 1 more (ids of an import)
+    Ragged  u32 length of the encoded lengths, lengths as an array of int32, values as an array
+    Texts   u32 length of the encoded codes, codes as an array of int32, the distinct values as a JSON list
+
+The number of rows stands in the row of the block. A new format byte may be added (compression of cold blocks), a given
+one never changes. Decoding takes the blobs of many blocks at once and fills one array: the cost follows the bytes.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+
+from app.columns import Ragged, Texts
+from app.errors import Damaged
+
+RAW, CONSTANT, RANGE = 0, 1, 2
+LENGTH = struct.Struct("<I")
+
+Array = npt.NDArray[Any]
+
+
+def encode_array(values: Array) -> bytes:
+    """(N,) of any fixed dtype."""
+    rows = len(values)
+    if rows == 0:
+        return b"\x00"
+    little = values.astype(values.dtype.newbyteorder("<"), copy=False)
+    first = little[0]
+    if rows > 1:
+        if first == little[-1]:
+            # Compare as bytes: NaN equals itself, 0.0 differs from -0.0.
+            if little.dtype.kind != "f":
+                same = bool((little == first).all())
+            else:
+                words = np.ascontiguousarray(little).view(f"<u{little.dtype.itemsize}")
+                same = bool((words == words[0]).all())
+            if same:
+                return b"\x01" + bytes(first.tobytes())
+        elif (
+            little.dtype.kind == "i" and int(little[-1]) - int(first) == rows - 1 and bool((np.diff(little) == 1).all())
+        ):
+            return b"\x02" + bytes(first.tobytes())
+    return b"\x00" + little.tobytes()
+
+
+def decode_arrays(blobs: Sequence[bytes], rows: Sequence[int], dtype: npt.DTypeLike) -> Array:
+    """The arrays of several blocks, one after the other.
+
+    Raises:
+        Damaged: a blob is not `rows` values long, or of a format this version does not know.
+    """
+    kind = np.dtype(dtype).newbyteorder("<")
+    out = np.empty(sum(rows), dtype=dtype)
+    start = 0
+    for blob, count in zip(blobs, rows, strict=True):
+        stop = start + count
+        if count == 0:
+            continue
+        try:
+            form = blob[0]
+            if form == RAW:
+                out[start:stop] = np.frombuffer(blob, dtype=kind, offset=1)
+            elif form == CONSTANT:
+                out[start:stop] = np.frombuffer(blob, dtype=kind, offset=1)[0]
+            elif form == RANGE:
+                first = int(np.frombuffer(blob, dtype=kind, offset=1)[0])
+                out[start:stop] = np.arange(first, first + count, dtype=kind)
+            else:
+                raise Damaged(f"a stored column has the unknown format {form}; a newer version may have written it")
+        except (ValueError, IndexError) as error:
+            raise Damaged(f"a stored column cannot be read: {error}") from error
+        start = stop
+    return out
+
+
+def encode_ragged(column: Ragged, start: int, stop: int) -> bytes:
+    """Rows start to stop of a Ragged."""
+    offsets = column.offsets
+    lengths = encode_array(np.diff(offsets[start : stop + 1]).astype(np.int32))
+    return b"".join((LENGTH.pack(len(lengths)), lengths, encode_array(column.values[offsets[start] : offsets[stop]])))
+
+
+def decode_ragged(blobs: Sequence[bytes], rows: Sequence[int], dtype: npt.DTypeLike) -> Ragged:
+    """The Raggeds of several blocks, one after the other. Raises Damaged."""
+    heads, values = _split(blobs)
+    lengths = decode_arrays(heads, rows, np.int32)
+    offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    ends = np.zeros(len(rows) + 1, dtype=np.int64)
+    np.cumsum(rows, out=ends[1:])
+    sizes = np.diff(offsets[ends]).tolist()
+    return Ragged(decode_arrays(values, sizes, dtype), offsets)
+
+
+def encode_texts(column: Texts, start: int, stop: int) -> bytes:
+    """Rows start to stop of Texts, with only the values they use."""
+    codes = column.codes[start:stop]
+    first = codes[0] if len(codes) else 0
+    if len(codes) and bool((codes == first).all()):
+        encoded, values = b"\x01\x00\x00\x00\x00", [column.values[int(first)]]
+    else:
+        used, compact = np.unique(codes, return_inverse=True)
+        encoded, values = encode_array(compact.astype(np.int32)), [column.values[code] for code in used.tolist()]
+    return b"".join((LENGTH.pack(len(encoded)), encoded, orjson.dumps(values)))
+
+
+def decode_texts(blobs: Sequence[bytes], rows: Sequence[int]) -> Texts:
+    """The Texts of several blocks, one after the other. Raises Damaged."""
+    heads, pools = _split(blobs)
+    codes = decode_arrays(heads, rows, np.int32)
+    known: dict[str, int] = {}
+    mapped: dict[bytes, Array] = {}  # most blocks share few pools
+    start = 0
+    for pool, count in zip(pools, rows, strict=True):
+        mapping = mapped.get(pool)
+        if mapping is None:
+            try:
+                values = orjson.loads(pool)
+            except orjson.JSONDecodeError as error:
+                raise Damaged(f"a stored column of texts cannot be read: {error}") from error
+            mapping = np.array([known.setdefault(value, len(known)) for value in values], dtype=np.int32)
+            mapped[pool] = mapping
+        part = codes[start : start + count]
+        if count and (int(part.max()) >= len(mapping) or int(part.min()) < 0):
+            raise Damaged("a stored column of texts points beyond its values")
+        if len(pools) == 1:
+            return Texts(codes, tuple(known))
+        part[:] = mapping[part]
+        start += count
+    return Texts(codes, tuple(known))
+
+
+def _split(blobs: Sequence[bytes]) -> tuple[list[bytes], list[bytes]]:
+    heads, tails = [], []
+    for blob in blobs:
+        if len(blob) < LENGTH.size:
+            raise Damaged("a stored column is cut off")
+        end = LENGTH.size + LENGTH.unpack_from(blob)[0]
+        heads.append(blob[LENGTH.size : end])
+        tails.append(blob[end:])
+    return heads, tails

@@ -1,0 +1,271 @@
+"""Tables of annotations ↔ rows of blocks. A block is 64 frames of one kind in one set; kinds have a table each.
+
+    (set, kind, block, part) → n_rows, one blob a column
+
+Rows of a part are in ascending frames. An import writes one part per flush; an edit rewrites a block as one part.
+64 frames is the best of both engines, measured (performance.md, section 5). Rows without a frame (-1) are in block -1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import sqlalchemy as sa
+
+from app.annotations import Kept, Table
+from app.columns import Ragged, Texts
+from app.storage.block_codec import (
+    decode_arrays,
+    decode_ragged,
+    decode_texts,
+    encode_array,
+    encode_ragged,
+    encode_texts,
+)
+from app.storage.database import Connection
+from app.storage.schema import BLOCKS, TABLES_BY_KIND, annotation_sets, block_columns
+
+BLOCK_BITS = 6
+FRAMES_A_BLOCK = 1 << BLOCK_BITS
+KINDS = tuple(BLOCKS)
+OBJECT_KINDS = ("shapes", "tags", "tracks")  # what has an id
+KEYS_A_STATEMENT = 500
+
+Ids = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Placed:
+    """Rows of one kind and the set that each lies in: `set_ids` (N,) int64."""
+
+    table: Any
+    set_ids: Ids
+
+    def take(self, indices: npt.NDArray[Any]) -> Placed:
+        return Placed(self.table.take(indices), self.set_ids[indices])
+
+
+def frames_of(table: Any) -> npt.NDArray[np.int32]:
+    frames: npt.NDArray[np.int32] = table.frames
+    return frames
+
+
+def blocks_of(table: Any) -> npt.NDArray[np.int64]:
+    """(N,) int64, the block of each row."""
+    return frames_of(table).astype(np.int64) >> BLOCK_BITS
+
+
+def flat_columns(table: Table) -> dict[str, Any]:
+    """The stored columns of a table by their names in the schema."""
+    columns: dict[str, Any] = {}
+    for name, column in table.columns().items():
+        if isinstance(column, Kept):
+            columns |= {f"kept_{inner}": value for inner, value in column.columns().items() if inner != "sets"}
+        else:
+            columns[name] = column
+    return columns
+
+
+def byte_size(table: Table) -> int:
+    """About how many bytes the rows take, in memory and in the store."""
+    total = 0
+    for column in flat_columns(table).values():
+        if isinstance(column, Ragged):
+            total += column.values.nbytes + column.offsets.nbytes
+        else:
+            total += column.codes.nbytes if isinstance(column, Texts) else column.nbytes
+    return total
+
+
+def _encode(column: Any, start: int, stop: int) -> bytes:
+    if isinstance(column, Ragged):
+        return encode_ragged(column, start, stop)
+    if isinstance(column, Texts):
+        return encode_texts(column, start, stop)
+    return encode_array(column[start:stop])
+
+
+def encode_blocks(table: Any, *, task_id: int, set_id: int, part: int) -> list[dict[str, Any]]:
+    """Rows for `insert_blocks`, in ascending blocks; within a block the order of the rows of a frame is kept."""
+    if len(table) == 0:
+        return []
+    frames = frames_of(table)
+    if bool((frames[1:] < frames[:-1]).any()):
+        table = table.take(np.argsort(frames, kind="stable"))
+    blocks = blocks_of(table)
+    starts = np.concatenate([[0], np.flatnonzero(np.diff(blocks)) + 1, [len(blocks)]]).tolist()
+    columns = flat_columns(table)
+    return [
+        {
+            "task_id": task_id,
+            "set_id": set_id,
+            "block": int(blocks[start]),
+            "part": part,
+            "n_rows": stop - start,
+            **{name: _encode(column, start, stop) for name, column in columns.items()},
+        }
+        for start, stop in pairwise(starts)
+    ]
+
+
+def insert_blocks(conn: Connection, kind: str, rows: Sequence[dict[str, Any]]) -> None:
+    if rows:
+        conn.execute(BLOCKS[kind].insert(), rows)
+
+
+def select_blocks(
+    kind: str,
+    task_id: int,
+    columns: Iterable[str],
+    *,
+    first: int | None = None,
+    last: int | None = None,
+    blocks: Sequence[int] | None = None,
+    set_id: int | None = None,
+) -> sa.Select[Any]:
+    """The visible blocks of a task, ordered by block, set, part. `first` and `last` are inclusive."""
+    table = BLOCKS[kind]
+    found = (
+        sa.select(table.c.block, table.c.set_id, table.c.n_rows, *(table.c[name] for name in columns))
+        .join(annotation_sets, annotation_sets.c.id == table.c.set_id)
+        .where(table.c.task_id == task_id, annotation_sets.c.state == "visible")
+        .order_by(table.c.block, table.c.set_id, table.c.part)
+    )
+    if first is not None:
+        found = found.where(table.c.block >= first)
+    if last is not None:
+        found = found.where(table.c.block <= last)
+    if blocks is not None:
+        found = found.where(table.c.block.in_(blocks))
+    if set_id is not None:
+        found = found.where(table.c.set_id == set_id)
+    return found
+
+
+def decode_column(kind: str, name: str, blobs: Sequence[bytes], counts: Sequence[int]) -> Any:
+    """One stored column of several parts."""
+    model = _MODELS[kind][name]
+    if isinstance(model, Ragged):
+        return decode_ragged(blobs, counts, model.values.dtype)
+    if isinstance(model, Texts):
+        return decode_texts(blobs, counts)
+    return decode_arrays(blobs, counts, model.dtype)
+
+
+_MODELS = {kind: flat_columns(table.empty()) for kind, table in TABLES_BY_KIND.items()}
+
+
+def decode_rows(kind: str, rows: Sequence[Any]) -> Placed:
+    """The table of the rows that `select_blocks` found with all columns, in their order."""
+    empty = TABLES_BY_KIND[kind].empty()
+    if not rows:
+        return Placed(empty, np.empty(0, dtype=np.int64))
+    _blocks, set_ids, counts, *blobs = zip(*rows, strict=True)
+    row_sets = np.repeat(np.array(set_ids, dtype=np.int64), counts)
+    decoded = {
+        name: decode_column(kind, name, column, counts) for name, column in zip(block_columns(kind), blobs, strict=True)
+    }
+    kept = {name.removeprefix("kept_"): decoded.pop(name) for name in list(decoded) if name.startswith("kept_")}
+    if kept:
+        sets = np.where(kept["tables"] >= 0, row_sets, 0)
+        decoded["kept"] = Kept(**kept, sets=sets)
+    return Placed(type(empty)(**decoded), row_sets)
+
+
+def in_frame_order(placed: Placed) -> Placed:
+    """Ascending frames; rows of one frame stay as they are."""
+    frames = frames_of(placed.table)
+    if len(frames) and bool((frames[1:] < frames[:-1]).any()):
+        return placed.take(np.argsort(frames, kind="stable"))
+    return placed
+
+
+def in_range(placed: Placed, start: int, stop: int) -> Placed:
+    """Only the rows of frames start to stop."""
+    frames = frames_of(placed.table)
+    inside = (frames >= start) & (frames < stop)
+    return placed if bool(inside.all()) else placed.take(np.flatnonzero(inside))
+
+
+def read_blocks(conn: Connection, kind: str, task_id: int, **chosen: Any) -> Placed:
+    """All columns of the chosen blocks (see `select_blocks`), in ascending frames."""
+    rows = conn.execute(select_blocks(kind, task_id, block_columns(kind), **chosen)).all()
+    return in_frame_order(decode_rows(kind, rows))
+
+
+def read_block_list(conn: Connection, kind: str, task_id: int, blocks: Ids, *, set_id: int | None = None) -> Placed:
+    """All columns of these blocks, in ascending frames."""
+    parts = [
+        read_blocks(conn, kind, task_id, blocks=blocks[at : at + KEYS_A_STATEMENT].tolist(), set_id=set_id)
+        for at in range(0, len(blocks), KEYS_A_STATEMENT)
+    ]
+    if not parts:
+        return Placed(TABLES_BY_KIND[kind].empty(), np.empty(0, dtype=np.int64))
+    return Placed(
+        type(parts[0].table).concatenate([part.table for part in parts]),
+        np.concatenate([part.set_ids for part in parts]),
+    )
+
+
+def delete_blocks(conn: Connection, kind: str, task_id: int, set_ids: Sequence[int], first: int, last: int) -> None:
+    """Remove every block from first to last (inclusive) of these sets."""
+    table = BLOCKS[kind]
+    for at in range(0, len(set_ids), KEYS_A_STATEMENT):
+        chosen = table.c.set_id.in_(set_ids[at : at + KEYS_A_STATEMENT])
+        conn.execute(table.delete().where(table.c.task_id == task_id, table.c.block.between(first, last), chosen))
+
+
+def write_changed(conn: Connection, kind: str, task_id: int, after: Placed, changed: Sequence[tuple[int, Ids]]) -> None:
+    """Write the (set, block) pairs named in `changed` anew; `after` holds all of their rows, and may hold others.
+
+    Args:
+        changed: (set id, blocks) pairs; a set may occur more than once.
+    """
+    table = BLOCKS[kind]
+    by_set: dict[int, list[Ids]] = {}
+    for set_id, blocks in changed:
+        by_set.setdefault(set_id, []).append(blocks)
+    row_blocks = blocks_of(after.table)
+    for set_id, parts in sorted(by_set.items()):
+        blocks = np.unique(np.concatenate(parts))
+        for at in range(0, len(blocks), KEYS_A_STATEMENT):
+            some = blocks[at : at + KEYS_A_STATEMENT].tolist()
+            conn.execute(
+                table.delete().where(table.c.task_id == task_id, table.c.set_id == set_id, table.c.block.in_(some))
+            )
+        rows = after.table.take(np.flatnonzero((after.set_ids == set_id) & np.isin(row_blocks, blocks)))
+        insert_blocks(conn, kind, encode_blocks(rows, task_id=task_id, set_id=set_id, part=0))
+
+
+def pairs_of(placed: Placed) -> list[tuple[int, Ids]]:
+    """The (set, blocks) pairs that these rows lie in."""
+    blocks = blocks_of(placed.table)
+    return [(int(set_id), np.unique(blocks[placed.set_ids == set_id])) for set_id in np.unique(placed.set_ids)]
+
+
+def visible_sets(conn: Connection, task_id: int) -> list[int]:
+    chosen = sa.select(annotation_sets.c.id).where(
+        annotation_sets.c.task_id == task_id, annotation_sets.c.state == "visible"
+    )
+    return list(conn.execute(chosen.order_by(annotation_sets.c.id)).scalars())
+
+
+def remove_range(conn: Connection, kind: str, task_id: int, start: int, stop: int) -> None:
+    """Remove the rows of frames start to stop in every visible set; blocks at the edges are written anew."""
+    if start >= stop:
+        return
+    first, last = start >> BLOCK_BITS, (stop - 1) >> BLOCK_BITS
+    edges = np.unique(np.array([first, last], dtype=np.int64))
+    partial = edges[(edges << BLOCK_BITS < start) | ((edges + 1) << BLOCK_BITS > stop)]
+    before = read_block_list(conn, kind, task_id, partial)
+    frames = frames_of(before.table)
+    outside = before.take(np.flatnonzero((frames < start) | (frames >= stop)))
+    delete_blocks(conn, kind, task_id, visible_sets(conn, task_id), first, last)
+    for set_id in np.unique(outside.set_ids).tolist():
+        rows = outside.table.take(np.flatnonzero(outside.set_ids == set_id))
+        insert_blocks(conn, kind, encode_blocks(rows, task_id=task_id, set_id=set_id, part=0))

@@ -1,0 +1,91 @@
+"""What every change of a task leaves behind: a higher revision and a later date; and numbers nobody else gets.
+
+Clients keep copies by `updated_date` and drop them only for a later one, so it grows with each change, also when the
+clock is set back: a microsecond more than before, at least.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import sqlalchemy as sa
+
+from app.errors import NotFound
+from app.storage.database import Connection
+from app.storage.schema import jobs, now, projects, tasks
+
+
+def later(column: sa.Column[Any]) -> sa.ColumnElement[Any]:
+    """Now, or a microsecond after the column's value if that is later."""
+    moment = sa.literal(now(), column.type)
+    return sa.case(
+        (column < moment, moment),
+        else_=sa.type_coerce(sa.type_coerce(column, sa.BigInteger) + 1, column.type),
+    )
+
+
+def touch_project(conn: Connection, project_id: int) -> None:
+    conn.execute(
+        projects.update()
+        .where(projects.c.id == project_id)
+        .values(revision=projects.c.revision + 1, updated_date=later(projects.c.updated_date))
+    )
+
+
+def touch_task(conn: Connection, task_id: int, *, data: bool = False) -> None:
+    """Raise the task's revision. Raises NotFound."""
+    values: dict[str, Any] = {"revision": tasks.c.revision + 1, "updated_date": later(tasks.c.updated_date)}
+    if data:
+        values["data_updated_date"] = later(tasks.c.data_updated_date)
+    changed = conn.execute(tasks.update().where(tasks.c.id == task_id).values(**values))
+    if changed.rowcount == 0:
+        raise NotFound("task", task_id)
+
+
+def touch_jobs(conn: Connection, task_id: int, frames: npt.NDArray[np.integer[Any]] | None = None) -> None:
+    """Raise the revisions of the jobs that show one of the frames (None: of all)."""
+    chosen = jobs.c.task_id == task_id
+    if frames is not None:
+        if len(frames) == 0:
+            return
+        ordered = np.sort(frames)
+        rows = conn.execute(sa.select(jobs.c.id, jobs.c.start_frame, jobs.c.stop_frame).where(chosen)).all()
+        if not rows:
+            return
+        bounds = np.array([(row.start_frame, row.stop_frame) for row in rows], dtype=np.int64)
+        first = np.searchsorted(ordered, bounds[:, 0], side="left")
+        last = np.searchsorted(ordered, bounds[:, 1], side="right")
+        ids = [rows[index].id for index in np.flatnonzero(last > first).tolist()]
+        if len(ids) < len(rows):
+            chosen = jobs.c.id.in_(ids)
+    conn.execute(
+        jobs.update().where(chosen).values(revision=jobs.c.revision + 1, updated_date=later(jobs.c.updated_date))
+    )
+
+
+def lock_task(conn: Connection, task_id: int) -> int:
+    """Hold the task's row until the end of the transaction: writers of one task are serial. Returns its size.
+
+    Raises:
+        NotFound: there is no such task.
+    """
+    row = conn.execute(sa.select(tasks.c.size).where(tasks.c.id == task_id).with_for_update()).one_or_none()
+    if row is None:
+        raise NotFound("task", task_id)
+    return int(row.size)
+
+
+def take_numbers(conn: Connection, task_id: int, count: int) -> int:
+    """The first of `count` annotation ids in a row that nothing else of the task ever gets. Raises NotFound."""
+    statement = (
+        tasks.update()
+        .where(tasks.c.id == task_id)
+        .values(last_annotation_id=tasks.c.last_annotation_id + count)
+        .returning(tasks.c.last_annotation_id)
+    )
+    last = conn.execute(statement).scalar()
+    if last is None:
+        raise NotFound("task", task_id)
+    return int(last) - count + 1

@@ -1,0 +1,62 @@
+"""Taking things away: rows in the transaction, their bytes after its commit.
+
+A key that is discarded in a transaction becomes a row of `discarded_blobs`; `housekeeping.collect` removes the bytes
+later, also after a crash. Annotation sets are only marked here: their blocks are many, and go bit by bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from app.storage.database import Connection
+from app.storage.schema import annotation_sets, discarded_blobs, packs, requests, tasks, upload_segments, uploads
+
+
+def discard_blobs(conn: Connection, keys: Iterable[str]) -> None:
+    """The bytes under these keys go after the commit."""
+    values = [{"key": key} for key in keys]
+    if values:
+        insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
+        conn.execute(insert(discarded_blobs).on_conflict_do_nothing(), values)
+
+
+def drop_sets(conn: Connection, chosen: sa.ColumnElement[bool]) -> None:
+    """Hide annotation sets for ever; `housekeeping.collect` removes them."""
+    conn.execute(annotation_sets.update().where(chosen).values(state="dropped"))
+
+
+def remove_uploads(conn: Connection, chosen: sa.ColumnElement[bool], *, keep_bytes: bool = False) -> int:
+    """Forget uploads. Returns how many."""
+    ids = conn.execute(sa.select(uploads.c.id).where(chosen)).scalars().all()
+    if not ids:
+        return 0
+    if not keep_bytes:
+        of_them = upload_segments.c.upload_id.in_(ids)
+        discard_blobs(conn, conn.execute(sa.select(upload_segments.c.key).where(of_them)).scalars().all())
+    conn.execute(upload_segments.delete().where(upload_segments.c.upload_id.in_(ids)))
+    conn.execute(uploads.delete().where(uploads.c.id.in_(ids)))
+    return len(ids)
+
+
+def forget_requests(conn: Connection, chosen: sa.ColumnElement[bool]) -> int:
+    """Remove requests with their results and staged uploads. Returns how many."""
+    rows = conn.execute(sa.select(requests.c.id, requests.c.result_key).where(chosen)).all()
+    if not rows:
+        return 0
+    ids = [row.id for row in rows]
+    discard_blobs(conn, [row.result_key for row in rows if row.result_key is not None])
+    remove_uploads(conn, uploads.c.request_id.in_(ids))
+    conn.execute(requests.delete().where(requests.c.id.in_(ids)))
+    return len(ids)
+
+
+def remove_task(conn: Connection, task_id: int) -> None:
+    """Remove a task with everything of it."""
+    discard_blobs(conn, conn.execute(sa.select(packs.c.key).where(packs.c.task_id == task_id)).scalars().all())
+    drop_sets(conn, annotation_sets.c.task_id == task_id)
+    forget_requests(conn, requests.c.task_id == task_id)
+    remove_uploads(conn, sa.and_(uploads.c.target == "task", uploads.c.target_id == task_id))
+    conn.execute(tasks.delete().where(tasks.c.id == task_id))  # jobs, labels, frames go with it

@@ -1,0 +1,216 @@
+"""Imports: written into a set that nobody sees, made visible in one step.
+
+An import may hold millions of rows. They go into the store in transactions of some megabytes, so others never wait for
+a whole import; what makes them visible is one small row, and that change shares its transaction with the request's end.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import sqlalchemy as sa
+from isal import isal_zlib
+
+from app.annotations import Annotations
+from app.errors import Conflict, InvalidInput, NotFound
+from app.storage.blobs import BlobWriter
+from app.storage.block_rows import (
+    KINDS,
+    OBJECT_KINDS,
+    byte_size,
+    encode_blocks,
+    frames_of,
+    insert_blocks,
+    remove_range,
+    visible_sets,
+)
+from app.storage.changes import lock_task, take_numbers, touch_jobs, touch_task
+from app.storage.database import Connection
+from app.storage.removal import drop_sets
+from app.storage.schema import BLOCKS, TABLES_BY_KIND, annotation_sets, now, tasks
+from app.storage.storage import Storage
+
+BUFFER_BYTES = 32 << 20  # rows wait until there are enough for full blocks
+TRANSACTION_BYTES = 8 << 20  # what one transaction writes: other writers wait so long
+
+
+class SetWriter:
+    """Writes one import; a `formats.Sink`.
+
+        with begin_set(storage, task_id) as writer:
+            …writer.write(batch), writer.keep(png), writer.extras(document)…
+            writer.close()
+            with storage.database.write() as conn:
+                publish(conn, writer.set_id, mode="replace")
+
+    Leaving the block without a publish discards the set.
+    """
+
+    def __init__(self, storage: Storage, task_id: int, set_id: int, start: int, stop: int) -> None:
+        self.set_id = set_id
+        self.task_id = task_id
+        self._storage = storage
+        self._start, self._stop = start, stop
+        self._waiting: dict[str, list[Any]] = {kind: [] for kind in KINDS}
+        self._waiting_bytes = 0
+        self._part = 0
+        self._counts = dict.fromkeys(KINDS, 0)
+        self._extras: dict[str, Any] | None = None
+        self._kept: BlobWriter | None = None
+        self._closed = False
+
+    def write(self, batch: Annotations) -> None:
+        """Take a batch; ids are given by the store.
+
+        Raises:
+            InvalidInput: a row of a frame outside of the range (kept rows may have frame -1).
+        """
+        for kind in KINDS:
+            table = getattr(batch, kind)
+            if len(table) == 0:
+                continue
+            frames = frames_of(table)
+            outside = (frames < self._start) | (frames >= self._stop)
+            if kind == "rows":
+                outside &= frames != -1
+            if bool(outside.any()):
+                raise InvalidInput(f"frame {int(frames[outside][0])} is not one of {self._start} to {self._stop - 1}")
+            self._waiting[kind].append(table)
+            self._waiting_bytes += byte_size(table)
+            self._counts[kind] += len(table)
+        if self._waiting_bytes >= BUFFER_BYTES:
+            self._flush()
+
+    def keep(self, data: bytes | memoryview) -> tuple[int, int, int]:
+        """Keep bytes; (offset, size, crc32)."""
+        if self._kept is None:
+            self._kept = self._storage.blobs.open_writer(f"kept/{self.set_id}-{secrets.token_hex(8)}")
+        offset = self._kept.size
+        self._kept.write(data)
+        return offset, self._kept.size - offset, isal_zlib.crc32(data)
+
+    def extras(self, extras: Mapping[str, Any]) -> None:
+        """The format's own document about this import (replaces an earlier one)."""
+        self._extras = dict(extras)
+
+    def close(self) -> dict[str, int]:
+        """Write what is buffered and make the kept bytes durable. Returns rows by kind."""
+        self._flush()
+        values: dict[str, Any] = {"extras": self._extras, "touched_date": now()}
+        if self._kept is not None:
+            values |= {"kept_size": self._kept.finish(), "kept_key": self._kept.key}
+        with self._storage.database.write() as conn:
+            conn.execute(annotation_sets.update().where(annotation_sets.c.id == self.set_id).values(**values))
+        self._closed = True
+        return dict(self._counts)
+
+    def _flush(self) -> None:
+        tables = {kind: TABLES_BY_KIND[kind].concatenate(waiting) for kind, waiting in self._waiting.items() if waiting}
+        self._waiting = {kind: [] for kind in KINDS}
+        self._waiting_bytes = 0
+        if not tables:
+            return
+        n_objects = sum(len(table) for kind, table in tables.items() if kind in OBJECT_KINDS)
+        with self._storage.database.write() as conn:
+            first = take_numbers(conn, self.task_id, n_objects)
+            conn.execute(annotation_sets.update().where(annotation_sets.c.id == self.set_id).values(touched_date=now()))
+        for kind, table in tables.items():
+            if kind in OBJECT_KINDS:
+                table = table.replace(ids=np.arange(first, first + len(table), dtype=np.int64))
+                first += len(table)
+            rows = encode_blocks(table, task_id=self.task_id, set_id=self.set_id, part=self._part)
+            for some in _portions(rows):
+                with self._storage.database.write() as conn:
+                    insert_blocks(conn, kind, some)
+        self._part += 1
+
+    def discard(self) -> None:
+        """Forget everything that was written; harmless after publish."""
+        if self._kept is not None:
+            self._kept.abort()
+        with self._storage.database.write() as conn:
+            drop_sets(conn, sa.and_(annotation_sets.c.id == self.set_id, annotation_sets.c.state == "writing"))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.discard()
+
+
+def _portions(rows: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """The rows of blocks in runs of about `TRANSACTION_BYTES`."""
+    portions: list[list[dict[str, Any]]] = []
+    room = 0
+    for row in rows:
+        if room <= 0:
+            portions.append([])
+            room = TRANSACTION_BYTES
+        portions[-1].append(row)
+        room -= sum(len(value) for value in row.values() if isinstance(value, bytes))
+    return portions
+
+
+def begin_set(storage: Storage, task_id: int, *, start: int = 0, stop: int | None = None) -> SetWriter:
+    """A writer for one import into frames start to stop of the task. Raises NotFound."""
+    with storage.database.write() as conn:
+        size = conn.execute(sa.select(tasks.c.size).where(tasks.c.id == task_id)).scalar()
+        if size is None:
+            raise NotFound("task", task_id)
+        moment = now()
+        set_id = conn.execute(
+            annotation_sets.insert()
+            .values(task_id=task_id, created_date=moment, touched_date=moment)
+            .returning(annotation_sets.c.id)
+        ).scalar_one()
+    return SetWriter(storage, task_id, set_id, max(start, 0), size if stop is None else min(stop, size))
+
+
+def publish(conn: Connection, set_id: int, *, mode: str = "replace", start: int = 0, stop: int | None = None) -> None:
+    """Make a closed set visible, all at once, in the caller's transaction.
+
+    Args:
+        mode: `replace` drops every other annotation, image and kept row of frames start to stop; `append` adds.
+        start, stop: the frames of a job; the whole task by default. The set must hold no other frames.
+
+    Raises:
+        Conflict: the set is gone (it was discarded, or its task deleted).
+        InvalidInput: another mode.
+    """
+    if mode not in ("replace", "append"):
+        raise InvalidInput("the import mode is replace or append", place="import_mode")
+    found = sa.select(annotation_sets.c.task_id).where(
+        annotation_sets.c.id == set_id, annotation_sets.c.state == "writing"
+    )
+    task_id = conn.execute(found).scalar()
+    if task_id is None:
+        raise Conflict("the imported annotations are gone, import again")
+    size = lock_task(conn, task_id)
+    stop = size if stop is None else min(stop, size)
+    if mode == "replace":
+        if start <= 0 and stop >= size:
+            everything = sa.and_(annotation_sets.c.task_id == task_id, annotation_sets.c.state == "visible")
+            drop_sets(conn, everything)
+        else:
+            for kind in KINDS:
+                remove_range(conn, kind, task_id, start, stop)
+            drop_empty_sets(conn, task_id)
+    conn.execute(annotation_sets.update().where(annotation_sets.c.id == set_id).values(state="visible"))
+    touch_task(conn, task_id)
+    touch_jobs(conn, task_id, None if start <= 0 and stop >= size else np.arange(start, stop))
+
+
+def drop_empty_sets(conn: Connection, task_id: int) -> None:
+    """Sets without any row are of no use: their documents and kept bytes go."""
+    used: set[int] = set()
+    for table in BLOCKS.values():
+        used |= set(conn.execute(sa.select(table.c.set_id).where(table.c.task_id == task_id).distinct()).scalars())
+    empty = [set_id for set_id in visible_sets(conn, task_id) if set_id not in used]
+    if empty:
+        drop_sets(conn, annotation_sets.c.id.in_(empty))
