@@ -53,7 +53,9 @@ def build_app(services: Services) -> FastAPI:
     app.state.metrics_registry = registry
     install_error_handlers(app)
     for router in ROUTERS:
-        app.include_router(router)
+        # Their routes as they are, in one flat list: prefixes and rules are in them already, and a wrong method on a
+        # path of two routers is answered by the first.
+        app.router.routes.extend(router.routes)
 
     def describe() -> dict[str, object]:
         if app.openapi_schema is None:

@@ -73,7 +73,7 @@ STATUS: dict[type[AppError], int] = {
     refusals.Damaged: 500,
 }
 
-STATUS_BY_CODE = {error.code: status for error, status in STATUS.items()}
+STATUS_BY_CODE = {error.code: status for error, status in STATUS.items() if "code" in vars(error)}
 
 NOT_OFFERED = {
     "analytics": "analytics",

@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.errors import error_body, error_response
+from app.api.security import ANSWER_HEADERS
 
 log = structlog.get_logger(__name__)
 
@@ -79,7 +80,7 @@ class ObservingMiddleware:
                 body = error_body(
                     request_id, f"The service failed; the reason is in its log under {request_id}.", "defect"
                 )
-                await error_response(500, body)(scope, receive_counted, send_counted)
+                await error_response(500, body, ANSWER_HEADERS)(scope, receive_counted, send_counted)
             finally:
                 self._note(scope, status, time.monotonic() - started, n_in, n_out)
 

@@ -18,7 +18,7 @@ Annotation archives in and out of tasks, through the API of CVAT 2.80 or one cal
 * A trailing slash makes no difference below `/api/`.
 * Every refusal has the body `ErrorInfo`; nothing is answered with 422.
 * Lists take `page`, `page_size`, `search`, `sort`, `filter` and equality parameters.
-* The parameters `org`, `org_id` and the header `X-Organization` are taken where they are empty; there are no organizations.
+* There are no organizations: `org`, `org_id` and the header `X-Organization` are taken where they are empty.
 """.strip()
 
 TAGS = {

@@ -17,7 +17,7 @@ from app.api.schemas import (
     ProjectWriteRequest,
 )
 from app.api.tasks import check_organization, check_owner
-from app.storage import ListQuery, housekeeping, projects
+from app.storage import ListQuery, projects
 
 router = Router(prefix="/api/projects", tags=["projects"])
 
@@ -81,4 +81,3 @@ def delete_project(project_id: PathId, caller: CallerDep, services: ServicesDep)
     """Remove a project with all its tasks."""
     with services.storage.database.write() as conn:
         projects.delete(conn, caller.user, project_id)
-    housekeeping.collect(services.storage)

@@ -40,6 +40,7 @@ class GuardedProtocol(HttpToolsProtocol):
     _timer: asyncio.TimerHandle | None = None
     _in_headers = False
     _n_header_bytes = 0
+    _n_begun = 0
     _refusal = 400
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -51,9 +52,13 @@ class GuardedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._in_headers:
-            self._n_header_bytes += len(data)
+        was_in_headers = self._in_headers
+        was_in_body = self.cycle is not None and self.cycle.more_body
+        self._n_begun = 0
         super().data_received(data)
+        # A piece that ends a body and begins the next request is not counted; it is 256 KiB at most.
+        if self._in_headers and (was_in_headers or (self._n_begun == 1 and not was_in_body)):
+            self._n_header_bytes += len(data)
         if self.transport.is_closing():
             self._disarm()
             return
@@ -70,6 +75,7 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self._in_headers = True
         self._n_header_bytes = 0
+        self._n_begun += 1
 
     def on_url(self, url: bytes) -> None:
         super().on_url(url)

@@ -168,6 +168,6 @@ async def _read_json(request: ParsedRequest, settings: ApiSettings) -> None:
     if not body:
         return
     media_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    if not (media_type.startswith("application/") and (media_type.endswith("/json") or media_type.endswith("+json"))):
+    if not (media_type.startswith("application/") and media_type.endswith(("/json", "+json"))):
         raise WrongMediaType(f'Unsupported media type "{media_type[:64]}" in request: send application/json.')
     request.parsed = parse_json(body, settings.max_json_depth)

@@ -18,7 +18,7 @@ from app.api.schemas import (
     TaskWriteRequest,
 )
 from app.errors import AccessDenied, InvalidInput, NotFound
-from app.storage import ListQuery, housekeeping, requests, tasks
+from app.storage import ListQuery, requests, tasks
 
 router = Router(prefix="/api/tasks", tags=["tasks"])
 
@@ -84,10 +84,9 @@ def change_task(
 
 @router.delete("/{task_id}", status_code=204)
 def delete_task(task_id: PathId, caller: CallerDep, services: ServicesDep) -> None:
-    """Remove a task with its jobs, data and annotations."""
+    """Remove a task with its jobs, data and annotations. Housekeeping gives back their bytes soon after."""
     with services.storage.database.write() as conn:
         tasks.delete(conn, caller.user, task_id)
-    housekeeping.collect(services.storage)
 
 
 @router.get("/{task_id}/status", response_model=RqStatus, deprecated=True)

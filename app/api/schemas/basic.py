@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from app.api.deps import Links
 from app.storage import UserRef
@@ -48,6 +50,17 @@ class WriteModel(BaseModel):
     def given(self, *names: str) -> dict[str, Any]:
         """The fields that the client sent, of these names."""
         return {name: getattr(self, name) for name in names if name in self.model_fields_set}
+
+
+class PatchModel(WriteModel):
+    """A change: what is not sent stays as it is, so the contract shows no defaults."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        described = handler.resolve_ref_schema(handler(schema))
+        for field in described.get("properties", {}).values():
+            field.pop("default", None)
+        return described
 
 
 class ReadModel(BaseModel):

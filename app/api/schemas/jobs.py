@@ -9,7 +9,7 @@ from pydantic import AfterValidator, ConfigDict, Field
 
 from app.api.deps import Links
 from app.api.errors import did_you_mean
-from app.api.schemas.basic import BasicUser, Id, IssuesSummary, LabelsSummary, ReadModel, Storage, Text, WriteModel
+from app.api.schemas.basic import BasicUser, Id, IssuesSummary, LabelsSummary, PatchModel, ReadModel, Storage, Text
 from app.storage import Job
 
 STAGES = ("annotation", "validation", "acceptance")
@@ -28,7 +28,7 @@ def _state(value: str) -> str:
     return value
 
 
-class PatchedJobWriteRequest(WriteModel):
+class PatchedJobWriteRequest(PatchModel):
     """A change of a job; a new stage resets the state to `new`, unless it is given too."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"stage": "validation", "assignee": 1}]})

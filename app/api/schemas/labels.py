@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from app.annotations import INPUT_TYPES, LABEL_TYPES, AttributeSpec
 from app.annotations import Label as LabelValue
 from app.api.errors import did_you_mean
-from app.api.schemas.basic import Id, ReadModel, Text, WriteModel
+from app.api.schemas.basic import Id, PatchModel, ReadModel, Text, WriteModel
 from app.storage import AttributeDraft, LabelDraft
 
 COLOR = re.compile(r"#[0-9a-fA-F]{6}\Z")
@@ -64,7 +64,7 @@ class AttributeRequest(WriteModel):
     mutable: bool = False
     input_type: InputType = "text"
     default_value: Value | None = None
-    values: Annotated[list[Value], Field(max_length=MAX_VALUES)] = []
+    values: Annotated[list[Value], Field(default_factory=list, max_length=MAX_VALUES)]
     deleted: bool = False
 
     @model_validator(mode="after")
@@ -164,7 +164,7 @@ def _attribute_drafts(attributes: list[AttributeRequest] | None, *, with_id: boo
     return tuple(attribute.draft(with_id=with_id) for attribute in attributes)
 
 
-class PatchedLabelRequest(WriteModel):
+class PatchedLabelRequest(PatchModel):
     """A label as clients write it: a new one, or (with `id`) a change of one."""
 
     id: Id | None = None

@@ -13,6 +13,7 @@ from app.api.schemas.basic import (
     LabelsSummary,
     Name,
     OptionalText,
+    PatchModel,
     ReadModel,
     Storage,
     StorageRequest,
@@ -29,7 +30,7 @@ class ProjectWriteRequest(WriteModel):
     model_config = ConfigDict(json_schema_extra={"examples": [{"name": "streets", "labels": [{"name": "car"}]}]})
 
     name: Name
-    labels: Labels = []
+    labels: Labels = Field(default_factory=list)
     bug_tracker: OptionalText = ""
     owner_id: Id | None = None
     assignee_id: Id | None = None
@@ -37,13 +38,13 @@ class ProjectWriteRequest(WriteModel):
     target_storage: StorageRequest | None = None
 
 
-class PatchedProjectWriteRequest(WriteModel):
+class PatchedProjectWriteRequest(PatchModel):
     """A change of a project: only what is sent is changed."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"labels": [{"id": 7, "name": "van"}]}]})
 
     name: Name = ""
-    labels: Labels = Field([], description="Changes of the label set")
+    labels: Labels = Field(default_factory=list, description="Changes of the label set")
     bug_tracker: OptionalText = ""
     owner_id: Id | None = None
     assignee_id: Id | None = None

@@ -44,7 +44,7 @@ class Request(ReadModel):
     owner: BasicUser
     result_url: str = ""
     result_id: int = 0
-    report: dict[str, Any] = {}
+    report: dict[str, Any] = Field(default_factory=dict)
 
     @classmethod
     def of(cls, request: RequestRow, links: Links) -> Request:

@@ -15,6 +15,7 @@ from app.api.schemas.basic import (
     LabelsSummary,
     Name,
     OptionalText,
+    PatchModel,
     ReadModel,
     Storage,
     StorageRequest,
@@ -50,7 +51,7 @@ class TaskWriteRequest(WriteModel):
 
     name: Name
     project_id: Id | None = None
-    labels: Labels = []
+    labels: Labels = Field(default_factory=list)
     subset: Subset = ""
     segment_size: Count = Field(0, description="Frames in a job; 0: all in one")
     overlap: Count = Field(0, description="Frames that two jobs share; at most half of segment_size")
@@ -62,14 +63,14 @@ class TaskWriteRequest(WriteModel):
     consensus_replicas: Annotated[Count, Field(le=0, description="Not offered")] = 0
 
 
-class PatchedTaskWriteRequest(WriteModel):
+class PatchedTaskWriteRequest(PatchModel):
     """A change of a task: only what is sent is changed."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"name": "street 2", "assignee_id": None}]})
 
     name: Name = ""
     project_id: Id | None = None
-    labels: Labels = Field([], description="Changes of the label set; ignored for a task of a project")
+    labels: Labels = Field(default_factory=list, description="Changes; ignored for a task of a project")
     subset: Subset = ""
     bug_tracker: OptionalText = ""
     owner_id: Id | None = None

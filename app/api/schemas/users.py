@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, ConfigDict, Field
 
 from app.api.deps import Links
-from app.api.schemas.basic import BasicUser, Name, ReadModel, Text, WriteModel
+from app.api.schemas.basic import BasicUser, Name, PatchModel, ReadModel, Text, WriteModel
 from app.storage import Token
 from app.storage import User as UserRow
 
@@ -80,7 +80,7 @@ class AccessTokenWriteRequest(WriteModel):
     read_only: bool = False
 
 
-class PatchedAccessTokenWriteRequest(WriteModel):
+class PatchedAccessTokenWriteRequest(PatchModel):
     """A change of an access token: only what is sent is changed."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"name": "nightly"}]})

@@ -1,0 +1,114 @@
+"""Refusals: the table of statuses and the body."""
+
+from __future__ import annotations
+
+import inspect
+import json
+
+import pytest
+from fastapi import Request
+
+from app import errors
+from app.api.errors import (
+    STATUS,
+    describe_validation,
+    did_you_mean,
+    error_body,
+    error_response,
+    respond_to_app_error,
+    status_of,
+)
+from app.errors import AppError, Busy, ImportProblems, InvalidInput, NotFound, OffsetMismatch, Report
+
+
+def a_request() -> Request:
+    return Request({"type": "http", "method": "GET", "path": "/api/x", "headers": [], "request_id": "abc"})
+
+
+def test_every_error_of_the_house_has_a_status() -> None:
+    kinds = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, AppError)]
+    without = [kind.__name__ for kind in kinds if kind is not AppError and not set(kind.__mro__) & set(STATUS)]
+    assert without == []
+
+
+def test_no_error_is_a_422() -> None:
+    assert 422 not in STATUS.values()
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (InvalidInput("x"), 400),
+        (OffsetMismatch("x", 5), 409),
+        (errors.TooManyRequests("x"), 429),
+        (Busy("x"), 503),
+        (errors.NoSpace("x"), 507),
+        (AppError("told by another process", code="not_found"), 404),
+        (AppError("nobody knows"), 500),
+    ],
+)
+def test_status_by_class_then_by_code(error: AppError, status: int) -> None:
+    assert status_of(error) == status
+
+
+def test_body_names_the_culprit_and_the_request() -> None:
+    answer = respond_to_app_error(a_request(), NotFound("task", 5))
+    assert answer.status_code == 404
+    assert json.loads(answer.body) == {
+        "detail": "Not found.",
+        "code": "not_found",
+        "problems": [],
+        "counts": {},
+        "request_id": "abc",
+    }
+
+
+def test_place_becomes_a_field() -> None:
+    body = json.loads(respond_to_app_error(a_request(), InvalidInput("too long", place="labels[2].name")).body)
+    assert body["labels"] == ["labels[2].name: too long"]
+    assert body["detail"] == "labels[2].name: too long"
+    body = json.loads(respond_to_app_error(a_request(), InvalidInput("too long", place="name")).body)
+    assert body["name"] == ["too long"]
+
+
+def test_a_field_never_hides_the_common_keys() -> None:
+    body = error_body("r", "sentence", "code", fields={"detail": ["other"], "name": ["bad"]})
+    assert body["detail"] == "sentence"
+    assert body["name"] == ["bad"]
+
+
+def test_import_problems_are_listed_and_counted() -> None:
+    report = Report(limit=2)
+    for row in range(5):
+        report.error("csv.bad", f"row {row}", file="a.csv", row=row)
+    body = json.loads(respond_to_app_error(a_request(), ImportProblems(report)).body)
+    assert [problem["row"] for problem in body["problems"]] == [0, 1]
+    assert body["counts"] == {"csv.bad": 5}
+    assert body["code"] == "csv.bad"
+
+
+def test_headers_go_with_the_error() -> None:
+    assert respond_to_app_error(a_request(), Busy("x", 7)).headers["retry-after"] == "7"
+    assert respond_to_app_error(a_request(), OffsetMismatch("x", 12)).headers["upload-offset"] == "12"
+    assert "www-authenticate" in respond_to_app_error(a_request(), errors.NotAuthenticated("x")).headers
+
+
+def test_lone_surrogates_in_a_message_do_not_break_the_answer() -> None:
+    answer = error_response(400, error_body("r", "bad \ud800 name", "c", fields={"x": ["\udfff"]}))
+    assert json.loads(answer.body)["detail"] == "bad ? name"
+
+
+def test_validation_errors_are_told_by_field_with_their_place() -> None:
+    detail, fields = describe_validation(
+        [
+            {"loc": ("body", "labels", 1, "name"), "type": "missing", "msg": "Field required"},
+            {"loc": ("body", "name"), "type": "value_error", "msg": "Value error, no"},
+        ]
+    )
+    assert fields == {"labels": ["labels[1].name: This field is required."], "name": ["no"]}
+    assert detail == "labels[1].name: This field is required. (and 1 more)"
+
+
+def test_a_near_miss_is_named() -> None:
+    assert did_you_mean("rectagle", ["rectangle", "mask"]) == ' Did you mean "rectangle"?'
+    assert did_you_mean("xyz", ["rectangle", "mask"]) == ""
