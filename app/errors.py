@@ -116,6 +116,14 @@ class Report:
         else:
             self.n_warnings += count
 
+    def count_more(self, code: str, severity: Severity, count: int) -> None:
+        """Count further problems of a code without listing one of them."""
+        self.counts[code] = self.counts.get(code, 0) + count
+        if severity == "error":
+            self.n_errors += count
+        else:
+            self.n_warnings += count
+
     def error(self, code: str, message: str, **place: Any) -> None:
         self.add(Problem(code, message, "error", **place))
 

@@ -6,7 +6,9 @@ Start with `tables.py`; `labels.py` and `frames.py` say what the numbers in it r
 
 from app.annotations.frames import FrameTable
 from app.annotations.labels import INPUT_TYPES, LABEL_TYPES, AttributeSpec, Label, LabelCatalog
+from app.annotations.matching import FrameIndex, Matches, TextLookup, TextSet, nearest_texts, normalise_names
 from app.annotations.tables import Annotations, Edit, Images, Kept, Rows, Shapes, ShapeType, Table, Tags, Tracks
+from app.annotations.tracks import expand_tracks
 
 __all__ = [
     "INPUT_TYPES",
@@ -14,15 +16,22 @@ __all__ = [
     "Annotations",
     "AttributeSpec",
     "Edit",
+    "FrameIndex",
     "FrameTable",
     "Images",
     "Kept",
     "Label",
     "LabelCatalog",
+    "Matches",
     "Rows",
     "ShapeType",
     "Shapes",
     "Table",
     "Tags",
+    "TextLookup",
+    "TextSet",
     "Tracks",
+    "expand_tracks",
+    "nearest_texts",
+    "normalise_names",
 ]

@@ -10,7 +10,7 @@ A format meets four things, all given to it:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -30,12 +30,17 @@ class Target:
     Attributes:
         subsets: (number of frames,) the subset of each frame's task; "" where it has none.
         name: the task's (or project's) name, for messages.
+        earlier: extras of the sets the target holds already, oldest first, as `Source.extras` gives them: what an
+            import may know of the imports before it (such as the ids that labels came with).
+        first_group: the lowest group number an import may give; above every group in use where rows are appended.
     """
 
     frames: FrameTable
     labels: LabelCatalog
     subsets: Texts
     name: str = ""
+    earlier: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    first_group: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +130,27 @@ class Survey:
 
 
 SurveyArchive = Callable[[Archive], Survey]
+
+
+@dataclass(slots=True)
+class Survey:
+    """What an archive says of frames and labels by itself, where there is no task to check it against.
+
+    Attributes:
+        images: image ids in order of first appearance.
+        sizes: (width, height) by image id, where the archive tells.
+        labels: label names in order of first appearance.
+    """
+
+    images: list[str] = field(default_factory=list)
+    sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
+    labels: list[str] = field(default_factory=list)
+
+
 Accepts = Callable[[Sequence[str]], bool]
 Read = Callable[[Archive, Target, ImportOptions, Sink, Report, Progress], None]
 Write = Callable[[Source, Target, ArchiveWriter, ExportOptions, Report, Progress], None]
+TakeSurvey = Callable[[Archive], Survey]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,36 @@
+"""Annotation formats: a zip to annotations and back.
+
+In:    an Archive of checked entries and a Target (frames, labels); or a Source of annotations and a Target.
+Out:   batches of annotations and kept bytes into a Sink; or the members of an archive. Problems and counts: a Report.
+Never: a store, a task, HTTP, a folder on disk; one format never knows another.
+Spec:  each format's own page; what all share is in `base.py`.
+Start: `registry.py`, one line a format; then the folder of the format.
+"""
+
+from app.formats.base import (
+    ExportOptions,
+    Format,
+    ImportOptions,
+    Picture,
+    Progress,
+    Sink,
+    Source,
+    Survey,
+    Target,
+)
+from app.formats.registry import FORMATS, detect, find_format
+
+__all__ = [
+    "FORMATS",
+    "ExportOptions",
+    "Format",
+    "ImportOptions",
+    "Picture",
+    "Progress",
+    "Sink",
+    "Source",
+    "Survey",
+    "Target",
+    "detect",
+    "find_format",
+]

@@ -1,0 +1,73 @@
+"""What an imported archive said beyond rows: the document that the reader leaves with its set and the writer reads.
+
+    tables      what each `Kept.tables` number stands for: kind, subset, path, header cells as they stood
+    mids        the label names of the tables (mostly MIDs) by id of the task's label; the first one seen of a label
+    classes     the class files' rows, [LabelName, DisplayName], in their order, the first of each LabelName
+    hierarchy   the hierarchy file's text, as it came; None where there was none
+    files       files nobody interprets: where their bytes lie in the set's pack
+    masks       PNGs that no row names, likewise
+
+Plain JSON underneath: the store keeps it as it is. `version` grows when a field changes its meaning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class KeptTable:
+    """One table that rows were kept of. `columns` are the header's cells, in order, in their own spelling."""
+
+    kind: str
+    subset: str | None
+    path: str
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KeptFile:
+    """Bytes kept as they came, by `Sink.keep`."""
+
+    path: str
+    offset: int
+    size: int
+    crc: int
+
+
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """See the module."""
+
+    tables: tuple[KeptTable, ...] = ()
+    mids: Mapping[int, str] = field(default_factory=dict)
+    classes: tuple[tuple[str, str], ...] = ()
+    hierarchy: str | None = None
+    files: tuple[KeptFile, ...] = ()
+    masks: tuple[KeptFile, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "version": VERSION,
+            "tables": [[t.kind, t.subset, t.path, list(t.columns)] for t in self.tables],
+            "mids": {str(label_id): mid for label_id, mid in self.mids.items()},
+            "classes": [list(row) for row in self.classes],
+            "hierarchy": self.hierarchy,
+            "files": [[f.path, f.offset, f.size, f.crc] for f in self.files],
+            "masks": [[f.path, f.offset, f.size, f.crc] for f in self.masks],
+        }
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Extras:
+        return cls(
+            tables=tuple(KeptTable(k, s, p, tuple(c)) for k, s, p, c in document.get("tables", ())),
+            mids={int(label_id): mid for label_id, mid in document.get("mids", {}).items()},
+            classes=tuple((mid, name) for mid, name in document.get("classes", ())),
+            hierarchy=document.get("hierarchy"),
+            files=tuple(KeptFile(*entry) for entry in document.get("files", ())),
+            masks=tuple(KeptFile(*entry) for entry in document.get("masks", ())),
+        )

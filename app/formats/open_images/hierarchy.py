@@ -1,0 +1,113 @@
+"""The class hierarchy: checked, kept as it came, never applied to annotations.
+
+    {"LabelName": "/m/0bl9f", "Subcategory": [{"LabelName": "/m/0", "Part": [{"LabelName": "/m/1"}]}]}
+
+Nothing here recurses: the depth is counted in the text before it is parsed, and the tree is walked with a list.
+
+Source: Open Images reference 3.12, 4.11; reliability: depth 32, 100,000 nodes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from app.errors import Report
+
+MAX_DEPTH = 32
+MAX_NODES = 100_000
+MAX_BYTES = 64 << 20
+CHILDREN = ("Subcategory", "Part")
+
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"?', re.DOTALL)
+_BRACKETS = re.compile(r"[\[\]{}]")
+
+
+def read_hierarchy(data: bytes, file: str, report: Report) -> tuple[str, list[str]] | None:
+    """Check a hierarchy; None when it was refused.
+
+    Returns:
+        The text without a byte order mark, and the names of its classes below the root in order of appearance.
+    """
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        row = data.count(b"\n", 0, error.start) + 1
+        report.error("hierarchy.bad_json", "not UTF-8 text; save the hierarchy as UTF-8", file=file, row=row)
+        return None
+    # A node nests twice: an object within a list.
+    if _depth(text) > 2 * MAX_DEPTH:
+        report.error("hierarchy.too_big", f"nodes nest deeper than {MAX_DEPTH}", file=file)
+        return None
+    try:
+        tree = json.loads(text)
+    except json.JSONDecodeError as error:
+        report.error("hierarchy.bad_json", f"{error.msg} at character {error.colno}", file=file, row=error.lineno)
+        return None
+    except ValueError as error:  # such as an integer of thousands of digits
+        report.error("hierarchy.bad_json", str(error), file=file)
+        return None
+    names = _check_nodes(tree, file, report)
+    return None if names is None else (text, names)
+
+
+def unknown_labels(names: Iterable[str], known: Collection[str]) -> list[str]:
+    """The classes of a hierarchy that nothing else in the archive or the task names."""
+    return [name for name in dict.fromkeys(names) if name not in known]
+
+
+def default_hierarchy(labels: Collection[str]) -> str:
+    """A root without children, whose name is the first of `/m/0`, `/m/1`, … that is no label."""
+    number = next(number for number in range(len(labels) + 1) if f"/m/{number}" not in labels)
+    return json.dumps({"LabelName": f"/m/{number}", "Subcategory": []})
+
+
+def _depth(text: str) -> int:
+    """How deep brackets nest outside of strings."""
+    depth = deepest = 0
+    for bracket in _BRACKETS.findall(_STRING.sub("", text)):
+        depth += 1 if bracket in "[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def _check_nodes(tree: Any, file: str, report: Report) -> list[str] | None:
+    """The class names below the root; None after an error. Paths in messages are JSON paths, the root is `$`."""
+    names: list[str] = []
+    waiting: list[tuple[Any, str]] = [(tree, "$")]
+    n_nodes, good = 0, True
+
+    def refuse(path: str, message: str) -> None:
+        report.error("hierarchy.bad_node", message, file=file, column=path)
+
+    while waiting:
+        node, path = waiting.pop()
+        n_nodes += 1
+        if n_nodes > MAX_NODES:
+            report.error("hierarchy.too_big", f"more than {MAX_NODES:,} nodes", file=file)
+            return None
+        if not isinstance(node, dict):
+            refuse(path, f"expected an object with LabelName, found {_kind(node)}")
+            good = False
+            continue
+        name = node.get("LabelName")
+        if not isinstance(name, str) or not name:
+            refuse(path, "a node needs a LabelName, a text that is not empty")
+            good = False
+        elif path != "$":
+            names.append(name)
+        for key in reversed(CHILDREN):
+            children = node.get(key, [])
+            if not isinstance(children, list):
+                refuse(f"{path}.{key}", f"expected a list of nodes, found {_kind(children)}")
+                good = False
+                continue
+            waiting += [(child, f"{path}.{key}[{index}]") for index, child in reversed(list(enumerate(children)))]
+    return names if good else None
+
+
+def _kind(value: Any) -> str:
+    kinds = {dict: "an object", list: "a list", str: "a text", bool: "true or false", type(None): "null"}
+    return kinds.get(type(value), "a number")

@@ -1,0 +1,218 @@
+"""Class files, and the task label that a row's LabelName means.
+
+Source: Open Images reference 2.5 (headers), 3.5 (matching), 4.4 (what is written).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from app.annotations import LabelCatalog
+from app.columns import Cells, CSVBlock, CSVReader, TextIndex
+from app.errors import Report, shorten
+from app.formats.open_images.layout import CLASS_HEADERS
+
+NO_LABEL, NOT_ASKED = -1, -2
+
+
+@dataclass(slots=True)
+class ClassNames:
+    """The class files of an archive: display name by MID, in order of appearance; the first of a MID wins."""
+
+    display_names: dict[str, str] = field(default_factory=dict)
+
+    def add_table(self, blocks: Iterable[bytes], file: str, report: Report, **limits: int) -> None:
+        """Read one class file, with or without header; trailing cells are passed over."""
+        reader = CSVReader(blocks, report, file, columns=(), ragged=True, **limits)
+        count, first = report.table(file), True
+        for block in reader:
+            mids, names = block.cells_at(0), block.cells_at(1)
+            start = 1 if first and len(block) and _is_header(mids, names) else 0
+            count.seen += block.n_seen - start
+            count.dropped += block.n_seen - len(block)
+            first = first and not len(block)
+            for row in range(start, len(block)):
+                self._add(mids.row_text(row), names.row_text(row), block, row, file, report)
+
+    def _add(self, mid: str, name: str, block: CSVBlock, row: int, file: str, report: Report) -> None:
+        place = {"file": file, "row": int(block.rows[row])}
+        count = report.table(file)
+        if not mid:
+            report.error("value.missing", "a class needs its LabelName", column="LabelName", value="", **place)
+            count.dropped += 1
+            return
+        known = self.display_names.setdefault(mid, name)
+        count.kept += 1
+        if known != name:
+            report.warn(
+                "label.name_conflict",
+                f'"{shorten(mid)}" is named "{shorten(known)}" and "{shorten(name)}"; the first is taken',
+                column="DisplayName",
+                value=name,
+                **place,
+            )
+
+
+def _is_header(mids: Cells, names: Cells) -> bool:
+    return (mids.row_text(0).strip().casefold(), names.row_text(0).strip().casefold()) in CLASS_HEADERS
+
+
+def recorded_mids(extras: Mapping[int, Mapping[str, Any]]) -> dict[int, list[str]]:
+    """Label id → the MIDs it came with, the recorded one first, of all imports that are still known."""
+    mids: dict[int, list[str]] = {}
+    for document in extras.values():
+        for label_id, names in document.get("labels", {}).items():
+            known = mids.setdefault(int(label_id), [])
+            known += [name for name in names if name not in known]
+    return mids
+
+
+class LabelMatcher:
+    """LabelName cells to label ids. A name that means no label is reported once, at the first row that uses it.
+
+    Attributes:
+        mids: label id → the LabelNames that mean it, the recorded MID first.
+    """
+
+    def __init__(
+        self, catalog: LabelCatalog, classes: ClassNames, earlier: Mapping[int, Mapping[str, Any]], report: Report
+    ) -> None:
+        self._report = report
+        self._classes = classes.display_names
+        self._names = {label.name: label.id for label in catalog.labels}
+        self._label_names = {label.id: label.name for label in catalog.labels}
+        self._folded: dict[str, list[int]] = {}
+        for label in catalog.labels:
+            self._folded.setdefault(label.name.casefold(), []).append(label.id)
+        known = recorded_mids(earlier)
+        self.mids = {label_id: names for label_id, names in known.items() if label_id in self._label_names}
+        self._by_mid = {name: label_id for label_id, names in reversed(self.mids.items()) for name in names}
+        self._by_display: dict[str, list[str]] = {}
+        for mid, name in self._classes.items():
+            self._by_display.setdefault(name, []).append(mid)
+        self._index = TextIndex()
+        self._label_ids: npt.NDArray[np.int32] = np.empty(0, dtype=np.int32)
+        self._used: dict[int, str] = {}
+        self.unknown: list[str] = []
+
+    def codes(self, cells: Cells) -> npt.NDArray[np.int32]:
+        """(N,) int32, a number for each cell's text; `name` tells the text."""
+        codes = self._index.codes(cells)
+        missing = len(self._index.values) - len(self._label_ids)
+        if missing:
+            self._label_ids = np.append(self._label_ids, np.full(missing, NOT_ASKED, dtype=np.int32))
+        return codes
+
+    def name(self, code: int) -> str:
+        return self._index.values[code]
+
+    def resolve(self, codes: npt.NDArray[np.int32], rows: npt.NDArray[np.int64], file: str) -> npt.NDArray[np.int32]:
+        """(N,) int32, the label id of each row, `NO_LABEL` where there is none.
+
+        Args:
+            codes: of `codes`; none of an empty cell.
+            rows: (N,) the lines of the file, for messages.
+        """
+        asked = np.flatnonzero(self._label_ids[codes] == NOT_ASKED)
+        if len(asked):
+            _, first = np.unique(codes[asked], return_index=True)
+            for at in np.sort(asked[first]).tolist():
+                self._label_ids[codes[at]] = self._resolve_one(self.name(int(codes[at])), file, int(rows[at]))
+        return self._label_ids[codes]
+
+    def _resolve_one(self, name: str, file: str, row: int) -> int:
+        place = {"file": file, "row": row, "column": "LabelName", "value": name}
+        label_id = self._find(name)
+        if label_id is None:
+            self.unknown.append(name)
+            near = self.nearest(name)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            self._report.error(
+                "label.unknown",
+                f'no label of the task is called "{shorten(self._shown(name))}"{hint}',
+                suggestion=near[0] if near else None,
+                **place,
+            )
+            return NO_LABEL
+        if name not in self._classes and name not in self._by_display:
+            self._report.warn("label.undeclared", f'"{shorten(name)}" is in no class file', **place)
+        first = self._used.setdefault(label_id, name)
+        if first != name:
+            label = self._label_names[label_id]
+            self._report.warn(
+                "label.shared_name",
+                f'"{shorten(first)}" and "{shorten(name)}" both mean the label "{shorten(label)}"; rows keep their own',
+                **place,
+            )
+        known = self.mids.setdefault(label_id, [])
+        if name not in known:
+            known.append(name)
+        return label_id
+
+    def _find(self, name: str) -> int | None:
+        """The four steps of 3.5."""
+        if name in self._names:
+            return self._names[name]
+        if name in self._by_mid:
+            return self._by_mid[name]
+        display = self._classes.get(name)
+        if display:
+            if display in self._names:
+                return self._names[display]
+            alike = self._folded.get(display.casefold(), [])
+            if len(alike) == 1:
+                return alike[0]
+        for mid in self._by_display.get(name, ()):
+            if mid in self._names:
+                return self._names[mid]
+        return None
+
+    def nearest(self, name: str) -> list[str]:
+        """Labels of the task that look like a name or its display name."""
+        folded = {label.casefold(): label for label in reversed(self._names)}
+        asked = [name.casefold()[:120], self._classes.get(name, "").casefold()[:120]]
+        found = [hit for text in asked if text for hit in difflib.get_close_matches(text, folded, 3, cutoff=0.6)]
+        return list(dict.fromkeys(folded[hit] for hit in found))
+
+    def _shown(self, name: str) -> str:
+        display = self._classes.get(name)
+        return f"{name} ({display})" if display and display != name else name
+
+
+def class_rows(
+    catalog: LabelCatalog, extras: Mapping[int, Mapping[str, Any]], by_name: bool
+) -> tuple[list[tuple[str, str]], dict[int, str]]:
+    """The rows of the class file, and the LabelName of each label id.
+
+    Args:
+        by_name: write label names in both cells (option `label_ids=name`).
+
+    Returns:
+        (LabelName, DisplayName): the task's labels in their order, each with every MID it came with; then classes
+        that came with an archive and that no label stands for.
+    """
+    if by_name:
+        return [(label.name, label.name) for label in catalog.labels], {one.id: one.name for one in catalog.labels}
+    display_names: dict[str, str] = {}
+    for document in extras.values():
+        for mid, name in document.get("classes", ()):
+            display_names.setdefault(mid, name)
+    mids = recorded_mids(extras)
+    names: dict[int, str] = {}
+    rows: dict[str, str] = {}
+    own = {label.name for label in catalog.labels}
+    for label in catalog.labels:
+        # A name that another label bears now cannot stand for this one.
+        usable = [mid for mid in mids.get(label.id, ()) if mid == label.name or (mid not in own and mid not in rows)]
+        for mid in usable or [label.name]:
+            rows.setdefault(mid, display_names.get(mid) or label.name)
+        names[label.id] = (usable or [label.name])[0]
+    for mid, name in display_names.items():
+        rows.setdefault(mid, name)
+    return list(rows.items()), names

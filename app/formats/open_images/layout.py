@@ -1,0 +1,231 @@
+"""The words of Open Images: entry names, column names, and what each entry of an archive is taken for.
+
+This is the only file that spells them; readers and writers are written from it.
+
+    annotations/train-annotations-bbox.csv     table: kind "boxes", subset "train"
+    masks/train/a_m0_00000000.png              mask
+    images/train/a.jpg                         picture (the task has its own)
+    annotations/oidv6-train-annotations-vrd.csv, README.md …   kept as they are
+    __MACOSX/…, .DS_Store                      clutter
+
+Source: Open Images reference 2.5 (names), 1.3 (columns), 4.1 (order).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from app.errors import Report
+
+Kind = Literal["images", "boxes", "tags", "machine", "masks", "classes", "hierarchy", "sizes", "side"]
+
+IMAGE_COLUMNS = (
+    "ImageID", "Subset", "OriginalURL", "OriginalLandingURL", "License", "AuthorProfileURL", "Author", "Title",
+    "OriginalSize", "OriginalMD5", "Thumbnail300KURL", "Rotation",
+)  # fmt: skip
+BOX_COLUMNS = (
+    "ImageID", "Source", "LabelName", "Confidence", "XMin", "XMax", "YMin", "YMax", "IsOccluded", "IsTruncated",
+    "IsGroupOf", "IsDepiction", "IsInside",
+)  # fmt: skip
+TAG_COLUMNS = ("ImageID", "Source", "LabelName", "Confidence")
+MASK_COLUMNS = (
+    "MaskPath", "ImageID", "LabelName", "BoxID", "BoxXMin", "BoxXMax", "BoxYMin", "BoxYMax", "PredictedIoU", "Clicks",
+)  # fmt: skip
+CLICK_COLUMNS = tuple(f"XClick{corner}{axis}" for axis in "XY" for corner in "1234")
+COORDINATES = ("XMin", "XMax", "YMin", "YMax")
+MASK_COORDINATES = tuple("Box" + column for column in COORDINATES)
+FLAGS = {
+    "IsOccluded": "occluded",
+    "IsTruncated": "truncated",
+    "IsGroupOf": "is_group_of",
+    "IsDepiction": "is_depiction",
+    "IsInside": "is_inside",
+}
+"""Flag columns and the attributes that show them."""
+
+COLUMNS: dict[Kind, tuple[str, ...]] = {
+    "images": IMAGE_COLUMNS,
+    "boxes": BOX_COLUMNS,
+    "tags": TAG_COLUMNS,
+    "machine": TAG_COLUMNS,
+    "masks": MASK_COLUMNS,
+}
+REQUIRED: dict[Kind, tuple[str, ...]] = {
+    "images": ("ImageID",),
+    "boxes": ("ImageID", "LabelName", *COORDINATES),
+    "tags": ("ImageID", "LabelName"),
+    "machine": ("ImageID", "LabelName"),
+    "masks": ("MaskPath", "ImageID", "LabelName"),
+}
+CLASS_HEADERS = {("labelname", "displayname"), ("id", "name"), ("mid", "classname")}
+
+FOLDER = "annotations/"
+TABLE_NAMES: dict[Kind, str] = {
+    "images": FOLDER + "{}-images-with-rotation.csv",
+    "boxes": FOLDER + "{}-annotations-bbox.csv",
+    "tags": FOLDER + "{}-annotations-human-imagelabels.csv",
+    "machine": FOLDER + "{}-annotations-machine-imagelabels.csv",
+    "masks": FOLDER + "{}-annotations-object-segmentation.csv",
+}
+DOCUMENTED_IMAGE_LIST = FOLDER + "{}-image_ids_and_rotation.csv"
+CLASSES_NAME = FOLDER + "class-descriptions.csv"
+HIERARCHY_NAME = FOLDER + "bbox_labels_600_hierarchy.json"
+SIZES_NAME = FOLDER + "images.meta"
+SIDE_NAME = FOLDER + "oid_extra.json"
+
+DEFAULT_SUBSET = "default"
+VAL, VALIDATION = "val", "validation"
+
+_P = r"(?:oidv\d+-)?"
+_SUBSET = r"(?P<subset>.+?)"
+_PATTERNS: tuple[tuple[Kind, str], ...] = (
+    ("images", r"image_ids(?:_and_rotation)?\.csv"),
+    ("images", _P + _SUBSET + r"-image_ids(?:_and_rotation)?\.csv"),
+    ("images", _P + _SUBSET + r"-images(?:-boxable|-with-labels|-with-bbox)*(?:-with-rotation)?\.csv"),
+    ("boxes", _P + _SUBSET + r"-annotations(?:-human)?-bbox\.csv"),
+    ("tags", _P + _SUBSET + r"-annotations-human-imagelabels(?:-boxable)?\.csv"),
+    ("machine", _P + _SUBSET + r"-annotations-machine-imagelabels\.csv"),
+    ("masks", _P + _SUBSET + r"-annotations-object-segmentation\.csv"),
+    ("masks", r"masks_data\.csv"),
+    ("classes", _P + r"class-descriptions(?:-boxable)?\.csv"),
+    ("hierarchy", r".*hierarchy\.json"),
+    ("sizes", r"images\.meta"),
+    ("side", r"oid_extra\.json"),
+)
+_BASE_NAMES = tuple((kind, re.compile(pattern, re.IGNORECASE)) for kind, pattern in _PATTERNS)
+_IN_FOLDER: dict[str, Kind] = {
+    "labels/detections.csv": "boxes",
+    "labels/classifications.csv": "tags",
+    "labels/segmentations.csv": "masks",
+    "metadata/classes.csv": "classes",
+    "metadata/image_ids.csv": "images",
+}
+_CLUTTER = re.compile(r"(?:^|/)(?:__MACOSX/|\._[^/]*$|(?:\.DS_Store|Thumbs\.db|desktop\.ini)$)", re.IGNORECASE)
+_PICTURE = re.compile(r"\.(?:jpe?g|png|bmp|gif|webp|tiff?)$", re.IGNORECASE)
+_MASK = re.compile(r"(?:^|/)(?:masks|[^/]+-masks-[0-9a-f])/(?:.*/)?[^/]+\.png$", re.IGNORECASE)
+_ANNOTATION_FOLDERS = ("annotations", "labels", "metadata")
+
+
+@dataclass(frozen=True, slots=True)
+class TableFile:
+    """One recognised table: its path in the archive, what it is, and the subset its name tells (None: nothing)."""
+
+    path: str
+    kind: Kind
+    subset: str | None
+
+
+@dataclass(slots=True)
+class Layout:
+    """What every entry of an archive is taken for."""
+
+    tables: list[TableFile] = field(default_factory=list)
+    masks: list[str] = field(default_factory=list)
+    pictures: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    root: str = ""
+
+    def of(self, *kinds: Kind) -> list[TableFile]:
+        return [table for table in self.tables if table.kind in kinds]
+
+
+def classify(path: str) -> TableFile | None:
+    """The table that an entry's name says it is, or None."""
+    parts = path.split("/")
+    kind = _IN_FOLDER.get("/".join(parts[-2:]).lower())
+    if kind is not None:
+        return TableFile(path, kind, None)
+    for kind, pattern in _BASE_NAMES:
+        match = pattern.fullmatch(parts[-1])
+        if match is not None:
+            return TableFile(path, kind, match.groupdict().get("subset"))
+    return None
+
+
+def is_clutter(path: str) -> bool:
+    """Whether an entry is what desktops leave behind: passed over without a word."""
+    return _CLUTTER.search(path) is not None
+
+
+def is_picture(path: str) -> bool:
+    return _PICTURE.search(path) is not None
+
+
+def accepts(names: Sequence[str]) -> bool:
+    """Whether these entries hold at least one table of images, boxes, tags or masks, or a class file."""
+    tables = (classify(name) for name in names if not is_clutter(name))
+    return any(table is not None and table.kind not in ("hierarchy", "sizes", "side") for table in tables)
+
+
+def lay_out(names: Sequence[str], report: Report) -> Layout:
+    """Sort the entries of an archive; `layout.several_roots` and `layout.not_found` go to the report."""
+    layout = Layout()
+    for path in sorted(names):
+        table = None if is_clutter(path) else classify(path)
+        if is_clutter(path):
+            continue
+        if table is not None:
+            layout.tables.append(table)
+        elif _MASK.search(path):
+            layout.masks.append(path)
+        elif is_picture(path):
+            layout.pictures.append(path)
+        else:
+            layout.kept.append(path)
+    _keep_second_hierarchies(layout)
+    if not accepts(names):
+        held = ", ".join(sorted(names)[:5]) or "nothing"
+        report.error(
+            "layout.not_found",
+            "no Open Images table in the zip, such as annotations/train-annotations-bbox.csv or "
+            f"annotations/train-images-with-rotation.csv; it holds {held}",
+        )
+        return layout
+    layout.root = _common_folder(table.path for table in layout.tables)
+    _check_one_root(layout, report)
+    return layout
+
+
+def _keep_second_hierarchies(layout: Layout) -> None:
+    """One hierarchy is read: the one of the known name, else the first; others are kept as they are."""
+    found = layout.of("hierarchy")
+    if len(found) < 2:
+        return
+    known = [table for table in found if table.path.rpartition("/")[2].lower() == "bbox_labels_600_hierarchy.json"]
+    chosen = (known or found)[0]
+    for table in found:
+        if table is not chosen:
+            layout.tables.remove(table)
+            layout.kept.append(table.path)
+    layout.kept.sort()
+
+
+def _common_folder(paths: Iterable[str]) -> str:
+    """The deepest folder that holds all paths, with a slash at its end; "" for the top."""
+    folders = [path.split("/")[:-1] for path in paths]
+    common: list[str] = []
+    for parts in zip(*folders, strict=False):
+        if len(set(parts)) > 1:
+            break
+        common.append(parts[0])
+    if common and common[-1].lower() in _ANNOTATION_FOLDERS:
+        common.pop()
+    return "".join(part + "/" for part in common)
+
+
+def _check_one_root(layout: Layout, report: Report) -> None:
+    """The same table name in two sibling trees means two data sets."""
+    seen: dict[str, str] = {}
+    for table in layout.tables:
+        base = table.path.rpartition("/")[2].lower()
+        first = seen.setdefault(base, table.path)
+        if first != table.path:
+            report.error(
+                "layout.several_roots",
+                f"{first} and {table.path} are two tables of one name: the zip holds more than one data set; "
+                "upload each by itself",
+                file=table.path,
+            )

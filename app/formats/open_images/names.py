@@ -1,0 +1,51 @@
+"""Names that become parts of paths: subsets, mask files, image ids.
+
+Source: Open Images reference 3.4, 3.9, 4.2, 4.7; reliability section 8.
+"""
+
+from __future__ import annotations
+
+import re
+
+from app.formats.open_images.layout import DEFAULT_SUBSET
+
+MAX_PART_BYTES = 255
+"""Longest name of a file on common systems, and what our own reader takes."""
+_LABEL_ROOM, _ID_ROOM, _BOX_ROOM = 60, 120, 40
+
+_NOT_PLAIN = re.compile(r"[^A-Za-z0-9._-]")
+_FORBIDDEN = re.compile(r"[/\\\x00]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\.|$)", re.IGNORECASE)
+
+
+def is_plain_name(text: str) -> bool:
+    """Whether a text can be one component of a path: not empty, not `.` or `..`, no slash, backslash or NUL."""
+    return bool(text) and text not in (".", "..") and _FORBIDDEN.search(text) is None
+
+
+def clean_subset(text: str) -> str:
+    """A task's subset as it can stand in a path; the same text where it can already."""
+    if is_plain_name(text) and _CONTROL.search(text) is None and len(text.encode()) <= 128:
+        return text
+    cleaned = _CONTROL.sub("-", _FORBIDDEN.sub("-", text)).encode()[:128].decode("utf-8", "ignore")
+    return cleaned if cleaned.strip(".") else DEFAULT_SUBSET
+
+
+def mask_stem(image: str, label: str, box_id: str) -> str:
+    """The file name of a mask without `.png`: `<image>_<label>_<box id>` in plain characters.
+
+    Labels lose other characters (`/m/0` → `m0`), ids get `-` for them.
+    """
+    image_part = _NOT_PLAIN.sub("-", image)[:_ID_ROOM]
+    label_part = _NOT_PLAIN.sub("", label)[:_LABEL_ROOM]
+    box_part = _NOT_PLAIN.sub("-", box_id)[:_BOX_ROOM]
+    stem = f"{image_part}_{label_part}_{box_part}"
+    if stem.startswith("."):
+        stem = "-" + stem[1:]
+    return "-" + stem if _RESERVED.match(stem) else stem
+
+
+def is_safe_box_id(text: str) -> bool:
+    """Whether a BoxID can stand in a row: datumaro refuses slashes, backslashes, NUL and dots alone."""
+    return is_plain_name(text) and _CONTROL.search(text) is None

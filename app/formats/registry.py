@@ -1,0 +1,47 @@
+"""The formats that exist: one line each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+from app.errors import ImportProblems, InvalidInput, shorten
+from app.formats.base import Format
+from app.formats.open_images import OPEN_IMAGES_V6, OPEN_IMAGES_V7
+
+FORMATS: tuple[Format, ...] = (
+    OPEN_IMAGES_V6,
+    OPEN_IMAGES_V7,
+)
+
+
+def find_format(display_name: str) -> Format:
+    """The format of this display name, in any case.
+
+    Raises:
+        InvalidInput: there is none; the message names the nearest.
+    """
+    by_name = {one.display_name.casefold(): one for one in FORMATS}
+    wanted = " ".join(display_name.split()).casefold()
+    if wanted in by_name:
+        return by_name[wanted]
+    near = get_close_matches(wanted, by_name, 1, cutoff=0.4)
+    names = ", ".join(one.display_name for one in FORMATS)
+    hint = f"did you mean {by_name[near[0]].display_name!r}?" if near else f"there is {names}"
+    raise InvalidInput(f"no format {shorten(display_name)!r}; {hint}", place="format", code="format.unknown")
+
+
+def detect(names: Sequence[str]) -> Format:
+    """The first format whose entry names these are.
+
+    Raises:
+        ImportProblems: none; `layout.not_found` with what the archive does hold.
+    """
+    for one in FORMATS:
+        if one.accepts(names):
+            return one
+    held = ", ".join(shorten(name) for name in names[:5]) or "nothing"
+    formats = ", ".join(one.display_name for one in FORMATS)
+    raise ImportProblems.single(
+        "layout.not_found", f"no annotation file of any format ({formats}); the zip holds {held}"
+    )
