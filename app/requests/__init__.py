@@ -7,9 +7,11 @@ Start with `enqueue` (the asking side) and `run_worker` (the working side).
 """
 
 from app.requests.asking import cancel, enqueue, wait_until_final, wait_until_final_async
+from app.requests.context import Context
+from app.requests.limits import WorkerLimits
 from app.requests.queue import Queue, open_queue
 from app.requests.sweep import sweep
-from app.requests.worker import Context, Handler, WorkerLimits, run_worker
+from app.requests.worker import Handler, run_worker
 
 __all__ = [
     "Context",

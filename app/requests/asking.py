@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
+import structlog
+
 from app.requests.queue import Queue
-from app.storage import Request, RequestDraft, Storage, User
+from app.storage import Request, RequestDraft, Storage, User, requests
+
+log = structlog.get_logger(__name__)
+
+# Small work ends within the first steps; long work is not asked about often.
+FIRST_STEP_SECONDS = 0.05
+LAST_STEP_SECONDS = 0.5
+STEP_GROWTH = 1.3
 
 
 def enqueue(
@@ -19,12 +30,40 @@ def enqueue(
     reuse_finished: bool = False,
 ) -> Request:
     """Record work and announce it to the workers. See `storage.requests.create` for what it raises."""
-    raise NotImplementedError
+    with storage.database.write() as conn:
+        request, is_new = requests.create(
+            conn,
+            owner,
+            draft,
+            max_queued_per_user=max_queued_per_user,
+            max_queued=max_queued,
+            reuse_finished=reuse_finished,
+        )
+    if is_new:
+        announce(queue, request.id)
+        log.info("request queued", request_id=request.id, type=request.type, user_id=owner.id)
+    return request
+
+
+def announce(queue: Queue, request_id: str) -> None:
+    """Tell the workers. The row is committed, so a queue that fails only costs time: the sweep will find it."""
+    try:
+        queue.send(request_id)
+    except Exception:
+        log.exception("the queue took no message; the request will start within a minute", request_id=request_id)
 
 
 def cancel(storage: Storage, viewer: User, request_id: str) -> Request:
     """Cancel queued or running work. Raises NotFound, Conflict where it is final."""
-    raise NotImplementedError
+    with storage.database.write() as conn:
+        request = requests.cancel(conn, viewer, request_id)
+    log.info("request cancelled", request_id=request_id, type=request.type, user_id=viewer.id)
+    return request
+
+
+def _read(storage: Storage, viewer: User, request_id: str) -> Request:
+    with storage.database.read() as conn:
+        return requests.get(conn, viewer, request_id)
 
 
 def wait_until_final(
@@ -35,8 +74,20 @@ def wait_until_final(
     *,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Request:
-    """The request as soon as it is final, else as it is after `seconds`. Steps grow from 50 ms to 500 ms."""
-    raise NotImplementedError
+    """The request as soon as it is final, else as it is after `seconds`. Steps grow from 50 ms to 500 ms.
+
+    Raises:
+        NotFound: unknown or foreign.
+    """
+    deadline = time.monotonic() + seconds
+    step = FIRST_STEP_SECONDS
+    while True:
+        request = _read(storage, viewer, request_id)
+        left = deadline - time.monotonic()
+        if request.is_final or left <= 0 or should_stop():
+            return request
+        time.sleep(min(step, left))
+        step = min(step * STEP_GROWTH, LAST_STEP_SECONDS)
 
 
 async def wait_until_final_async(
@@ -48,4 +99,12 @@ async def wait_until_final_async(
     should_stop: Callable[[], Awaitable[bool]] | None = None,
 ) -> Request:
     """The same for an event loop: sleeps there, reads in a thread. `should_stop`: client gone, or shutdown."""
-    raise NotImplementedError
+    deadline = time.monotonic() + seconds
+    step = FIRST_STEP_SECONDS
+    while True:
+        request = await asyncio.to_thread(_read, storage, viewer, request_id)
+        left = deadline - time.monotonic()
+        if request.is_final or left <= 0 or (should_stop is not None and await should_stop()):
+            return request
+        await asyncio.sleep(min(step, left))
+        step = min(step * STEP_GROWTH, LAST_STEP_SECONDS)

@@ -1,25 +1,101 @@
-"""huey as transport: messages hold a request id and nothing else."""
+"""huey as transport: messages hold a request id and nothing else.
+
+huey deletes a message before it is worked on, so a kill loses it; the request's row brings it back (`sweep.py`). For
+the same reason the SQLite file needs no sync of its own, and a damaged one is simply put aside.
+Messages are JSON, not huey's pickles: who can write to the queue must not be able to run code.
+"""
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+import structlog
+from huey import Huey
+from huey.exceptions import HueyException
+from huey.registry import Message
+from huey.serializer import Serializer
+from huey.storage import PostgresStorage, SqliteStorage
+
+log = structlog.get_logger(__name__)
+
+QUEUE_NAME = "annoport"
+# huey would take the module path, and a message of another name is lost without a word.
+TASK_NAME = "annoport-request"
+
+
+class _JSONMessages(Serializer):  # type: ignore[misc]
+    """A message is `[message id, task name, request id]`."""
+
+    def _serialize(self, data: Message) -> bytes:
+        return orjson.dumps([data.id, data.name, data.args[0]])
+
+    def _deserialize(self, data: bytes) -> Message:
+        message_id, name, request_id = orjson.loads(bytes(data))
+        return Message(message_id, name, args=(str(request_id),), kwargs={}, retries=0, retry_delay=0)
+
+
+class _File(SqliteStorage):  # type: ignore[misc]
+    def _create_connection(self) -> Any:
+        connection = super()._create_connection()
+        connection.execute("PRAGMA synchronous=NORMAL")  # never damaged; the last messages may be lost by power loss
+        return connection
 
 
 class Queue:
     """A durable queue of request ids. Any process may send; each message reaches one receiver, or (kill -9) none."""
 
+    def __init__(self, huey: Huey) -> None:
+        self._huey = huey
+        self._announce = huey.task(name=TASK_NAME)(_nothing)
+
     def send(self, request_id: str) -> None:
         """Announce a queued request; call it after the commit of its row."""
-        raise NotImplementedError
+        self._announce(request_id)
 
     def receive(self) -> str | None:
         """The next id, or None where there is none (on PostgreSQL: after waiting up to a second)."""
-        raise NotImplementedError
+        try:
+            task = self._huey.dequeue()
+        except (HueyException, ValueError, TypeError, orjson.JSONDecodeError):
+            log.warning("a message of the queue could not be read and was dropped")
+            return None
+        return None if task is None else str(task.args[0])
+
+    def __len__(self) -> int:
+        return int(self._huey.storage.queue_size())
 
     def close(self) -> None:
-        raise NotImplementedError
+        self._huey.storage.close()
+
+
+def _nothing(request_id: str) -> None:
+    """What huey is told to run; nobody lets it."""
 
 
 def open_queue(queue_url: str, data_dir: Path) -> Queue:
     """`sqlite:///path` or `postgresql://…`; "" is `data_dir/queue.sqlite3`."""
-    raise NotImplementedError
+    common: dict[str, Any] = {"results": False, "serializer": _JSONMessages()}
+    scheme = urlsplit(queue_url).scheme.partition("+")[0]
+    if scheme in ("postgresql", "postgres"):
+        dsn = "postgresql:" + queue_url.partition(":")[2]
+        return Queue(Huey(QUEUE_NAME, storage_class=PostgresStorage, dsn=dsn, read_timeout=1, **common))
+    path = Path(queue_url.removeprefix("sqlite:///")) if queue_url else data_dir / "queue.sqlite3"
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    common |= {"storage_class": _File, "filename": os.fspath(path), "strict_fifo": True, "cache_mb": 0}
+    try:
+        return Queue(Huey(QUEUE_NAME, **common))
+    except Exception as error:
+        # Only the driver knows the class: "file is not a database", "database disk image is malformed".
+        if type(error).__name__ != "DatabaseError":
+            raise
+        aside = path.with_name(f"{path.name}.damaged-{int(time.time())}")
+        log.warning("the queue file is damaged and was put aside; requests come back from their rows", file=aside.name)
+        path.rename(aside)
+        for suffix in ("-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        return Queue(Huey(QUEUE_NAME, **common))

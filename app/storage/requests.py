@@ -341,37 +341,50 @@ def fail(
         raise _lost(request_id)
 
 
-def release(conn: Connection, request_id: str, attempt: int) -> None:
-    """Back to `queued` (a worker that must stop); the attempt does not count."""
+def release(conn: Connection, request_id: str, attempt: int, *, counts: bool = False) -> None:
+    """Back to `queued`, for another worker to take soon. The attempt counts as one of the allowed ones if it `counts`
+    (a worker that must stop is no reason to give up a request)."""
+    n_releases = requests.c.releases if counts else requests.c.releases + 1
     conn.execute(
         requests.update()
         .where(_own(request_id, attempt))
-        .values(status="queued", releases=requests.c.releases + 1, lease_until=None, queued_date=now())
+        .values(status="queued", releases=n_releases, lease_until=None, queued_date=now() - LOST_AFTER)
     )
+
+
+def _lost_conditions() -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
+    """Started and silent; queued and not taken up for a minute."""
+    moment = now()
+    silent = sa.and_(requests.c.status == "started", requests.c.lease_until < moment)
+    forgotten = sa.and_(requests.c.status == "queued", requests.c.queued_date <= moment - LOST_AFTER)
+    return silent, forgotten
+
+
+def has_lost(conn: Connection) -> bool:
+    """Whether `requeue_lost` would find anything."""
+    return conn.execute(sa.select(requests.c.id).where(sa.or_(*_lost_conditions())).limit(1)).one_or_none() is not None
 
 
 def requeue_lost(conn: Connection, *, max_attempts: int = 3, ttl_seconds: int) -> tuple[str, ...]:
     """Ids to be sent to the queue again: expired leases, and rows queued for more than a minute. The last attempt's
     death fails the request."""
-    moment = now()
-    silent = sa.select(requests.c.id, requests.c.attempt, requests.c.releases).where(
-        requests.c.status == "started", requests.c.lease_until < moment
-    )
+    silent, forgotten = _lost_conditions()
+    chosen = sa.select(requests.c.id, requests.c.attempt, requests.c.releases).where(silent)
     lost = []
-    for row in conn.execute(silent.with_for_update(skip_locked=True)).all():
-        if row.attempt - row.releases < max_attempts:
+    for row in conn.execute(chosen.with_for_update(skip_locked=True)).all():
+        n_deaths = row.attempt - row.releases
+        if n_deaths < max_attempts:
             lost.append(row.id)
             continue
         message = (
-            f"interrupted: the work stopped {row.attempt} times without a word; it may need more memory than there is"
+            f"interrupted: the work stopped {n_deaths} times without a word; it may need more memory than there is"
         )
         _end(conn, row.id, _own(row.id, row.attempt), "failed", timedelta(seconds=ttl_seconds), message=message)
-    forgotten = sa.select(requests.c.id).where(
-        requests.c.status == "queued", requests.c.queued_date < moment - LOST_AFTER
-    )
-    lost += conn.execute(forgotten.with_for_update(skip_locked=True)).scalars().all()
-    if lost:  # asked again in a minute, not by each worker's sweep
-        conn.execute(requests.update().where(requests.c.id.in_(lost)).values(queued_date=moment))
+    waiting = sa.select(requests.c.id).where(forgotten).order_by(requests.c.created_date)
+    lost += conn.execute(waiting.with_for_update(skip_locked=True)).scalars().all()
+    if lost:  # it takes a minute until they are announced again, not just the next worker's sweep
+        again = {"status": "queued", "queued_date": now(), "lease_until": None}
+        conn.execute(requests.update().where(requests.c.id.in_(lost)).values(**again))
     return tuple(lost)
 
 
