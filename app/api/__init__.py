@@ -13,7 +13,22 @@ import json
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
-from app.api import auth, jobs, labels, ops, projects, requests, server, tasks, users
+from app.api import (
+    auth,
+    data,
+    direct,
+    exports,
+    jobs,
+    labels,
+    ops,
+    projects,
+    requests,
+    server,
+    tasks,
+    uploads,
+    users,
+)
+from app.api.annotations import router as annotations_router
 from app.api.credentials import Authenticator
 from app.api.deps import ApiSettings, Caller, Services
 from app.api.errors import install_error_handlers
@@ -27,6 +42,11 @@ ROUTERS = (
     server.router,
     auth.router,
     users.router,
+    data.router,
+    annotations_router,
+    exports.router,
+    direct.router,
+    uploads.router,
     projects.router,
     tasks.router,
     jobs.router,
@@ -70,4 +90,4 @@ def build_app(services: Services) -> FastAPI:
     return app
 
 
-__all__ = ["ApiSettings", "Caller", "Services", "build_app", "guarded_protocol"]
+__all__ = ["ROUTERS", "ApiSettings", "Caller", "Services", "build_app", "guarded_protocol"]

@@ -76,27 +76,27 @@ def _listed(batches: Iterable[_T], encode_rows: Callable[[_T], bytes]) -> Iterat
 
 
 def _encode_shapes(shapes: Shapes, attributes: _Attributes) -> bytes:
-    return _join(
+    return join_rows(
         b'{"id":',
-        _numbers(shapes.ids),
+        number_texts(shapes.ids),
         b',"frame":',
-        _numbers(shapes.frames),
+        number_texts(shapes.frames),
         b',"label_id":',
-        _numbers(shapes.label_ids),
+        number_texts(shapes.label_ids),
         b',"group":',
-        _numbers(shapes.groups),
+        number_texts(shapes.groups),
         b',"source":',
         _texts(shapes.sources),
         b',"type":"',
         _chosen(_TYPE_TEXTS, shapes.types),
         b'","occluded":',
-        _numbers(shapes.occluded),
+        number_texts(shapes.occluded),
         b',"outside":',
-        _numbers(shapes.outside),
+        number_texts(shapes.outside),
         b',"z_order":',
-        _numbers(shapes.z_orders),
+        number_texts(shapes.z_orders),
         b',"rotation":',
-        _numbers(shapes.rotations),
+        number_texts(shapes.rotations),
         b',"points":[',
         _lists(shapes.points),
         _lists(shapes.runs),
@@ -105,21 +105,21 @@ def _encode_shapes(shapes: Shapes, attributes: _Attributes) -> bytes:
         b',"elements":',
         _elements(shapes, attributes),
         b',"score":',
-        _numbers(shapes.scores),
+        number_texts(shapes.scores),
         b"},",
     )
 
 
 def _encode_tags(tags: Tags, attributes: _Attributes) -> bytes:
-    return _join(
+    return join_rows(
         b'{"id":',
-        _numbers(tags.ids),
+        number_texts(tags.ids),
         b',"frame":',
-        _numbers(tags.frames),
+        number_texts(tags.frames),
         b',"label_id":',
-        _numbers(tags.label_ids),
+        number_texts(tags.label_ids),
         b',"group":',
-        _numbers(tags.groups),
+        number_texts(tags.groups),
         b',"source":',
         _texts(tags.sources),
         b',"attributes":',
@@ -131,15 +131,15 @@ def _encode_tags(tags: Tags, attributes: _Attributes) -> bytes:
 def _encode_tracks(tracks: Tracks, attributes: _Attributes) -> bytes:
     bodies = tracks.bodies.to_bytes_list()
     label_ids = tracks.label_ids.tolist()
-    return _join(
+    return join_rows(
         b'{"id":',
-        _numbers(tracks.ids),
+        number_texts(tracks.ids),
         b',"frame":',
-        _numbers(tracks.frames),
+        number_texts(tracks.frames),
         b',"label_id":',
-        _numbers(tracks.label_ids),
+        number_texts(tracks.label_ids),
         b',"group":',
-        _numbers(tracks.groups),
+        number_texts(tracks.groups),
         b',"source":',
         _texts(tracks.sources),
         b',"attributes":',
@@ -165,7 +165,7 @@ def _elements(shapes: Shapes, attributes: _Attributes) -> Piece:
 # Columns → texts
 
 
-def _join(*pieces: Piece) -> bytes:
+def join_rows(*pieces: Piece) -> bytes:
     """Row by row, the texts of all pieces; the last piece ends with a comma, which the last row loses."""
     merged: list[Piece] = []
     for piece in pieces:
@@ -183,7 +183,7 @@ def _dump(values: npt.NDArray[Any]) -> bytes:
     return orjson.dumps(np.ascontiguousarray(values), option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]
 
 
-def _numbers(values: npt.NDArray[Any]) -> Piece:
+def number_texts(values: npt.NDArray[Any]) -> Piece:
     """Integers, reals or booleans. The first column of a table must vary or have one row: ids do."""
     if len(values) > 1 and (values == values[0]).all() and values.dtype != np.int64:
         return _dump(values[:1])

@@ -1,0 +1,359 @@
+"""Annotations of tasks and jobs as CVAT's LabeledData (cvat-api 9). Their import is in `uploads.py`.
+
+A job is a window: it reads and changes what is on its frames. JSON is decoded in a thread, a batch at a time, and
+written from columns; a large task is read block by block from one snapshot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Any
+
+from anyio import CancelScope, CapacityLimiter, to_thread
+from fastapi import Query, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from app.annotations import Annotations, FrameTable, LabelCatalog
+from app.api.answers import StreamAnswer, etag_matches, in_thread, limiter_of, stream_in_threads
+from app.api.decoding import JSONLimits, decode, decode_identities
+from app.api.deps import Caller, CallerDep, Services, ServicesDep
+from app.api.encoding import encode
+from app.api.errors import Gone, WrongMediaType, did_you_mean
+from app.api.receiving import media_type
+from app.api.routing import Router
+from app.api.schemas import PathId
+from app.errors import Conflict, InvalidInput, NotFound, shorten
+from app.storage import Connection, frames, jobs, labels, tasks
+from app.storage import annotations as stored
+
+router = Router(tags=["annotations"])
+
+ACTIONS = ("create", "update", "delete")
+OLD_EXPORT_NAMES = ("format", "filename", "action", "location", "cloud_storage_id")
+OLD_IMPORT_NAMES = ("format", "rq_id")
+
+LOADED_ROWS = 500_000
+"""Up to here all columns are loaded at once (about 100 bytes a row), which frees the database at once."""
+LARGE_READERS = 4
+DECODERS = 2
+
+NUMBERS = {"type": "array", "items": {"type": "number"}}
+ATTRIBUTES = {
+    "type": "array",
+    "items": {
+        "type": "object",
+        "required": ["spec_id", "value"],
+        "properties": {"spec_id": {"type": "integer"}, "value": {"type": "string"}},
+    },
+}
+ENTRY = {
+    "id": {"type": "integer", "nullable": True},
+    "frame": {"type": "integer"},
+    "label_id": {"type": "integer"},
+    "group": {"type": "integer", "nullable": True},
+    "source": {"type": "string"},
+    "attributes": ATTRIBUTES,
+}
+SHAPE = {
+    "type": {
+        "type": "string",
+        "enum": ["rectangle", "polygon", "polyline", "points", "ellipse", "cuboid", "mask", "skeleton"],
+    },
+    "occluded": {"type": "boolean"},
+    "outside": {"type": "boolean"},
+    "z_order": {"type": "integer"},
+    "rotation": {"type": "number"},
+    "points": NUMBERS,
+}
+LABELED_DATA: dict[str, Any] = {
+    "type": "object",
+    "title": "LabeledData",
+    "properties": {
+        "version": {"type": "integer"},
+        "tags": {"type": "array", "items": {"type": "object", "required": ["frame", "label_id"], "properties": ENTRY}},
+        "shapes": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["type", "frame", "label_id"],
+                "properties": {
+                    **ENTRY,
+                    **SHAPE,
+                    "elements": {"type": "array", "items": {"type": "object"}},
+                    "score": {"type": "number"},
+                },
+            },
+        },
+        "tracks": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["frame", "label_id", "shapes"],
+                "properties": {
+                    **ENTRY,
+                    "shapes": {
+                        "type": "array",
+                        "items": {"type": "object", "properties": {"frame": ENTRY["frame"], **SHAPE}},
+                    },
+                    "elements": {"type": "array", "items": {"type": "object"}},
+                },
+            },
+        },
+    },
+}
+CONTENT = {"content": {"application/json": {"schema": LABELED_DATA}}}
+READ: dict[int | str, dict[str, Any]] = {200: {"description": "The annotations", **CONTENT}}
+BODY: dict[str, Any] = {"requestBody": {"required": True, **CONTENT}}
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What annotations are read or written against: a task, and the frames that the caller looks at.
+
+    Attributes:
+        window: (start, stop), half open.
+        revision: of the task or job.
+    """
+
+    task_id: int
+    window: tuple[int, int]
+    etag: str
+    labels: LabelCatalog
+
+
+def task_scene(conn: Connection, caller: Caller, task_id: int) -> Scene:
+    """Raises NotFound, and InvalidInput for a task without data."""
+    task = tasks.get(conn, caller.user, task_id)
+    if not task.has_data:
+        raise InvalidInput("this task has no data yet; upload its pictures first", code="task.no_data")
+    etag = f'"task-{task.id}-{task.revision}-{task.created_date.timestamp():.0f}"'
+    return Scene(task.id, (0, task.size), etag, labels.of_task(conn, task.id))
+
+
+def job_scene(conn: Connection, caller: Caller, job_id: int) -> Scene:
+    """Raises NotFound."""
+    job = jobs.get(conn, caller.user, job_id)
+    etag = f'"job-{job.id}-{job.revision}-{job.created_date.timestamp():.0f}"'
+    return Scene(job.task_id, job.frame_range, etag, labels.of_task(conn, job.task_id))
+
+
+def scene_of(conn: Connection, caller: Caller, target: str, number: int) -> Scene:
+    return job_scene(conn, caller, number) if target == "job" else task_scene(conn, caller, number)
+
+
+# Reading
+
+
+def _answer(found: Annotations, catalog: LabelCatalog, headers: dict[str, str] | None = None) -> Response:
+    chunks = encode([found.tags], [found.shapes], [found.tracks], catalog)
+    return StreamAnswer(stream_in_threads(chunks), headers=headers, media_type="application/json")
+
+
+async def _read(request: Request, services: Services, caller: Caller, target: str, number: int) -> Response:
+    if any(name in request.query_params for name in OLD_EXPORT_NAMES):
+        raise Gone(
+            f"This call is gone. Use POST /api/{target}s/{number}/dataset/export, then GET /api/requests/{{rq_id}}."
+        )
+
+    def look() -> tuple[Scene, Annotations | None]:
+        with services.storage.database.snapshot() as conn:
+            scene = scene_of(conn, caller, target, number)
+            if etag_matches(request, scene.etag):
+                return scene, Annotations()
+            if sum(stored.counts(conn, scene.task_id).values()) > LOADED_ROWS:
+                return scene, None
+            start, stop = scene.window
+            return scene, stored.load(conn, scene.task_id, start=start, stop=stop)
+
+    scene, found = await run_in_threadpool(look)
+    headers = {"ETag": scene.etag, "Cache-Control": "private, no-cache"}
+    if etag_matches(request, scene.etag):
+        return Response(status_code=304, headers=headers)
+    if found is not None:
+        return _answer(found, scene.labels, headers)
+    chunks = _read_large(services, caller, target, number, limiter_of(request, "large readers", LARGE_READERS))
+    return StreamAnswer(chunks, headers={"Cache-Control": "no-store"}, media_type="application/json")
+
+
+async def _read_large(
+    services: Services, caller: Caller, target: str, number: int, readers: CapacityLimiter
+) -> AsyncIterator[bytes]:
+    """Block by block, all from one snapshot, which lives until the last byte is sent."""
+    async with readers:
+        context = services.storage.database.snapshot()
+        conn = await to_thread.run_sync(context.__enter__)
+        try:
+            scene = await to_thread.run_sync(scene_of, conn, caller, target, number)
+            start, stop = scene.window
+            read = partial(stored.iterate, conn, scene.task_id, start=start, stop=stop)
+            chunks = encode(
+                (batch.tags for batch in read(kinds=("tags",))),
+                (batch.shapes for batch in read(kinds=("shapes",))),
+                (batch.tracks for batch in read(kinds=("tracks",))),
+                scene.labels,
+            )
+            async for chunk in stream_in_threads(chunks):
+                yield chunk
+        finally:
+            with CancelScope(shield=True):
+                await to_thread.run_sync(context.__exit__, None, None, None)
+
+
+# Writing
+
+
+async def _body(request: Request) -> bytes:
+    body = await request.body()
+    kind = media_type(request)
+    if body and not kind.endswith(("/json", "+json")):
+        raise WrongMediaType(f'Unsupported media type "{shorten(kind)}" in request: send application/json.')
+    return body
+
+
+def _limits(services: Services) -> JSONLimits:
+    settings = services.settings
+    return JSONLimits(
+        settings.max_json_body_bytes,
+        settings.max_json_depth,
+        settings.max_points_per_shape,
+        settings.max_shapes_per_request,
+    )
+
+
+async def _write(
+    request: Request, services: Services, caller: Caller, target: str, number: int, action: str
+) -> Response:
+    """`replace`, `create` or `update`: decode against frames and labels, then one transaction."""
+    body = await _body(request)
+
+    def look() -> tuple[Scene, FrameTable]:
+        with services.storage.database.read() as conn:
+            scene = scene_of(conn, caller, target, number)
+            return scene, frames.load(conn, scene.task_id)
+
+    scene, table = await run_in_threadpool(look)
+    limiter = limiter_of(request, "decoders", DECODERS)
+    work = partial(
+        decode, body, table, scene.labels, _limits(services), window=scene.window, need_ids=action == "update"
+    )
+    new = await in_thread(work, limiter)
+    verbs = {"replace": stored.replace_all, "create": stored.append, "update": stored.update}
+
+    def store() -> Annotations:
+        with services.storage.database.write() as conn:
+            now = scene_of(conn, caller, target, number)
+            if now.labels != scene.labels:
+                raise Conflict("the labels were changed meanwhile; read them and send the annotations again")
+            start, stop = scene.window
+            try:
+                return verbs[action](conn, scene.task_id, new, start=start, stop=stop)
+            except NotFound as error:
+                # The task is there; what is missing is named by the body, which makes it the body's fault.
+                missing = f"there is no annotation with the id {error.key} here"
+                raise InvalidInput(missing, code="annotations.unknown") from None
+
+    return _answer(await run_in_threadpool(store), scene.labels)
+
+
+async def _remove(request: Request, services: Services, caller: Caller, target: str, number: int) -> Response:
+    """PATCH with `action=delete`: the objects with these ids go; ids that are not there are fine."""
+    ids = await in_thread(partial(decode_identities, await _body(request), _limits(services)))
+
+    def store() -> tuple[Annotations, LabelCatalog]:
+        with services.storage.database.write() as conn:
+            scene = scene_of(conn, caller, target, number)
+            start, stop = scene.window
+            wanted = {"tags": ids.tags, "shapes": ids.shapes, "tracks": ids.tracks}
+            stored.delete(conn, scene.task_id, wanted, start=start, stop=stop)
+            return Annotations(), scene.labels
+
+    return _answer(*await run_in_threadpool(store))
+
+
+async def _patch(
+    request: Request, services: Services, caller: Caller, target: str, number: int, action: str | None
+) -> Response:
+    if action not in ACTIONS:
+        given = f'there is no action "{shorten(action)}".{did_you_mean(action, ACTIONS)}' if action else "is missing."
+        raise InvalidInput(f"{given} There are {', '.join(ACTIONS)}", place="action")
+    if action == "delete":
+        return await _remove(request, services, caller, target, number)
+    return await _write(request, services, caller, target, number, action)
+
+
+async def _put(request: Request, services: Services, caller: Caller, target: str, number: int) -> Response:
+    if any(name in request.query_params for name in OLD_IMPORT_NAMES):
+        raise Gone(
+            f"This call is gone. Use POST /api/{target}s/{number}/annotations, then GET /api/requests/{{rq_id}}."
+        )
+    return await _write(request, services, caller, target, number, "replace")
+
+
+def _clear(services: Services, caller: Caller, target: str, number: int) -> None:
+    with services.storage.database.write() as conn:
+        scene = scene_of(conn, caller, target, number)
+        start, stop = scene.window
+        stored.clear(conn, scene.task_id, start=start, stop=stop)
+
+
+# Routes
+
+ActionQuery = Annotated[str | None, Query(description="`create`, `update` or `delete`")]
+
+
+@router.get("/api/tasks/{number}/annotations", responses=READ)
+async def get_task_annotations(request: Request, number: PathId, caller: CallerDep, services: ServicesDep) -> Response:
+    """All annotations of a task."""
+    return await _read(request, services, caller, "task", number)
+
+
+@router.put("/api/tasks/{number}/annotations", responses=READ, openapi_extra=BODY)
+async def replace_task_annotations(
+    request: Request, number: PathId, caller: CallerDep, services: ServicesDep
+) -> Response:
+    """Replace all annotations. An entry with the id of a stored annotation continues it."""
+    return await _put(request, services, caller, "task", number)
+
+
+@router.patch("/api/tasks/{number}/annotations", responses=READ, openapi_extra=BODY)
+async def change_task_annotations(
+    request: Request, number: PathId, caller: CallerDep, services: ServicesDep, action: ActionQuery = None
+) -> Response:
+    """Add, change or remove annotations; all of them or, where one is refused, none."""
+    return await _patch(request, services, caller, "task", number, action)
+
+
+@router.delete("/api/tasks/{number}/annotations", status_code=204)
+def clear_task_annotations(number: PathId, caller: CallerDep, services: ServicesDep) -> None:
+    """Remove all annotations, and what was kept of imported archives."""
+    _clear(services, caller, "task", number)
+
+
+@router.get("/api/jobs/{number}/annotations", responses=READ)
+async def get_job_annotations(request: Request, number: PathId, caller: CallerDep, services: ServicesDep) -> Response:
+    """The annotations on a job's frames; tracks that begin there."""
+    return await _read(request, services, caller, "job", number)
+
+
+@router.put("/api/jobs/{number}/annotations", responses=READ, openapi_extra=BODY)
+async def replace_job_annotations(
+    request: Request, number: PathId, caller: CallerDep, services: ServicesDep
+) -> Response:
+    """Replace the annotations on a job's frames."""
+    return await _put(request, services, caller, "job", number)
+
+
+@router.patch("/api/jobs/{number}/annotations", responses=READ, openapi_extra=BODY)
+async def change_job_annotations(
+    request: Request, number: PathId, caller: CallerDep, services: ServicesDep, action: ActionQuery = None
+) -> Response:
+    """Add, change or remove annotations on a job's frames."""
+    return await _patch(request, services, caller, "job", number, action)
+
+
+@router.delete("/api/jobs/{number}/annotations", status_code=204)
+def clear_job_annotations(number: PathId, caller: CallerDep, services: ServicesDep) -> None:
+    """Remove the annotations on a job's frames."""
+    _clear(services, caller, "job", number)

@@ -1,0 +1,436 @@
+"""Pictures of tasks and jobs: frames, chunks, previews, and what is known of each (cvat-api 7).
+
+Every number is a frame number of the task. `quality=original` is the uploaded file, turned upright where its EXIF data
+says so; `compressed` is a JPEG of the same size. Pictures are decoded in a few threads and never on the event loop.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Any
+
+import numpy as np
+import orjson
+from fastapi import Query, Request, Response
+from pydantic import Field
+from starlette.concurrency import run_in_threadpool
+
+from app.annotations import FrameTable
+from app.api.answers import StreamAnswer, etag_matches, in_thread, limiter_of, stream_in_threads
+from app.api.deps import Caller, CallerDep, Services, ServicesDep
+from app.api.encoding import join_rows, number_texts
+from app.api.queries import parse_choice, parse_whole
+from app.api.routing import Router
+from app.api.schemas import PathId, Whole, WriteModel
+from app.archive import ArchiveWriter
+from app.errors import Damaged, InvalidInput, NotFound
+from app.images import compress_picture, make_preview, upright_picture
+from app.storage import BlobSource, Connection, FramePlaces, ListQuery, Task, frames, jobs, projects, tasks
+
+router = Router(tags=["tasks"])
+
+TYPES = ("frame", "chunk", "context_image", "preview")
+QUALITIES = ("compressed", "original")
+MAX_NUMBER = 2**31 - 1
+PICTURE_THREADS = 2
+PIECE_BYTES = 1 << 20
+DEFLATED = 8
+
+EXTENSIONS = {
+    "image/jpeg": "jpg",
+    "image/png": "png",
+    "image/gif": "gif",
+    "image/bmp": "bmp",
+    "image/webp": "webp",
+    "image/tiff": "tif",
+}
+CACHED = {"Cache-Control": "private, no-cache"}
+"""Browsers keep pictures and ask whether they are still right: they never change, but a task may be removed."""
+
+PICTURE: dict[int | str, dict[str, Any]] = {
+    200: {
+        "content": {
+            "image/*": {"schema": {"type": "string", "format": "binary"}},
+            "application/zip": {"schema": {"type": "string", "format": "binary"}},
+        }
+    }
+}
+PREVIEW: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}}
+}
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A task and those of its frames that the caller looks at: `start` to `stop` (half open)."""
+
+    task: Task
+    start: int
+    stop: int
+    target: str
+
+    def etag(self, *parts: object) -> str:
+        """Of something that is made of pictures alone; those are attached once."""
+        moment = f"{self.task.created_date.timestamp():.0f}"
+        return '"' + "-".join(map(str, ("data", self.task.id, moment, *parts))) + '"'
+
+
+FindView = Callable[[Connection, Caller, int], View]
+
+
+def task_view(conn: Connection, caller: Caller, task_id: int) -> View:
+    """Raises NotFound: no such task, or no data yet."""
+    task = tasks.get(conn, caller.user, task_id)
+    if not task.has_data:
+        raise NotFound("data", task_id, "This task has no data yet.")
+    return View(task, 0, task.size, "task")
+
+
+def job_view(conn: Connection, caller: Caller, job_id: int) -> View:
+    """Raises NotFound."""
+    job = jobs.get(conn, caller.user, job_id)
+    return View(tasks.load(conn, job.task_id), *job.frame_range, "job")
+
+
+def project_view(conn: Connection, caller: Caller, project_id: int) -> View:
+    """The newest task with data. Raises NotFound where there is none."""
+    projects.get(conn, caller.user, project_id)
+    query = ListQuery(page_size=0, sort="-id", equals={"project_id": str(project_id)})
+    for task in tasks.list_page(conn, caller.user, query).items:
+        if task.has_data:
+            return View(task, 0, task.size, "task")
+    raise NotFound("preview", project_id, "No task of this project has data yet.")
+
+
+async def _view(services: Services, caller: Caller, find: FindView, number: int) -> View:
+    def look() -> View:
+        with services.storage.database.read() as conn:
+            return find(conn, caller, number)
+
+    return await run_in_threadpool(look)
+
+
+class Pictures:
+    """The pictures of consecutive frames, read from where their uploads lie. Close it after use."""
+
+    def __init__(self, services: Services, view: View, start: int, stop: int) -> None:
+        self._max_bytes = services.settings.max_image_bytes
+        self._max_pixels = services.settings.max_image_pixels
+        self._quality = view.task.image_quality
+        self._packs: dict[int, BlobSource] = {}
+        with services.storage.database.read() as conn:
+            self._places: FramePlaces = frames.load_places(conn, view.task.id, start, stop)
+            for pack in np.unique(self._places.packs).tolist():
+                self._packs[pack] = frames.open_pack(conn, services.storage.blobs, view.task.id, pack)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def stored(self, row: int) -> bytes:
+        """The uploaded file. Raises Damaged where its bytes are not there any more."""
+        places = self._places
+        source = self._packs[int(places.packs[row])]
+        size, stored_size = int(places.sizes[row]), int(places.stored_sizes[row])
+        data = source.read_at(int(places.offsets[row]), stored_size)
+        if len(data) == stored_size and int(places.methods[row]) == DEFLATED:
+            data = zlib.decompressobj(-15).decompress(data, min(size, self._max_bytes) + 1)
+        if len(data) != size:
+            raise Damaged(f"the picture of frame {places.start + row} cannot be read from the store")
+        return data
+
+    def picture(self, row: int, quality: str) -> tuple[bytes, str]:
+        """The picture in this quality, and its media type."""
+        data = self.stored(row)
+        if quality == "original":
+            return upright_picture(data, max_pixels=self._max_pixels)
+        return compress_picture(data, self._quality, max_pixels=self._max_pixels), "image/jpeg"
+
+    def preview(self, row: int) -> bytes:
+        return make_preview(self.stored(row), max_pixels=self._max_pixels)
+
+    def close(self) -> None:
+        for source in self._packs.values():
+            source.close()
+
+
+async def _data(
+    request: Request,
+    services: Services,
+    view: View,
+    kind: str | None,
+    number: str | None,
+    quality: str | None,
+    index: str | None,
+) -> Response:
+    if not kind:
+        raise InvalidInput(f"is missing; there are {', '.join(TYPES)}", place="type")
+    kind = parse_choice("type", kind, TYPES)
+    quality = parse_choice("quality", quality, QUALITIES) if quality else "compressed"
+    if kind == "context_image":
+        raise NotFound("context image", number or "", "There are no context images.")
+    if kind == "preview":
+        return await _preview(request, services, view)
+    if kind == "chunk" and index and view.target == "job":
+        first = view.start + parse_whole("index", index, 0, MAX_NUMBER) * view.task.chunk_size
+        return await _chunk(request, services, view, first, quality, "index")
+    if not number:
+        raise InvalidInput("is missing", place="number")
+    wanted = parse_whole("number", number, 0, MAX_NUMBER)
+    if kind == "chunk":
+        return await _chunk(request, services, view, wanted * view.task.chunk_size, quality, "number")
+    if not view.start <= wanted < view.stop:
+        raise InvalidInput(
+            f"there is no frame {wanted} here; frames are {view.start} to {view.stop - 1}", place="number"
+        )
+    return await _frame(request, services, view, wanted, quality)
+
+
+async def _frame(request: Request, services: Services, view: View, number: int, quality: str) -> Response:
+    headers = {**CACHED, "ETag": view.etag(number, quality)}
+    if etag_matches(request, headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+
+    def make() -> tuple[bytes, str]:
+        pictures = Pictures(services, view, number, number + 1)
+        try:
+            return pictures.picture(0, quality)
+        finally:
+            pictures.close()
+
+    data, media_type = await in_thread(make, limiter_of(request, "pictures", PICTURE_THREADS))
+    return Response(data, headers=headers, media_type=media_type)
+
+
+async def _chunk(request: Request, services: Services, view: View, first: int, quality: str, place: str) -> Response:
+    start, stop = max(first, view.start), min(first + view.task.chunk_size, view.stop)
+    if start >= stop:
+        raise InvalidInput("there is no such chunk here", place=place)
+    headers = {**CACHED, "ETag": view.etag("chunk", start, stop, quality)}
+    if etag_matches(request, headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    limiter = limiter_of(request, "pictures", PICTURE_THREADS)
+    pictures = await in_thread(partial(Pictures, services, view, start, stop), limiter)
+    pieces = stream_in_threads(chunk_pieces(pictures, quality), limiter)
+    return StreamAnswer(pieces, headers=headers, media_type="application/zip")
+
+
+def chunk_pieces(pictures: Pictures, quality: str) -> Iterator[bytes]:
+    """A zip of the pictures in order, named by position, in pieces of about 1 MiB. Closes the pictures."""
+    ready: list[bytes] = []
+    try:
+        writer = ArchiveWriter(lambda piece: ready.append(bytes(piece)), chunk_bytes=PIECE_BYTES)
+        for row in range(len(pictures)):
+            data, media_type = pictures.picture(row, quality)
+            writer.add_stored(f"{row:06d}.{EXTENSIONS.get(media_type, 'bin')}", data)
+            yield from ready
+            ready.clear()
+        writer.close()
+        yield from ready
+    finally:
+        pictures.close()
+
+
+async def _preview(request: Request, services: Services, view: View) -> Response:
+    headers = {**CACHED, "ETag": view.etag("preview", view.start)}
+    if etag_matches(request, headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+
+    def make() -> bytes:
+        pictures = Pictures(services, view, view.start, view.start + 1)
+        try:
+            return pictures.preview(0)
+        finally:
+            pictures.close()
+
+    data = await in_thread(make, limiter_of(request, "pictures", PICTURE_THREADS))
+    return Response(data, headers=headers, media_type="image/jpeg")
+
+
+# What is known of the frames
+
+
+class PatchedDataMetaWriteRequest(WriteModel):
+    """A change of what is known of the frames."""
+
+    deleted_frames: list[Whole] | None = Field(None, description="Replaces the set of deleted frames")
+
+
+def encode_meta(view: View, table: FrameTable) -> bytes:
+    """data/meta as JSON; `table` holds the frames of the view."""
+    task = view.task
+    is_job = view.target == "job"
+    head = {
+        "chunks_updated_date": task.data_updated_date,
+        "chunk_size": task.chunk_size,
+        "size": view.stop - view.start,
+        "image_quality": task.image_quality,
+        "start_frame": view.start if is_job else task.start_frame,
+        "stop_frame": view.stop - 1 if is_job else task.stop_frame,
+        "frame_filter": task.frame_filter,
+        "deleted_frames": (np.flatnonzero(table.deleted) + table.start).tolist(),
+        "included_frames": None,
+        "chapters": None,
+        "storage": "local",
+        "storage_method": "cache",
+        "cloud_storage_id": None,
+    }
+    rows = join_rows(
+        b'{"name":',
+        [orjson.dumps(name) for name in table.names.to_texts()],
+        b',"width":',
+        number_texts(table.widths),
+        b',"height":',
+        number_texts(table.heights),
+        b',"related_files":0,"has_related_context":false},',
+    )
+    return orjson.dumps(head, option=orjson.OPT_UTC_Z)[:-1] + b',"frames":[' + rows + b"]}"
+
+
+def _load_meta(conn: Connection, view: View) -> bytes:
+    return encode_meta(view, frames.load(conn, view.task.id, view.start, view.stop))
+
+
+def _get_meta(services: Services, caller: Caller, find: FindView, number: int) -> Response:
+    with services.storage.database.read() as conn:
+        return Response(_load_meta(conn, find(conn, caller, number)), media_type="application/json")
+
+
+def _change_meta(
+    services: Services, caller: Caller, find: FindView, number: int, body: PatchedDataMetaWriteRequest
+) -> Response:
+    with services.storage.database.write() as conn:
+        view = find(conn, caller, number)
+        if body.deleted_frames is not None:
+            numbers = np.unique(np.array(body.deleted_frames, dtype=np.int64))
+            bad = numbers[(numbers < view.start) | (numbers >= view.stop)]
+            if len(bad):
+                message = f"there is no frame {bad[0]} here; frames are {view.start} to {view.stop - 1}"
+                raise InvalidInput(message, place="deleted_frames")
+            frames.set_deleted(conn, view.task.id, numbers, view.start, view.stop)
+            view = find(conn, caller, number)
+        return Response(_load_meta(conn, view), media_type="application/json")
+
+
+# Routes
+
+TypeQuery = Annotated[str | None, Query(alias="type", description="`frame` or `chunk`")]
+NumberQuery = Annotated[str | None, Query(alias="number", description="The frame, or the chunk")]
+QualityQuery = Annotated[str | None, Query(description="`original` or `compressed` (default)")]
+IndexQuery = Annotated[str | None, Query(description="Of a job: the chunk, counted from the job's first frame")]
+META: dict[int | str, dict[str, Any]] = {
+    200: {
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "title": "DataMetaRead",
+                    "required": ["chunks_updated_date", "frames", "deleted_frames"],
+                    "properties": {
+                        "chunks_updated_date": {"type": "string", "format": "date-time"},
+                        "chunk_size": {"type": "integer"},
+                        "size": {"type": "integer"},
+                        "image_quality": {"type": "integer"},
+                        "start_frame": {"type": "integer"},
+                        "stop_frame": {"type": "integer"},
+                        "frame_filter": {"type": "string"},
+                        "deleted_frames": {"type": "array", "items": {"type": "integer"}},
+                        "frames": {
+                            "type": "array",
+                            "items": {
+                                "type": "object",
+                                "required": ["name", "related_files"],
+                                "properties": {
+                                    "name": {"type": "string"},
+                                    "width": {"type": "integer"},
+                                    "height": {"type": "integer"},
+                                    "related_files": {"type": "integer"},
+                                    "has_related_context": {"type": "boolean"},
+                                },
+                            },
+                        },
+                    },
+                }
+            }
+        }
+    }
+}
+
+
+@router.get("/api/tasks/{number}/data", responses=PICTURE)
+async def get_task_data(
+    request: Request,
+    number: PathId,
+    caller: CallerDep,
+    services: ServicesDep,
+    kind: TypeQuery = None,
+    frame: NumberQuery = None,
+    quality: QualityQuery = None,
+) -> Response:
+    """One picture (`type=frame`), or a zip of some (`type=chunk`)."""
+    view = await _view(services, caller, task_view, number)
+    return await _data(request, services, view, kind, frame, quality, None)
+
+
+@router.get("/api/jobs/{number}/data", responses=PICTURE, tags=["jobs"])
+async def get_job_data(
+    request: Request,
+    number: PathId,
+    caller: CallerDep,
+    services: ServicesDep,
+    kind: TypeQuery = None,
+    frame: NumberQuery = None,
+    quality: QualityQuery = None,
+    index: IndexQuery = None,
+) -> Response:
+    """The same of a job's frames."""
+    view = await _view(services, caller, job_view, number)
+    return await _data(request, services, view, kind, frame, quality, index)
+
+
+@router.get("/api/tasks/{number}/data/meta", responses=META)
+def get_task_meta(number: PathId, caller: CallerDep, services: ServicesDep) -> Response:
+    """Names and sizes of a task's frames, and which are deleted."""
+    return _get_meta(services, caller, task_view, number)
+
+
+@router.patch("/api/tasks/{number}/data/meta", responses=META)
+def change_task_meta(
+    number: PathId, body: PatchedDataMetaWriteRequest, caller: CallerDep, services: ServicesDep
+) -> Response:
+    """Replace the set of deleted frames. Their annotations stay stored and are left out of exports."""
+    return _change_meta(services, caller, task_view, number, body)
+
+
+@router.get("/api/jobs/{number}/data/meta", responses=META, tags=["jobs"])
+def get_job_meta(number: PathId, caller: CallerDep, services: ServicesDep) -> Response:
+    """The same of a job's frames."""
+    return _get_meta(services, caller, job_view, number)
+
+
+@router.patch("/api/jobs/{number}/data/meta", responses=META, tags=["jobs"])
+def change_job_meta(
+    number: PathId, body: PatchedDataMetaWriteRequest, caller: CallerDep, services: ServicesDep
+) -> Response:
+    """Replace the deleted frames within a job's range."""
+    return _change_meta(services, caller, job_view, number, body)
+
+
+@router.get("/api/tasks/{number}/preview", responses=PREVIEW)
+async def get_task_preview(request: Request, number: PathId, caller: CallerDep, services: ServicesDep) -> Response:
+    """A small JPEG of a task's first frame."""
+    return await _preview(request, services, await _view(services, caller, task_view, number))
+
+
+@router.get("/api/jobs/{number}/preview", responses=PREVIEW, tags=["jobs"])
+async def get_job_preview(request: Request, number: PathId, caller: CallerDep, services: ServicesDep) -> Response:
+    """A small JPEG of a job's first frame."""
+    return await _preview(request, services, await _view(services, caller, job_view, number))
+
+
+@router.get("/api/projects/{number}/preview", responses=PREVIEW, tags=["projects"])
+async def get_project_preview(request: Request, number: PathId, caller: CallerDep, services: ServicesDep) -> Response:
+    """A small JPEG of the first frame of a project's newest task."""
+    return await _preview(request, services, await _view(services, caller, project_view, number))

@@ -1,0 +1,235 @@
+"""One call, one answer: for curl and for scripts.
+
+    curl -F file=@upload.zip  '…/api/tasks/5/import?wait=30'          → the report
+    curl -T is not needed: the bare body works too (--data-binary @upload.zip)
+    curl -OJ '…/api/tasks/5/export?save_images=true'                  → taskname.zip, from its first byte
+
+These doors are ours, so an option that does not exist is refused with the nearest one that does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import Query, Request, Response
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import JSONResponse
+
+from app.api.answers import StreamAnswer, content_disposition
+from app.api.deps import Caller, CallerDep, Links, LinksDep, Services, ServicesDep
+from app.api.errors import error_body, error_response, request_id_of
+from app.api.exports import find_goal
+from app.api.imports import Goal, ask, check_has_data, format_named, import_draft, own_import_options
+from app.api.queries import check_names, option_names, parse_options, query_of
+from app.api.receiving import Intake, forget, is_form, media_type
+from app.api.requests import Departure
+from app.api.routing import Router, body_limit
+from app.api.schemas import PathId
+from app.api.schemas import Request as RequestRead
+from app.api.uploads import ARCHIVE_FIELDS
+from app.errors import InvalidInput, Unsupported, shorten
+from app.formats import ExportOptions
+from app.requests import wait_until_final_async
+from app.storage import Request as Work
+from app.storage import tasks
+
+router = Router(tags=["direct"])
+
+DEFAULT_FORMAT = "Open Images V6 1.0"
+DEFAULT_WAIT_SECONDS = 30.0
+MAX_WAIT_SECONDS = 600.0
+EXPORT_NAMES = (*option_names(ExportOptions), "format", "filename")
+
+FormatQuery = Annotated[str | None, Query(description="Display name of the format; left out: by the archive's entries")]
+WaitQuery = Annotated[str | None, Query(description="Seconds to wait for the end, 0 to 600; default 30")]
+FlagQuery = Annotated[str | None, Query(description="true or false")]
+ModeQuery = Annotated[str | None, Query(description="`replace` (default) or `append`")]
+TextQuery = Annotated[str | None, Query()]
+
+BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/zip": {"schema": {"type": "string", "format": "binary"}},
+            "multipart/form-data": {
+                "schema": {"type": "object", "properties": {"file": {"type": "string", "format": "binary"}}}
+            },
+        },
+    }
+}
+REPORT: dict[int | str, dict[str, Any]] = {
+    200: {"description": "Imported (or, with `dry_run`, read): the report"},
+    202: {"description": "Not at its end yet: `rq_id` and how far it is"},
+}
+ZIP: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}}}
+}
+
+
+def parse_wait(text: str | None) -> float:
+    """Seconds. Raises InvalidInput."""
+    if text is None or text == "":
+        return DEFAULT_WAIT_SECONDS
+    try:
+        seconds = float(text.strip().removesuffix("s"))
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= MAX_WAIT_SECONDS:
+        raise InvalidInput(f'seconds from 0 to {MAX_WAIT_SECONDS:.0f} are needed; got "{shorten(text)}"', place="wait")
+    return seconds
+
+
+async def _import(
+    request: Request, services: Services, caller: Caller, links: Links, target: str, number: int
+) -> Response:
+    query = query_of(request)
+
+    def look() -> Goal:
+        with services.storage.database.read() as conn:
+            goal = find_goal(conn, caller, target, number)
+            assert goal.task_id is not None
+            check_has_data(conn, goal.task_id)
+            return goal
+
+    goal = await run_in_threadpool(look)
+    options = own_import_options(services, query)
+    wait = parse_wait(query.get("wait"))
+    if media_type(request).endswith("json") and not is_form(request):
+        raise InvalidInput(
+            "the body is JSON; send the archive, bare or in the field file of a form", code="upload.form"
+        )
+    upload = await Intake(request, services, caller, goal, "annotations").file(ARCHIVE_FIELDS["annotations"])
+    try:
+        work = await run_in_threadpool(ask, services, caller, import_draft(goal, upload, options))
+    except BaseException:
+        await run_in_threadpool(forget, services, upload)
+        raise
+    departure = Departure(request)
+    try:
+        work = await wait_until_final_async(
+            services.storage, caller.user, work.id, wait, should_stop=departure.has_happened
+        )
+    finally:
+        departure.close()
+    return _told(request, work, links)
+
+
+def _told(request: Request, work: Work, links: Links) -> Response:
+    """The report of finished work, the problems of failed work, else where to ask again."""
+    about = RequestRead.of(work, links)
+    report = dict(work.report or {})
+    place = {"rq_id": work.id, "status": work.status, "url": links.url(f"/api/requests/{work.id}")}
+    if work.status == "finished":
+        return JSONResponse({**place, "message": about.message, **report})
+    if work.status == "failed":
+        problems, counts = report.pop("problems", []), report.pop("counts", {})
+        code = next((problem["code"] for problem in problems if problem["severity"] == "error"), "request.failed")
+        body = error_body(request_id_of(request), about.message, code, problems, counts)
+        return error_response(400, {**report, **place, **body})
+    waiting = {**place, "message": about.message, "progress": about.progress}
+    return JSONResponse(waiting, status_code=202, headers={"Location": place["url"]})
+
+
+@router.post("/api/tasks/{number}/import", responses=REPORT, openapi_extra=BODY)
+@body_limit(None)
+async def import_into_task(
+    request: Request,
+    number: PathId,
+    caller: CallerDep,
+    services: ServicesDep,
+    links: LinksDep,
+    format: FormatQuery = None,
+    wait: WaitQuery = None,
+    dry_run: FlagQuery = None,
+    mode: ModeQuery = None,
+    conv_mask_to_poly: FlagQuery = None,
+    unmatched: TextQuery = None,
+) -> Response:
+    """Send an archive, get the report. With `dry_run` the report is the same and nothing is changed."""
+    return await _import(request, services, caller, links, "task", number)
+
+
+@router.post("/api/jobs/{number}/import", responses=REPORT, openapi_extra=BODY)
+@body_limit(None)
+async def import_into_job(
+    request: Request,
+    number: PathId,
+    caller: CallerDep,
+    services: ServicesDep,
+    links: LinksDep,
+    format: FormatQuery = None,
+    wait: WaitQuery = None,
+    dry_run: FlagQuery = None,
+    mode: ModeQuery = None,
+    conv_mask_to_poly: FlagQuery = None,
+    unmatched: TextQuery = None,
+) -> Response:
+    """The same into the frames of a job."""
+    return await _import(request, services, caller, links, "job", number)
+
+
+async def _export(request: Request, services: Services, caller: Caller, target: str, number: int) -> Response:
+    query = query_of(request)
+    check_names(query, EXPORT_NAMES)
+
+    def look() -> tuple[Goal, str]:
+        with services.storage.database.read() as conn:
+            goal = find_goal(conn, caller, target, number)
+            assert goal.task_id is not None
+            check_has_data(conn, goal.task_id)
+            return goal, tasks.load(conn, goal.task_id).name
+
+    goal, name = await run_in_threadpool(look)
+    options = parse_options(ExportOptions, query)
+    chosen = format_named(services, query.get("format") or DEFAULT_FORMAT, reading=False)
+    if services.stream_export is None:
+        raise Unsupported("exports are not streamed here; use POST …/dataset/export", code="export.unsupported")
+    job = {"task_id": goal.task_id, "job_id": goal.job_id, "format": chosen.display_name, **options}
+    if goal.job_id is not None:
+        name = f"{name} job {goal.job_id}"
+    filename = query.get("filename") or f"{name}.zip"
+    headers = {"Content-Disposition": content_disposition(filename)}
+    if request.method == "HEAD":
+        return Response(headers=headers, media_type="application/zip")
+    chunks = services.stream_export(job)
+    # What goes wrong before the first byte can still be answered as a refusal.
+    first = await anext(chunks, b"")
+    return StreamAnswer(_whole(first, chunks), headers=headers, media_type="application/zip")
+
+
+async def _whole(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    try:
+        yield first
+        async for chunk in rest:
+            yield chunk
+    finally:
+        close = getattr(rest, "aclose", None)
+        if close is not None:
+            await close()
+
+
+@router.api_route("/api/tasks/{number}/export", methods=["GET", "HEAD"], responses=ZIP)
+async def export_task_now(
+    request: Request,
+    number: PathId,
+    caller: CallerDep,
+    services: ServicesDep,
+    format: FormatQuery = None,
+    save_images: FlagQuery = None,
+) -> Response:
+    """The archive itself, from its first byte, named after the task."""
+    return await _export(request, services, caller, "task", number)
+
+
+@router.api_route("/api/jobs/{number}/export", methods=["GET", "HEAD"], responses=ZIP)
+async def export_job_now(
+    request: Request,
+    number: PathId,
+    caller: CallerDep,
+    services: ServicesDep,
+    format: FormatQuery = None,
+    save_images: FlagQuery = None,
+) -> Response:
+    """The same of a job's frames."""
+    return await _export(request, services, caller, "job", number)

@@ -1,0 +1,233 @@
+"""Bodies on their way into staged uploads: forms, bare bodies, chunks.
+
+Authenticated and measured first: nothing of a body is read before the caller is known, the announced length fits and
+there is room on the disk. Bytes go to the store as they come; `finish` makes them durable, then the row is written.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import parse_qsl
+
+import anyio
+from fastapi import Request
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
+
+from app.api.bodies import parse_json
+from app.api.deps import Caller, Services
+from app.api.errors import TimedOut, WrongMediaType
+from app.api.forms import Form, FormLimits, FormReader, base_name
+from app.api.imports import Goal
+from app.api.parameters import from_texts
+from app.errors import InvalidInput, TooLarge, shorten
+from app.storage import Upload, UploadPart, UploadWriter, uploads
+
+FORM_SLACK_BYTES = 32 << 20
+"""What boundaries, part headers and texts of a form may add to its files."""
+
+PICTURE_FIELD = re.compile(r"client_files(\[\d*\])?")
+ZIP_TYPES = frozenset({"application/zip", "application/x-zip-compressed", "application/octet-stream"})
+
+
+def media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").split(";")[0].strip().lower()
+
+
+def is_form(request: Request) -> bool:
+    return media_type(request) == "multipart/form-data"
+
+
+def announced_bytes(request: Request, max_bytes: int) -> int:
+    """The announced length of the body; 0 where it comes in chunks.
+
+    Raises:
+        InvalidInput: no number.
+        TooLarge: more than `max_bytes`.
+    """
+    text = request.headers.get("content-length")
+    if text is None:
+        return 0
+    if not (text.isascii() and text.isdigit()):
+        raise InvalidInput("Content-Length is not a number")
+    if int(text) > max_bytes:
+        raise too_large(max_bytes)
+    return int(text)
+
+
+def too_large(max_bytes: int) -> TooLarge:
+    return TooLarge(f"the body is larger than {max_bytes:,} bytes, which is the most that this call takes")
+
+
+def max_bytes_of(services: Services, kind: str) -> int:
+    settings = services.settings
+    return settings.max_data_upload_bytes if kind in ("data", "dataset") else settings.max_annotation_upload_bytes
+
+
+class Intake:
+    """Takes one request's body into a staged upload of the caller, to one goal."""
+
+    def __init__(self, request: Request, services: Services, caller: Caller, goal: Goal, kind: str) -> None:
+        self.request = request
+        self.services = services
+        self.caller = caller
+        self.goal = goal
+        self.kind = kind
+        self.max_bytes = max_bytes_of(services, kind)
+        self._writer: UploadWriter | None = None
+
+    async def form(self, fields: re.Pattern[str]) -> tuple[Form, Upload | None]:
+        """The texts of a form, and its files as one upload; None where it has no file.
+
+        Args:
+            fields: names of the fields that a file may come in.
+
+        Raises:
+            InvalidInput: no form, or a file in another field.
+            TooLarge, NoSpace: limits, and the disk.
+        """
+        settings = self.services.settings
+        await self._check_room(announced_bytes(self.request, self.max_bytes + FORM_SLACK_BYTES))
+        limits = FormLimits(
+            settings.multipart_max_files,
+            settings.multipart_max_fields,
+            settings.multipart_max_field_bytes,
+            settings.multipart_max_part_header_bytes,
+        )
+        content_type = self.request.headers["content-type"]
+        reader = FormReader(content_type, limits, lambda name: fields.fullmatch(name) is not None, self._open)
+        try:
+            async for chunk in self.request.stream():
+                reader.feed(chunk)
+            form = reader.close()
+            return form, None if self._writer is None else await self._finish(form.parts)
+        except BaseException:
+            await self._abort()
+            raise
+
+    async def file(self, fields: re.Pattern[str]) -> Upload:
+        """One file: the only one of a form, or the bare body. The whole upload is the file.
+
+        Raises: as `form`, and InvalidInput where it is not exactly one file.
+        """
+        if is_form(self.request):
+            form, upload = await self.form(fields)
+            if upload is None or len(form.parts) != 1:
+                await self._forget(upload)
+                wanted = fields.pattern.split("|")[0]
+                raise InvalidInput(
+                    f"the form holds {len(form.parts)} files; send one, in the field {wanted}", code="upload.files"
+                )
+            return upload
+        return await self.bare()
+
+    async def bare(self) -> Upload:
+        """The body itself is the file; the query may give its name."""
+        name = base_name(self.request.query_params.get("filename") or f"{self.kind}.zip")
+        await self._check_room(announced_bytes(self.request, self.max_bytes))
+        writer = self._open(name)
+        try:
+            async for chunk in self.request.stream():
+                if chunk:
+                    writer.write(chunk)
+            if writer.size == 0:
+                raise InvalidInput("the body is empty; send the archive, bare or in a form", code="upload.empty")
+            return await self._finish(())
+        except BaseException:
+            await self._abort()
+            raise
+
+    def _open(self, filename: str) -> UploadWriter:
+        self._writer = uploads.open_body(
+            self.services.storage,
+            self.caller.user,
+            kind=self.kind,
+            target=self.goal.target,
+            target_id=self.goal.id,
+            filename=filename,
+            max_bytes=self.max_bytes,
+        )
+        return self._writer
+
+    async def _check_room(self, n_bytes: int) -> None:
+        await run_in_threadpool(self.services.storage.blobs.check_space, n_bytes)
+
+    async def _finish(self, parts: Sequence[UploadPart]) -> Upload:
+        assert self._writer is not None
+        whole = () if self.kind != "data" else tuple(parts)
+        return await run_in_threadpool(self._writer.finish, whole)
+
+    async def _abort(self) -> None:
+        if self._writer is not None:
+            with anyio.CancelScope(shield=True):
+                await run_in_threadpool(self._writer.abort)
+
+    async def _forget(self, upload: Upload | None) -> None:
+        if upload is not None:
+            await run_in_threadpool(forget, self.services, upload)
+
+
+def forget(services: Services, upload: Upload) -> None:
+    """Remove a staged upload that nothing will come of."""
+    with services.storage.database.write() as conn:
+        uploads.delete(conn, upload.id)
+
+
+async def receive_chunk(request: Request, writer: UploadWriter) -> Upload:
+    """The bytes of a chunk; what arrived before the client went is kept and counted.
+
+    Raises:
+        OffsetMismatch: another writer was faster.
+        TooLarge: more than the upload's length; none of it is kept.
+    """
+    try:
+        async for chunk in request.stream():
+            if chunk:
+                writer.write(chunk)
+    except (ClientDisconnect, TimedOut):
+        await run_in_threadpool(writer.finish)
+        raise
+    except BaseException:
+        with anyio.CancelScope(shield=True):
+            await run_in_threadpool(writer.abort)
+        raise
+    return await run_in_threadpool(writer.finish)
+
+
+async def read_fields(request: Request, services: Services) -> dict[str, Any]:
+    """A body without files: JSON, or a form of texts, or nothing.
+
+    Raises:
+        InvalidInput, TooLarge, WrongMediaType.
+    """
+    settings = services.settings
+    kind = media_type(request)
+    announced_bytes(request, settings.max_json_body_bytes)
+    if kind == "multipart/form-data":
+        limits = FormLimits(0, settings.multipart_max_fields, settings.multipart_max_field_bytes)
+        reader = FormReader(request.headers["content-type"], limits, lambda name: False, _refuse)
+        async for chunk in request.stream():
+            reader.feed(chunk)
+        return from_texts(reader.close().texts)
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > settings.max_json_body_bytes:
+            raise too_large(settings.max_json_body_bytes)
+    if not body.strip():
+        return {}
+    if kind == "application/x-www-form-urlencoded":
+        pairs = parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=100_000)
+        return from_texts(pairs)
+    if not kind.endswith(("/json", "+json")):
+        raise WrongMediaType(f'Unsupported media type "{shorten(kind)}": send application/json or a form.')
+    found = await run_in_threadpool(parse_json, bytes(body), settings.max_json_depth)
+    if not isinstance(found, dict):
+        raise InvalidInput("the body must be an object", code="json.type")
+    return found
+
+
+def _refuse(_: str) -> UploadWriter:
+    raise InvalidInput("no file is taken here", code="form.field")

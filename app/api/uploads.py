@@ -1,0 +1,476 @@
+"""Uploads: one URL for each kind, whose headers say what a request means (cvat-api 4, stack.md 6).
+
+    POST  Upload-Finish      the uploaded bytes become work            202 {"rq_id"}
+          Upload-Start       nothing to do                             202
+          Upload-Length      begin a resumable upload (tus)            201 Location, Upload-Filename
+          Upload-Multiple    a form of files, kept until the finish    200
+          none of them       everything in one request                 202 {"rq_id"}
+    HEAD, PATCH  …/<upload id>    how far it is, and the next chunk    200, 204
+
+    /api/tasks/{id}/data            pictures; files of a form are `client_files[0]`, `client_files[1]`, …
+    /api/tasks/{id}/annotations     an archive, `annotation_file`; the same for jobs
+    /api/projects/{id}/dataset      an archive with pictures, `dataset_file`
+
+Headers are tested for presence: CVAT's clients send them empty or with `True`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any
+
+from fastapi import Path, Request, Response
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import JSONResponse
+
+from app.api import tus
+from app.api.deps import AnyoneDep, Caller, CallerDep, LinksDep, Services, ServicesDep
+from app.api.errors import respond_to_app_error
+from app.api.imports import Goal, ask, check_has_data, data_draft, format_named, import_draft, import_options
+from app.api.parameters import data_params, from_texts
+from app.api.queries import query_of
+from app.api.receiving import (
+    PICTURE_FIELD,
+    ZIP_TYPES,
+    Intake,
+    announced_bytes,
+    forget,
+    is_form,
+    max_bytes_of,
+    media_type,
+    read_fields,
+    receive_chunk,
+)
+from app.api.routing import Router, body_limit
+from app.api.schemas import PathId, RqId
+from app.errors import InvalidInput, NotFound, TooLarge, Unsupported
+from app.storage import RequestDraft, Upload, jobs, projects, tasks, uploads
+from app.storage.database import Connection
+
+router = Router(tags=["tasks"])
+
+ARCHIVE_FIELDS = {
+    "annotations": re.compile(r"annotation_file|file"),
+    "dataset": re.compile(r"dataset_file|file"),
+}
+COMPARED_BYTES = 4 << 20
+
+UploadId = Annotated[str, Path(max_length=128)]
+ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"description": "A group of files was taken"},
+    201: {"description": "A resumable upload was begun; see the headers Location and Upload-Filename"},
+    202: {"description": "The work has begun", "model": RqId},
+}
+OFFSETS: dict[int | str, dict[str, Any]] = {
+    200: {"description": "How far the upload is: Upload-Offset of Upload-Length bytes"},
+    204: {"description": "The chunk was taken; see Upload-Offset"},
+    412: {"description": "Another version of tus"},
+}
+
+
+# Goals: whose upload it is, checked before anything of the body is read
+
+
+def task_goal(conn: Connection, caller: Caller, task_id: int, kind: str) -> Goal:
+    task = tasks.get(conn, caller.user, task_id)
+    if kind == "data" and task.has_data:
+        raise InvalidInput(f"task {task_id} has its data already; pictures can be attached once", code="task.has_data")
+    if kind == "annotations":
+        check_has_data(conn, task_id)
+    return Goal("task", task.id, task.id)
+
+
+def job_goal(conn: Connection, caller: Caller, job_id: int, _: str) -> Goal:
+    job = jobs.get(conn, caller.user, job_id)
+    return Goal("job", job.id, job.task_id)
+
+
+def project_goal(conn: Connection, caller: Caller, project_id: int, _: str) -> Goal:
+    return Goal("project", projects.get(conn, caller.user, project_id).id)
+
+
+FindGoal = Callable[[Connection, Caller, int, str], Goal]
+
+
+async def _goal(services: Services, caller: Caller, find: FindGoal, number: int, kind: str) -> Goal:
+    def look() -> Goal:
+        with services.storage.database.read() as conn:
+            return find(conn, caller, number, kind)
+
+    return await run_in_threadpool(look)
+
+
+# The five meanings of a POST
+
+
+async def _receive(request: Request, services: Services, caller: Caller, base: str, goal: Goal, kind: str) -> Response:
+    headers = request.headers
+    if "upload-finish" in headers:
+        if kind == "data":
+            return await _finish_data(request, services, caller, goal)
+        return await _finish_archive(request, services, caller, goal, kind)
+    if "upload-start" in headers:
+        if kind != "data" and request.query_params.get("format"):
+            format_named(services, request.query_params["format"], reading=True)
+        return Response(status_code=202)
+    if "upload-length" in headers or "upload-defer-length" in headers:
+        return await _begin(request, services, caller, base, goal, kind)
+    if "upload-multiple" in headers:
+        return await _receive_group(request, services, caller, goal, kind)
+    if kind == "data":
+        return await _receive_data(request, services, caller, goal)
+    return await _receive_archive(request, services, caller, goal, kind)
+
+
+async def _begin(request: Request, services: Services, caller: Caller, base: str, goal: Goal, kind: str) -> Response:
+    """tus creation."""
+    max_bytes = min(max_bytes_of(services, kind), services.settings.tus_max_size_bytes)
+    try:
+        tus.check_version(request.headers)
+    except tus.WrongVersion as error:
+        return _wrong_version(request, error, max_bytes)
+    if "upload-defer-length" in request.headers:
+        raise InvalidInput("the length must be known at the start: send Upload-Length", code="upload.header")
+    length = tus.parse_size(request.headers, "upload-length")
+    if length > max_bytes:
+        raise TooLarge(f"{length:,} bytes are announced; at most {max_bytes:,} are taken")
+    filename = tus.plain_filename(tus.parse_metadata(request.headers.get("upload-metadata", "")))
+
+    def create() -> Upload:
+        services.storage.blobs.check_space(length)
+        with services.storage.database.write() as conn:
+            return uploads.create(
+                conn,
+                caller.user,
+                kind=kind,
+                target=goal.target,
+                target_id=goal.id,
+                filename=filename,
+                length=length,
+                max_open=services.settings.tus_max_open_per_user,
+            )
+
+    upload = await run_in_threadpool(create)
+    told = {
+        "Location": f"{base}{request.scope['path']}/{upload.id}",
+        # Pictures keep their names; of anything else the id is the name, so that equal names never mix.
+        "Upload-Filename": _header_text(upload.filename) if kind == "data" else upload.id,
+        "Upload-Offset": "0",
+    }
+    return Response(status_code=201, headers={**tus.offer(max_bytes), **told})
+
+
+def _header_text(text: str) -> str:
+    """A file name as a header can carry it: UTF-8 as it is read by clients that know it, byte for byte."""
+    return text.encode("utf-8").decode("latin-1")
+
+
+async def _receive_group(request: Request, services: Services, caller: Caller, goal: Goal, kind: str) -> Response:
+    """Upload-Multiple: files to be used at the finish."""
+    if not is_form(request):
+        raise InvalidInput("Upload-Multiple needs a form (multipart/form-data) with files", code="upload.form")
+    intake = Intake(request, services, caller, goal, kind)
+    if kind == "data":
+        _, upload = await intake.form(PICTURE_FIELD)
+        if upload is None:
+            raise InvalidInput("the form holds no file; send client_files[0], client_files[1], …", code="upload.files")
+    else:
+        await intake.file(ARCHIVE_FIELDS[kind])
+    return Response(status_code=200)
+
+
+# Pictures
+
+
+async def _receive_data(request: Request, services: Services, caller: Caller, goal: Goal) -> Response:
+    """Pictures and parameters in one request."""
+    if is_form(request):
+        form, upload = await Intake(request, services, caller, goal, "data").form(PICTURE_FIELD)
+        given = from_texts(form.texts)
+    elif media_type(request) in ZIP_TYPES:
+        upload = await Intake(request, services, caller, goal, "data").bare()
+        given = {}
+    else:
+        upload, given = None, await read_fields(request, services)
+    try:
+        params = data_params(given)
+        if upload is None:
+            raise InvalidInput(
+                "no pictures came with the request; send a form with client_files[0], client_files[1], … or use "
+                "Upload-Start, Upload-Multiple and Upload-Finish",
+                code="upload.files",
+            )
+        return await _ask(services, caller, data_draft(goal, [upload], params))
+    except BaseException:
+        if upload is not None:
+            await run_in_threadpool(forget, services, upload)
+        raise
+
+
+async def _finish_data(request: Request, services: Services, caller: Caller, goal: Goal) -> Response:
+    """All pictures that wait for this task become its data."""
+    params = data_params(await read_fields(request, services))
+
+    def collect() -> list[Upload]:
+        with services.storage.database.read() as conn:
+            waiting = uploads.waiting(conn, caller.user, kind="data", target="task", target_id=goal.id)
+        again = sent_again(services, waiting)
+        for upload in again:
+            forget(services, upload)
+        return [upload for upload in waiting if upload not in again]
+
+    staged = await run_in_threadpool(collect)
+    if not staged:
+        raise InvalidInput(
+            "no pictures are waiting for this task; upload them before Upload-Finish", code="upload.files"
+        )
+    return await _ask(services, caller, data_draft(goal, staged, params))
+
+
+def sent_again(services: Services, waiting: Sequence[Upload]) -> list[Upload]:
+    """Uploads that a client which was cut off has sent a second time: every file of theirs came later once more, under
+    the same name and with the very same bytes."""
+    again: list[Upload] = []
+    for index, upload in enumerate(waiting):
+        later = {
+            (name, size): (other, offset) for other in waiting[index + 1 :] for name, offset, size in _files(other)
+        }
+        files = _files(upload)
+        if all((name, size) in later for name, _, size in files) and all(
+            _same_bytes(services, upload, offset, *later[name, size], size) for name, offset, size in files
+        ):
+            again.append(upload)
+    return again
+
+
+def _files(upload: Upload) -> list[tuple[str, int, int]]:
+    if not upload.parts:
+        return [(upload.filename, 0, upload.length)]
+    return [(part.name, part.offset, part.size) for part in upload.parts]
+
+
+def _same_bytes(services: Services, one: Upload, one_offset: int, other: Upload, other_offset: int, size: int) -> bool:
+    first, second = uploads.open_source(services.storage, one), uploads.open_source(services.storage, other)
+    try:
+        return all(
+            first.read_at(one_offset + at, min(COMPARED_BYTES, size - at))
+            == second.read_at(other_offset + at, min(COMPARED_BYTES, size - at))
+            for at in range(0, size, COMPARED_BYTES)
+        )
+    finally:
+        first.close()
+        second.close()
+
+
+# Archives
+
+
+async def _receive_archive(request: Request, services: Services, caller: Caller, goal: Goal, kind: str) -> Response:
+    """An archive in one request."""
+    options = import_options(services, query_of(request), goal)
+    if not is_form(request) and media_type(request) not in ZIP_TYPES:
+        wanted = ARCHIVE_FIELDS[kind].pattern.split("|")[0]
+        raise InvalidInput(f"no file came with the request; send a form with the field {wanted}", code="upload.files")
+    upload = await Intake(request, services, caller, goal, kind).file(ARCHIVE_FIELDS[kind])
+    try:
+        return await _ask(services, caller, import_draft(goal, upload, options))
+    except BaseException:
+        await run_in_threadpool(forget, services, upload)
+        raise
+
+
+async def _finish_archive(request: Request, services: Services, caller: Caller, goal: Goal, kind: str) -> Response:
+    """The uploaded archive that `filename` names is imported."""
+    query = query_of(request)
+    options = import_options(services, query, goal)
+    filename = query.get("filename")
+    if not filename:
+        raise InvalidInput("which upload? It is the header Upload-Filename of its creation", place="filename")
+
+    def find() -> Upload:
+        with services.storage.database.read() as conn:
+            return uploads.find(conn, caller.user, kind=kind, target=goal.target, target_id=goal.id, filename=filename)
+
+    return await _ask(services, caller, import_draft(goal, await run_in_threadpool(find), options))
+
+
+async def _ask(services: Services, caller: Caller, draft: RequestDraft) -> Response:
+    work = await run_in_threadpool(ask, services, caller, draft)
+    return JSONResponse({"rq_id": work.id}, status_code=202)
+
+
+# Chunks
+
+
+async def _own_upload(services: Services, caller: Caller, goal: Goal, kind: str, upload_id: str) -> Upload:
+    """The upload of this id, if it goes to this goal."""
+
+    def get() -> Upload:
+        with services.storage.database.read() as conn:
+            return uploads.get(conn, caller.user, upload_id)
+
+    upload = await run_in_threadpool(get)
+    if (upload.kind, upload.target, upload.target_id) != (kind, goal.target, goal.id):
+        raise NotFound("upload", upload_id)
+    return upload
+
+
+async def _tell(services: Services, caller: Caller, goal: Goal, kind: str, upload_id: str) -> Response:
+    upload = await _own_upload(services, caller, goal, kind, upload_id)
+    told = {"Upload-Offset": str(upload.offset), "Upload-Length": str(upload.length)}
+    return Response(status_code=200, headers={**tus.HEADERS, **told})
+
+
+async def _append(
+    request: Request, services: Services, caller: Caller, goal: Goal, kind: str, upload_id: str
+) -> Response:
+    """The next chunk of a resumable upload."""
+    try:
+        tus.check_version(request.headers)
+    except tus.WrongVersion as error:
+        return _wrong_version(request, error, services.settings.tus_max_size_bytes)
+    upload = await _own_upload(services, caller, goal, kind, upload_id)
+    tus.check_chunk_type(request.headers)
+    offset = tus.parse_size(request.headers, "upload-offset")
+    if offset == upload.offset:
+        announced_bytes(request, upload.length - offset)
+    writer = await run_in_threadpool(uploads.open_chunk, services.storage, caller.user, upload_id, offset)
+    upload = await receive_chunk(request, writer)
+    return Response(status_code=204, headers={**tus.HEADERS, "Upload-Offset": str(upload.offset)})
+
+
+def _wrong_version(request: Request, error: tus.WrongVersion, max_bytes: int) -> Response:
+    response = respond_to_app_error(request, error)
+    response.status_code = 412
+    response.headers.update(tus.offer(max_bytes))
+    return response
+
+
+# Routes
+
+
+def _add_routes(path: str, name: str, find: FindGoal, kind: str, tag: str, what: str) -> None:
+    """POST, OPTIONS and the chunk routes of one kind of upload. `number` is the id in the path."""
+    number_path = path.replace("{id}", "{number}")
+
+    @router.post(
+        number_path,
+        status_code=202,
+        responses=ANSWERS,
+        tags=[tag],
+        name=f"upload_{name}",
+        summary=f"Upload {what}",
+        description=f"Upload {what}: in one request, as groups of files, or resumable (tus 1.0.0). The headers of the "
+        "request say which part of an upload it is.",
+        openapi_extra={"parameters": _described(kind), "requestBody": _bodies(kind)},
+    )
+    @body_limit(None)
+    async def receive(
+        request: Request, number: PathId, caller: CallerDep, services: ServicesDep, links: LinksDep
+    ) -> Response:
+        goal = await _goal(services, caller, find, number, kind)
+        return await _receive(request, services, caller, links.base, goal, kind)
+
+    @router.options(number_path, status_code=204, tags=[tag], name=f"upload_{name}_options")
+    @router.options(number_path + "/{upload_id}", status_code=204, tags=[tag], include_in_schema=False)
+    async def offer(services: ServicesDep, _: AnyoneDep) -> Response:
+        """What of tus is spoken here."""
+        max_bytes = min(max_bytes_of(services, kind), services.settings.tus_max_size_bytes)
+        return Response(status_code=204, headers=tus.offer(max_bytes))
+
+    @router.head(number_path + "/{upload_id}", responses=OFFSETS, tags=[tag], name=f"upload_{name}_offset")
+    async def tell(number: PathId, upload_id: UploadId, caller: CallerDep, services: ServicesDep) -> Response:
+        """How far a resumable upload is."""
+        goal = await _goal(services, caller, find, number, "" if kind == "data" else kind)
+        return await _tell(services, caller, goal, kind, upload_id)
+
+    @router.patch(
+        number_path + "/{upload_id}", status_code=204, responses=OFFSETS, tags=[tag], name=f"upload_{name}_chunk"
+    )
+    @body_limit(None)
+    async def append(
+        request: Request, number: PathId, upload_id: UploadId, caller: CallerDep, services: ServicesDep
+    ) -> Response:
+        """The next chunk of a resumable upload (`application/offset+octet-stream`)."""
+        goal = await _goal(services, caller, find, number, "" if kind == "data" else kind)
+        return await _append(request, services, caller, goal, kind, upload_id)
+
+
+def _header(name: str, text: str) -> dict[str, Any]:
+    return {"name": name, "in": "header", "required": False, "description": text, "schema": {"type": "string"}}
+
+
+def _option(name: str, text: str, **schema: Any) -> dict[str, Any]:
+    described = {"type": "string", **schema}
+    return {"name": name, "in": "query", "required": False, "description": text, "schema": described}
+
+
+def _described(kind: str) -> list[dict[str, Any]]:
+    """What the contract shows; the values are read by hand, for they come as texts of many spellings."""
+    headers = [
+        _header("Upload-Start", "Begin; nothing else happens"),
+        _header("Upload-Finish", "Use what was uploaded"),
+        _header("Upload-Multiple", "Keep the files of this form for the finish"),
+        _header("Upload-Length", "Begin a resumable upload of so many bytes"),
+        _header("Upload-Metadata", "Of a resumable upload: `filename` and its base64"),
+    ]
+    if kind == "data":
+        return headers
+    return [
+        _option("format", "Display name of the format, such as `Open Images V6 1.0`"),
+        _option("filename", "At the finish: the header `Upload-Filename` of the upload"),
+        _option("conv_mask_to_poly", "Masks become polygons", default="true"),
+        *([] if kind == "dataset" else [_option("import_mode", "`replace` or `append`", default="replace")]),
+        _option("dry_run", "Read and report, change nothing", default="false"),
+        _option("location", "`local`", default="local"),
+        *headers,
+    ]
+
+
+def _bodies(kind: str) -> dict[str, Any]:
+    binary: Mapping[str, Any] = {"type": "string", "format": "binary"}
+    if kind == "data":
+        properties: dict[str, Any] = {
+            "client_files[0]": binary,
+            "image_quality": {"type": "integer", "minimum": 0, "maximum": 100, "default": 70},
+            "chunk_size": {"type": "integer", "minimum": 1},
+            "sorting_method": {"type": "string", "enum": ["lexicographical", "natural", "predefined", "random"]},
+            "upload_file_order": {"type": "array", "items": {"type": "string"}},
+            "start_frame": {"type": "integer", "minimum": 0},
+            "stop_frame": {"type": "integer", "minimum": 0},
+            "frame_filter": {"type": "string", "examples": ["step=2"]},
+            "job_file_mapping": {"type": "array", "items": {"type": "array", "items": {"type": "string"}}},
+        }
+    else:
+        properties = {ARCHIVE_FIELDS[kind].pattern.split("|")[0]: binary}
+    content = {
+        "multipart/form-data": {"schema": {"type": "object", "properties": properties}},
+        "application/zip": {"schema": dict(binary)},
+    }
+    if kind == "data":
+        texts = {name: schema for name, schema in properties.items() if schema is not binary}
+        content["application/json"] = {"schema": {"type": "object", "properties": texts}}
+    return {"required": False, "content": content}
+
+
+_add_routes("/api/tasks/{id}/data", "task_data", task_goal, "data", "tasks", "the pictures of a task")
+_add_routes(
+    "/api/tasks/{id}/annotations", "task_annotations", task_goal, "annotations", "annotations", "an archive into a task"
+)
+_add_routes(
+    "/api/jobs/{id}/annotations", "job_annotations", job_goal, "annotations", "annotations", "an archive into a job"
+)
+_add_routes(
+    "/api/projects/{id}/dataset", "project_dataset", project_goal, "dataset", "projects", "a dataset into a project"
+)
+
+
+@router.post("/api/tasks/backup", status_code=202, responses={202: ANSWERS[202]}, include_in_schema=False)
+@router.post("/api/projects/backup", status_code=202, responses={202: ANSWERS[202]}, include_in_schema=False)
+@router.post("/api/tasks/{number}/backup/export", status_code=202, include_in_schema=False)
+@router.post("/api/projects/{number}/backup/export", status_code=202, include_in_schema=False)
+@body_limit(None)
+async def refuse_backup(caller: CallerDep) -> Response:
+    """CVAT's backups are its own; an export with images keeps everything that an archive can hold."""
+    raise Unsupported("backups are not offered here; export the dataset with images instead", code="backup.unsupported")
