@@ -134,7 +134,7 @@ def _no_end(source: ByteSource, tail: bytes, last: int) -> ImportProblems:
 
 def _end64(source: ByteSource, locator: bytes, locator_offset: int, told: tuple[int, ...]) -> EndRecord:
     _, locator_disk, end_offset, disks = LOCATOR.unpack(locator)
-    if locator_disk or disks > 1:
+    if locator_disk or disks != 1:
         raise invalid("The zip is split over several disks. Make one zip in one file.")
     if end_offset + END64.size != locator_offset:
         raise invalid("The zip's ZIP64 end record is not where it should be. Make the zip again.")

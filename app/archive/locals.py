@@ -74,9 +74,6 @@ def check_locals(source: ByteSource, directory: Directory, end: EndRecord, repor
         next_at = directory.header_offsets[order[place + 1]] if place + 1 < n else end.offset
         packed = directory.compressed_sizes[index]
         ahead = WINDOW_BYTES if packed < _SMALL_MEMBER_BYTES else _HEADER_WINDOW_BYTES
-        if header_at < previous_end:
-            _refuse(report, directory, index, "overlaps another member")
-            continue
         # The window begins where the last member's bytes ended, so that one read holds its descriptor and this header.
         at = window.reach(previous_end, header_at - previous_end + LOCAL.size, ahead) + header_at - previous_end
         problem, header_bytes = _check_header(window, at, header_at, directory, index)

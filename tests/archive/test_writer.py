@@ -1,0 +1,233 @@
+"""What the writer sends: taken by the strict reader and by others, the same on two runs, in large chunks."""
+
+from __future__ import annotations
+
+import io
+import random
+import shutil
+import struct
+import subprocess
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from app.archive import ArchiveLimits, ArchiveWriter, open_archive
+from app.errors import Damaged, TooLarge
+from tests.archive.zips import by_zipfile, contents, opened
+
+TEXT = b"ImageID,LabelName\n" + b"0123456789abcdef,/m/01\n" * 40_000
+
+
+def written(fill: Callable[[ArchiveWriter], None], chunk_bytes: int = 256 << 10) -> tuple[bytes, list[int]]:
+    """(the zip, sizes of the chunks it came in)."""
+    chunks: list[bytes] = []
+    with ArchiveWriter(chunks.append, chunk_bytes) as writer:
+        fill(writer)
+    data = b"".join(chunks)
+    assert writer.n_bytes == len(data)
+    return data, [len(chunk) for chunk in chunks]
+
+
+def mixed(writer: ArchiveWriter) -> None:
+    rng = random.Random(7)
+    with writer.open_deflated("annotations/train-annotations-bbox.csv") as member:
+        for start in range(0, len(TEXT), 100_000):
+            member.write(TEXT[start : start + 100_000])
+    for number in range(500):
+        data = rng.randbytes(rng.randrange(3000))
+        writer.add_stored(f"masks/{number:03}.png", data, zlib.crc32(data) if number % 2 else None)
+    large = rng.randbytes(3_000_000)
+    writer.add_stored("images/é.jpg", memoryview(large))
+    writer.add_stored_chunks("images/b.jpg", len(large), (large[i : i + 65536] for i in range(0, len(large), 65536)))
+    writer.add_stored_chunks("images/c.jpg", 5, [b"abc", memoryview(b"de")], zlib.crc32(b"abcde"))
+    writer.add_stored("empty.txt", b"")
+    writer.add_stored_chunks("nothing.txt", 0, [])
+    with writer.open_deflated("empty.csv", may_be_large=True):
+        pass
+    with writer.open_deflated("large.csv", may_be_large=True) as member:
+        member.write(TEXT)
+
+
+def check(data: bytes, folder: Path) -> dict[str, bytes]:
+    archive = opened(data)
+    archive.verify()
+    ours = contents(archive)
+    assert ours == by_zipfile(data)
+    with zipfile.ZipFile(io.BytesIO(data)) as other:
+        assert other.testzip() is None
+    if shutil.which("unzip"):
+        (folder / "x.zip").write_bytes(data)
+        done = subprocess.run(["unzip", "-tqq", folder / "x.zip"], capture_output=True, check=False)
+        assert done.returncode == 0, done.stdout
+    return ours
+
+
+def test_all_kinds_of_members_are_read_back_by_everybody(tmp_path: Path) -> None:
+    files = check(written(mixed)[0], tmp_path)
+    assert len(files) == 508
+    assert files["annotations/train-annotations-bbox.csv"] == files["large.csv"] == TEXT
+    assert files["images/é.jpg"] == files["images/b.jpg"]
+    assert files["images/c.jpg"] == b"abcde"
+    assert files["empty.txt"] == files["nothing.txt"] == files["empty.csv"] == b""
+
+
+def test_two_runs_give_the_same_bytes() -> None:
+    assert written(mixed)[0] == written(mixed)[0]
+
+
+def test_the_size_of_chunks_does_not_change_the_bytes() -> None:
+    assert written(mixed, 1)[0] == written(mixed, 1 << 20)[0]
+
+
+def test_chunks_are_large() -> None:
+    _, sizes = written(mixed)
+    assert max(sizes) <= 1 << 20
+    # Only what is in the buffer when a large piece comes by, and the end, may be small.
+    assert sum(size < 256 << 10 for size in sizes) <= 8
+
+
+def test_deflate_makes_text_small() -> None:
+    data, _ = written(lambda writer: _deflate(writer, TEXT))
+    assert len(data) < len(TEXT) / 20
+
+
+def _deflate(writer: ArchiveWriter, text: bytes) -> None:
+    with writer.open_deflated("a.csv") as member:
+        member.write(text)
+
+
+def test_an_archive_without_members_is_an_empty_zip() -> None:
+    assert written(lambda writer: None)[0] == b"PK\x05\x06" + bytes(18)
+
+
+@pytest.mark.parametrize(("n", "wide"), [(65_534, False), (65_535, True), (65_600, True)])
+def test_zip64_counts_members_where_16_bits_do_not(n: int, wide: bool, tmp_path: Path) -> None:
+    def fill(writer: ArchiveWriter) -> None:
+        for number in range(n):
+            writer.add_stored(f"{number}", b"")
+
+    data, _ = written(fill)
+    assert (b"PK\x06\x06" in data) is wide
+    assert len(check(data, tmp_path)) == n
+
+
+class Sparse:
+    """Keeps what was sent, but runs of zeros only by their length: gigabytes of them fit."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.parts: list[tuple[int, bytes]] = []
+
+    def send(self, data: bytes) -> None:
+        if data.count(0) != len(data):
+            self.parts.append((self.size, data))
+        self.size += len(data)
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        length = max(0, min(length, self.size - offset))
+        out = bytearray(length)
+        for start, data in self.parts:
+            low, high = max(start, offset), min(start + len(data), offset + length)
+            if low < high:
+                out[low - offset : high - offset] = data[low - start : high - start]
+        return bytes(out)
+
+
+def test_zip64_tells_sizes_and_offsets_over_4_gib() -> None:
+    sink = Sparse()
+    writer = ArchiveWriter(sink.send)
+    block, n_blocks = bytes(64 << 20), 65  # 4.06 GiB
+    size = len(block) * n_blocks
+    writer.add_stored_chunks("known.bin", size, (block for _ in range(n_blocks)), _crc_of_zeros(block, n_blocks))
+    writer.add_stored_chunks("unknown.bin", size, (block for _ in range(n_blocks)))
+    writer.add_stored("behind.txt", b"behind 4 GiB")
+    writer.close()
+    archive = open_archive(sink, ArchiveLimits(max_member_bytes=size))
+    assert [(entry.name, entry.size) for entry in archive.entries] == [
+        ("known.bin", size),
+        ("unknown.bin", size),
+        ("behind.txt", 12),
+    ]
+    assert archive.read(archive.entry("behind.txt")) == b"behind 4 GiB"
+    assert archive.entries[2].offset > 8 << 30
+
+
+def _crc_of_zeros(block: bytes, n_blocks: int) -> int:
+    crc = 0
+    for _ in range(n_blocks):
+        crc = zlib.crc32(block, crc)
+    return crc
+
+
+def test_a_deflated_member_over_4_gib_must_be_announced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.archive.writer.U32", 1000)
+    writer = ArchiveWriter(lambda data: None)
+    member = writer.open_deflated("a.csv")
+    member.write(bytes(1000))
+    with pytest.raises(TooLarge):
+        member.close()
+
+
+@pytest.mark.parametrize(
+    ("size", "chunks", "crc"),
+    [(5, [b"abc"], None), (2, [b"abc"], None), (3, [b"abc"], 7)],
+    ids=["too few", "too many", "another CRC"],
+)
+def test_chunks_that_do_not_add_up_are_damaged(size: int, chunks: list[bytes], crc: int | None) -> None:
+    with pytest.raises(Damaged):
+        ArchiveWriter(lambda data: None).add_stored_chunks("a.bin", size, chunks, crc)
+
+
+@pytest.mark.parametrize("name", ["", "/a", "../a", "a//b", "a\\b", "C:/a", "a\n", "e\u0301.csv", "x" * 256])
+def test_a_name_that_the_reader_would_refuse_is_not_written(name: str) -> None:
+    with pytest.raises(ValueError, match="member name"):
+        ArchiveWriter(lambda data: None).add_stored(name, b"")
+
+
+def test_a_name_is_written_once() -> None:
+    writer = ArchiveWriter(lambda data: None)
+    writer.add_stored("a.csv", b"")
+    with pytest.raises(ValueError, match="taken"):
+        writer.open_deflated("A.csv")
+
+
+def test_one_member_at_a_time() -> None:
+    writer = ArchiveWriter(lambda data: None)
+    writer.open_deflated("a.csv")
+    with pytest.raises(AssertionError):
+        writer.add_stored("b.csv", b"")
+    with pytest.raises(AssertionError):
+        writer.close()
+
+
+def test_an_error_leaves_the_zip_without_its_end() -> None:
+    chunks: list[bytes] = []
+
+    def fail() -> None:
+        with ArchiveWriter(chunks.append, 1) as writer, writer.open_deflated("a.csv") as member:
+            member.write(b"abc")
+            raise KeyError("boom")
+
+    with pytest.raises(KeyError, match="boom"):
+        fail()
+    assert b"PK\x05\x06" not in b"".join(chunks)
+
+
+def test_closing_twice_sends_one_end() -> None:
+    chunks: list[bytes] = []
+    writer = ArchiveWriter(chunks.append)
+    writer.close()
+    writer.close()
+    assert len(b"".join(chunks)) == 22
+
+
+def test_times_and_modes_are_fixed() -> None:
+    data, _ = written(lambda writer: writer.add_stored("a", b"x"))
+    with zipfile.ZipFile(io.BytesIO(data)) as other:
+        info = other.infolist()[0]
+    assert info.date_time == (1980, 1, 1, 0, 0, 0)
+    assert info.external_attr >> 16 == 0o100644
+    assert struct.unpack_from("<H", data, 6) == (0,)
