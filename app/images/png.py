@@ -13,9 +13,9 @@ all 16); palette: the index; RGB: any of the three; with an alpha channel: and a
 alpha channel and is not looked at, nor are gamma or the palette's colours.
 
 Unfiltering: rows that all have filter 0, or all 1, are undone by numpy; mixed ones by Pillow, which gets the bytes as
-an 8-bit grey picture. PNG filters work on bytes at the distance of a pixel, so samples of several bytes are split into one
-such picture for each byte. Cost of a mask of 0.75 megapixels: 1 bit 0.09 ms with filter 0, 0.27 ms with mixed ones; 8
-bits 0.5 ms with filter 1 (OpenCV), 2.3 ms with mixed ones.
+an 8-bit grey picture. PNG filters work on bytes at the distance of a pixel, so samples of several bytes are split into
+one such picture for each byte. Cost of a mask of 0.75 megapixels: 1 bit 0.09 ms with filter 0, 0.27 ms with mixed ones;
+8 bits 0.5 ms with filter 1 (OpenCV), 2.3 ms with mixed ones.
 """
 
 from __future__ import annotations
