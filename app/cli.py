@@ -239,7 +239,8 @@ def demo(data_dir: Path | None, url: str | None, output: Path, frames: int, stop
     "frames_path",
     type=click.Path(exists=True, path_type=Path),
     default=None,
-    help="The task's pictures: a folder, or a text file with `name [width height]` a line. Without it the archive is checked against itself.",
+    help="The task's pictures: a folder, or a text file with `name [width height]` a line. "
+    "Without it the archive is checked against itself.",
 )
 @click.option(
     "--labels",

@@ -69,7 +69,7 @@ class Table:
     def columns(self) -> dict[str, Any]:
         return {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
 
-    def take(self, indices: Indices) -> Self:
+    def take(self, indices: Indices | Flags) -> Self:
         """The rows at `indices` (a boolean mask works too), in that order."""
         if indices.dtype == np.bool_:
             indices = np.flatnonzero(indices)

@@ -192,6 +192,14 @@ class ArchiveWriter:
         if kind is None:
             self.close()
 
+    def accepts(self, name: str) -> bool:
+        """Whether a member can have this name: it is clean, in NFC, and not taken in any letter case."""
+        try:
+            self._rules.check(name)
+        except NameRefused:
+            return False
+        return fold(name) not in self._names and normalise(name) == name
+
     def _name(self, name: str) -> tuple[bytes, int]:
         """The name's bytes and flags. A bad or doubled name is a mistake of the caller, who must make clean ones."""
         assert not self._open, f"{name}: another member is still open"
@@ -251,8 +259,6 @@ class ArchiveWriter:
         self._records += extra
         self._count += 1
         self._open = False
-        if len(self._buffer) >= self._chunk_bytes:
-            self._flush()
 
     def _put(self, data: Data) -> None:
         """Take bytes: small ones wait in the buffer, large ones leave as they are, in pieces of 1 MiB."""

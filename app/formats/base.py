@@ -129,24 +129,6 @@ class Survey:
     labels: list[str] = field(default_factory=list)
 
 
-SurveyArchive = Callable[[Archive], Survey]
-
-
-@dataclass(slots=True)
-class Survey:
-    """What an archive says of frames and labels by itself, where there is no task to check it against.
-
-    Attributes:
-        images: image ids in order of first appearance.
-        sizes: (width, height) by image id, where the archive tells.
-        labels: label names in order of first appearance.
-    """
-
-    images: list[str] = field(default_factory=list)
-    sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
-    labels: list[str] = field(default_factory=list)
-
-
 Accepts = Callable[[Sequence[str]], bool]
 Read = Callable[[Archive, Target, ImportOptions, Sink, Report, Progress], None]
 Write = Callable[[Source, Target, ArchiveWriter, ExportOptions, Report, Progress], None]
@@ -169,7 +151,7 @@ class Format:
     accepts: Accepts
     read: Read | None
     write: Write | None
-    survey: SurveyArchive | None = None
+    survey: TakeSurvey | None = None
     ext: str = "ZIP"
     dimension: str = "2d"
     carries: frozenset[str] = field(default_factory=frozenset)

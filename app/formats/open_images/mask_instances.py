@@ -1,0 +1,181 @@
+"""Which shapes make one mask row, and what its pixels are.
+
+    an imported mask row      the mask shape, or the polygons it was traced to: one instance, known by its kept PNG
+    polygons, masks, ellipses (and rotated rectangles) of one non-zero group and one label on a frame: one instance
+    anything else             an instance of its own
+
+New shapes that join the group of one imported mask become part of it.
+
+Source: Open Images reference 4.5, 4.6, 4.8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from app.annotations import Edit, Shapes, ShapeType
+from app.errors import Problem, TooLarge
+from app.formats.open_images.kept_rows import Mask, is_kind
+from app.formats.open_images.plan import Plan
+from app.formats.open_images.write_boxes import is_rotated
+from app.geometry import PackedMask, ellipse_to_mask, merge_masks, polygons_to_masks, rotated_corners, runs_to_mask
+
+DRAWN = (ShapeType.POLYGON, ShapeType.MASK, ShapeType.ELLIPSE)
+
+
+@dataclass(slots=True)
+class Instance:
+    """One mask row to be.
+
+    Attributes:
+        frame: its number.
+        rows: places of its shapes in the batch, in their order.
+        imported: place of a shape whose kept row this is; None for a new instance.
+        box: place of the rectangle it is linked to.
+    """
+
+    frame: int
+    rows: list[int]
+    imported: int | None
+    box: int | None = None
+
+
+def drawn_shapes(plan: Plan, shapes: Shapes) -> Mask:
+    """(N,) bool, the shapes that become pixels."""
+    drawn = np.isin(shapes.types, DRAWN)
+    if plan.options.rotated != "box":
+        drawn |= (shapes.types == ShapeType.RECTANGLE) & is_rotated(shapes)
+    return drawn
+
+
+def find_instances(plan: Plan, shapes: Shapes, chosen: Mask) -> list[Instance]:
+    """The instances among the chosen shapes, in order of their first shape. One Python step a shape: each costs a
+    picture anyway."""
+    imported = is_kind(plan, shapes.kept, "masks") & (shapes.kept.png_offsets >= 0)
+    rows = np.flatnonzero(chosen)
+    found: dict[tuple[int, ...], Instance] = {}
+    of_group: dict[tuple[int, int, int], list[Instance]] = {}
+    later: list[int] = []
+    columns = (rows, shapes.frames[rows], shapes.groups[rows], shapes.label_ids[rows], imported[rows])
+    for row, frame, group, label, is_imported in zip(*(column.tolist() for column in columns), strict=True):
+        if not is_imported:
+            later.append(row)
+            continue
+        key: tuple[int, ...] = (0, frame, int(shapes.kept.sets[row]), int(shapes.kept.png_offsets[row]))
+        if key not in found:
+            found[key] = Instance(frame, [], row)
+            if group:
+                of_group.setdefault((frame, group, label), []).append(found[key])
+        found[key].rows.append(row)
+    for row in later:
+        frame, group, label = int(shapes.frames[row]), int(shapes.groups[row]), int(shapes.label_ids[row])
+        joined = of_group.get((frame, group, label), []) if group else []
+        if len(joined) == 1:
+            joined[0].rows.append(row)
+            continue
+        place: tuple[int, ...] = (1, frame, group, label) if group else (2, row)
+        found.setdefault(place, Instance(frame, [], None)).rows.append(row)
+    instances = sorted(found.values(), key=lambda instance: min(instance.rows))
+    _link_boxes(shapes, instances)
+    return instances
+
+
+def _link_boxes(shapes: Shapes, instances: Sequence[Instance]) -> None:
+    """The first unrotated rectangle, in task order, of an instance's group and label on its frame."""
+    wanted = {int(shapes.frames[instance.rows[0]]) for instance in instances if shapes.groups[instance.rows[0]]}
+    if not wanted:
+        return
+    is_box = (shapes.types == ShapeType.RECTANGLE) & ~is_rotated(shapes) & (shapes.groups != 0)
+    is_box &= np.isin(shapes.frames, list(wanted))
+    boxes: dict[tuple[int, int, int], int] = {}
+    rows = np.flatnonzero(is_box)
+    columns = (rows, shapes.frames[rows], shapes.groups[rows], shapes.label_ids[rows])
+    for row, frame, group, label in zip(*(column.tolist() for column in columns), strict=True):
+        boxes.setdefault((frame, group, label), row)
+    for instance in instances:
+        row = instance.rows[0]
+        group = int(shapes.groups[row])
+        if group:
+            instance.box = boxes.get((instance.frame, group, int(shapes.label_ids[row])))
+
+
+def keeps_png(shapes: Shapes, instance: Instance) -> bool:
+    """Whether the instance is still the very mask that was imported: one mask shape, its pixels untouched."""
+    return (
+        instance.imported is not None
+        and len(instance.rows) == 1
+        and shapes.types[instance.rows[0]] == ShapeType.MASK
+        and not shapes.kept.edits[instance.rows[0]] & Edit.GEOMETRY
+    )
+
+
+def draw_instances(plan: Plan, shapes: Shapes, instances: Sequence[Instance]) -> list[PackedMask | None]:
+    """The pixels of each instance, clipped to its frame; None where nothing is left."""
+    rows = np.array([row for instance in instances for row in instance.rows], dtype=np.int64)
+    drawn = dict(zip(rows.tolist(), _draw(plan, shapes, rows), strict=True))
+    masks: list[PackedMask | None] = []
+    for instance in instances:
+        parts = [mask for row in instance.rows if (mask := drawn[row]) is not None]
+        masks.append(merge_masks(parts) if parts else None)
+    return masks
+
+
+def _draw(plan: Plan, shapes: Shapes, rows: npt.NDArray[np.int64]) -> list[PackedMask | None]:
+    """The pixels of shapes: all polygons (and turned rectangles) in one call, the others one by one."""
+    part = shapes.take(rows)
+    widths, heights = plan.sizes_of(part.frames)
+    result: list[PackedMask | None] = [None] * len(part)
+    turned = np.flatnonzero(part.types == ShapeType.RECTANGLE)
+    polygons = np.flatnonzero(part.types == ShapeType.POLYGON)
+    if len(turned):
+        boxes = part.points.take(turned).values.reshape(-1, 4)
+        corners = rotated_corners(boxes, part.rotations[turned]).reshape(-1)  # 8 numbers each
+        _draw_polygons(plan, part, turned, corners, np.arange(len(turned) + 1, dtype=np.int64) * 8, result)
+    if len(polygons):
+        points = part.points.take(polygons)
+        _draw_polygons(plan, part, polygons, points.values, points.offsets, result)
+    for place in np.flatnonzero(part.types == ShapeType.ELLIPSE).tolist():
+        rotation = float(part.rotations[place])
+        result[place] = ellipse_to_mask(part.points.row(place), rotation, int(widths[place]), int(heights[place]))
+    for place in np.flatnonzero(part.types == ShapeType.MASK).tolist():
+        result[place] = runs_to_mask(part.runs.row(place))
+    return result
+
+
+def _draw_polygons(
+    plan: Plan,
+    part: Shapes,
+    places: npt.NDArray[np.int64],
+    points: npt.NDArray[np.float64],
+    offsets: npt.NDArray[np.int64],
+    result: list[PackedMask | None],
+) -> None:
+    widths, heights = plan.sizes_of(part.frames[places])
+    try:
+        masks = polygons_to_masks(points, offsets, widths, heights)
+    except TooLarge:
+        masks = [
+            _draw_one(plan, part, i, points[a:b], int(w), int(h))
+            for i, a, b, w, h in zip(
+                places.tolist(), offsets[:-1].tolist(), offsets[1:].tolist(), widths, heights, strict=True
+            )
+        ]
+    for place, mask in zip(places.tolist(), masks, strict=True):
+        result[place] = mask
+
+
+def _draw_one(
+    plan: Plan, part: Shapes, place: int, points: npt.NDArray[np.float64], width: int, height: int
+) -> PackedMask | None:
+    """One polygon by itself, after one of its batch was too complex to draw."""
+    try:
+        return polygons_to_masks(points, np.array([0, len(points)], dtype=np.int64), width, height)[0]
+    except TooLarge as error:
+        frame = plan.target.frames.name(int(part.frames[place]))
+        message = f"shape {int(part.ids[place])} on {frame} is left out: {error.detail}"
+        plan.report.add_many([Problem("export.unsupported", message, "warning")], 1)
+        return None
