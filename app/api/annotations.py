@@ -222,18 +222,19 @@ def _limits(services: Services) -> JSONLimits:
     )
 
 
+def _look(services: Services, caller: Caller, target: str, number: int) -> tuple[Scene, FrameTable]:
+    """What is written against; before the body is read, for it decides whether it may be."""
+    with services.storage.database.read() as conn:
+        scene = scene_of(conn, caller, target, number)
+        return scene, frames.load(conn, scene.task_id)
+
+
 async def _write(
     request: Request, services: Services, caller: Caller, target: str, number: int, action: str
 ) -> Response:
     """`replace`, `create` or `update`: decode against frames and labels, then one transaction."""
+    scene, table = await run_in_threadpool(_look, services, caller, target, number)
     body = await _body(request)
-
-    def look() -> tuple[Scene, FrameTable]:
-        with services.storage.database.read() as conn:
-            scene = scene_of(conn, caller, target, number)
-            return scene, frames.load(conn, scene.task_id)
-
-    scene, table = await run_in_threadpool(look)
     limiter = limiter_of(request, "decoders", DECODERS)
     work = partial(
         decode, body, table, scene.labels, _limits(services), window=scene.window, need_ids=action == "update"
@@ -259,7 +260,10 @@ async def _write(
 
 async def _remove(request: Request, services: Services, caller: Caller, target: str, number: int) -> Response:
     """PATCH with `action=delete`: the objects with these ids go; ids that are not there are fine."""
-    ids = await in_thread(partial(decode_identities, await _body(request), _limits(services)))
+    await run_in_threadpool(_look, services, caller, target, number)
+    ids = await in_thread(
+        partial(decode_identities, await _body(request), _limits(services)), limiter_of(request, "decoders", DECODERS)
+    )
 
     def store() -> tuple[Annotations, LabelCatalog]:
         with services.storage.database.write() as conn:
@@ -276,6 +280,7 @@ async def _patch(
     request: Request, services: Services, caller: Caller, target: str, number: int, action: str | None
 ) -> Response:
     if action not in ACTIONS:
+        await run_in_threadpool(_look, services, caller, target, number)
         given = f'there is no action "{shorten(action)}".{did_you_mean(action, ACTIONS)}' if action else "is missing."
         raise InvalidInput(f"{given} There are {', '.join(ACTIONS)}", place="action")
     if action == "delete":
@@ -303,57 +308,57 @@ def _clear(services: Services, caller: Caller, target: str, number: int) -> None
 ActionQuery = Annotated[str | None, Query(description="`create`, `update` or `delete`")]
 
 
-@router.get("/api/tasks/{number}/annotations", responses=READ)
-async def get_task_annotations(request: Request, number: PathId, caller: CallerDep, services: ServicesDep) -> Response:
+@router.get("/api/tasks/{task_id}/annotations", responses=READ)
+async def get_task_annotations(request: Request, task_id: PathId, caller: CallerDep, services: ServicesDep) -> Response:
     """All annotations of a task."""
-    return await _read(request, services, caller, "task", number)
+    return await _read(request, services, caller, "task", task_id)
 
 
-@router.put("/api/tasks/{number}/annotations", responses=READ, openapi_extra=BODY)
+@router.put("/api/tasks/{task_id}/annotations", responses=READ, openapi_extra=BODY)
 async def replace_task_annotations(
-    request: Request, number: PathId, caller: CallerDep, services: ServicesDep
+    request: Request, task_id: PathId, caller: CallerDep, services: ServicesDep
 ) -> Response:
     """Replace all annotations. An entry with the id of a stored annotation continues it."""
-    return await _put(request, services, caller, "task", number)
+    return await _put(request, services, caller, "task", task_id)
 
 
-@router.patch("/api/tasks/{number}/annotations", responses=READ, openapi_extra=BODY)
+@router.patch("/api/tasks/{task_id}/annotations", responses=READ, openapi_extra=BODY)
 async def change_task_annotations(
-    request: Request, number: PathId, caller: CallerDep, services: ServicesDep, action: ActionQuery = None
+    request: Request, task_id: PathId, caller: CallerDep, services: ServicesDep, action: ActionQuery = None
 ) -> Response:
     """Add, change or remove annotations; all of them or, where one is refused, none."""
-    return await _patch(request, services, caller, "task", number, action)
+    return await _patch(request, services, caller, "task", task_id, action)
 
 
-@router.delete("/api/tasks/{number}/annotations", status_code=204)
-def clear_task_annotations(number: PathId, caller: CallerDep, services: ServicesDep) -> None:
+@router.delete("/api/tasks/{task_id}/annotations", status_code=204)
+def clear_task_annotations(task_id: PathId, caller: CallerDep, services: ServicesDep) -> None:
     """Remove all annotations, and what was kept of imported archives."""
-    _clear(services, caller, "task", number)
+    _clear(services, caller, "task", task_id)
 
 
-@router.get("/api/jobs/{number}/annotations", responses=READ)
-async def get_job_annotations(request: Request, number: PathId, caller: CallerDep, services: ServicesDep) -> Response:
+@router.get("/api/jobs/{job_id}/annotations", responses=READ)
+async def get_job_annotations(request: Request, job_id: PathId, caller: CallerDep, services: ServicesDep) -> Response:
     """The annotations on a job's frames; tracks that begin there."""
-    return await _read(request, services, caller, "job", number)
+    return await _read(request, services, caller, "job", job_id)
 
 
-@router.put("/api/jobs/{number}/annotations", responses=READ, openapi_extra=BODY)
+@router.put("/api/jobs/{job_id}/annotations", responses=READ, openapi_extra=BODY)
 async def replace_job_annotations(
-    request: Request, number: PathId, caller: CallerDep, services: ServicesDep
+    request: Request, job_id: PathId, caller: CallerDep, services: ServicesDep
 ) -> Response:
     """Replace the annotations on a job's frames."""
-    return await _put(request, services, caller, "job", number)
+    return await _put(request, services, caller, "job", job_id)
 
 
-@router.patch("/api/jobs/{number}/annotations", responses=READ, openapi_extra=BODY)
+@router.patch("/api/jobs/{job_id}/annotations", responses=READ, openapi_extra=BODY)
 async def change_job_annotations(
-    request: Request, number: PathId, caller: CallerDep, services: ServicesDep, action: ActionQuery = None
+    request: Request, job_id: PathId, caller: CallerDep, services: ServicesDep, action: ActionQuery = None
 ) -> Response:
     """Add, change or remove annotations on a job's frames."""
-    return await _patch(request, services, caller, "job", number, action)
+    return await _patch(request, services, caller, "job", job_id, action)
 
 
-@router.delete("/api/jobs/{number}/annotations", status_code=204)
-def clear_job_annotations(number: PathId, caller: CallerDep, services: ServicesDep) -> None:
+@router.delete("/api/jobs/{job_id}/annotations", status_code=204)
+def clear_job_annotations(job_id: PathId, caller: CallerDep, services: ServicesDep) -> None:
     """Remove the annotations on a job's frames."""
-    _clear(services, caller, "job", number)
+    _clear(services, caller, "job", job_id)

@@ -359,10 +359,10 @@ META: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.get("/api/tasks/{number}/data", responses=PICTURE)
+@router.get("/api/tasks/{task_id}/data", responses=PICTURE)
 async def get_task_data(
     request: Request,
-    number: PathId,
+    task_id: PathId,
     caller: CallerDep,
     services: ServicesDep,
     kind: TypeQuery = None,
@@ -370,14 +370,14 @@ async def get_task_data(
     quality: QualityQuery = None,
 ) -> Response:
     """One picture (`type=frame`), or a zip of some (`type=chunk`)."""
-    view = await _view(services, caller, task_view, number)
+    view = await _view(services, caller, task_view, task_id)
     return await _data(request, services, view, kind, frame, quality, None)
 
 
-@router.get("/api/jobs/{number}/data", responses=PICTURE, tags=["jobs"])
+@router.get("/api/jobs/{job_id}/data", responses=PICTURE, tags=["jobs"])
 async def get_job_data(
     request: Request,
-    number: PathId,
+    job_id: PathId,
     caller: CallerDep,
     services: ServicesDep,
     kind: TypeQuery = None,
@@ -386,51 +386,53 @@ async def get_job_data(
     index: IndexQuery = None,
 ) -> Response:
     """The same of a job's frames."""
-    view = await _view(services, caller, job_view, number)
+    view = await _view(services, caller, job_view, job_id)
     return await _data(request, services, view, kind, frame, quality, index)
 
 
-@router.get("/api/tasks/{number}/data/meta", responses=META)
-def get_task_meta(number: PathId, caller: CallerDep, services: ServicesDep) -> Response:
+@router.get("/api/tasks/{task_id}/data/meta", responses=META)
+def get_task_meta(task_id: PathId, caller: CallerDep, services: ServicesDep) -> Response:
     """Names and sizes of a task's frames, and which are deleted."""
-    return _get_meta(services, caller, task_view, number)
+    return _get_meta(services, caller, task_view, task_id)
 
 
-@router.patch("/api/tasks/{number}/data/meta", responses=META)
+@router.patch("/api/tasks/{task_id}/data/meta", responses=META)
 def change_task_meta(
-    number: PathId, body: PatchedDataMetaWriteRequest, caller: CallerDep, services: ServicesDep
+    task_id: PathId, body: PatchedDataMetaWriteRequest, caller: CallerDep, services: ServicesDep
 ) -> Response:
     """Replace the set of deleted frames. Their annotations stay stored and are left out of exports."""
-    return _change_meta(services, caller, task_view, number, body)
+    return _change_meta(services, caller, task_view, task_id, body)
 
 
-@router.get("/api/jobs/{number}/data/meta", responses=META, tags=["jobs"])
-def get_job_meta(number: PathId, caller: CallerDep, services: ServicesDep) -> Response:
+@router.get("/api/jobs/{job_id}/data/meta", responses=META, tags=["jobs"])
+def get_job_meta(job_id: PathId, caller: CallerDep, services: ServicesDep) -> Response:
     """The same of a job's frames."""
-    return _get_meta(services, caller, job_view, number)
+    return _get_meta(services, caller, job_view, job_id)
 
 
-@router.patch("/api/jobs/{number}/data/meta", responses=META, tags=["jobs"])
+@router.patch("/api/jobs/{job_id}/data/meta", responses=META, tags=["jobs"])
 def change_job_meta(
-    number: PathId, body: PatchedDataMetaWriteRequest, caller: CallerDep, services: ServicesDep
+    job_id: PathId, body: PatchedDataMetaWriteRequest, caller: CallerDep, services: ServicesDep
 ) -> Response:
     """Replace the deleted frames within a job's range."""
-    return _change_meta(services, caller, job_view, number, body)
+    return _change_meta(services, caller, job_view, job_id, body)
 
 
-@router.get("/api/tasks/{number}/preview", responses=PREVIEW)
-async def get_task_preview(request: Request, number: PathId, caller: CallerDep, services: ServicesDep) -> Response:
+@router.get("/api/tasks/{task_id}/preview", responses=PREVIEW)
+async def get_task_preview(request: Request, task_id: PathId, caller: CallerDep, services: ServicesDep) -> Response:
     """A small JPEG of a task's first frame."""
-    return await _preview(request, services, await _view(services, caller, task_view, number))
+    return await _preview(request, services, await _view(services, caller, task_view, task_id))
 
 
-@router.get("/api/jobs/{number}/preview", responses=PREVIEW, tags=["jobs"])
-async def get_job_preview(request: Request, number: PathId, caller: CallerDep, services: ServicesDep) -> Response:
+@router.get("/api/jobs/{job_id}/preview", responses=PREVIEW, tags=["jobs"])
+async def get_job_preview(request: Request, job_id: PathId, caller: CallerDep, services: ServicesDep) -> Response:
     """A small JPEG of a job's first frame."""
-    return await _preview(request, services, await _view(services, caller, job_view, number))
+    return await _preview(request, services, await _view(services, caller, job_view, job_id))
 
 
-@router.get("/api/projects/{number}/preview", responses=PREVIEW, tags=["projects"])
-async def get_project_preview(request: Request, number: PathId, caller: CallerDep, services: ServicesDep) -> Response:
+@router.get("/api/projects/{project_id}/preview", responses=PREVIEW, tags=["projects"])
+async def get_project_preview(
+    request: Request, project_id: PathId, caller: CallerDep, services: ServicesDep
+) -> Response:
     """A small JPEG of the first frame of a project's newest task."""
-    return await _preview(request, services, await _view(services, caller, project_view, number))
+    return await _preview(request, services, await _view(services, caller, project_view, project_id))

@@ -131,11 +131,11 @@ def _told(request: Request, work: Work, links: Links) -> Response:
     return JSONResponse(waiting, status_code=202, headers={"Location": place["url"]})
 
 
-@router.post("/api/tasks/{number}/import", responses=REPORT, openapi_extra=BODY)
+@router.post("/api/tasks/{task_id}/import", responses=REPORT, openapi_extra=BODY)
 @body_limit(None)
 async def import_into_task(
     request: Request,
-    number: PathId,
+    task_id: PathId,
     caller: CallerDep,
     services: ServicesDep,
     links: LinksDep,
@@ -147,14 +147,14 @@ async def import_into_task(
     unmatched: TextQuery = None,
 ) -> Response:
     """Send an archive, get the report. With `dry_run` the report is the same and nothing is changed."""
-    return await _import(request, services, caller, links, "task", number)
+    return await _import(request, services, caller, links, "task", task_id)
 
 
-@router.post("/api/jobs/{number}/import", responses=REPORT, openapi_extra=BODY)
+@router.post("/api/jobs/{job_id}/import", responses=REPORT, openapi_extra=BODY)
 @body_limit(None)
 async def import_into_job(
     request: Request,
-    number: PathId,
+    job_id: PathId,
     caller: CallerDep,
     services: ServicesDep,
     links: LinksDep,
@@ -166,7 +166,7 @@ async def import_into_job(
     unmatched: TextQuery = None,
 ) -> Response:
     """The same into the frames of a job."""
-    return await _import(request, services, caller, links, "job", number)
+    return await _import(request, services, caller, links, "job", job_id)
 
 
 async def _export(request: Request, services: Services, caller: Caller, target: str, number: int) -> Response:
@@ -209,27 +209,27 @@ async def _whole(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[byte
             await close()
 
 
-@router.api_route("/api/tasks/{number}/export", methods=["GET", "HEAD"], responses=ZIP)
+@router.api_route("/api/tasks/{task_id}/export", methods=["GET", "HEAD"], responses=ZIP)
 async def export_task_now(
     request: Request,
-    number: PathId,
+    task_id: PathId,
     caller: CallerDep,
     services: ServicesDep,
     format: FormatQuery = None,
     save_images: FlagQuery = None,
 ) -> Response:
     """The archive itself, from its first byte, named after the task."""
-    return await _export(request, services, caller, "task", number)
+    return await _export(request, services, caller, "task", task_id)
 
 
-@router.api_route("/api/jobs/{number}/export", methods=["GET", "HEAD"], responses=ZIP)
+@router.api_route("/api/jobs/{job_id}/export", methods=["GET", "HEAD"], responses=ZIP)
 async def export_job_now(
     request: Request,
-    number: PathId,
+    job_id: PathId,
     caller: CallerDep,
     services: ServicesDep,
     format: FormatQuery = None,
     save_images: FlagQuery = None,
 ) -> Response:
     """The same of a job's frames."""
-    return await _export(request, services, caller, "job", number)
+    return await _export(request, services, caller, "job", job_id)

@@ -105,25 +105,25 @@ def _open_result(services: Services, caller: Caller, target: str, number: int, r
         raise Expired("this export has expired: export again") from None
 
 
-@router.post("/api/tasks/{number}/dataset/export", status_code=202, response_model=RqId)
+@router.post("/api/tasks/{task_id}/dataset/export", status_code=202, response_model=RqId)
 @body_limit("max_login_body_bytes")
-def export_task(request: Request, number: PathId, caller: CallerDep, services: ServicesDep) -> Response:
+def export_task(request: Request, task_id: PathId, caller: CallerDep, services: ServicesDep) -> Response:
     """Write a task's annotations (with `save_images`, its pictures too) into an archive."""
-    return _export(services, caller, "task", number, query_of(request))
+    return _export(services, caller, "task", task_id, query_of(request))
 
 
-@router.post("/api/jobs/{number}/dataset/export", status_code=202, response_model=RqId, tags=["jobs"])
+@router.post("/api/jobs/{job_id}/dataset/export", status_code=202, response_model=RqId, tags=["jobs"])
 @body_limit("max_login_body_bytes")
-def export_job(request: Request, number: PathId, caller: CallerDep, services: ServicesDep) -> Response:
+def export_job(request: Request, job_id: PathId, caller: CallerDep, services: ServicesDep) -> Response:
     """The same of a job's frames."""
-    return _export(services, caller, "job", number, query_of(request))
+    return _export(services, caller, "job", job_id, query_of(request))
 
 
-@router.post("/api/projects/{number}/dataset/export", status_code=202, response_model=RqId, tags=["projects"])
+@router.post("/api/projects/{project_id}/dataset/export", status_code=202, response_model=RqId, tags=["projects"])
 @body_limit("max_login_body_bytes")
-def export_project(request: Request, number: PathId, caller: CallerDep, services: ServicesDep) -> Response:
+def export_project(request: Request, project_id: PathId, caller: CallerDep, services: ServicesDep) -> Response:
     """The same of all tasks of a project that have data."""
-    return _export(services, caller, "project", number, query_of(request))
+    return _export(services, caller, "project", project_id, query_of(request))
 
 
 RqIdQuery = Annotated[str, Query(description="The id of the finished export", max_length=256)]
@@ -141,34 +141,53 @@ async def _download(
 
 
 @router.api_route(
-    "/api/tasks/{number}/dataset/download", methods=["GET", "HEAD"], responses=ZIP, name="download_task_dataset"
+    "/api/tasks/{task_id}/dataset/download", methods=["GET", "HEAD"], responses=ZIP, name="download_task_dataset"
 )
 async def download_task(
-    request: Request, number: PathId, caller: CallerDep, services: ServicesDep, rq_id: RqIdQuery = ""
+    request: Request, task_id: PathId, caller: CallerDep, services: ServicesDep, rq_id: RqIdQuery = ""
 ) -> Response:
     """The file of a finished export."""
-    return await _download(request, services, caller, "task", number, rq_id)
+    return await _download(request, services, caller, "task", task_id, rq_id)
 
 
-@router.api_route("/api/jobs/{number}/dataset/download", methods=["GET", "HEAD"], responses=ZIP, tags=["jobs"])
+@router.api_route("/api/jobs/{job_id}/dataset/download", methods=["GET", "HEAD"], responses=ZIP, tags=["jobs"])
 async def download_job(
-    request: Request, number: PathId, caller: CallerDep, services: ServicesDep, rq_id: RqIdQuery = ""
+    request: Request, job_id: PathId, caller: CallerDep, services: ServicesDep, rq_id: RqIdQuery = ""
 ) -> Response:
     """The file of a finished export."""
-    return await _download(request, services, caller, "job", number, rq_id)
+    return await _download(request, services, caller, "job", job_id, rq_id)
 
 
-@router.api_route("/api/projects/{number}/dataset/download", methods=["GET", "HEAD"], responses=ZIP, tags=["projects"])
+@router.api_route(
+    "/api/projects/{project_id}/dataset/download", methods=["GET", "HEAD"], responses=ZIP, tags=["projects"]
+)
 async def download_project(
-    request: Request, number: PathId, caller: CallerDep, services: ServicesDep, rq_id: RqIdQuery = ""
+    request: Request, project_id: PathId, caller: CallerDep, services: ServicesDep, rq_id: RqIdQuery = ""
 ) -> Response:
     """The file of a finished export."""
-    return await _download(request, services, caller, "project", number, rq_id)
+    return await _download(request, services, caller, "project", project_id, rq_id)
 
 
-@router.get("/api/tasks/{number}/dataset", deprecated=True, include_in_schema=False)
-@router.get("/api/jobs/{number}/dataset", deprecated=True, include_in_schema=False)
-@router.get("/api/projects/{number}/dataset", deprecated=True, include_in_schema=False)
-def old_export(request: Request, number: int, caller: CallerDep) -> Response:
-    """How exports were driven up to about CVAT 2.30."""
-    raise Gone(f"This call is gone. Use POST {request.scope['path']}/export, then GET /api/requests/{{rq_id}}.")
+OLD_CALL = "This call is gone. Use POST {path}/export, then GET /api/requests/{{rq_id}}."
+"""How exports were driven up to about CVAT 2.30."""
+
+
+@router.get("/api/tasks/{task_id}/dataset", include_in_schema=False)
+def old_export_of_task(request: Request, task_id: PathId, caller: CallerDep, services: ServicesDep) -> Response:
+    with services.storage.database.read() as conn:
+        tasks.get(conn, caller.user, task_id)
+    raise Gone(OLD_CALL.format(path=request.scope["path"]))
+
+
+@router.get("/api/jobs/{job_id}/dataset", include_in_schema=False)
+def old_export_of_job(request: Request, job_id: PathId, caller: CallerDep, services: ServicesDep) -> Response:
+    with services.storage.database.read() as conn:
+        jobs.get(conn, caller.user, job_id)
+    raise Gone(OLD_CALL.format(path=request.scope["path"]))
+
+
+@router.get("/api/projects/{project_id}/dataset", include_in_schema=False)
+def old_export_of_project(request: Request, project_id: PathId, caller: CallerDep, services: ServicesDep) -> Response:
+    with services.storage.database.read() as conn:
+        projects.get(conn, caller.user, project_id)
+    raise Gone(OLD_CALL.format(path=request.scope["path"]))

@@ -350,51 +350,71 @@ def _wrong_version(request: Request, error: tus.WrongVersion, max_bytes: int) ->
 # Routes
 
 
-def _add_routes(path: str, name: str, find: FindGoal, kind: str, tag: str, what: str) -> None:
-    """POST, OPTIONS and the chunk routes of one kind of upload. `number` is the id in the path."""
-    number_path = path.replace("{id}", "{number}")
+IN_PATH = {
+    "task": Annotated[PathId, Path(alias="task_id")],
+    "job": Annotated[PathId, Path(alias="job_id")],
+    "project": Annotated[PathId, Path(alias="project_id")],
+}
 
-    @router.post(
-        number_path,
+
+def _add_routes(target: str, name: str, find: FindGoal, kind: str, tag: str, what: str) -> None:
+    """POST, OPTIONS and the chunk routes of one kind of upload, at `/api/<target>s/{<target>_id}/<name>`."""
+    path = f"/api/{target}s/{{{target}_id}}/{name}"
+    chunk_path = path + "/{upload_id}"
+
+    async def receive(
+        request: Request, number: int, caller: CallerDep, services: ServicesDep, links: LinksDep
+    ) -> Response:
+        goal = await _goal(services, caller, find, number, kind)
+        return await _receive(request, services, caller, links.base, goal, kind)
+
+    async def offer(services: ServicesDep, _: AnyoneDep) -> Response:
+        """What of tus is spoken here. Open, for browsers ask without credentials; it is the same for everybody."""
+        max_bytes = min(max_bytes_of(services, kind), services.settings.tus_max_size_bytes)
+        return Response(status_code=204, headers=tus.offer(max_bytes))
+
+    async def tell(number: int, upload_id: UploadId, caller: CallerDep, services: ServicesDep) -> Response:
+        """How far a resumable upload is."""
+        goal = await _goal(services, caller, find, number, "" if kind == "data" else kind)
+        return await _tell(services, caller, goal, kind, upload_id)
+
+    async def append(
+        request: Request, number: int, upload_id: UploadId, caller: CallerDep, services: ServicesDep
+    ) -> Response:
+        """The next chunk of a resumable upload (`application/offset+octet-stream`)."""
+        goal = await _goal(services, caller, find, number, "" if kind == "data" else kind)
+        return await _append(request, services, caller, goal, kind, upload_id)
+
+    for endpoint in (receive, tell, append):
+        endpoint.__annotations__["number"] = IN_PATH[target]
+    call = f"{target}_{name}"
+    router.add_api_route(
+        path,
+        body_limit(None)(receive),
+        methods=["POST"],
         status_code=202,
         responses=ANSWERS,
         tags=[tag],
-        name=f"upload_{name}",
+        name=f"upload_{call}",
         summary=f"Upload {what}",
         description=f"Upload {what}: in one request, as groups of files, or resumable (tus 1.0.0). The headers of the "
         "request say which part of an upload it is.",
         openapi_extra={"parameters": _described(kind), "requestBody": _bodies(kind)},
     )
-    @body_limit(None)
-    async def receive(
-        request: Request, number: PathId, caller: CallerDep, services: ServicesDep, links: LinksDep
-    ) -> Response:
-        goal = await _goal(services, caller, find, number, kind)
-        return await _receive(request, services, caller, links.base, goal, kind)
-
-    @router.options(number_path, status_code=204, tags=[tag], name=f"upload_{name}_options")
-    @router.options(number_path + "/{upload_id}", status_code=204, tags=[tag], include_in_schema=False)
-    async def offer(services: ServicesDep, _: AnyoneDep) -> Response:
-        """What of tus is spoken here."""
-        max_bytes = min(max_bytes_of(services, kind), services.settings.tus_max_size_bytes)
-        return Response(status_code=204, headers=tus.offer(max_bytes))
-
-    @router.head(number_path + "/{upload_id}", responses=OFFSETS, tags=[tag], name=f"upload_{name}_offset")
-    async def tell(number: PathId, upload_id: UploadId, caller: CallerDep, services: ServicesDep) -> Response:
-        """How far a resumable upload is."""
-        goal = await _goal(services, caller, find, number, "" if kind == "data" else kind)
-        return await _tell(services, caller, goal, kind, upload_id)
-
-    @router.patch(
-        number_path + "/{upload_id}", status_code=204, responses=OFFSETS, tags=[tag], name=f"upload_{name}_chunk"
+    for one in (path, chunk_path):
+        router.add_api_route(one, offer, methods=["OPTIONS"], status_code=204, include_in_schema=False)
+    router.add_api_route(
+        chunk_path, tell, methods=["HEAD"], responses=OFFSETS, tags=[tag], name=f"upload_{call}_offset"
     )
-    @body_limit(None)
-    async def append(
-        request: Request, number: PathId, upload_id: UploadId, caller: CallerDep, services: ServicesDep
-    ) -> Response:
-        """The next chunk of a resumable upload (`application/offset+octet-stream`)."""
-        goal = await _goal(services, caller, find, number, "" if kind == "data" else kind)
-        return await _append(request, services, caller, goal, kind, upload_id)
+    router.add_api_route(
+        chunk_path,
+        body_limit(None)(append),
+        methods=["PATCH"],
+        status_code=204,
+        responses=OFFSETS,
+        tags=[tag],
+        name=f"upload_{call}_chunk",
+    )
 
 
 def _header(name: str, text: str) -> dict[str, Any]:
@@ -454,23 +474,34 @@ def _bodies(kind: str) -> dict[str, Any]:
     return {"required": False, "content": content}
 
 
-_add_routes("/api/tasks/{id}/data", "task_data", task_goal, "data", "tasks", "the pictures of a task")
-_add_routes(
-    "/api/tasks/{id}/annotations", "task_annotations", task_goal, "annotations", "annotations", "an archive into a task"
-)
-_add_routes(
-    "/api/jobs/{id}/annotations", "job_annotations", job_goal, "annotations", "annotations", "an archive into a job"
-)
-_add_routes(
-    "/api/projects/{id}/dataset", "project_dataset", project_goal, "dataset", "projects", "a dataset into a project"
-)
+_add_routes("task", "data", task_goal, "data", "tasks", "the pictures of a task")
+_add_routes("task", "annotations", task_goal, "annotations", "annotations", "an archive into a task")
+_add_routes("job", "annotations", job_goal, "annotations", "annotations", "an archive into a job")
+_add_routes("project", "dataset", project_goal, "dataset", "projects", "a dataset into a project")
 
 
-@router.post("/api/tasks/backup", status_code=202, responses={202: ANSWERS[202]}, include_in_schema=False)
-@router.post("/api/projects/backup", status_code=202, responses={202: ANSWERS[202]}, include_in_schema=False)
-@router.post("/api/tasks/{number}/backup/export", status_code=202, include_in_schema=False)
-@router.post("/api/projects/{number}/backup/export", status_code=202, include_in_schema=False)
+NO_BACKUPS = "backups are not offered here; export the dataset with images instead"
+
+
+@router.post("/api/tasks/backup", include_in_schema=False)
+@router.post("/api/projects/backup", include_in_schema=False)
 @body_limit(None)
 async def refuse_backup(caller: CallerDep) -> Response:
     """CVAT's backups are its own; an export with images keeps everything that an archive can hold."""
-    raise Unsupported("backups are not offered here; export the dataset with images instead", code="backup.unsupported")
+    raise Unsupported(NO_BACKUPS, code="backup.unsupported")
+
+
+@router.post("/api/tasks/{task_id}/backup/export", include_in_schema=False)
+@body_limit("max_login_body_bytes")
+def refuse_task_backup(task_id: PathId, caller: CallerDep, services: ServicesDep) -> Response:
+    with services.storage.database.read() as conn:
+        tasks.get(conn, caller.user, task_id)
+    raise Unsupported(NO_BACKUPS, code="backup.unsupported")
+
+
+@router.post("/api/projects/{project_id}/backup/export", include_in_schema=False)
+@body_limit("max_login_body_bytes")
+def refuse_project_backup(project_id: PathId, caller: CallerDep, services: ServicesDep) -> Response:
+    with services.storage.database.read() as conn:
+        projects.get(conn, caller.user, project_id)
+    raise Unsupported(NO_BACKUPS, code="backup.unsupported")
