@@ -137,7 +137,7 @@ class SecurityMiddleware:
                 raise AccessDenied("Pages of other sites may not call this service.", code="access.origin")
             return
         netloc = _netloc(origin)
-        own = self._own_netlocs | {_netloc(f"{urlsplit(origin).scheme}://{headers.get('host', '')}")}
+        own = self._own_netlocs | {_netloc(f"{origin.partition('://')[0]}://{headers.get('host', '')}")}
         if not (netloc and netloc in own) and origin.lower() not in self._origins:
             raise AccessDenied(
                 "Origin checking failed: pages of other sites may not call this service; "

@@ -1,8 +1,8 @@
 """A whole API over a real store in a temporary folder.
 
-    client              the local admin, no credentials (auth_mode=local)
-    make_client(name)   a user of that name, by access token, where everybody must log in (auth_mode=users)
-    storage, services   what is behind both
+client              the local admin, no credentials (auth_mode=local)
+make_client(name)   a user of that name, by access token, where everybody must log in (auth_mode=users)
+storage, services   what is behind both
 """
 
 from __future__ import annotations

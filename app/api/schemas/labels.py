@@ -18,6 +18,7 @@ COLOR = re.compile(r"#[0-9a-fA-F]{6}\Z")
 SHORT_COLOR = re.compile(r"#[0-9a-fA-F]{3}\Z")
 MAX_SVG_CHARACTERS = 1 << 20
 MAX_VALUES = 10_000
+MAX_LABELS = 10_000
 
 
 def _value_text(value: Any) -> Any:
@@ -182,11 +183,7 @@ class PatchedLabelRequest(PatchModel):
             if self.id is None:
                 raise ValueError("`deleted` goes with the `id` of the label")
             return self
-        if self.id is None and self.name is None:
-            raise ValueError("a label needs a name")
         label = f'label "{self.name}"' if self.name else f"label {self.id}"
-        if self.type == "skeleton" and not self.sublabels and self.id is None:
-            raise ValueError(f"{label}: a skeleton needs sublabels")
         if self.sublabels:
             if self.type not in (None, "skeleton"):
                 raise ValueError(f"{label}: sublabels belong to a skeleton only")
@@ -212,6 +209,19 @@ class PatchedLabelRequest(PatchModel):
             sublabels=None if sublabels is None else tuple(one.draft(with_id=with_id) for one in sublabels),
             svg=self.svg,
         )
+
+
+def _check_new_labels(labels: list[PatchedLabelRequest]) -> list[PatchedLabelRequest]:
+    """In a list, an entry without an id is a new label, which must be whole."""
+    for index, label in enumerate(labels):
+        if label.id is None and label.name is None:
+            raise ValueError(f"labels[{index}]: a new label needs a name, a change of one needs its id")
+        if label.id is None and label.type == "skeleton" and not label.sublabels:
+            raise ValueError(f'labels[{index}]: "{label.name}" is a skeleton and needs sublabels')
+    return labels
+
+
+Labels = Annotated[list[PatchedLabelRequest], Field(max_length=MAX_LABELS), AfterValidator(_check_new_labels)]
 
 
 class Attribute(ReadModel):

@@ -20,7 +20,7 @@ from app.api.schemas.basic import (
     TasksSummary,
     WriteModel,
 )
-from app.api.schemas.tasks import Labels
+from app.api.schemas.labels import Labels
 from app.storage import Project
 
 

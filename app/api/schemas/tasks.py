@@ -23,11 +23,8 @@ from app.api.schemas.basic import (
     Whole,
     WriteModel,
 )
-from app.api.schemas.labels import PatchedLabelRequest
+from app.api.schemas.labels import Labels
 from app.storage import Task
-
-MAX_LABELS = 10_000
-Labels = Annotated[list[PatchedLabelRequest], Field(max_length=MAX_LABELS)]
 
 
 def _zero_if_null(value: Any) -> Any:

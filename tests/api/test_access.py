@@ -1,0 +1,182 @@
+"""Deny by default: every route, without credentials, with wrong ones, and as somebody else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from fastapi.routing import APIRoute
+
+from app.api import ROUTERS
+from app.api.deps import AnyoneDep, CallerDep, anyone, caller
+from app.api.openapi import walk_routes
+from app.api.routing import Router, rule_of
+from app.storage import RequestDraft, Storage, Task, User, requests
+from tests.api.conftest import MakeClient, TestClient, created
+
+OPEN_TO_ALL = {
+    ("GET", "/api/openapi.json"),
+    ("GET", "/api/server/about"),
+    ("POST", "/api/auth/login"),
+    ("GET", "/health/live"),
+    ("GET", "/health/ready"),
+}
+"""Every route that answers strangers. Add one here only with a reason in its docstring."""
+
+ROUTES = [
+    (method, route.path_format, route)
+    for router in ROUTERS
+    for route in router.routes
+    if isinstance(route, APIRoute)
+    for method in sorted(route.methods)
+]
+# OPTIONS tells constants of the upload protocol, the same for every path: browsers ask without credentials.
+CLOSED = [entry for entry in ROUTES if (entry[0], entry[1]) not in OPEN_TO_ALL and entry[0] != "OPTIONS"]
+FOREIGN = [entry for entry in CLOSED if "{" in entry[1]]
+
+
+def names(entries: list[tuple[str, str, APIRoute]]) -> list[str]:
+    return [f"{method} {path}" for method, path, _ in entries]
+
+
+def test_the_routes_of_the_app_are_these(client: TestClient) -> None:
+    walked = {(method, route.path_format) for route in walk_routes(client.app) for method in route.methods}  # type: ignore[arg-type]
+    assert walked == {(method, path) for method, path, _ in ROUTES}
+    assert len(ROUTES) > 20
+
+
+def test_every_rule_is_declared_and_only_the_listed_are_open() -> None:
+    rules = {(method, path): rule_of(route.dependant) for method, path, route in ROUTES}
+    assert set(rules.values()) == {caller, anyone}
+    assert {key for key, rule in rules.items() if rule is anyone and key[0] != "OPTIONS"} == OPEN_TO_ALL
+
+
+def test_options_tell_nothing_of_a_thing(anonymous: TestClient, things: str) -> None:
+    for method, path, _ in ROUTES:
+        if method == "OPTIONS":
+            known = anonymous.options(concrete(path))
+            unknown = anonymous.options(concrete(path).replace("/1", "/987654"))
+            known.headers.pop("x-request-id")
+            unknown.headers.pop("x-request-id")
+            assert (known.status_code, known.headers, known.content) == (204, unknown.headers, unknown.content)
+
+
+def test_a_route_without_a_rule_cannot_be_made() -> None:
+    router = Router()
+
+    def endpoint() -> None: ...
+
+    with pytest.raises(TypeError, match="declare who may call it"):
+        router.add_api_route("/forgotten", endpoint)
+
+
+def test_a_rule_may_stand_deeper_and_the_stricter_one_wins() -> None:
+    def deeper(caller: CallerDep) -> None: ...
+
+    from typing import Annotated
+
+    from fastapi import Depends
+
+    def endpoint(_: AnyoneDep, also: Annotated[None, Depends(deeper)]) -> None: ...
+
+    router = Router()
+    endpoint.__annotations__ = {"_": AnyoneDep, "also": Annotated[None, Depends(deeper)], "return": None}
+    deeper.__annotations__ = {"caller": CallerDep, "return": None}
+    router.add_api_route("/x", endpoint)
+    route = router.routes[0]
+    assert isinstance(route, APIRoute)
+    assert rule_of(route.dependant) is caller
+
+
+def concrete(path: str) -> str:
+    """The path with the ids of the admin's things (see `things`)."""
+    for name in ("task_id", "job_id", "project_id", "label_id", "user_id", "token_id", "number"):
+        path = path.replace(f"{{{name}}}", "1")
+    return path.replace("{request_id}", "unknown").replace("{upload_id}", "1_" + "0" * 32)
+
+
+@pytest.mark.parametrize(("method", "path", "route"), CLOSED, ids=names(CLOSED))
+def test_no_credentials_are_401(anonymous: TestClient, method: str, path: str, route: APIRoute) -> None:
+    answer = anonymous.request(method, concrete(path))
+    assert answer.status_code == 401
+    assert "www-authenticate" in answer.headers
+
+
+@pytest.mark.parametrize(("method", "path", "route"), CLOSED, ids=names(CLOSED))
+def test_wrong_credentials_are_401(anonymous: TestClient, method: str, path: str, route: APIRoute) -> None:
+    answer = anonymous.request(method, concrete(path), headers={"Authorization": "Bearer wrong"})
+    assert answer.status_code == 401
+
+
+@pytest.fixture
+def things(
+    make_client: MakeClient, make_user: Callable[..., User], give_data: Callable[..., Task], storage: Storage
+) -> str:
+    """Of the admin, each with id 1: a user, a token, a project, a task with data, a job, labels; and a request's id."""
+    admin = make_client("root", is_admin=True)
+    created(admin, "/api/projects", name="p", labels=[{"name": "a"}])
+    created(admin, "/api/tasks", name="t", labels=[{"name": "b"}])
+    give_data(1)
+    draft = RequestDraft(type="export:dataset", target="task", task_id=1, format="Open Images V6 1.0")
+    root = make_user("root")
+    with storage.database.write() as conn:
+        made, _ = requests.create(conn, root, draft)
+    return made.id
+
+
+@pytest.mark.parametrize(("method", "path", "route"), FOREIGN, ids=names(FOREIGN))
+def test_foreign_things_are_as_if_they_were_not(
+    make_client: MakeClient, things: str, method: str, path: str, route: APIRoute
+) -> None:
+    stranger = make_client("stranger")
+    target = concrete(path).replace("unknown", things)
+    body = {} if route.body_field is not None else None
+    # What a caller may well send, so that the answer is about the thing and not about a missing parameter.
+    query = {"action": "create", "format": "Open Images V6 1.0", "rq_id": things, "type": "frame", "number": "0"}
+    if path.endswith("/annotations") and method in ("GET", "PUT"):
+        query = {}
+    if path.endswith(("/import", "/export")):
+        query = {"format": "Open Images V6 1.0"}
+    foreign = stranger.request(method, target, json=body, params=query)
+    absent_target = target.replace("/1", "/987654").replace(things, "f" * 32)
+    absent = stranger.request(method, absent_target, json=body, params=query)
+    assert foreign.status_code in (403, 404) or told_without_looking(foreign), foreign.text
+    assert absent.status_code == foreign.status_code
+    if method != "HEAD":
+        assert absent.json()["detail"].replace("987654", "1") == foreign.json()["detail"]
+
+
+def told_without_looking(answer: Any) -> bool:
+    """Calls that are refused to everybody alike, whatever they name."""
+    return answer.status_code == 410 or answer.json()["code"] in ("unsupported", "backup.unsupported")
+
+
+@pytest.mark.parametrize("path", ["tasks", "jobs", "projects", "labels", "requests"])
+def test_lists_hold_nothing_foreign(make_client: MakeClient, things: str, path: str) -> None:
+    assert make_client("stranger").get(f"/api/{path}").json()["count"] == 0
+    assert make_client("root").get(f"/api/{path}").json()["count"] > 0
+
+
+def test_an_assignee_sees_what_was_assigned(
+    make_client: MakeClient, make_user: Callable[..., User], things: str
+) -> None:
+    helper = make_user("helper")
+    assert make_client("root").patch("/api/jobs/1", json={"assignee": helper.id}).status_code == 200
+    client = make_client("helper")
+    assert client.get("/api/jobs/1").status_code == 200
+    assert client.get("/api/labels?job_id=1").json()["count"] == 1
+    assert client.get("/api/projects/1").status_code == 404
+
+
+def test_only_an_admin_may_name_another_owner(make_client: MakeClient, make_user: Callable[..., User]) -> None:
+    bob, eve = make_user("bob"), make_user("eve")
+    assert make_client("bob").post("/api/tasks", json={"name": "t", "owner_id": eve.id}).status_code == 403
+    assert make_client("bob").post("/api/tasks", json={"name": "t", "owner_id": bob.id}).status_code == 201
+    made = created(make_client("root", is_admin=True), "/api/projects", name="p", owner_id=eve.id)
+    assert made["owner"]["username"] == "eve"
+
+
+def test_metrics_are_for_admins(make_client: MakeClient) -> None:
+    assert make_client("bob").get("/metrics").status_code == 403
+    assert make_client("root", is_admin=True).get("/metrics").status_code == 200
