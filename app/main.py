@@ -11,6 +11,7 @@ import threading
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import fields
 from functools import partial
+from typing import Any
 
 import orjson
 import structlog
@@ -18,7 +19,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from app import __version__, requests
-from app.api import ApiSettings, Services, build_app, openapi_document
+from app.api import ApiSettings, Services, build_app, guarded_protocol
 from app.archive import ArchiveLimits
 from app.errors import AppError, NotFound
 from app.formats import FORMATS
@@ -153,7 +154,9 @@ def pass_on(settings: Settings) -> None:
 def uvicorn_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http="httptools",
+        http=guarded_protocol(
+            header_timeout_seconds=settings.header_timeout_seconds, max_header_bytes=settings.max_header_bytes
+        ),
         ws="none",
         lifespan="on",
         log_config=None,
@@ -327,5 +330,7 @@ def add_token(settings: Settings, username: str, name: str, read_only: bool) -> 
 
 def openapi_text() -> str:
     """The contract, the same bytes on every run; needs no store."""
-    document = openapi_document(FORMATS, __version__)
+    nothing: Any = None
+    services = Services(ApiSettings(), storage=nothing, queue=nothing, version=__version__, formats=FORMATS)
+    document = build_app(services).openapi()
     return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS).decode() + "\n"

@@ -44,8 +44,8 @@ def arrange(names: Sequence[str], params: dict[str, Any], seed: int) -> list[int
     else:
         raise InvalidInput(f"must be one of {', '.join(SORTING_METHODS)}; got {method!r}", place="sorting_method")
     start = params.get("start_frame") or 0
-    stop = params.get("stop_frame")
-    stop = len(order) - 1 if stop is None else min(stop, len(order) - 1)
+    last = len(order) - 1
+    stop = last if params.get("stop_frame") is None else min(int(params["stop_frame"]), last)
     step = frame_step(params.get("frame_filter") or "")
     chosen = order[start : stop + 1 : step]
     if not chosen:

@@ -16,7 +16,8 @@ from app.formats import Format, ImportOptions, Target, detect, find_format
 from app.operations.dry_run import CountingSink
 from app.operations.targets import job_range, task_target
 from app.operations.work import Limits, Work
-from app.storage import SetWriter, annotations, uploads
+from app.storage import SetWriter, uploads
+from app.storage import annotations as stored
 
 # Reading takes most of the time; the last part is the store's.
 READ_SHARE = 0.9
@@ -48,11 +49,11 @@ def import_annotations(work: Work, *, limits: Limits) -> None:
             with work.finishing(message=summary_line(report), report=report.to_dict()):
                 pass
             return
-        with annotations.begin_set(work.storage, task_id) as writer:
+        with stored.begin_set(work.storage, task_id) as writer:
             read_archive(archive, format_, target, options, limits, writer, report, work)
             with work.finishing(message=summary_line(report), report=report.to_dict()) as conn:
                 mode = options.get("mode") or "replace"
-                annotations.publish(conn, writer.set_id, mode=mode, start=start, stop=stop)
+                stored.publish(conn, writer.set_id, mode=mode, start=start, stop=stop)
     except ImportProblems as problems:
         if problems.report is not report:
             for problem in problems.report.problems():
