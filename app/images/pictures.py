@@ -109,6 +109,8 @@ def _open(data: bytes, size: PictureSize) -> Iterator[Image.Image]:
 
 
 def _turn(picture: Image.Image, size: PictureSize) -> Image.Image:
+    if size.format == "TIFF":
+        return picture.copy()  # Pillow has turned it while decoding
     transposition = UPRIGHT.get(size.orientation)
     return picture if transposition is None else picture.transpose(transposition)
 

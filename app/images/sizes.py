@@ -217,6 +217,8 @@ def _measure_other(reader: _Reader, kind: str) -> tuple[int, int, int]:
             with Image.open(cast(IO[bytes], _File(reader)), formats=(kind,)) as picture:
                 orientation = picture.getexif().get(ORIENTATION_TAG, 1)
                 width, height = picture.size
+                if kind == "TIFF" and orientation in (5, 6, 7, 8):
+                    width, height = height, width  # Pillow gives the upright size of a TIFF, and of no other kind
         except Image.DecompressionBombError as error:
             raise PictureTooBig(f"the {kind} picture claims too many pixels; make it smaller") from error
         except Exception as error:

@@ -1,0 +1,259 @@
+from __future__ import annotations
+
+import io
+import struct
+import tracemalloc
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from app.images import BadPNG, DecodedMask, check_png, decode_mask, encode_mask, encode_mask_grey, read_png_header
+from app.images import png as png_module
+from tests.images.pngs import CHANNELS, KINDS, SIGNATURE, build, chunk, foreground, header, raw_png
+from tests.reference_geometry import unfilter
+
+Y, X = np.mgrid[:37, :45]
+DISK = (X - 20) ** 2 + (Y - 17) ** 2 < 200
+
+
+def pixels_of(mask: DecodedMask) -> np.ndarray:
+    assert mask.rows.shape == (mask.height, (mask.width + 7) // 8)
+    bits = np.unpackbits(mask.rows, axis=1).astype(np.bool_)
+    assert not bits[:, mask.width :].any()
+    return bits[:, : mask.width]
+
+
+def one_bit(pixels: np.ndarray) -> bytes:
+    return encode_mask(np.packbits(pixels, axis=1), pixels.shape[1])
+
+
+@pytest.mark.parametrize("interlaced", [False, True], ids=["rows", "interlaced"])
+@pytest.mark.parametrize(("colour", "depth"), KINDS)
+def test_every_kind_of_png_gives_the_foreground_of_the_rule(colour: int, depth: int, interlaced: bool) -> None:
+    random = np.random.default_rng(colour * 100 + depth)
+    for height, width in ((1, 1), (3, 2), (5, 9), (13, 17), (24, 33)):
+        for filters in ([0], [1], [2], [3], [4], [1, 4, 0, 2, 3]):
+            samples = random.integers(0, 1 << depth, (height, width, CHANNELS[colour]))
+            samples[random.random(samples.shape) < 0.7] = 0
+            if depth == 16:  # values of which one byte alone is not zero
+                samples[random.random(samples.shape) < 0.3] &= 0xFF00
+                samples[random.random(samples.shape) < 0.3] &= 0x00FF
+            data = build(samples, colour, depth, filters, interlaced, pieces=3)
+            found = read_png_header(data)
+            assert (found.width, found.height, found.bit_depth, found.colour_type) == (width, height, depth, colour)
+            assert found.interlaced == interlaced
+            assert check_png(data) == found
+            np.testing.assert_array_equal(pixels_of(decode_mask(data)), foreground(samples, colour))
+
+
+def test_large_pictures_are_decoded_in_strips_with_the_row_above_carried_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(5)
+    for colour, depth in KINDS:
+        samples = random.integers(0, 1 << depth, (23, 11, CHANNELS[colour]))
+        samples[random.random(samples.shape) < 0.7] = 0
+        data = build(samples, colour, depth, [4, 2, 3, 1, 2])
+        for strip_bytes in (1, 100):
+            monkeypatch.setattr(png_module, "STRIP_BYTES", strip_bytes)
+            np.testing.assert_array_equal(pixels_of(decode_mask(data)), foreground(samples, colour))
+
+
+def test_filters_are_undone_as_a_plain_loop_undoes_them() -> None:
+    random = np.random.default_rng(6)
+    rows = random.integers(0, 256, (40, 30)).astype(np.uint8)
+    filters = random.integers(0, 5, 40).astype(np.uint8)
+    above = np.zeros((1, 30), dtype=np.uint8)
+    np.testing.assert_array_equal(png_module._unfilter(filters, rows, above), unfilter(filters.tolist(), rows, 1))
+
+
+@pytest.mark.parametrize("density", [0.0, 0.01, 0.5], ids=["empty", "sparse", "dense"])
+def test_rows_of_differences_are_summed_up(density: float) -> None:
+    random = np.random.default_rng(7)
+    rows = random.integers(0, 256, (30, 101)).astype(np.uint8) * (random.random((30, 101)) < density)
+    ones = np.ones(30, dtype=np.uint8)
+    above = np.zeros((1, 101), dtype=np.uint8)
+    np.testing.assert_array_equal(png_module._unfilter(ones, rows, above), unfilter([1] * 30, rows, 1))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "RGB", "RGBA", "P"])
+def test_pictures_of_other_writers_are_read(mode: str) -> None:
+    picture = Image.fromarray(DISK.astype(np.uint8) * 255).convert(mode)
+    out = io.BytesIO()
+    picture.save(out, "PNG")
+    mask = decode_mask(out.getvalue())
+    expected = np.asarray(picture) != 0 if mode == "P" else DISK
+    np.testing.assert_array_equal(pixels_of(mask), expected)
+    assert mask.is_binary == (mode in ("1", "L"))
+
+
+@pytest.mark.parametrize(
+    ("values", "depth", "is_binary"),
+    [
+        ([0], 1, True),
+        ([0, 1], 1, True),
+        ([0, 1], 8, True),
+        ([0, 255], 8, True),
+        ([7], 8, True),
+        ([0, 1, 2], 8, False),
+        ([1, 2], 8, False),
+        ([0, 3], 2, True),
+        ([0, 1, 3], 2, False),
+        ([0, 256], 16, True),
+        ([0, 1, 256], 16, False),
+    ],
+)
+def test_grey_with_at_most_one_value_beside_zero_is_binary(values: list[int], depth: int, is_binary: bool) -> None:
+    samples = np.resize(np.array(values), (6, 7, 1))
+    for interlaced in (False, True):
+        assert decode_mask(build(samples, 0, depth, interlaced=interlaced)).is_binary == is_binary
+
+
+def test_values_are_compared_across_strips(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(png_module, "STRIP_BYTES", 1)
+    samples = np.repeat([[[0]], [[5]], [[0]], [[9]]], 3, axis=1)
+    assert not decode_mask(build(samples, 0, 8)).is_binary
+    samples[3] = 5
+    assert decode_mask(build(samples, 0, 8)).is_binary
+
+
+def test_colour_and_palette_are_never_binary_and_a_transparent_grey_is_no_alpha_channel() -> None:
+    samples = np.resize(np.array([0, 1]), (4, 5, 1))
+    assert not decode_mask(build(samples, 3, 1)).is_binary
+    with_transparency = decode_mask(build(samples, 0, 1, extra=chunk(b"tRNS", b"\0\1")))
+    np.testing.assert_array_equal(pixels_of(with_transparency), samples[..., 0] == 1)
+    assert with_transparency.is_binary
+
+
+def test_set_bits_past_the_width_are_cleared() -> None:
+    mask = decode_mask(raw_png(b"\0\xff\xff" * 2, 9, 2))
+    assert pixels_of(mask).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 8), (5, 9), (37, 45), (2, 70_000)])
+def test_what_is_encoded_decodes_everywhere(shape: tuple[int, int]) -> None:
+    pixels = np.random.default_rng(1).random(shape) < 0.4
+    rows = np.packbits(pixels, axis=1)
+    for data, depth, mode in ((encode_mask(rows, shape[1]), 1, "1"), (encode_mask_grey(rows, shape[1]), 8, "L")):
+        assert check_png(data).bit_depth == depth
+        mask = decode_mask(data)
+        np.testing.assert_array_equal(mask.rows, rows)
+        assert mask.is_binary
+        with Image.open(io.BytesIO(data), formats=("PNG",)) as picture:
+            assert picture.mode == mode
+            values = np.asarray(picture)
+        np.testing.assert_array_equal(values != 0, pixels)
+        assert depth == 1 or set(np.unique(values)) <= {0, 255}
+    assert encode_mask(rows, shape[1]) == encode_mask(rows, shape[1])
+
+
+@pytest.mark.parametrize("reader", [check_png, decode_mask])
+class TestBrokenFiles:
+    """The proof and the decoder refuse the same files."""
+
+    def refuse(self, reader: object, data: bytes, words: str, **limits: int) -> None:
+        with pytest.raises(BadPNG, match=words) as refused:
+            reader(data, **limits)  # type: ignore[operator]
+        assert refused.value.code == "mask.bad_png"
+
+    def test_every_shorter_file(self, reader: object) -> None:
+        data = one_bit(DISK)
+        for size in range(len(data) - 1):
+            self.refuse(reader, data[:size], "cut short|not a PNG|empty")
+
+    def test_every_flipped_bit(self, reader: object) -> None:
+        data = one_bit(DISK)
+        for place in range(0, len(data) * 8, 3):
+            broken = bytearray(data)
+            broken[place // 8] ^= 128 >> place % 8
+            self.refuse(reader, bytes(broken), "PNG")
+
+    @pytest.mark.parametrize(
+        "ihdr",
+        [
+            (0, 5, 1, 0),
+            (5, 0, 1, 0),
+            (1 << 31, 5, 1, 0),
+            (2_000_000, 1, 1, 0),
+            (5, 5, 3, 0),
+            (5, 5, 16, 3),
+            (5, 5, 8, 5),
+        ],
+        ids=["no width", "no height", "2^31 wide", "too wide for any reader", "depth 3", "palette of 16", "colour 5"],
+    )
+    def test_a_header_that_makes_no_sense(self, reader: object, ihdr: tuple[int, int, int, int]) -> None:
+        self.refuse(
+            reader, SIGNATURE + header(*ihdr) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND"), "header|size"
+        )
+
+    @pytest.mark.parametrize("tail", [(1, 0, 0), (0, 1, 0), (0, 0, 2)], ids=["compression", "filtering", "interlace"])
+    def test_an_unknown_method(self, reader: object, tail: tuple[int, int, int]) -> None:
+        self.refuse(reader, SIGNATURE + header(5, 5, 1, 0, tail) + chunk(b"IEND"), "header is not valid")
+
+    def test_limits_are_checked_before_anything_is_unpacked(self, reader: object) -> None:
+        bomb = SIGNATURE + header(60_000, 60_000) + chunk(b"IDAT", zlib.compress(bytes(1 << 20))) + chunk(b"IEND")
+        self.refuse(reader, bomb, "60000 x 60000 pixels, more than the 50000000")
+        self.refuse(reader, one_bit(DISK), "45 x 37 pixels, more than the 1000", max_pixels=1000)
+        self.refuse(reader, one_bit(DISK), "bytes, more than the 20", max_bytes=20)
+
+    def test_a_stream_that_holds_more_than_the_header_says(self, reader: object) -> None:
+        self.refuse(reader, raw_png(bytes(2 * 2 + 1), 8, 2), "more pixels")
+        bomb = raw_png(bytes(64 << 20), 8, 2)
+        tracemalloc.start()
+        self.refuse(reader, bomb, "more pixels")
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+        tracemalloc.stop()
+
+    def test_a_stream_that_holds_less_than_the_header_says(self, reader: object) -> None:
+        self.refuse(reader, raw_png(bytes(2 * 2 - 1), 8, 2), "cut short")
+
+    def test_a_stream_without_its_checksum_or_with_a_wrong_one(self, reader: object) -> None:
+        stream = zlib.compress(bytes(4))
+        for broken in (stream[:-4], stream[:-1], stream[:-1] + b"\x00"):
+            data = SIGNATURE + header(8, 2) + chunk(b"IDAT", broken) + chunk(b"IEND")
+            self.refuse(reader, data, "cut short|damaged")
+
+    def test_no_stream_at_all(self, reader: object) -> None:
+        self.refuse(reader, SIGNATURE + header(8, 2) + chunk(b"IDAT", b"no zlib") + chunk(b"IEND"), "damaged")
+
+    def test_an_unknown_filter(self, reader: object) -> None:
+        self.refuse(reader, raw_png(b"\0\0\5\0", 8, 2), "unknown filter")
+
+    def test_chunks_in_the_wrong_places(self, reader: object) -> None:
+        top, idat, end = header(8, 1), chunk(b"IDAT", zlib.compress(bytes(2))), chunk(b"IEND")
+        half = zlib.compress(bytes(2))
+        apart = chunk(b"IDAT", half[:4]) + chunk(b"tEXt", b"a\0b") + chunk(b"IDAT", half[4:])
+        self.refuse(reader, SIGNATURE + top + end, "no IDAT")
+        self.refuse(reader, SIGNATURE + idat + top + end, "IHDR")
+        self.refuse(reader, SIGNATURE + top + top + idat + end, "unexpected IHDR")
+        self.refuse(reader, SIGNATURE + top + chunk(b"ABCD") + idat + end, "unexpected ABCD")
+        self.refuse(reader, SIGNATURE + top + apart + end, "do not follow")
+        self.refuse(reader, SIGNATURE + top + chunk(b"tE\0t") + idat + end, "damaged after its IHDR")
+        self.refuse(reader, SIGNATURE + header(8, 1, 1, 3) + idat + end, "no palette")
+        self.refuse(reader, SIGNATURE + top + chunk(b"tEXt", b"a\0b", crc=1) + idat + end, "tEXt chunk is damaged")
+        self.refuse(reader, SIGNATURE + struct.pack(">I4s", 99, b"IHDR") + top[8:] + idat + end, "IHDR")
+
+    def test_other_files(self, reader: object) -> None:
+        self.refuse(reader, b"", "empty")
+        self.refuse(reader, b"GIF89a" + bytes(50), "not a PNG")
+        self.refuse(reader, SIGNATURE, "cut short")
+
+
+def test_bytes_after_the_end_and_unknown_ancillary_chunks_are_nobodys() -> None:
+    samples = DISK.astype(np.int64)[..., None]
+    data = build(samples, 0, 1, extra=chunk(b"abCd", b"whatever")) + b"trailing"
+    assert check_png(memoryview(data)).width == 45
+    np.testing.assert_array_equal(pixels_of(decode_mask(memoryview(data))), DISK)
+
+
+def test_a_deep_picture_of_many_pixels_does_not_take_all_its_unpacked_bytes() -> None:
+    height, width = 1_000, 2_000  # 16 MB unpacked
+    engine = zlib.compressobj(1)
+    parts = [engine.compress(b"\4" + bytes(width * 8)) for _ in range(height)]
+    idat = chunk(b"IDAT", b"".join([*parts, engine.flush()]))
+    data = SIGNATURE + header(width, height, 16, 6) + idat + chunk(b"IEND")
+    tracemalloc.start()
+    mask = decode_mask(data)
+    assert tracemalloc.get_traced_memory()[1] < 40 << 20
+    tracemalloc.stop()
+    assert not mask.rows.any()
