@@ -82,7 +82,9 @@ def find_end(source: ByteSource) -> EndRecord:
     _, disk, directory_disk, count_here, count, size, offset, _ = END.unpack_from(tail, position - tail_offset)
     locator_offset = position - LOCATOR.size
     locator = source.read_at(locator_offset, LOCATOR.size) if locator_offset >= 0 else b""
-    if locator[:4] == LOCATOR_SIGNATURE:
+    if locator_offset >= 0 and len(locator) != LOCATOR.size:
+        raise invalid("The zip's end could not be read. Upload the zip again.")
+    if locator.startswith(LOCATOR_SIGNATURE):
         told = (disk, directory_disk, count_here, count, size, offset)
         return _end64(source, locator, locator_offset, told)
     if disk or directory_disk or count_here != count:

@@ -155,6 +155,12 @@ INVALID: dict[str, Make] = {
     "UTF-8 in the local header only": lambda: _lying(flags=UTF8),
     "a local extra field that is longer than its area": lambda: _lying(extra=b"\x01\x00\xff\x00ab"),
     "another Unicode path in the local header": lambda: _lying(extra=unicode_path(b"a.csv", "x.csv")),
+    "another Unicode path, of the same letters, in the local header": lambda: build(
+        Member(b"?.csv", local={"extra": unicode_path(b"?.csv", "é.csv")})
+    ),
+    "a ZIP64 field with a disk number": lambda: build(
+        Member(extra=extra_field(1, struct.pack("<3QI", len(CSV), len(CSV), 0, 1)))
+    ),
     "no descriptor where one should be": lambda: build(Member(method=DEFLATED, flags=DESCRIPTOR), B),
     "a descriptor of 5 bytes": lambda: build(Member(method=DEFLATED, flags=DESCRIPTOR, descriptor=b"12345"), B),
     "a descriptor with another CRC": lambda: _described(crc=7),
@@ -219,6 +225,7 @@ UNSAFE_NAMES: dict[str, bytes] = {
     "a part over its limit": b"x" * 41,
     "a part over its limit in UTF-8": "é".encode() * 21,
     "too deep": b"a/b/c/d/e.csv",
+    "much too deep": b"a/b/c/d/e/f/g.csv",
 }
 
 BAD_STREAMS: dict[str, Make] = {
@@ -272,6 +279,9 @@ DOUBLES: dict[str, tuple[bytes, bytes]] = {
 TOO_BIG: dict[str, Make] = {
     "too many members": lambda: build(*(Member(f"{i}.csv".encode()) for i in range(4))),
     "too many members by its word": lambda: build(A, end={"count": 9, "count_here": 9}),
+    "more members than its word": lambda: build(
+        *(Member(f"{i}.csv".encode()) for i in range(4)), end={"count": 0, "count_here": 0}
+    ),
     "a member over its limit": lambda: build(Member(data=bytes(2 << 20), method=DEFLATED)),
     "a size that is a lie": lambda: build(
         Member(
@@ -331,6 +341,10 @@ UNREADABLE_NAMES: dict[str, Make] = {
     "a Unicode path that climbs": lambda: build(Member(b"x?.csv", extra=unicode_path(b"x?.csv", "../x.csv"))),
     "a Unicode path that is absolute": lambda: build(Member(b"?.csv", extra=unicode_path(b"?.csv", "/é.csv"))),
     "a Unicode path that is a folder": lambda: build(Member(b"\x82", extra=unicode_path(b"\x82", "é/"))),
+    "a Unicode path that is a folder of a file": lambda: build(Member(b"?/", data=b"", extra=unicode_path(b"?/", "é"))),
+    "a Unicode path with its slash elsewhere": lambda: build(
+        Member(b"a?/", data=b"", extra=unicode_path(b"a?/", "a/é"))
+    ),
     "a Unicode path that is no UTF-8": lambda: build(
         Member(b"a.csv", extra=extra_field(0x7075, struct.pack("<BI", 1, zlib.crc32(b"a.csv")) + b"\xff"))
     ),

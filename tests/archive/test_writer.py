@@ -231,3 +231,12 @@ def test_times_and_modes_are_fixed() -> None:
     assert info.date_time == (1980, 1, 1, 0, 0, 0)
     assert info.external_attr >> 16 == 0o100644
     assert struct.unpack_from("<H", data, 6) == (0,)
+
+
+@pytest.mark.parametrize(
+    ("name", "fine"), [("b.csv", True), ("é/b.csv", True), ("A.csv", False), ("../b", False), ("e\u0301.csv", False)]
+)
+def test_accepts_tells_which_names_can_be_written(name: str, fine: bool) -> None:
+    writer = ArchiveWriter(lambda data: None)
+    writer.add_stored("a.csv", b"")
+    assert writer.accepts(name) is fine
