@@ -102,8 +102,8 @@ def _open(data: bytes, size: PictureSize) -> Iterator[Image.Image]:
                 yield picture
         except Image.DecompressionBombError as error:
             raise PictureTooBig(f"the {size.format} picture has too many pixels; make it smaller") from error
-        except (MemoryError, KeyboardInterrupt):
-            raise
+        except MemoryError:
+            raise  # the machine's fault
         except Exception as error:
             raise BadPicture(f"the {size.format} picture is damaged: {error}") from error
 

@@ -234,12 +234,6 @@ class _File(io.RawIOBase):
         self._reader = reader
         self._offset = 0
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._offset, io.SEEK_END: self._reader.size}[whence]
         self._offset = max(0, base + offset)

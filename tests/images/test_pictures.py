@@ -17,7 +17,7 @@ from app.images import (
     read_size,
     upright_picture,
 )
-from tests.images.pngs import build
+from tests.images.pngs import SIGNATURE, build, chunk, header
 from tests.images.test_sizes import FORMATS, WITH_EXIF
 
 
@@ -158,3 +158,18 @@ def test_limits_and_kinds_are_checked_before_decoding(function: object) -> None:
         function(data, max_pixels=100)  # type: ignore[operator]
     with pytest.raises(BadPicture):
         function(b"%PDF-1.7")  # type: ignore[operator]
+
+
+def test_pillows_own_limit_holds_when_the_caller_sets_a_higher_one() -> None:
+    bomb = SIGNATURE + header(30_000, 30_000, 8) + chunk(b"IDAT", b"") + chunk(b"IEND")
+    with pytest.raises(PictureTooBig):
+        compress_picture(bomb, max_pixels=10**12)
+
+
+def test_want_of_memory_is_not_the_pictures_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Image.Image, "convert", fail)
+    with pytest.raises(MemoryError):
+        compress_picture(make_picture(8, 8))

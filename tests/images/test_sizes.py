@@ -217,3 +217,11 @@ def test_a_picture_without_pixels_is_refused() -> None:
         read_size(b"\xff\xd8\xff\xe0\0\1" + bytes(10))
     with pytest.raises(BadPicture, match="IHDR"):
         read_size(SIGNATURE + chunk(b"IDAT") + bytes(30))
+
+
+def test_endless_headers_are_given_up() -> None:
+    comments = jpeg_with(*[(0xFE, b"")] * 5000)
+    with pytest.raises(BadPicture, match="no frame header"):
+        read_size(comments)
+    png = SIGNATURE + header(30, 20, 8) + chunk(b"tEXt", b"") * 5000 + chunk(b"eXIf", exif("<", 274, 3, 1, 6))
+    assert read_size(png).orientation == 1
