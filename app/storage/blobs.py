@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import obstore
 from obstore.exceptions import BaseError, NotFoundError
-from obstore.store import from_url
+from obstore.store import S3Store, from_url
 
 from app.errors import Busy, NoSpace, NotFound
 from app.storage.rows import Result, Segment
@@ -430,10 +430,10 @@ class BucketBlobs:
         return None
 
     def presign(self, key: str, seconds: int = 300) -> str | None:
-        try:
-            return obstore.sign(cast(Any, self.store), "GET", check_key(key), timedelta(seconds=seconds))
-        except (NotImplementedError, TypeError):  # a store that cannot sign: the bytes go through us
+        if not isinstance(self.store, S3Store):  # it cannot sign: the bytes go through us
             return None
+        with bucket_errors(key):
+            return obstore.sign(self.store, "GET", check_key(key), timedelta(seconds=seconds))
 
     def delete(self, keys: Iterable[str]) -> None:
         for key in keys:

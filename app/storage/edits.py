@@ -80,16 +80,16 @@ def continue_rows(kind: str, old: Any, new: Any, defaults: Mapping[int, str]) ->
     if kind == "tracks":
         return new
     edits = old.kept.edits.copy()
-    edits[old.label_ids != new.label_ids] |= Edit.LABEL
-    edits[old.groups != new.groups] |= Edit.GROUP
+    edits[old.label_ids != new.label_ids] |= np.uint8(Edit.LABEL)
+    edits[old.groups != new.groups] |= np.uint8(Edit.GROUP)
     if kind == "shapes":
         geometry = (old.types != new.types) | (old.rotations != new.rotations)
         geometry |= ragged_differ(old.points, new.points) | ragged_differ(old.runs, new.runs)
         geometry |= ragged_differ(old.elements, new.elements)
-        edits[geometry] |= Edit.GEOMETRY
-        edits[old.occluded != new.occluded] |= Edit.OCCLUDED
+        edits[geometry] |= np.uint8(Edit.GEOMETRY)
+        edits[old.occluded != new.occluded] |= np.uint8(Edit.OCCLUDED)
         attributes = attributes | (old.scores != new.scores)
-    edits[attributes] |= Edit.ATTRIBUTES
+    edits[attributes] |= np.uint8(Edit.ATTRIBUTES)
     kept = old.kept.replace(edits=edits)
     moved = old.frames != new.frames
     if bool(moved.any()):

@@ -1,0 +1,82 @@
+"""Columns as bytes and back, for any values and any division into blocks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.columns import Ragged, Texts
+from app.errors import Damaged
+from app.storage.block_codec import (
+    decode_arrays,
+    decode_ragged,
+    decode_texts,
+    encode_array,
+    encode_ragged,
+    encode_texts,
+)
+
+DTYPES = ("i8", "i4", "u1", "u4", "f8", "?")
+
+
+@st.composite
+def arrays(draw: st.DrawFn) -> np.ndarray:
+    dtype = np.dtype(draw(st.sampled_from(DTYPES)))
+    pool = draw(st.lists(st.integers(0, 255), min_size=1, max_size=4))
+    values = draw(st.lists(st.sampled_from(pool), max_size=20))
+    kind = draw(st.sampled_from(("pool", "range", "special")))
+    if kind == "range" and dtype.kind == "i":
+        return np.arange(pool[0], pool[0] + len(values), dtype=dtype)
+    if kind == "special" and dtype.kind == "f":
+        return np.array([(np.nan, np.inf, -0.0, 0.0)[value % 4] for value in values], dtype=dtype)
+    return np.array(values).astype(dtype)
+
+
+@given(st.lists(arrays(), min_size=1, max_size=4))
+def test_arrays_come_back_bit_by_bit(parts: list[np.ndarray]) -> None:
+    parts = [part for part in parts if part.dtype == parts[0].dtype]
+    found = decode_arrays([encode_array(part) for part in parts], [len(part) for part in parts], parts[0].dtype)
+    assert found.dtype == parts[0].dtype
+    assert found.tobytes() == np.concatenate(parts).tobytes()
+    assert found.flags.aligned
+    assert found.flags.writeable
+
+
+@given(st.lists(st.lists(st.lists(st.integers(-5, 5), max_size=5), max_size=6), min_size=1, max_size=4))
+def test_ragged_columns_come_back(parts: list[list[list[int]]]) -> None:
+    whole = Ragged.from_arrays([row for part in parts for row in part], np.int32)
+    edges = np.cumsum([0, *map(len, parts)]).tolist()
+    blobs = [encode_ragged(whole, start, stop) for start, stop in zip(edges[:-1], edges[1:], strict=True)]
+    found = decode_ragged(blobs, [len(part) for part in parts], np.int32)
+    assert found.offsets.tolist() == whole.offsets.tolist()
+    assert found.values.tolist() == whole.values.tolist()
+
+
+@given(st.lists(st.lists(st.sampled_from(["", "a", 'q"uote', "ünï\n", "日本"]), max_size=6), min_size=1, max_size=4))
+def test_texts_come_back(parts: list[list[str]]) -> None:
+    whole = Texts.from_list([text for part in parts for text in part])
+    edges = np.cumsum([0, *map(len, parts)]).tolist()
+    blobs = [encode_texts(whole, start, stop) for start, stop in zip(edges[:-1], edges[1:], strict=True)]
+    assert decode_texts(blobs, [len(part) for part in parts]).to_list() == whole.to_list()
+
+
+def test_equal_values_take_one_value() -> None:
+    assert len(encode_array(np.full(1000, 7, dtype=np.int64))) == 9
+    assert len(encode_array(np.arange(5, 1005, dtype=np.int64))) == 9
+
+
+@pytest.mark.parametrize(
+    "blob", [b"", b"\x09abcd", b"\x00abc", b"\x00" + bytes(12), b"\x01"], ids=["empty", "format", "odd", "short", "none"]
+)
+def test_damaged_arrays_are_told(blob: bytes) -> None:
+    with pytest.raises(Damaged):
+        decode_arrays([blob], [4], np.int32)
+
+
+def test_damaged_texts_are_told() -> None:
+    good = encode_texts(Texts.from_list(["a", "b"]), 0, 2)
+    for blob in (good[:3], good[:-1], good[:-5] + b'"a"]'):
+        with pytest.raises(Damaged):
+            decode_texts([blob], [2])
