@@ -155,7 +155,8 @@ class FrameIndex:
         unique: Mask = self._stem_lookup.sizes[group_of] == 1
         as_path = self._full.find(self.stems)  # another frame's whole path?
         other = (as_path >= 0) & (self._full.firsts[as_path] != np.arange(len(as_path)))
-        return unique & ~other
+        unique &= ~other
+        return unique
 
     @cached_property
     def name_is_unique(self) -> Mask:

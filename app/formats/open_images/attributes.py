@@ -23,6 +23,7 @@ from app.annotations import AttributeSpec, LabelCatalog
 from app.columns import Texts
 
 MAX_VALUE_CHARACTERS = 4096
+MAX_CACHED = 100_000
 FLAG_TEXTS = {"1": 1, "0": 0, "-1": -1, "1.0": 1, "0.0": 0, "-1.0": -1, "true": 1, "false": 0, "yes": 1, "no": 0}
 _LISTED = ("select", "radio")
 
@@ -102,6 +103,10 @@ class AttributeEncoder:
         self._specs = [{spec.name: spec for spec in labels[label_id].attributes} for label_id in self._ids.tolist()]
         self._cache: dict[tuple[object, ...], tuple[str, tuple[int, ...]]] = {}
 
+    def is_declared(self, name: str) -> bool:
+        """Whether any label declares an attribute of this name."""
+        return any(name in specs for specs in self._specs)
+
     def declares(self, label_ids: Codes, name: str) -> npt.NDArray[np.bool_]:
         """(N,) bool, whether the label of each row declares an attribute of this name."""
         declaring = np.array([name in specs for specs in self._specs], dtype=np.bool_)
@@ -163,6 +168,8 @@ class AttributeEncoder:
                 refused.append(place)
             else:
                 values[specs[column.name].id] = value
+        if len(self._cache) >= MAX_CACHED:
+            self._cache.clear()
         self._cache[key] = attributes_text(values), tuple(refused)
         return self._cache[key]
 

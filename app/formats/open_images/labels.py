@@ -16,6 +16,7 @@ import numpy.typing as npt
 from app.annotations import LabelCatalog
 from app.columns import Cells, CSVBlock, CSVReader, TextIndex
 from app.errors import Report, shorten
+from app.formats.open_images.extras import Extras
 from app.formats.open_images.layout import CLASS_HEADERS
 
 NO_LABEL, NOT_ASKED = -1, -2
@@ -27,9 +28,13 @@ class ClassNames:
 
     display_names: dict[str, str] = field(default_factory=dict)
 
-    def add_table(self, blocks: Iterable[bytes], file: str, report: Report, **limits: int) -> None:
+    def add_table(
+        self, blocks: Iterable[bytes], file: str, report: Report, max_field_bytes: int, max_columns: int
+    ) -> None:
         """Read one class file, with or without header; trailing cells are passed over."""
-        reader = CSVReader(blocks, report, file, columns=(), ragged=True, **limits)
+        reader = CSVReader(
+            blocks, report, file, columns=(), ragged=True, max_field_bytes=max_field_bytes, max_columns=max_columns
+        )
         count, first = report.table(file), True
         for block in reader:
             mids, names = block.cells_at(0), block.cells_at(1)
@@ -63,13 +68,11 @@ def _is_header(mids: Cells, names: Cells) -> bool:
     return (mids.row_text(0).strip().casefold(), names.row_text(0).strip().casefold()) in CLASS_HEADERS
 
 
-def recorded_mids(extras: Mapping[int, Mapping[str, Any]]) -> dict[int, list[str]]:
-    """Label id → the MIDs it came with, the recorded one first, of all imports that are still known."""
-    mids: dict[int, list[str]] = {}
+def recorded_mids(extras: Mapping[int, Mapping[str, Any]]) -> dict[int, str]:
+    """Label id → the LabelName it came with in the imports that are still known; the newest import's."""
+    mids: dict[int, str] = {}
     for document in extras.values():
-        for label_id, names in document.get("labels", {}).items():
-            known = mids.setdefault(int(label_id), [])
-            known += [name for name in names if name not in known]
+        mids |= Extras.from_dict(document).mids
     return mids
 
 
@@ -77,7 +80,8 @@ class LabelMatcher:
     """LabelName cells to label ids. A name that means no label is reported once, at the first row that uses it.
 
     Attributes:
-        mids: label id → the LabelNames that mean it, the recorded MID first.
+        mids: label id → its recorded MID: from an earlier import, else the first LabelName here that means it.
+        undeclared: LabelName → label name, of those in no class file.
     """
 
     def __init__(
@@ -91,8 +95,9 @@ class LabelMatcher:
         for label in catalog.labels:
             self._folded.setdefault(label.name.casefold(), []).append(label.id)
         known = recorded_mids(earlier)
-        self.mids = {label_id: names for label_id, names in known.items() if label_id in self._label_names}
-        self._by_mid = {name: label_id for label_id, names in reversed(self.mids.items()) for name in names}
+        self.mids = {label_id: mid for label_id, mid in known.items() if label_id in self._label_names}
+        self._by_mid = {mid: label_id for label_id, mid in reversed(self.mids.items())}
+        self.undeclared: dict[str, str] = {}
         self._by_display: dict[str, list[str]] = {}
         for mid, name in self._classes.items():
             self._by_display.setdefault(name, []).append(mid)
@@ -141,6 +146,7 @@ class LabelMatcher:
             )
             return NO_LABEL
         if name not in self._classes and name not in self._by_display:
+            self.undeclared[name] = self._label_names[label_id]
             self._report.warn("label.undeclared", f'"{shorten(name)}" is in no class file', **place)
         first = self._used.setdefault(label_id, name)
         if first != name:
@@ -150,9 +156,7 @@ class LabelMatcher:
                 f'"{shorten(first)}" and "{shorten(name)}" both mean the label "{shorten(label)}"; rows keep their own',
                 **place,
             )
-        known = self.mids.setdefault(label_id, [])
-        if name not in known:
-            known.append(name)
+        self.mids.setdefault(label_id, name)
         return label_id
 
     def _find(self, name: str) -> int | None:
@@ -183,36 +187,3 @@ class LabelMatcher:
     def _shown(self, name: str) -> str:
         display = self._classes.get(name)
         return f"{name} ({display})" if display and display != name else name
-
-
-def class_rows(
-    catalog: LabelCatalog, extras: Mapping[int, Mapping[str, Any]], by_name: bool
-) -> tuple[list[tuple[str, str]], dict[int, str]]:
-    """The rows of the class file, and the LabelName of each label id.
-
-    Args:
-        by_name: write label names in both cells (option `label_ids=name`).
-
-    Returns:
-        (LabelName, DisplayName): the task's labels in their order, each with every MID it came with; then classes
-        that came with an archive and that no label stands for.
-    """
-    if by_name:
-        return [(label.name, label.name) for label in catalog.labels], {one.id: one.name for one in catalog.labels}
-    display_names: dict[str, str] = {}
-    for document in extras.values():
-        for mid, name in document.get("classes", ()):
-            display_names.setdefault(mid, name)
-    mids = recorded_mids(extras)
-    names: dict[int, str] = {}
-    rows: dict[str, str] = {}
-    own = {label.name for label in catalog.labels}
-    for label in catalog.labels:
-        # A name that another label bears now cannot stand for this one.
-        usable = [mid for mid in mids.get(label.id, ()) if mid == label.name or (mid not in own and mid not in rows)]
-        for mid in usable or [label.name]:
-            rows.setdefault(mid, display_names.get(mid) or label.name)
-        names[label.id] = (usable or [label.name])[0]
-    for mid, name in display_names.items():
-        rows.setdefault(mid, name)
-    return list(rows.items()), names

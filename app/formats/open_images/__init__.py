@@ -1,0 +1,23 @@
+"""Open Images V4-V7: tables of image labels, boxes and masks, read and written without loss.
+
+In:    an archive of CSV tables and mask PNGs, and the frames and labels of a task; or the task's annotations.
+Out:   rectangles, masks or polygons, tags, each with its line; or the archive, unedited rows to the letter.
+Never: guesses an image from digits, drops a row without a word, names a disk path.
+Spec:  the Open Images reference (2.5 to 6). Columns, names: `layout.py`; what a cell shows: `attributes.py`.
+Start: `read.py` for the walk in, `write.py` for the walk out.
+
+Version numbers are names of releases, not of layouts: one directory mixes files of V4 to V7. So V6 and V7 are one
+reader and one writer under two names.
+"""
+
+from app.formats.base import Format
+from app.formats.open_images.layout import accepts
+from app.formats.open_images.read import read, survey
+from app.formats.open_images.write import write
+
+_CARRIES = frozenset({"tag", "track", "rectangle", "polygon", "mask", "ellipse"})
+
+OPEN_IMAGES_V6 = Format("Open Images V6", "1.0", accepts, read, write, survey, carries=_CARRIES)
+OPEN_IMAGES_V7 = Format("Open Images V7", "1.0", accepts, read, write, survey, carries=_CARRIES)
+
+__all__ = ["OPEN_IMAGES_V6", "OPEN_IMAGES_V7"]

@@ -1,0 +1,265 @@
+"""The walk through an archive, in the order that lets everything stream.
+
+    class files, hierarchy, sizes → image lists → mask tables (rows only) → box tables → mask PNGs → image labels
+    → images without a list → everything else, kept
+
+Mask rows come before boxes so that a box knows at once whether a mask belongs to it. Batches go to the sink as they
+are read; what is held for a whole table is a few compact columns.
+
+Source: Open Images reference 3; 5 (what is kept).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from app.archive import Archive
+from app.columns import CSVReader, TextIndex, decode_runs
+from app.errors import Problem, Report, Unsupported, shorten
+from app.formats.base import ImportOptions, Progress, Sink, Survey, Target
+from app.formats.open_images.extras import Extras, KeptFile
+from app.formats.open_images.hierarchy import MAX_BYTES, read_hierarchy, unknown_labels
+from app.formats.open_images.labels import ClassNames, recorded_mids
+from app.formats.open_images.layout import Layout, lay_out
+from app.formats.open_images.links import MaskLinks
+from app.formats.open_images.mask_files import MaskFiles
+from app.formats.open_images.read_boxes import read_boxes
+from app.formats.open_images.read_images import ImageListReader
+from app.formats.open_images.read_mask_rows import read_mask_rows
+from app.formats.open_images.read_masks import read_masks
+from app.formats.open_images.read_tags import read_tags
+from app.formats.open_images.reading import WARNINGS_LISTED, Reading
+from app.formats.open_images.sizes import read_sizes
+
+KEPT_LISTED = 20
+MAX_FIELD_BYTES, MAX_COLUMNS = 16 << 20, 256
+_KINDS = {
+    "images": "image list",
+    "boxes": "boxes",
+    "tags": "image labels",
+    "machine": "machine labels",
+    "masks": "masks",
+    "classes": "class names",
+    "hierarchy": "class hierarchy",
+    "sizes": "image sizes",
+    "side": "side file",
+}
+
+
+def read(
+    archive: Archive, target: Target, options: ImportOptions, sink: Sink, report: Report, progress: Progress
+) -> None:
+    """Read an archive into the sink; every problem goes to the report.
+
+    Raises:
+        ImportProblems: nothing can be read (no table, several data sets, a damaged member, too many rows).
+        Unsupported: an option that is known but not offered.
+    """
+    if options.labels == "create":
+        raise Unsupported("labels=create is not offered: create the labels first; the report of a dry run names them")
+    layout = lay_out(archive.names(), report)
+    report.summary["files"] = _files_summary(layout, options)
+    report.raise_if_errors()
+    _set_aside(layout, options)
+    reading = Reading(archive, layout, target, options, sink, report, progress)
+    _read_classes(reading)
+    n_bytes = sum(archive.entry(table.path).size for table in layout.tables)
+    n_bytes += sum(archive.entry(table.path).size for table in layout.of("masks"))
+    n_bytes += sum(archive.entry(path).size for path in [*layout.masks, *layout.kept])
+    reading.prepare(n_bytes)
+    hierarchy = _read_hierarchy(reading)
+    images = ImageListReader(reading)
+    images.read()
+    _read_sizes(reading)
+    files = MaskFiles([*layout.masks, *layout.pictures])
+    mask_rows = read_mask_rows(reading, files)
+    links = MaskLinks(mask_rows.frames, mask_rows.label_codes, mask_rows.boxes, mask_rows.linkable, target.first_group)
+    read_boxes(reading, links)
+    read_masks(reading, mask_rows, links.mask_groups(), links.numbers, files)
+    read_tags(reading)
+    images.finish()
+    _check_something_matched(reading)
+    kept_files, kept_masks = _keep_files(reading, files)
+    archive.verify(lambda done: progress(1.0))
+    extras = Extras(
+        tables=tuple(reading.tables),
+        mids=reading.labels.mids,
+        classes=tuple(_all_classes(reading).items()),
+        hierarchy=hierarchy,
+        files=tuple(kept_files),
+        masks=tuple(kept_masks),
+    )
+    sink.extras(extras.to_dict())
+    progress(1.0)
+
+
+def survey(archive: Archive) -> Survey:
+    """What images, sizes and labels the tables of an archive name; problems are left to `read`."""
+    scratch = Report(limit=1)
+    layout = lay_out(archive.names(), scratch)
+    classes = ClassNames()
+    for file in layout.of("classes"):
+        classes.add_table(archive.blocks(archive.entry(file.path)), file.path, scratch, MAX_FIELD_BYTES, MAX_COLUMNS)
+    images: dict[str, None] = {}
+    labels: dict[str, None] = {}
+    for file in layout.of("images", "boxes", "tags", "masks"):
+        reader = CSVReader(archive.blocks(archive.entry(file.path)), scratch, file.path)
+        names = TextIndex()
+        for block in reader:
+            images |= dict.fromkeys(text for text in decode_runs(block.cells("ImageID")).texts.to_texts() if text)
+            if file.kind != "images":
+                names.codes(block.cells("LabelName"))
+        labels |= dict.fromkeys(classes.display_names.get(name) or name for name in names.values if name)
+    sizes: dict[str, tuple[int, int]] = {}
+    for file in layout.of("sizes"):
+        for lines in read_sizes(archive.blocks(archive.entry(file.path)), file.path, scratch):
+            columns = (lines.ids.to_texts(), lines.heights.tolist(), lines.widths.tolist())
+            sizes |= {name: (width, height) for name, height, width in zip(*columns, strict=True)}
+    return Survey(list(images), sizes, list(labels))
+
+
+# --- before the tables ---
+
+
+def _files_summary(layout: Layout, options: ImportOptions) -> dict[str, str]:
+    """Path → what the entry is taken for; pictures and masks are counted, not listed."""
+    summary = {table.path: _KINDS[table.kind] for table in layout.tables}
+    if options.machine_labels == "keep":
+        summary |= {table.path: "kept as it is" for table in layout.of("machine")}
+    summary |= dict.fromkeys(layout.kept, "kept as it is")
+    if layout.masks:
+        summary["masks/"] = f"{len(layout.masks)} mask files"
+    if layout.pictures:
+        summary["images/"] = f"{len(layout.pictures)} pictures, not read"
+    return summary
+
+
+def _set_aside(layout: Layout, options: ImportOptions) -> None:
+    """Machine labels are a file like any other, unless they are asked for."""
+    if options.machine_labels == "keep":
+        for table in layout.of("machine"):
+            layout.tables.remove(table)
+            layout.kept.append(table.path)
+        layout.kept.sort()
+
+
+def _read_classes(reading: Reading) -> None:
+    options = reading.options
+    for file in reading.layout.of("classes"):
+        reading.classes.add_table(
+            reading.blocks(file.path), file.path, reading.report, options.max_field_bytes, options.max_columns
+        )
+
+
+def _all_classes(reading: Reading) -> dict[str, str]:
+    """Display names by LabelName: of this archive, of names it uses without declaring them, and of labels that came
+    with an earlier import."""
+    names = dict(reading.classes.display_names)
+    for name, label in reading.labels.undeclared.items():
+        names.setdefault(name, label)
+    known = set(recorded_mids(reading.target.earlier).values())
+    for document in reading.target.earlier.values():
+        for mid, name in Extras.from_dict(document).classes:
+            if mid in known:
+                names.setdefault(mid, name)
+    return names
+
+
+def _read_hierarchy(reading: Reading) -> str | None:
+    """The text of the hierarchy, for the extras."""
+    for file in reading.layout.of("hierarchy"):
+        entry = reading.archive.entry(file.path)
+        if entry.size > MAX_BYTES:
+            message = f"the hierarchy has {entry.size:,} bytes, over the limit of {MAX_BYTES:,}"
+            reading.report.error("hierarchy.too_big", message, file=file.path)
+            continue
+        found = read_hierarchy(reading.archive.read(entry), file.path, reading.report)
+        if found is None:
+            continue
+        text, names = found
+        classes = reading.classes.display_names
+        known = {*classes, *classes.values(), *(label.name for label in reading.target.labels.labels)}
+        unknown = unknown_labels(names, known)
+        if unknown:
+            listed = [
+                Problem(
+                    "hierarchy.unknown_label",
+                    f'the hierarchy names "{shorten(name)}", which is in no class file and no label of the task',
+                    "warning",
+                    file.path,
+                    value=shorten(name),
+                )
+                for name in unknown[:WARNINGS_LISTED]
+            ]
+            reading.report.add_many(listed, len(unknown))
+        return text
+    return None
+
+
+def _read_sizes(reading: Reading) -> None:
+    """Sizes in the archive are compared with those of the frames; the last line of an image counts."""
+    frames = reading.target.frames
+    for file in reading.layout.of("sizes"):
+        heights, widths = frames.heights.copy(), frames.widths.copy()
+        rows = np.zeros(len(frames), dtype=np.int64)
+        for lines in read_sizes(reading.blocks(file.path), file.path, reading.report):
+            matches = reading.index.match(lines.ids)
+            found = np.flatnonzero(matches.frames >= 0)
+            at = matches.frames[found] - frames.start
+            heights[at], widths[at], rows[at] = lines.heights[found], lines.widths[found], lines.rows[found]
+        differ = np.flatnonzero((heights != frames.heights) | (widths != frames.widths))
+        if len(differ):
+            listed = [
+                Problem(
+                    "meta.size_differs",
+                    f'"{shorten(frames.name(at + frames.start))}" is {widths[at]} x {heights[at]} here, the frame has '
+                    f"{frames.widths[at]} x {frames.heights[at]} (width x height); the frame's size is used",
+                    "warning",
+                    file.path,
+                    int(rows[at]),
+                )
+                for at in sorted(differ.tolist(), key=lambda at: int(rows[at]))[:WARNINGS_LISTED]
+            ]
+            reading.report.add_many(listed, len(differ))
+
+
+# --- after the tables ---
+
+
+def _check_something_matched(reading: Reading) -> None:
+    """An archive of which nothing fits the task is a failure, also where unmatched rows may be passed over."""
+    report = reading.report
+    seen = sum(count.seen for path, count in report.tables.items() if path in {table.path for table in reading.tables})
+    if report.n_errors or not seen or reading.n_kept_rows:
+        return
+    n_ids = report.counts.get("image.unmatched", 0)
+    told = [problem for problem in report.warnings if problem.code == "image.unmatched"][:3]
+    ids = ", ".join(f'"{problem.value}"' for problem in told)
+    labels = ", ".join(f'"{shorten(label.name)}"' for label in reading.target.labels.labels[:3]) or "none"
+    report.error(
+        "image.unmatched",
+        f"nothing of this archive fits the task: 0 of {seen:,} rows kept. Its {n_ids:,} image ids are like {ids}; the "
+        f"task's frames are called {reading.example or 'nothing'}, its labels {labels}",
+        suggestion=next((problem.suggestion for problem in told), None),
+    )
+
+
+def _keep_files(reading: Reading, files: MaskFiles) -> tuple[list[KeptFile], list[KeptFile]]:
+    """Keep what is no table, picture or mask of a row: files, and masks that no row names."""
+    in_masks = set(reading.layout.masks)
+    unreferenced = [
+        path for path, used in zip(files.paths, files.used.tolist(), strict=True) if not used and path in in_masks
+    ]
+    if reading.layout.of("side"):
+        path = reading.layout.of("side")[0].path
+        reading.report.warn("extra.ignored", "the side file of this service is not read", file=path)
+    return (
+        _keep(reading, "file.kept", "not interpreted; kept and written back", reading.layout.kept),
+        _keep(reading, "mask.unreferenced", "no row names this mask; kept and written back", unreferenced),
+    )
+
+
+def _keep(reading: Reading, code: str, message: str, paths: list[str]) -> list[KeptFile]:
+    listed = [Problem(code, message, "warning", path) for path in paths[:KEPT_LISTED]]
+    reading.report.add_many(listed, len(paths))
+    return [reading.keep_entry(reading.archive.entry(path)) for path in paths]

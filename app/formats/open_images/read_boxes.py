@@ -1,0 +1,234 @@
+"""Box tables → rectangles.
+
+Source: Open Images reference 3.6 (sizes), 3.7 (values, checks, worked example), 3.10 (groups).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from app.annotations import Annotations, Shapes, ShapeType
+from app.columns import Cells, CSVBlock, Numbers, Ragged, Texts, decode_flags, decode_numbers, decode_texts
+from app.errors import shorten
+from app.formats.open_images.attributes import AttributeColumn
+from app.formats.open_images.layout import COORDINATES, FLAGS, TableFile
+from app.formats.open_images.links import MaskLinks
+from app.formats.open_images.reading import Ints, Mask, Reading, TableState
+from app.formats.open_images.repeats import RepeatedRows
+from app.geometry import boxes_to_pixels
+
+LOWEST, HIGHEST = -1.0, 2.0
+"""Coordinates outside are taken for pixels."""
+
+Reals = npt.NDArray[np.float64]
+
+
+def read_boxes(reading: Reading, links: MaskLinks) -> None:
+    """All box tables, in order; boxes that a mask belongs to get its group."""
+    for file in reading.layout.of("boxes"):
+        _read_table(reading, file, links)
+
+
+def _read_table(reading: Reading, file: TableFile, links: MaskLinks) -> None:
+    table = reading.open_table(file)
+    repeats = RepeatedRows(table, reading.report)
+    for block in reading.read_table(table):
+        _read_block(reading, table, block, links, repeats)
+    repeats.tell()
+
+
+def _read_block(reading: Reading, table: TableState, block: CSVBlock, links: MaskLinks, repeats: RepeatedRows) -> None:
+    bad = np.zeros(len(block), dtype=np.bool_)
+    frames, ids = reading.find_frames(table, block, bad)
+    label_codes, label_ids = find_labels(reading, table, block, frames, bad)
+    claim_subset(reading, table, block, frames, bad)
+    corners = _read_corners(reading, table, block, bad)
+    flags = {column: _read_flag(reading, table, block, column, bad) for column in FLAGS}
+    confidence = read_share(reading, table, block, "Confidence", bad, empty_is="1")
+    count = reading.report.table(table.path)
+    good = np.flatnonzero(~bad)
+    count.dropped += len(block) - len(good)
+    if not len(good):
+        return
+    reading.name_images(frames[good], ids.take(good))
+    repeats.add(block, good)
+    columns = [flag_column(FLAGS[column], column, flags[column][good]) for column in FLAGS]
+    columns += text_columns(
+        reading, {"score": ("Confidence", confidence), "source": ("Source", block.cells("Source"))}, good
+    )
+    frames, label_ids, corners = frames[good], label_ids[good], corners[good]
+    at = frames - reading.target.frames.start
+    boxes_px = boxes_to_pixels(
+        corners[:, [0, 2, 1, 3]], reading.target.frames.widths[at], reading.target.frames.heights[at]
+    )
+    shapes = replace(
+        Shapes.empty(len(good)),
+        frames=frames,
+        types=np.full(len(good), ShapeType.RECTANGLE, dtype=np.uint8),
+        label_ids=label_ids,
+        groups=links.take_boxes(frames, label_codes[good], corners),
+        occluded=flags["IsOccluded"][good] == 1,
+        attributes=encode_attributes(reading, table, block, good, label_ids, columns),
+        points=Ragged(boxes_px.reshape(-1), np.arange(len(good) + 1, dtype=np.int64) * 4),
+        kept=reading.kept(table.number, block.lines.take(good)),
+    )
+    count.kept += len(good)
+    reading.n_kept_rows += len(good)
+    reading.write(Annotations(shapes=shapes))
+
+
+def _read_corners(reading: Reading, table: TableState, block: CSVBlock, bad: Mask) -> Reals:
+    """(N, 4) XMin XMax YMin YMax, checked."""
+    corners = np.empty((len(block), 4), dtype=np.float64)
+    good = np.ones(len(block), dtype=np.bool_)
+    for place, column in enumerate(COORDINATES):
+        cells = block.cells(column)
+        numbers = decode_numbers(cells)
+        flawed = tell_numbers(reading, table, block, column, cells, numbers)
+        reading.tell(table, "error", "value.missing", block.rows, numbers.empty, column, f"{column} is empty", cells)
+        flawed |= numbers.empty
+        far = ~flawed & ((numbers.values < LOWEST) | (numbers.values > HIGHEST))
+        message = "expected a share of the picture, 0 to 1; this looks like pixels"
+        reading.tell(table, "error", "value.range", block.rows, far, column, message, cells)
+        good &= ~(flawed | far)
+        corners[:, place] = numbers.values
+    for low, high, column in ((0, 1, "XMin"), (2, 3, "YMin")):
+        inverted = good & (corners[:, low] > corners[:, high])
+        message = f"{column} is greater than {COORDINATES[high]}; the columns are XMin, XMax, YMin, YMax"
+        reading.tell(table, "error", "box.inverted", block.rows, inverted, column, message, block.cells(column))
+        bad |= inverted
+        good &= ~inverted
+    bad |= ~good
+    good &= ~bad
+    outside = good & ((corners < 0) | (corners > 1)).any(axis=1)
+    message = "reaches outside of the picture; kept as it is"
+    reading.tell(table, "warning", "box.outside", block.rows, outside, None, message)
+    flat = good & ((corners[:, 0] == corners[:, 1]) | (corners[:, 2] == corners[:, 3]))
+    reading.tell(table, "warning", "box.empty", block.rows, flat, None, "has no width or no height; kept as it is")
+    return corners
+
+
+def _read_flag(reading: Reading, table: TableState, block: CSVBlock, column: str, bad: Mask) -> npt.NDArray[np.int8]:
+    """(N,) int8: 1, 0, -1 for unknown."""
+    if not block.has(column):
+        return np.full(len(block), -1, dtype=np.int8)
+    cells = block.cells(column)
+    flags = decode_flags(cells)
+    message = "expected 1, 0, or -1 for unknown"
+    reading.tell(table, "error", "value.flag", block.rows, flags.bad, column, message, cells)
+    reading.tell(
+        table, "warning", "value.missing", block.rows, flags.empty & ~bad, column, f"{column} is empty: unknown", cells
+    )
+    bad |= flags.bad
+    return flags.values
+
+
+# --- shared with tags and masks ---
+
+
+def find_labels(reading: Reading, table: TableState, block: CSVBlock, frames: Ints, bad: Mask) -> tuple[Ints, Ints]:
+    """(N,) codes of the LabelNames, and (N,) label ids, -1 (and `bad`) where there is none.
+
+    Where unmatched images are passed over, the labels of their rows are not asked for: a slice of an official file
+    names classes that the task need not have.
+    """
+    cells = reading.require(table, block, "LabelName", bad)
+    asked = cells.lengths > 0
+    if reading.options.unmatched == "skip":
+        asked &= frames >= 0
+    rows = np.flatnonzero(asked)
+    codes = np.full(len(block), -1, dtype=np.int32)
+    label_ids = np.full(len(block), -1, dtype=np.int32)
+    codes[rows] = reading.labels.codes(cells.take(rows))
+    label_ids[rows] = reading.labels.resolve(codes[rows], block.rows[rows], table.path)
+    bad |= label_ids < 0
+    return codes, label_ids
+
+
+def claim_subset(reading: Reading, table: TableState, block: CSVBlock, frames: Ints, bad: Mask) -> None:
+    """The subset that the table's name tells is that of its images."""
+    if table.subset is not None:
+        reading.claim(table, block.rows, frames, reading.subset_code(table.subset), bad)
+
+
+def tell_numbers(
+    reading: Reading, table: TableState, block: CSVBlock, column: str, cells: Cells, numbers: Numbers
+) -> Mask:
+    """Report what is no number; the mask of those rows."""
+    for code, mask, message in (
+        ("value.not_number", numbers.not_number, "is not a number"),
+        ("value.not_finite", numbers.not_finite, "is not a finite number"),
+    ):
+        reading.tell(table, "error", code, block.rows, mask, column, _about(cells, message), cells)
+    return numbers.not_number | numbers.not_finite
+
+
+def _about(cells: Cells, words: str) -> Callable[[int], str]:
+    return lambda place: f'"{shorten(cells.row_text(place))}" {words}'
+
+
+def read_share(
+    reading: Reading, table: TableState, block: CSVBlock, column: str, bad: Mask, *, empty_is: str
+) -> Ragged:
+    """The trimmed texts of a column of numbers in 0..1, checked.
+
+    Args:
+        empty_is: what an empty cell is read as, with warning `value.missing`; "" takes it as it is.
+    """
+    cells = block.cells(column).trimmed()
+    if not block.has(column):
+        return Ragged.from_bytes([empty_is.encode()]).take(np.zeros(len(block), dtype=np.int64))
+    numbers = decode_numbers(cells)
+    flawed = tell_numbers(reading, table, block, column, cells, numbers)
+    far = ~flawed & ~numbers.empty & ((numbers.values < 0) | (numbers.values > 1))
+    reading.tell(table, "error", "value.range", block.rows, far, column, "expected a number of 0 to 1", cells)
+    bad |= flawed | far
+    texts = cells.ragged()
+    if empty_is and numbers.empty.any():
+        message = f"{column} is empty: read as {empty_is}"
+        reading.tell(table, "warning", "value.missing", block.rows, numbers.empty & ~bad, column, message, cells)
+        filled = Ragged.concatenate([texts, Ragged.from_bytes([empty_is.encode()])])
+        return filled.take(np.where(numbers.empty, len(texts), np.arange(len(texts))))
+    return texts
+
+
+def flag_column(attribute: str, column: str, values: npt.NDArray[np.int8]) -> AttributeColumn:
+    return AttributeColumn(attribute, column, values.astype(np.int32), ("0", "1"), is_flag=True)
+
+
+def text_columns(
+    reading: Reading, sources: dict[str, tuple[str, Ragged | Cells]], good: npt.NDArray[np.int64]
+) -> list[AttributeColumn]:
+    """Columns shown as they are written; those that no label declares cost nothing."""
+    columns = []
+    for attribute, (column, cells) in sources.items():
+        if reading.attributes.is_declared(attribute):
+            texts = decode_texts(Cells.of(cells.take(good)) if isinstance(cells, Ragged) else cells.take(good))
+            empty = np.array([not value for value in texts.values], dtype=np.bool_)
+            codes = np.where(empty[texts.codes], np.int32(-1), texts.codes).astype(np.int32)
+            columns.append(AttributeColumn(attribute, column, codes, texts.values))
+    return columns
+
+
+def encode_attributes(
+    reading: Reading,
+    table: TableState,
+    block: CSVBlock,
+    good: npt.NDArray[np.int64],
+    label_ids: Ints,
+    columns: list[AttributeColumn],
+) -> Texts:
+    """Attribute texts of the good rows; values that an attribute cannot take are told and kept in the row."""
+
+    def no_value(column: AttributeColumn, rows: Mask) -> None:
+        refused = np.zeros(len(block), dtype=np.bool_)
+        refused[good[rows]] = True
+        message = f'the attribute "{column.name}" has no such value; it stays at its default, the row keeps the cell'
+        cells = block.cells(column.column)
+        reading.tell(table, "warning", "attribute.no_value", block.rows, refused, column.column, message, cells)
+
+    return reading.attributes.encode(label_ids, columns, no_value)

@@ -1,0 +1,78 @@
+"""Image label tables → tags. A verified absence is no tag, unless the label has a `score` to say so.
+
+Source: Open Images reference 3.8.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from app.annotations import Annotations, Rows, Tags
+from app.columns import Cells, CSVBlock, decode_numbers
+from app.formats.open_images.layout import Kind, TableFile
+from app.formats.open_images.read_boxes import (
+    claim_subset,
+    encode_attributes,
+    find_labels,
+    read_share,
+    text_columns,
+)
+from app.formats.open_images.reading import Reading, TableState
+from app.formats.open_images.repeats import RepeatedRows
+
+
+def read_tags(reading: Reading) -> None:
+    """All tables of human labels; those of machines where the options say so."""
+    kinds: tuple[Kind, ...] = ("tags", "machine") if reading.options.machine_labels == "tags" else ("tags",)
+    for file in reading.layout.of(*kinds):
+        _read_table(reading, file)
+
+
+def _read_table(reading: Reading, file: TableFile) -> None:
+    table = reading.open_table(file)
+    repeats = RepeatedRows(table, reading.report)
+    for block in reading.read_table(table):
+        _read_block(reading, table, block, repeats)
+    repeats.tell()
+
+
+def _read_block(reading: Reading, table: TableState, block: CSVBlock, repeats: RepeatedRows) -> None:
+    bad = np.zeros(len(block), dtype=np.bool_)
+    frames, ids = reading.find_frames(table, block, bad)
+    _, label_ids = find_labels(reading, table, block, frames, bad)
+    claim_subset(reading, table, block, frames, bad)
+    confidence = read_share(reading, table, block, "Confidence", bad, empty_is="1")
+    count = reading.report.table(table.path)
+    good = np.flatnonzero(~bad)
+    count.dropped += len(block) - len(good)
+    if not len(good):
+        return
+    reading.name_images(frames[good], ids.take(good))
+    repeats.add(block, good)
+    absent = np.zeros(len(block), dtype=np.bool_)
+    absent[good] = decode_numbers(Cells.of(confidence.take(good))).values == 0
+    hidden = absent.copy()
+    hidden[good] &= ~reading.attributes.declares(label_ids[good], "score")
+    message = 'says that the label is absent; kept, but no tag: the label has no attribute "score" to say so'
+    reading.tell(
+        table, "warning", "tag.negative_hidden", block.rows, hidden, "Confidence", message, block.cells("Confidence")
+    )
+    count.kept += len(good)
+    reading.n_kept_rows += len(good)
+    lines = block.lines
+    unseen = np.flatnonzero(hidden)
+    rows = Rows(frames[unseen], reading.kept(table.number, lines.take(unseen)))
+    good = good[~hidden[good]]
+    columns = text_columns(
+        reading, {"score": ("Confidence", confidence), "source": ("Source", block.cells("Source"))}, good
+    )
+    tags = replace(
+        Tags.empty(len(good)),
+        frames=frames[good],
+        label_ids=label_ids[good],
+        attributes=encode_attributes(reading, table, block, good, label_ids[good], columns),
+        kept=reading.kept(table.number, lines.take(good)),
+    )
+    reading.write(Annotations(tags=tags, rows=rows))

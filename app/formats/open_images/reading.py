@@ -1,0 +1,418 @@
+"""What all readers of one import share: the archive and its target, ids found, subsets claimed, problems told.
+
+    TableState   one table being read: its place in the kept tables, its count, the folder its ids lie under
+    Reading      everything else; `images` below are frames that some row names
+
+Source: Open Images reference 3.3 (ids), 3.4 (subsets), 6 (problems).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from app.annotations import Annotations, FrameIndex, Kept, TextSet
+from app.archive import Archive, Entry
+from app.columns import Cells, CSVBlock, CSVReader, Ragged, TextIndex, Texts, decode_runs
+from app.errors import Damaged, ImportProblems, Problem, Report, Severity, shorten
+from app.formats.base import ImportOptions, Progress, Sink, Target
+from app.formats.open_images.attributes import AttributeEncoder
+from app.formats.open_images.extras import KeptFile, KeptTable
+from app.formats.open_images.labels import ClassNames, LabelMatcher
+from app.formats.open_images.layout import COLUMNS, REQUIRED, VAL, VALIDATION, Layout, TableFile
+from app.formats.open_images.names import is_plain_name
+
+Ints = npt.NDArray[np.int32]
+Rows = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
+WARNINGS_LISTED = 5
+"""Warnings of one code and table that are listed; a flood of one kind leaves room for the others."""
+
+KEPT_PIECE_BYTES = 4 << 20
+
+Message = str | Callable[[int], str]
+
+
+@dataclass(slots=True)
+class TableState:
+    """One table while it is read.
+
+    Attributes:
+        subset: the subset its name tells, None where it tells none.
+        number: index into the kept tables of the extras.
+        header: column names as written.
+        root: what `FrameIndex.find_root` found; asked for once, when an id needs it.
+    """
+
+    file: TableFile
+    subset: str | None
+    number: int
+    header: tuple[str, ...] = ()
+    root: int | None = None
+    root_is_known: bool = False
+    listed: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def path(self) -> str:
+        return self.file.path
+
+
+class Reading:
+    """One import."""
+
+    def __init__(
+        self,
+        archive: Archive,
+        layout: Layout,
+        target: Target,
+        options: ImportOptions,
+        sink: Sink,
+        report: Report,
+        progress: Progress,
+    ) -> None:
+        self.archive, self.layout, self.target, self.options = archive, layout, target, options
+        self.sink, self.report = sink, report
+        self.index = FrameIndex(target.frames, [*layout.pictures, *layout.masks])
+        self.classes = ClassNames()
+        self.labels = LabelMatcher(target.labels, self.classes, {}, report)
+        self.attributes = AttributeEncoder(target.labels)
+        self.tables: list[KeptTable] = []
+        self.subsets = TextIndex()
+        n_frames = len(target.frames)
+        self.subset_of: Ints = np.full(n_frames, -1, dtype=np.int32)  # code in `subsets`, -1 not told yet
+        self.weak_subset_of: Ints = np.full(n_frames, -1, dtype=np.int32)  # told by a mask's folder only
+        self.is_listed: Mask = np.zeros(n_frames, dtype=np.bool_)  # an image list has a row for it
+        self._is_named: Mask = np.zeros(n_frames, dtype=np.bool_)  # in `named`
+        self.named: list[tuple[Ints, Ragged]] = []  # frames (and their ids) that annotation tables name
+        self._conflicts: Mask = np.zeros(n_frames, dtype=np.bool_)
+        self.unmatched, self._ambiguous = TextSet(), TextSet()
+        self.unlisted_unmatched = TextSet()  # ids of image lists that are no frame, told at the end
+        self.n_annotation_rows = self.n_kept_rows = 0
+        self._progress, self._total_bytes, self._done_bytes = progress, 1, 0
+        self._n_rows = 0
+
+    def prepare(self, total_bytes: int) -> None:
+        """Called when the class files are read: labels can be matched from now on."""
+        self.labels = LabelMatcher(self.target.labels, self.classes, self.target.earlier, self.report)
+        self._total_bytes = max(total_bytes, 1)
+
+    # --- tables ---
+
+    def blocks(self, path: str) -> Iterator[bytes]:
+        """The bytes of an entry; progress moves with them."""
+        for block in self.archive.blocks(self.archive.entry(path)):
+            self.advance(len(block))
+            yield block
+
+    def advance(self, n_bytes: int) -> None:
+        self._done_bytes += n_bytes
+        self._progress(min(1.0, self._done_bytes / self._total_bytes))
+
+    def open_table(self, file: TableFile) -> TableState:
+        """A table to be read; its name must tell a usable subset."""
+        subset = file.subset
+        if subset is not None and not is_plain_name(subset):
+            self.report.error(
+                "image.bad_subset",
+                f'the file\'s name tells the subset "{shorten(subset)}", which cannot be the name of a folder; '
+                "rename the file",
+                file=file.path,
+                value=subset,
+            )
+            subset = None
+        if subset == VAL and self._validation_is_named:
+            subset = VALIDATION
+        table = TableState(file, subset, len(self.tables))
+        self.tables.append(KeptTable(file.kind, subset, file.path, ()))
+        self.report.table(file.path)
+        return table
+
+    def read_table(self, table: TableState) -> Iterator[CSVBlock]:
+        """Blocks of a table, each row counted; broken rows are told and left out."""
+        reader = self._csv(table, self.report)
+        table.header = reader.header
+        self.tables[table.number] = replace(self.tables[table.number], columns=reader.header)
+        count = self.report.table(table.path)
+        for block in reader:
+            count.seen += block.n_seen
+            count.dropped += block.n_seen - len(block)
+            self._n_rows += block.n_seen
+            if self._n_rows > self.options.max_rows:
+                self.report.error(
+                    "csv.too_big",
+                    f"more than {self.options.max_rows:,} rows in all tables together; split the archive",
+                    file=table.path,
+                )
+                raise ImportProblems(self.report)
+            if table.file.kind != "images":
+                self.n_annotation_rows += block.n_seen
+            yield block
+
+    def read_again(self, table: TableState) -> Iterator[CSVBlock]:
+        """The same blocks a second time: nothing is told or counted twice."""
+        yield from self._csv(table, Report(limit=1))
+
+    def _csv(self, table: TableState, report: Report) -> CSVReader:
+        kind = table.file.kind
+        return CSVReader(
+            self.blocks(table.path),
+            report,
+            table.path,
+            known=COLUMNS[kind],
+            required=REQUIRED[kind],
+            max_field_bytes=self.options.max_field_bytes,
+            max_columns=self.options.max_columns,
+        )
+
+    # --- problems ---
+
+    def tell(
+        self,
+        table: TableState,
+        severity: Severity,
+        code: str,
+        rows: Rows,
+        bad: Mask,
+        column: str | None,
+        message: Message,
+        cells: Cells | None = None,
+    ) -> None:
+        """Report the rows of a block under a mask: the first few are listed, all are counted.
+
+        Args:
+            rows: (N,) lines of the file.
+            message: or a function of the place in the block.
+            cells: (N,) whose text is the problem's value.
+        """
+        places = np.flatnonzero(bad)
+        if not len(places):
+            return
+        room = self.report.room(severity)
+        if severity == "warning":
+            told = table.listed.get(code, 0)
+            room = min(room, WARNINGS_LISTED - told)
+            table.listed[code] = told + min(len(places), max(room, 0))
+        problems = [
+            Problem(
+                code,
+                message if isinstance(message, str) else message(place),
+                severity,
+                table.path,
+                int(rows[place]),
+                column,
+                None if cells is None else shorten(cells.row_text(place)),
+            )
+            for place in places[: max(room, 0)].tolist()
+        ]
+        if problems:
+            self.report.add_many(problems, len(places))
+        else:
+            self.report.count_more(code, severity, len(places))
+
+    def require(self, table: TableState, block: CSVBlock, column: str, bad: Mask) -> Cells:
+        """The cells of a column that may not be empty; rows where it is are told and marked in `bad`."""
+        cells = block.cells(column)
+        empty = cells.lengths == 0
+        self.tell(table, "error", "value.missing", block.rows, empty, column, f"{column} is empty", cells)
+        bad |= empty
+        return cells
+
+    # --- images ---
+
+    def find_frames(
+        self, table: TableState, block: CSVBlock, bad: Mask, subsets: Texts | None = None
+    ) -> tuple[Ints, Cells]:
+        """The frame number of each row, -1 (and `bad`) where there is none; and the cells of ImageID."""
+        cells = self.require(table, block, "ImageID", bad)
+        runs = decode_runs(cells)
+        asked: Texts | str | None = subsets.take(runs.starts) if subsets is not None else table.subset
+        matches = self.index.match(runs.texts, asked, table.root)
+        if not table.root_is_known and matches.needs_root.any():
+            table.root, table.root_is_known = self._find_root(table), True
+            matches = self.index.match(runs.texts, asked, table.root)
+        filled = runs.texts.lengths > 0
+        missing = np.flatnonzero((matches.frames < 0) & filled)
+        if len(missing):
+            self._tell_unmatched(table, runs.texts, missing, matches.ambiguous, block.rows[runs.starts])
+        frames = runs.spread(matches.frames)
+        bad |= frames < 0
+        return frames, cells
+
+    def _find_root(self, table: TableState) -> int | None:
+        def parts() -> Iterator[tuple[Ragged, Texts | str | None]]:
+            for block in self.read_again(table):
+                runs = decode_runs(block.cells("ImageID"))
+                subsets = block.cells("Subset") if block.has("Subset") else None
+                if subsets is None:
+                    yield runs.texts, table.subset
+                else:
+                    index = TextIndex()
+                    yield runs.texts, index.texts(index.codes(subsets.take(runs.starts)))
+
+        return self.index.find_root(parts())
+
+    def _tell_unmatched(self, table: TableState, ids: Ragged, missing: Rows, is_ambiguous: Mask, rows: Rows) -> None:
+        """Each id once, at its first row; ids of image lists wait until the annotation tables have been read."""
+        ambiguous, unmatched = missing[is_ambiguous[missing]], missing[~is_ambiguous[missing]]
+        new = ambiguous[self._ambiguous.add(ids.take(ambiguous))]
+        self._tell_ids(table, "error", "image.ambiguous", ids, new, rows, self._ambiguous_message)
+        if table.file.kind == "images":
+            self.unlisted_unmatched.add(ids.take(unmatched))
+        else:
+            new = unmatched[self.unmatched.add(ids.take(unmatched))]
+            self.tell_unmatched(table, ids, new, rows)
+
+    def tell_unmatched(self, table: TableState, ids: Ragged, places: Rows, rows: Rows) -> None:
+        severity: Severity = "error" if self.options.unmatched == "error" else "warning"
+        self._tell_ids(table, severity, "image.unmatched", ids, places, rows, self._unmatched_message)
+
+    def _tell_ids(
+        self,
+        table: TableState,
+        severity: Severity,
+        code: str,
+        ids: Ragged,
+        places: Rows,
+        rows: Rows,
+        message: Callable[[str], tuple[str, str | None]],
+    ) -> None:
+        if not len(places):
+            return
+        room = self.report.room(severity)
+        if severity == "warning":
+            room = min(room, WARNINGS_LISTED - table.listed.get(code, 0))
+            table.listed[code] = table.listed.get(code, 0) + min(len(places), max(room, 0))
+        problems = []
+        for place in places[: max(room, 0)].tolist():
+            text = ids.row_bytes(place).decode("utf-8", "replace")
+            words, suggestion = message(text)
+            problems.append(
+                Problem(code, words, severity, table.path, int(rows[place]), "ImageID", shorten(text), suggestion)
+            )
+        if problems:
+            self.report.add_many(problems, len(places))
+        else:
+            self.report.count_more(code, severity, len(places))
+
+    def _unmatched_message(self, text: str) -> tuple[str, str | None]:
+        near = self.index.nearest(text)
+        if near:
+            hint = "; did you mean " + " or ".join(f'"{shorten(name)}"' for name in near) + "?"
+        else:
+            hint = "; the task has no frames" if not len(self.target.frames) else f"; frames are called {self.example}"
+        return f'no frame of the task is called "{shorten(text)}"{hint}', near[0] if near else None
+
+    def _ambiguous_message(self, text: str) -> tuple[str, str | None]:
+        near = self.index.nearest(text)
+        names = " and ".join(f'"{shorten(name)}"' for name in near[:2])
+        which = f", such as {names}" if names else ""
+        return f'"{shorten(text)}" fits several frames{which}; write the folder or the extension with it', None
+
+    @cached_property
+    def example(self) -> str:
+        """The first few frame names, for messages."""
+        names = [
+            shorten(name) for name in self.target.frames.names.slice(0, min(3, len(self.target.frames))).to_texts()
+        ]
+        return ", ".join(f'"{name}"' for name in names)
+
+    # --- subsets ---
+
+    def subset_codes(self, names: Texts) -> Ints:
+        """(N,) int32, codes in `subsets`; -1 for an empty name. `val` is `validation` where anything is called so."""
+        mapping = np.full(max(len(names.values), 1), -1, dtype=np.int32)
+        for place, name in enumerate(names.values):
+            if name:
+                mapping[place] = self.subset_code(name)
+        return mapping[names.codes]
+
+    def subset_code(self, name: str) -> int:
+        if name == VAL and self._validation_is_named:
+            name = VALIDATION
+        return int(self.subsets.codes(Cells.of(Ragged.from_bytes([name.encode()])))[0])
+
+    def claim(self, table: TableState, rows: Rows, frames: Ints, codes: Ints | int, bad: Mask) -> None:
+        """Rows say which subset their images belong to (code -1: nothing); one image in two subsets is an error."""
+        at = frames - self.target.frames.start
+        codes = np.broadcast_to(np.asarray(codes, dtype=np.int32), len(frames))
+        places = np.flatnonzero((frames >= 0) & (codes >= 0))
+        at, codes = at[places], codes[places]
+        unknown = self.subset_of[at] < 0
+        _, first = np.unique(at[unknown], return_index=True)
+        self.subset_of[at[unknown][first]] = codes[unknown][first]
+        wrong = np.flatnonzero(self.subset_of[at] != codes)
+        if not len(wrong):
+            return
+        bad[places[wrong]] = True
+        _, first = np.unique(at[wrong], return_index=True)
+        told = wrong[first][~self._conflicts[at[wrong[first]]]]
+        self._conflicts[at[told]] = True
+        mask = np.zeros(len(rows), dtype=np.bool_)
+        mask[places[told]] = True
+        here = dict(zip(places.tolist(), range(len(places)), strict=True)) if mask.any() else {}
+
+        def message(place: int) -> str:
+            one, two = self.subset_of[at[here[place]]], codes[here[place]]
+            name = self.target.frames.name(int(frames[place]))
+            return (
+                f'"{shorten(name)}" is in subset "{shorten(self.subsets.values[two])}" here and in '
+                f'"{shorten(self.subsets.values[one])}" before; an image has one subset'
+            )
+
+        column = "Subset" if "subset" in (name.casefold() for name in table.header) else None
+        self.tell(table, "error", "image.subset_conflict", rows, mask, column, message)
+
+    def name_images(self, frames: Ints, ids: Cells) -> None:
+        """Remember the id that annotation rows use for frames that no image list has."""
+        at = frames - self.target.frames.start
+        new = np.flatnonzero((frames >= 0) & ~self.is_listed[at] & ~self._is_named[at])
+        if not len(new):
+            return
+        _, first = np.unique(at[new], return_index=True)
+        chosen = new[first]
+        self._is_named[at[chosen]] = True
+        self.named.append((frames[chosen], ids.take(chosen).ragged()))
+
+    @cached_property
+    def _validation_is_named(self) -> bool:
+        """Whether a file's name, a folder or a row of an image list says `validation`."""
+        if any(table.subset == VALIDATION for table in self.layout.tables):
+            return True
+        folder = f"/{VALIDATION}/"
+        if any(folder in f"/{path}" for path in [*self.layout.masks, *self.layout.pictures]):
+            return True
+        index = TextIndex()
+        for file in self.layout.of("images"):
+            for block in self.read_again(TableState(file, None, -1)):
+                index.codes(block.cells("Subset"))
+                if VALIDATION in index.values:
+                    return True
+        return False
+
+    # --- out ---
+
+    def kept(self, number: int, lines: Ragged, **png: Any) -> Kept:
+        """The kept rows of a table."""
+        tables = np.full(len(lines), number, dtype=np.int32)
+        return replace(Kept.empty(len(lines)), tables=tables, lines=lines, **png)
+
+    def write(self, batch: Annotations) -> None:
+        self.sink.write(batch)
+
+    def keep_entry(self, entry: Entry) -> KeptFile:
+        """Keep an entry's bytes, in pieces of bounded size: what is kept in turn lies side by side."""
+        places = [self.sink.keep(block) for block in self.archive.blocks(entry, KEPT_PIECE_BYTES)]
+        self.advance(entry.size)
+        if not places:
+            places = [self.sink.keep(b"")]
+        for (offset, size, _), (following, _, _) in itertools.pairwise(places):
+            if offset + size != following:
+                raise Damaged(f"{entry.name} could not be kept in one piece")
+        return KeptFile(entry.name, places[0][0], entry.size, entry.crc)

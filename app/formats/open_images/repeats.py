@@ -1,0 +1,54 @@
+"""Equal rows of one table: found by the hash of the line, 12 bytes a row, in stretches of four million."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from app.columns import CSVBlock, hash_cells
+from app.errors import Problem, Report
+from app.formats.open_images.reading import WARNINGS_LISTED, TableState
+
+STRETCH_ROWS = 4_000_000
+
+
+class RepeatedRows:
+    """Collects the lines of one table and tells (`row.duplicate`) which were there before; all are kept."""
+
+    def __init__(self, table: TableState, report: Report) -> None:
+        self._table, self._report = table, report
+        self._hashes: list[npt.NDArray[np.uint64]] = []
+        self._rows: list[npt.NDArray[np.int64]] = []
+        self._n = 0
+
+    def add(self, block: CSVBlock, chosen: npt.NDArray[np.int64]) -> None:
+        starts, stops = block.line_starts[chosen], block.line_stops[chosen]
+        self._hashes.append(hash_cells(block.buffer, starts, stops))
+        self._rows.append(block.rows[chosen])
+        self._n += len(chosen)
+        if self._n >= STRETCH_ROWS:
+            self.tell()
+            # Equal rows stand close together in every published table: the last block stays for comparison.
+            self._hashes, self._rows = self._hashes[-1:], self._rows[-1:]
+            self._n = len(self._rows[0])
+
+    def tell(self) -> None:
+        if not self._n:
+            return
+        hashes, rows = np.concatenate(self._hashes), np.concatenate(self._rows)
+        order = np.argsort(hashes, kind="stable")
+        same = hashes[order][1:] == hashes[order][:-1]
+        if not same.any():
+            return
+        repeated = np.sort(rows[order[1:][same]])
+        listed = [
+            Problem(
+                "row.duplicate",
+                "this row is there before, word for word; both are kept",
+                "warning",
+                self._table.path,
+                row,
+            )
+            for row in repeated[:WARNINGS_LISTED].tolist()
+        ]
+        self._report.add_many(listed, len(repeated))
