@@ -20,6 +20,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match, Route
 
 from app import errors as refusals
 from app.errors import AppError, Busy, ImportProblems, InvalidInput, OffsetMismatch, shorten
@@ -238,7 +239,19 @@ def respond_to_http(request: Request, error: HTTPException) -> Response:
         detail, code = f'Method "{request.method}" not allowed.', MethodNotAllowed.code
     elif detail == _phrase(status):
         detail = f"{detail}."
-    return error_response(status, error_body(request_id_of(request), detail, code), error.headers)
+    headers = dict(error.headers or {})
+    if status == 405:
+        headers["Allow"] = ", ".join(sorted(_methods_of(request)))
+    return error_response(status, error_body(request_id_of(request), detail, code), headers)
+
+
+def _methods_of(request: Request) -> set[str]:
+    """The methods of every route with this path; the framework only names those of the first."""
+    methods: set[str] = set()
+    for route in request.app.router.routes:
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
+            methods |= route.methods or set()
+    return methods
 
 
 def _phrase(status: int) -> str:
