@@ -138,7 +138,7 @@ class Tus(RuleBasedStateMachine):
 
 
 TestTus = Tus.TestCase
-TestTus.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
+TestTus.settings = settings(max_examples=12, stateful_step_count=20, deadline=None)
 
 
 def test_of_writers_at_one_offset_one_wins_and_the_others_blobs_go(storage: Storage, ann: User) -> None:
