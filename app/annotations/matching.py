@@ -76,6 +76,11 @@ class TextLookup:
             groups[row] = self._collided_group(asked.row_bytes(row))
         return groups
 
+    def counts(self, groups: Positions) -> Positions:
+        """(Q,) int64, rows of each group that `find` gave, 0 for none."""
+        sizes = np.append(self.sizes, 0)
+        return sizes[groups]
+
     def members(self, groups: Positions) -> tuple[Positions, Positions]:
         """All rows of some groups: (which of `groups`, row), in order of group, then row."""
         sizes = self.sizes[groups]
@@ -154,8 +159,8 @@ class FrameIndex:
         group_of[rows] = which
         unique: Mask = self._stem_lookup.sizes[group_of] == 1
         as_path = self._full.find(self.stems)  # another frame's whole path?
-        other = (as_path >= 0) & (self._full.firsts[as_path] != np.arange(len(as_path)))
-        unique &= ~other
+        hit = np.flatnonzero(as_path >= 0)
+        unique[hit] &= self._full.firsts[as_path[hit]] == hit
         return unique
 
     @cached_property
@@ -217,7 +222,7 @@ class FrameIndex:
         """Steps 1 and 2 for the ids `asked`; `ids` has one row for each of them."""
         groups = self._full.find(ids)
         hit = groups >= 0
-        single = hit & (self._full.sizes[groups] == 1)
+        single = self._full.counts(groups) == 1
         rows[asked[single]] = self._full.firsts[groups[single]]
         several[asked[hit & ~single]] = True
         left = np.flatnonzero(~hit)
@@ -225,7 +230,7 @@ class FrameIndex:
             return
         groups = self._stem_lookup.find(ids.take(left))
         hit = groups >= 0
-        single = hit & (self._stem_lookup.sizes[groups] == 1)
+        single = self._stem_lookup.counts(groups) == 1
         rows[asked[left[single]]] = self._stem_lookup.firsts[groups[single]]
         for place in np.flatnonzero(hit & ~single).tolist():
             _, members = self._stem_lookup.members(groups[place : place + 1])

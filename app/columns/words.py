@@ -123,7 +123,8 @@ def hash_cells(buffer: Bytes, starts: Positions, stops: Positions) -> Words:
     for row in np.flatnonzero(long).tolist():
         hashes[row] = hash(buffer[starts[row] : stops[row]].tobytes()) & 0xFFFFFFFFFFFFFFFF
     words = word_view(buffer)
-    n_words = (int(lengths[~long].max(initial=0)) + 7) // 8
+    # One word at least, so that an empty cell has the same hash whatever stands beside it.
+    n_words = max(1, (int(lengths[~long].max(initial=0)) + 7) // 8)
     for place in range(n_words):
         rows = np.flatnonzero((lengths > 8 * place) & ~long) if place else slice(None)
         word = word_at(words, starts[rows], lengths[rows], place)

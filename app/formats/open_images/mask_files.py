@@ -66,7 +66,7 @@ class MaskFiles:
             asked = names.take(several)
             own = Ragged.from_bytes([prefix.tobytes() + text for text in asked.to_bytes_list()])
             at = self._by_subset.find(own)
-            one = (at >= 0) & (self._by_subset.sizes[at] == 1)
+            one = self._by_subset.counts(at) == 1
             found[several[one]] = self._subset_places[self._by_subset.firsts[at[one]]]
             several = several[~one]
         for row in several.tolist():

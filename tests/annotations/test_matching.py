@@ -1,0 +1,208 @@
+"""Ids to frames, step by step, and the same by a plain loop."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.annotations import FrameIndex, FrameTable, TextLookup, TextSet, nearest_texts, normalise_names
+from app.columns import Ragged, Texts
+
+
+def ragged(*texts: str) -> Ragged:
+    return Ragged.from_bytes([text.encode() for text in texts])
+
+
+def index(*names: str, pictures: tuple[str, ...] = (), **more: object) -> FrameIndex:
+    return FrameIndex(FrameTable.build(list(names), [1] * len(names), [1] * len(names), **more), pictures)
+
+
+def found(of: FrameIndex, *ids: str, **more: object) -> list[int]:
+    return of.match(ragged(*ids), **more).frames.tolist()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "image"),
+    [
+        pytest.param("a.jpg", "a.jpg", id="the path itself"),
+        pytest.param("cats/a.jpg", "cats/a", id="without its extension"),
+        pytest.param("a.b.jpg", "a.b", id="only the last extension goes"),
+        pytest.param(".hidden", ".hidden", id="a leading dot is no extension"),
+        pytest.param("cats/a.jpg", "cats\\a", id="a backslash"),
+        pytest.param("cats/a.jpg", "./cats/a", id="a leading dot and slash"),
+        pytest.param("cats/a.jpg", "/cats/a.jpg", id="a leading slash"),
+        pytest.param("é.jpg", unicodedata.normalize("NFD", "é"), id="another normal form"),
+        pytest.param("cats/a.jpg", "a", id="the end of the path"),
+        pytest.param("cats/small/a.jpg", "small/a.jpg", id="two parts at the end"),
+    ],
+)
+def test_an_id_means_the_frame(name: str, image: str) -> None:
+    assert found(index("other.jpg", name), image) == [1]
+
+
+@pytest.mark.parametrize(
+    ("name", "image"),
+    [
+        pytest.param("cats/a.jpg", "ats/a", id="part of a component"),
+        pytest.param("0.jpg", "1", id="digits are no frame number"),
+        pytest.param("a.jpg", "A", id="another case"),
+        pytest.param("a.jpg", "train/a", id="a folder that is no subset"),
+        pytest.param("a.jpg", "", id="nothing"),
+        pytest.param("a.jpg", "/", id="a slash alone"),
+        pytest.param("a.jpg", "a.png", id="another extension"),
+    ],
+)
+def test_an_id_means_no_frame(name: str, image: str) -> None:
+    assert found(index(name), image) == [-1]
+
+
+def test_the_subset_in_front_is_taken_off() -> None:
+    of = index("a.jpg", "b/c.jpg")
+    assert found(of, "train/a", "train/b/c.jpg", "test/a", subsets="train") == [0, 1, -1]
+    assert found(of, "train/a", "test/a", subsets=Texts.from_list(["train", "test"])) == [0, 0]
+
+
+def test_frames_that_share_a_stem_are_ambiguous_unless_a_picture_tells() -> None:
+    matches = index("a.jpg", "a.png").match(ragged("a", "a.png"))
+    assert matches.frames.tolist() == [-1, 1]
+    assert matches.ambiguous.tolist() == [True, False]
+    assert found(index("a.jpg", "a.png", pictures=("images/train/a.png",)), "a") == [1]
+    assert found(index("a.jpg", "a.png", pictures=("x/a.png", "x/a.jpg")), "a") == [-1]
+
+
+def test_one_folder_settles_what_several_have() -> None:
+    of = index("cats/1.jpg", "cats/2.jpg", "dogs/1.jpg", "dogs/3.jpg")
+    matches = of.match(ragged("1", "2"))
+    assert matches.frames.tolist() == [-1, 1]
+    assert matches.needs_root.tolist() == [True, False]
+    root = of.find_root([(ragged("1"), None), (ragged("2"), None)])
+    assert root is not None
+    assert found(of, "1", "2", root=root) == [0, 1]
+    assert of.find_root([(ragged("1"), None)]) is None, "both folders hold it"
+    assert of.find_root([(ragged("2", "3"), None)]) is None, "no folder holds both"
+
+
+def test_a_root_whose_folder_has_two_extensions_asks_the_picture() -> None:
+    names = ("cats/1.jpg", "cats/1.png", "dogs/1.jpg", "cats/2.jpg")
+    of = index(*names, pictures=("images/train/1.png",))
+    root = of.find_root([(ragged("1", "2"), None)])
+    assert found(of, "1", root=root) == [1]
+    plain = index(*names)
+    assert plain.match(ragged("1"), root=plain.find_root([(ragged("1", "2"), None)])).ambiguous.tolist() == [True]
+
+
+def test_frames_of_a_video_go_by_their_number() -> None:
+    of = index("frame_000010", "frame_000012", is_video=True, start=5)
+    assert found(of, "frame_10", "frame_000012", "frame_0000000010.png", "frame_5", "10") == [5, 6, 5, -1, -1]
+
+
+def test_numbers_start_at_the_first_frame_of_the_table() -> None:
+    assert found(index("a.jpg", "b.jpg", start=100), "b", "c") == [101, -1]
+
+
+def test_frames_of_equal_names_are_ambiguous() -> None:
+    of = index("a.jpg", "a.jpg")
+    assert of.match(ragged("a.jpg")).ambiguous.tolist() == [True]
+    assert of.name_is_unique.tolist() == [False, False]
+
+
+def test_a_stem_is_unique_unless_another_frame_has_it() -> None:
+    assert index("a.jpg", "a.png", "b.jpg", "b", "c.jpg").stem_is_unique.tolist() == [False, False, False, False, True]
+
+
+def test_no_frames_and_no_ids() -> None:
+    assert found(index(), "a") == [-1]
+    assert found(index("a.jpg")) == []
+    assert index().nearest("a") == []
+
+
+NAMES = st.lists(st.text("ab./é", min_size=1, max_size=6), max_size=12)
+
+
+@settings(max_examples=200, deadline=None)
+@given(NAMES, NAMES)
+def test_matching_equals_the_plain_loop(names: list[str], ids: list[str]) -> None:
+    matches = index(*names).match(ragged(*ids))
+    expected = [plain_match(names, image) for image in ids]
+    assert matches.frames.tolist() == [frame for frame, _ in expected]
+    assert matches.ambiguous.tolist() == [ambiguous for _, ambiguous in expected]
+
+
+def plain_match(names: list[str], image: str) -> tuple[int, bool]:
+    """Steps 1, 2 and 4 as the reference words them."""
+
+    def clean(name: str) -> str:
+        name = unicodedata.normalize("NFC", name).replace("\\", "/")
+        return name[2:] if name.startswith("./") else name[1:] if name.startswith("/") else name
+
+    def stem(name: str) -> str:
+        folder, slash, base = name.rpartition("/")
+        root, dot, _ = base.rpartition(".")
+        return folder + slash + root if dot and root else name
+
+    paths, image = [clean(name) for name in names], clean(image)
+    steps = [
+        [row for row, path in enumerate(paths) if path == image],
+        [row for row, path in enumerate(paths) if stem(path) == image],
+        [row for row, path in enumerate(paths) if path.endswith("/" + image) or stem(path).endswith("/" + image)],
+    ]
+    for frames in steps:
+        if frames:
+            return (frames[0], False) if len(frames) == 1 else (-1, True)
+    return -1, False
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.text("ab", max_size=3), max_size=20), st.lists(st.text("ab", max_size=3), max_size=8))
+def test_a_lookup_equals_a_dict(texts: list[str], asked: list[str]) -> None:
+    lookup = TextLookup(ragged(*texts))
+    groups = lookup.find(ragged(*asked))
+    for text, group in zip(asked, groups.tolist(), strict=True):
+        rows = [row for row, known in enumerate(texts) if known == text]
+        if rows:
+            assert lookup.members(np.array([group]))[1].tolist() == rows
+            assert (int(lookup.firsts[group]), int(lookup.sizes[group])) == (rows[0], len(rows))
+        else:
+            assert group == -1
+
+
+def test_a_lookup_survives_equal_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    from app.annotations import matching
+
+    monkeypatch.setattr(matching, "_hashes", lambda cells: np.full(len(cells), 7, dtype=np.uint64))
+    lookup = TextLookup(ragged("b", "a", "b", "c", "a"))
+    groups = lookup.find(ragged("a", "b", "c", "d"))
+    assert [sorted(lookup.members(groups[i : i + 1])[1].tolist()) for i in range(3)] == [[1, 4], [0, 2], [3]]
+    assert groups[3] == -1
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.lists(st.text("abc", max_size=3), max_size=10), max_size=8))
+def test_a_text_set_equals_a_set(parts: list[list[str]]) -> None:
+    known, seen = TextSet(), set[str]()
+    for part in parts:
+        assert known.has(ragged(*part)).tolist() == [text in seen for text in part]
+        new = known.add(ragged(*part)).tolist()
+        for text, is_new in zip(part, new, strict=True):
+            assert is_new == (text not in seen)
+            seen.add(text)
+        assert len(known) == len(seen)
+    other = TextSet()
+    other.add(ragged("a", "zz"))
+    assert known.count_missing(other) == len(seen - {"a", "zz"})
+
+
+def test_names_are_normalised_together() -> None:
+    names = ragged("./a", "/b", "c\\d", "e\u0301", "", ".", "\u0301x")
+    assert normalise_names(names).to_texts() == ["a", "b", "c/d", "é", "", ".", "\u0301x"]
+
+
+def test_the_nearest_names_come_first() -> None:
+    names = ragged(*(f"picture_{number:05}.jpg" for number in range(2000)), "cats/Rome.jpg")
+    assert nearest_texts("picture_00017", names)[0] == "picture_00017.jpg"
+    assert nearest_texts("rome", names) == ["cats/Rome.jpg"]
+    assert nearest_texts("zzzzzzzz", ragged("a.jpg")) == []
