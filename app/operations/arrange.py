@@ -72,12 +72,12 @@ def _predefined(names: Sequence[str], wanted: Sequence[str]) -> list[int]:
         by_base.setdefault(name.replace("\\", "/").rsplit("/", 1)[-1], index)
     order = []
     for name in wanted:
-        index = by_name.get(name, by_base.get(name.replace("\\", "/").rsplit("/", 1)[-1]))
-        if index is None:
+        found = by_name.get(name, by_base.get(name.replace("\\", "/").rsplit("/", 1)[-1]))
+        if found is None:
             near = get_close_matches(name, names, 1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise InvalidInput(f"{name!r} was not uploaded{hint}", place="upload_file_order")
-        order.append(index)
+        order.append(found)
     if sorted(order) != list(range(len(names))):
         left = sorted(set(range(len(names))) - set(order))
         what = f"{names[left[0]]!r} is missing" if left else "a file is named twice"

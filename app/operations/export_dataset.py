@@ -7,24 +7,32 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from app.archive import ArchiveWriter
 from app.errors import Report
 from app.formats import ExportOptions, Format, find_format
 from app.operations.names import download_name
-from app.operations.targets import TaskSource, job_range, task_target
+from app.operations.targets import ProjectSource, TaskSource, job_range, project_target, task_target
 from app.operations.work import Work
 from app.storage import Result, Storage
 
 DEFAULT_FORMAT = "Open Images V6 1.0"
 
 
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What is exported: a task, a job of it, or (without either) a project."""
+
+    task_id: int | None
+    job_id: int | None = None
+    project_id: int | None = None
+
+
 def export_dataset(work: Work) -> None:
-    """Handler of `export:dataset` and `export:annotations` for a task or a job: the result is a file to download."""
+    """Handler of `export:dataset` and `export:annotations` of a task, job or project: a file to download."""
     request = work.request
-    assert request.task_id is not None
     format_ = find_format(work.options.get("format") or DEFAULT_FORMAT)
     options = export_options(work.options)
     writer = work.storage.blobs.open_writer(work.result_key)
@@ -38,8 +46,7 @@ def export_dataset(work: Work) -> None:
     try:
         write_dataset(
             work.storage,
-            request.task_id,
-            request.job_id,
+            Exported(request.task_id, request.job_id, request.project_id),
             format_,
             options,
             send,
@@ -50,9 +57,9 @@ def export_dataset(work: Work) -> None:
     except BaseException:
         writer.abort()
         raise
-    kind = "job" if request.job_id is not None else "task"
+    key = getattr(request, f"{request.target}_id")
     name = work.options.get("filename") or download_name(
-        kind, request.job_id or request.task_id, options.save_images, request.created_date, format_.display_name
+        request.target, key, options.save_images, request.created_date, format_.display_name
     )
     result = Result(work.result_key, size, name, etag=digest.hexdigest()[:32])
     with work.finishing(message=warning_line(report), report=report.to_dict(), result=result):
@@ -64,8 +71,7 @@ def stream_dataset(storage: Storage, job: Mapping[str, Any], send: Callable[[byt
     format_ = find_format(job.get("format") or DEFAULT_FORMAT)
     write_dataset(
         storage,
-        job["task_id"],
-        job.get("job_id"),
+        Exported(job.get("task_id"), job.get("job_id"), job.get("project_id")),
         format_,
         export_options(job),
         send,
@@ -76,20 +82,25 @@ def stream_dataset(storage: Storage, job: Mapping[str, Any], send: Callable[[byt
 
 def write_dataset(
     storage: Storage,
-    task_id: int,
-    job_id: int | None,
+    what: Exported,
     format_: Format,
     options: ExportOptions,
     send: Callable[[bytes], None],
     report: Report,
     progress: Callable[[float], None],
 ) -> None:
-    """Write the whole archive of a task or a job, from one state of the store."""
+    """Write the whole archive of a task, a job or a project, from one state of the store."""
     assert format_.write is not None
     with storage.database.snapshot() as conn:
-        start, stop = job_range(conn, job_id)
-        target = task_target(conn, task_id, start, stop)
-        source = TaskSource(conn, storage, task_id, start, stop)
+        source: TaskSource | ProjectSource
+        if what.task_id is not None:
+            start, stop = job_range(conn, what.job_id)
+            target = task_target(conn, what.task_id, start, stop)
+            source = TaskSource(conn, storage, what.task_id, start, stop)
+        else:
+            assert what.project_id is not None
+            target, places = project_target(conn, what.project_id)
+            source = ProjectSource(conn, storage, places)
         try:
             archive = ArchiveWriter(send)
             format_.write(source, target, archive, options, report, progress)

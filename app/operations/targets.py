@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any
 
-from app.annotations import Images, Rows, Shapes, Tags, Tracks
-from app.columns import Texts
+import numpy as np
+import orjson
+
+from app.annotations import FrameTable, Images, Rows, Shapes, Tags, Tracks
+from app.columns import Ragged, Texts
 from app.errors import Damaged, InvalidInput
 from app.formats import Picture, Target
-from app.storage import AnnotationReader, BlobSource, Connection, Storage, frames, jobs, labels, tasks
+from app.storage import AnnotationReader, BlobSource, Connection, Storage, frames, jobs, labels, projects, tasks
 
 CHUNK_BYTES = 1 << 20
 DEFLATED = 8
@@ -29,6 +34,29 @@ def task_target(conn: Connection, task_id: int, start: int = 0, stop: int | None
     return Target(table, labels.of_task(conn, task_id), Texts.same(task.subset, len(table)), task.name)
 
 
+def project_target(conn: Connection, project_id: int) -> tuple[Target, list[tuple[int, int]]]:
+    """All frames of the project's tasks that have data, one after the other, and (task id, first frame) of each."""
+    project = projects.load(conn, project_id)
+    parts, places, subsets, first = [], [], [], 0
+    for task_id in projects.task_ids(conn, project_id):
+        task = tasks.load(conn, task_id)
+        if task.has_data:
+            parts.append(frames.load(conn, task_id))
+            places.append((task_id, first))
+            subsets.append(Texts.same(task.subset, task.size))
+            first += task.size
+    if not parts:
+        raise InvalidInput(f"project {project_id} has no task with data yet")
+    table = FrameTable(
+        Ragged.concatenate([part.names for part in parts]),
+        np.concatenate([part.widths for part in parts]),
+        np.concatenate([part.heights for part in parts]),
+        np.concatenate([part.deleted for part in parts]),
+    )
+    target = Target(table, labels.of_project(conn, project_id), Texts.concatenate(subsets), project.name)
+    return target, places
+
+
 def job_range(conn: Connection, job_id: int | None) -> tuple[int, int | None]:
     """Frames of a job as start, stop (exclusive); without a job the whole task."""
     return jobs.load(conn, job_id).frame_range if job_id is not None else (0, None)
@@ -41,10 +69,17 @@ class TaskSource:
     """
 
     def __init__(
-        self, conn: Connection, storage: Storage, task_id: int, start: int = 0, stop: int | None = None
+        self,
+        conn: Connection,
+        storage: Storage,
+        task_id: int,
+        start: int = 0,
+        stop: int | None = None,
+        frame_offset: int = 0,
     ) -> None:
         self._conn, self._storage, self._task_id = conn, storage, task_id
-        self._reader = AnnotationReader(conn, storage, task_id, start=start, stop=stop)
+        self._frame_offset = frame_offset
+        self._reader = AnnotationReader(conn, storage, task_id, start=start, stop=stop, frame_offset=frame_offset)
         self._places = frames.load_places(conn, task_id, start, stop)
         self._packs: dict[int, BlobSource] = {}
 
@@ -71,7 +106,7 @@ class TaskSource:
 
     def picture(self, frame: int) -> Picture:
         """The picture of a frame as it was uploaded."""
-        row = frame - self._places.start
+        row = frame - self._frame_offset - self._places.start
         pack = int(self._places.packs[row])
         if pack not in self._packs:
             self._packs[pack] = frames.open_pack(self._conn, self._storage.blobs, self._task_id, pack)
@@ -87,6 +122,66 @@ class TaskSource:
         self._reader.close()
         for source in self._packs.values():
             source.close()
+
+
+class ProjectSource:
+    """The tasks of a project, one after the other, as one `formats.Source`."""
+
+    def __init__(self, conn: Connection, storage: Storage, places: Sequence[tuple[int, int]]) -> None:
+        self._firsts = [first for _, first in places]
+        self._sources = [TaskSource(conn, storage, task_id, frame_offset=first) for task_id, first in places]
+        self._of_set = {set_id: source for source in self._sources for set_id in source.extras()}
+
+    def images(self) -> Iterator[Images]:
+        return chain.from_iterable(source.images() for source in self._sources)
+
+    def tags(self) -> Iterator[Tags]:
+        return chain.from_iterable(source.tags() for source in self._sources)
+
+    def shapes(self) -> Iterator[Shapes]:
+        return chain.from_iterable(source.shapes() for source in self._sources)
+
+    def tracks(self) -> Tracks:
+        """Each ends with its task: in one row of frames it would go on into the next."""
+        stops = [*self._firsts[1:], None]
+        return Tracks.concatenate(
+            [_ended(source.tracks(), stop) for source, stop in zip(self._sources, stops, strict=True)]
+        )
+
+    def rows(self) -> Iterator[Rows]:
+        return chain.from_iterable(source.rows() for source in self._sources)
+
+    def extras(self) -> dict[int, dict[str, Any]]:
+        return {set_id: extras for source in self._sources for set_id, extras in source.extras().items()}
+
+    def kept_bytes(self, set_id: int, offset: int, size: int) -> bytes:
+        return self._of_set[set_id].kept_bytes(set_id, offset, size)
+
+    def picture(self, frame: int) -> Picture:
+        return self._sources[bisect_right(self._firsts, frame) - 1].picture(frame)
+
+    def close(self) -> None:
+        for source in self._sources:
+            source.close()
+
+
+def _ended(tracks: Tracks, stop: int | None) -> Tracks:
+    """Tracks that are outside from frame `stop` on."""
+    if stop is None or not len(tracks):
+        return tracks
+
+    def end(part: dict[str, Any]) -> None:
+        if part.get("shapes"):
+            part["shapes"].append({**part["shapes"][-1], "frame": stop, "outside": True})
+        for element in part.get("elements") or ():
+            end(element)
+
+    bodies = []
+    for text in tracks.bodies.to_bytes_list():
+        body = orjson.loads(text)
+        end(body)
+        bodies.append(orjson.dumps(body))
+    return tracks.replace(bodies=Ragged.from_bytes(bodies))
 
 
 def _stretch(source: BlobSource, offset: int, size: int) -> Iterator[bytes]:

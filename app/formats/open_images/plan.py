@@ -161,4 +161,20 @@ def _ids(index: FrameIndex, n: int, rows: npt.NDArray[np.int64], names: Ragged, 
     if len(members):
         choice[members] = n + members
         ids = Ragged.concatenate(pool).take(choice)
-    return ids
+    return _unique(ids)
+
+
+def _unique(ids: Ragged) -> Ragged:
+    """Frames of one path can only be those of several tasks of a project: all but the first get a number."""
+    lookup = TextLookup(ids)
+    _, members = lookup.members(np.flatnonzero(lookup.sizes > 1))
+    if not len(members):
+        return ids
+    texts = ids.to_texts()
+    taken, seen = set(texts), set()
+    for row in np.sort(members).tolist():
+        text, number = texts[row], 2
+        while texts[row] in seen or (texts[row] != text and texts[row] in taken):
+            texts[row], number = f"{text}_{number}", number + 1
+        seen.add(texts[row])
+    return Ragged.from_bytes([text.encode("utf-8") for text in texts])
