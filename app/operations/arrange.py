@@ -72,7 +72,8 @@ def _predefined(names: Sequence[str], wanted: Sequence[str]) -> list[int]:
         by_base.setdefault(name.replace("\\", "/").rsplit("/", 1)[-1], index)
     order = []
     for name in wanted:
-        found = by_name.get(name, by_base.get(name.replace("\\", "/").rsplit("/", 1)[-1]))
+        base = name.replace("\\", "/").rsplit("/", 1)[-1]
+        found = by_name.get(name, by_name.get(base, by_base.get(base)))
         if found is None:
             near = get_close_matches(name, names, 1)
             hint = f"; did you mean {near[0]!r}?" if near else ""

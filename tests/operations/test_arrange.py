@@ -15,7 +15,10 @@ NAMES = ["img10.png", "img2.png", "b/img1.png", "img1.png"]
         ({"sorting_method": "natural"}, ["b/img1.png", "img1.png", "img2.png", "img10.png"]),
         ({"sorting_method": "predefined"}, NAMES),
         (
-            {"sorting_method": "predefined", "upload_file_order": ["/home/me/img1.png", "img2.png", "img10.png", "b/img1.png"]},
+            {
+                "sorting_method": "predefined",
+                "upload_file_order": ["/home/me/img1.png", "img2.png", "img10.png", "b/img1.png"],
+            },
             ["img1.png", "img2.png", "img10.png", "b/img1.png"],
         ),
         ({"start_frame": 1, "stop_frame": 2}, ["img1.png", "img10.png"]),
