@@ -1,0 +1,503 @@
+import { APIError, call, get, patch, untilFinal } from "../api.js";
+import { Part, html, icon, nothing } from "../dom.js";
+import { ago, count, counted, fileSize, moment, percent } from "../format.js";
+import { outcomeOf } from "../report.js";
+import { takeHanded } from "../router.js";
+import { labelsOf, survey } from "../tables.js";
+import { finishUpload, forgetUpload, heldBytes, sendResumable, unfinishedUploads } from "../upload.js";
+import { NotAZip, cutZip, openZip } from "../zip.js";
+import { cvat, curlLogin, quoted } from "../parts/commands.js";
+import { bar } from "../parts/progress.js";
+import { toast, toastError } from "../parts/toasts.js";
+import { openImagesAttributes } from "./new.js";
+
+const SMALL = 4 << 20;
+const FORMAT = "Open Images V6 1.0";
+
+/** Drop a zip, see what it would do, let it. */
+class Import extends Part {
+  static properties = {
+    task: { attribute: false },
+    labels: { attribute: false },
+    user: { attribute: false },
+    stage: { state: true },
+    file: { state: true },
+    zip: { state: true },
+    found: { state: true },
+    whole: { state: true },
+    upload: { state: true },
+    work: { state: true },
+    outcome: { state: true },
+    result: { state: true },
+    options: { state: true },
+    existing: { state: true },
+    unfinished: { state: true },
+    refused: { state: true },
+    fixing: { state: true },
+  };
+
+  constructor() {
+    super();
+    this.labels = [];
+    this.existing = null;
+    this.unfinished = [];
+    this.options = { mode: "replace", unmatched: "error", conv_mask_to_poly: false };
+    this.reset();
+  }
+
+  reset() {
+    this.controller?.abort();
+    this.stage = "idle";
+    this.file = null;
+    this.zip = null;
+    this.found = null;
+    this.whole = false;
+    this.isNew = false;
+    this.upload = null;
+    this.uploadName = "";
+    this.work = null;
+    this.outcome = null;
+    this.result = null;
+    this.refused = "";
+    this.fixing = "";
+  }
+
+  connectedCallback() {
+    super.connectedCallback();
+    this.lookForUnfinished();
+    this.countExisting();
+    const handed = takeHanded();
+    if (handed) {
+      this.isNew = Boolean(handed[0].isNew);
+      this.take(handed);
+    }
+  }
+
+  disconnectedCallback() {
+    super.disconnectedCallback();
+    this.controller?.abort();
+    if (this.upload?.state === "sending") this.upload.pause();
+  }
+
+  get endpoint() {
+    return `/api/tasks/${this.task.id}/annotations`;
+  }
+
+  get isBusy() {
+    return ["sending", "checking", "importing"].includes(this.stage);
+  }
+
+  async countExisting() {
+    try {
+      this.existing = (await get("/api/stats", { tasks: this.task.id })).tasks[this.task.id] ?? null;
+    } catch (error) {
+      toastError(error);
+    }
+  }
+
+  async lookForUnfinished() {
+    const found = [];
+    for (const one of unfinishedUploads(this.endpoint)) {
+      const held = await heldBytes(one);
+      if (held !== null) found.push({ ...one, held });
+    }
+    this.unfinished = found;
+  }
+
+  // Taking a file
+
+  async take(dropped) {
+    if (this.isBusy) return;
+    const isNew = this.isNew;
+    this.reset();
+    this.isNew = isNew;
+    const { file, isCut } = dropped[0];
+    if (dropped.length > 1) {
+      this.refused = "Drop one zip. A folder of tables goes into a zip first.";
+      return;
+    }
+    this.file = file;
+    this.stage = "looking";
+    try {
+      this.zip = await openZip(file);
+      this.found = survey(this.zip);
+      this.whole = Boolean(isCut);
+    } catch (error) {
+      this.refused = error instanceof NotAZip ? `“${file.name}”: ${error.message}.` : error.message;
+      this.stage = "idle";
+      this.file = null;
+      return;
+    }
+    await this.check();
+  }
+
+  /** Pictures in the zip are the task's already: where they weigh much, only their names are sent. */
+  get isCut() {
+    return !this.whole && this.found?.isAnnotations && this.found.pictureBytes > SMALL;
+  }
+
+  get body() {
+    if (!this.isCut) return this.file.slice(0, this.file.size, "application/zip");
+    const pictures = new Set(this.found.pictures.map((file) => file.path));
+    return cutZip(this.zip, (entry) => (pictures.has(entry.name) ? "name" : true));
+  }
+
+  // Asking the service
+
+  query(dryRun) {
+    const { mode, unmatched, conv_mask_to_poly: polygons } = this.options;
+    return {
+      dry_run: dryRun ? "true" : null,
+      mode: !dryRun && mode !== "replace" ? mode : null,
+      unmatched: unmatched === "skip" ? "skip" : null,
+      conv_mask_to_poly: polygons ? "true" : null,
+    };
+  }
+
+  async check() {
+    this.outcome = null;
+    try {
+      this.outcome = await this.run(true);
+      this.stage = "preview";
+    } catch (error) {
+      this.stop(error);
+    }
+  }
+
+  async commit() {
+    try {
+      const result = await this.run(false);
+      this.result = result;
+      this.stage = result.ok ? "done" : "preview";
+      if (!result.ok) this.outcome = result;
+      else this.tell("ap-imported", { id: this.task.id });
+      this.countExisting();
+    } catch (error) {
+      this.stop(error);
+    }
+  }
+
+  stop(error) {
+    if (error?.name === "AbortError") {
+      this.stage = this.outcome ? "preview" : "idle";
+      if (!this.outcome) this.file = null;
+      return;
+    }
+    this.refused = error.message;
+    this.stage = this.outcome ? "preview" : "stopped";
+  }
+
+  /** Send what is not there yet, and let it be read. @returns what came of it (of report.js) */
+  async run(dryRun) {
+    this.refused = "";
+    this.work = null;
+    this.controller = new AbortController();
+    const body = this.body;
+    if (body.size <= SMALL) {
+      this.stage = dryRun ? "checking" : "importing";
+      return this.atOnce(body, dryRun);
+    }
+    for (let attempt = 0; ; attempt += 1) {
+      if (!this.uploadName) await this.send(body);
+      this.stage = dryRun ? "checking" : "importing";
+      try {
+        return await this.finish(dryRun);
+      } catch (error) {
+        // The service keeps an upload for one use, or for a day: it is sent again.
+        if (!(error instanceof APIError) || !/^(upload\.unknown|not_found)$/.test(error.code) || attempt) throw error;
+        this.uploadName = "";
+      }
+    }
+  }
+
+  async send(body) {
+    this.stage = "sending";
+    this.upload = sendResumable(this.endpoint, body, this.file.name, this.file);
+    this.uploadName = await this.upload.done;
+    this.unfinished = [];
+  }
+
+  async atOnce(body, dryRun) {
+    const query = { ...this.query(dryRun), wait: 60, filename: this.file.name };
+    let answer;
+    try {
+      answer = await call("POST", `/api/tasks/${this.task.id}/import`, { query, body, signal: this.controller.signal });
+    } catch (error) {
+      if (error instanceof APIError && error.body.rq_id) return outcomeOf({ ...error.body, status: "failed", message: error.message });
+      throw error;
+    }
+    if (answer.status === "finished") return outcomeOf(answer);
+    return this.waitFor(answer.rq_id);
+  }
+
+  async finish(dryRun) {
+    const { mode, ...query } = this.query(dryRun);
+    const rqId = await finishUpload(this.endpoint, { conv_mask_to_poly: "false", ...clean(query), import_mode: mode, format: FORMAT, filename: this.uploadName });
+    return this.waitFor(rqId);
+  }
+
+  async waitFor(rqId) {
+    this.running = rqId;
+    const request = await untilFinal(rqId, (state) => (this.work = state), this.controller.signal);
+    this.running = "";
+    if (request.status === "failed" && !request.report) throw new APIError(400, { detail: request.message });
+    return outcomeOf(request);
+  }
+
+  async cancelWork() {
+    try {
+      if (this.running) await call("POST", `/api/requests/${this.running}/cancel`);
+    } catch (error) {
+      toastError(error);
+    }
+    this.controller.abort();
+  }
+
+  async setOption(name, value, again = true) {
+    this.options = { ...this.options, [name]: value };
+    if (again && this.file && !this.isBusy) await this.check();
+  }
+
+  // One-click fixes
+
+  get fixes() {
+    return {
+      "image.unmatched": [{ label: "Leave these rows out", busy: this.isBusy, run: () => this.setOption("unmatched", "skip") }],
+      "label.unknown": [{ label: this.fixing === "labels" ? "Adding …" : "Add these labels to the task", busy: this.isBusy || Boolean(this.fixing), run: () => this.addLabels() }],
+    };
+  }
+
+  /** The names that the archive has and the task has not: as a person would call them. */
+  async missingLabels() {
+    const problems = this.outcome.problems.filter((problem) => problem.code === "label.unknown" && problem.value);
+    const all = problems.length >= (this.outcome.counts["label.unknown"] ?? 0) ? null : await labelsOf(this.zip, this.found);
+    const wanted = all ? all.names : await displayNames(this.zip, this.found, new Set(problems.map((problem) => problem.value)));
+    const known = new Set(this.labels.map((label) => label.name.toLowerCase()));
+    return wanted.filter((name) => !known.has(name.toLowerCase()));
+  }
+
+  async addLabels() {
+    this.fixing = "labels";
+    try {
+      const names = await this.missingLabels();
+      if (!names.length) throw new Error("There is no name in the zip that the task does not have; correct the table.");
+      const model = this.labels[0];
+      const attributes = model ? model.attributes.map(({ id, ...rest }) => rest) : openImagesAttributes();
+      const labels = names.map((name) => ({ name: name.slice(0, 64), attributes }));
+      const path = this.task.project_id ? `/api/projects/${this.task.project_id}` : `/api/tasks/${this.task.id}`;
+      await patch(path, { labels });
+      toast(`Added ${counted(names.length, "label")}`);
+      this.tell("ap-labels-changed");
+      this.fixing = "";
+      await this.check();
+    } catch (error) {
+      this.fixing = "";
+      toastError(error);
+    }
+  }
+
+  // Showing
+
+  start() {
+    return html`
+      ${this.unfinished.map(
+        (one) => html`<div class="notice">${icon("clock")}
+          <span class="grow">“${one.name}” stopped at ${percent(one.held / one.size)} ${one.begun ? ago(one.begun) : ""}. Choose the same file, and it goes on from there.</span>
+          <button type="button" class="button small" @click=${() => {
+            forgetUpload(one);
+            this.unfinished = this.unfinished.filter((other) => other !== one);
+          }}>Forget it</button></div>`,
+      )}
+      <ap-drop whole heading="Drop a zip of annotations" hint="Open Images V4 to V7, as downloaded or as other tools write it. You see what it would do before anything changes."
+        button="Choose a zip" accept=".zip,application/zip" @ap-files=${(event) => this.take(event.detail)}></ap-drop>
+      <p class="row center wrap fine">
+        <a href="/help">How a zip should look</a>
+        <a href="/samples/open-images-tables.zip" download>A small one to try</a>
+        <a href="/samples/open-images-mistakes.zip" download>One with mistakes</a>
+      </p>`;
+  }
+
+  formatLine() {
+    const why = this.found.tables[0];
+    if (!why) return html`<p class="fine">No table of a format that is known here.</p>`;
+    return html`<p class="fine">Taken for <strong>${this.outcome?.format || "Open Images"}</strong>, as it holds <span class="mono">${why.path.split("/").at(-1)}</span></p>`;
+  }
+
+  archive() {
+    const errorsByFile = {};
+    for (const problem of this.outcome?.problems ?? []) {
+      if (problem.file && problem.severity === "error") errorsByFile[problem.file] = (errorsByFile[problem.file] ?? 0) + 1;
+    }
+    return html`<section class="panel archive" aria-label="The archive">
+      <div class="row"><h3 class="grow clip" title=${this.file.name}>${this.file.name}</h3><span class="fine">${fileSize(this.file.size)}</span></div>
+      ${this.formatLine()}
+      <ap-tree .files=${this.found.files} .counts=${this.outcome?.tables ?? {}} .problems=${errorsByFile}></ap-tree>
+      ${this.isCut
+        ? html`<p class="fine">${icon("info")} The pictures in the zip stay on this machine, the task has them: ${fileSize(this.body.size)} are sent instead of ${fileSize(this.file.size)}.
+            ${this.stage === "preview" || this.stage === "sending" ? html`<button type="button" class="link" @click=${() => this.sendWhole()}>Send all of it</button>` : nothing}</p>`
+        : nothing}
+      ${this.isBusy ? nothing : html`<button type="button" class="button small" @click=${() => this.reset()}>${icon("back")} Another zip</button>`}
+    </section>`;
+  }
+
+  sendWhole() {
+    this.upload?.cancel();
+    this.uploadName = "";
+    this.whole = true;
+    setTimeout(() => this.check(), 0);
+  }
+
+  working() {
+    if (this.stage === "sending") return html`<section class="panel"><h3>Sending</h3><ap-upload .upload=${this.upload} name=${this.file.name}></ap-upload></section>`;
+    const what = this.stage === "importing" ? "Importing" : "Reading every row";
+    return html`<section class="panel" aria-live="polite">
+      <div class="row"><h3 class="grow">${what} …</h3>${this.running ? html`<button type="button" class="button small" @click=${() => this.cancelWork()}>Cancel</button>` : nothing}</div>
+      ${bar(this.work?.progress ?? null, what)}
+      <p class="fine">${this.work?.message || (this.stage === "importing" ? "All of it, or nothing" : "Nothing is changed yet")}</p>
+    </section>`;
+  }
+
+  /** "1,240 boxes, 96 masks and 30 picture labels" */
+  things() {
+    const words = { boxes: ["box", "boxes"], masks: ["mask", "masks"], tags: ["picture label", "picture labels"] };
+    const sums = {};
+    for (const file of this.found.tables) {
+      const told = this.outcome.tables[file.path];
+      if (told && words[file.kind]) sums[file.kind] = (sums[file.kind] ?? 0) + told.kept + told.changed;
+    }
+    const parts = Object.entries(sums).filter(([, n]) => n).map(([kind, n]) => counted(n, ...words[kind]));
+    if (!parts.length) {
+      const { shapes = 0, tags = 0 } = this.outcome.annotations;
+      if (shapes) parts.push(counted(shapes, "shape"));
+      if (tags) parts.push(counted(tags, "tag"));
+    }
+    return parts.length > 1 ? `${parts.slice(0, -1).join(", ")} and ${parts.at(-1)}` : (parts[0] ?? "nothing");
+  }
+
+  ledger() {
+    const now = this.existing;
+    const coming = this.outcome.annotations;
+    if (!now) return nothing;
+    const adds = this.options.mode === "append";
+    const rows = [["Shapes", now.shapes + now.tracks, coming.shapes ?? 0], ["Tags", now.tags, coming.tags ?? 0]];
+    return html`<table class="ledger"><caption class="away">What changes in the task</caption>
+      <thead><tr><td></td><th scope="col" class="n">Now</th><th scope="col" class="n">Removed</th><th scope="col" class="n">Added</th><th scope="col" class="n">After</th></tr></thead>
+      <tbody>${rows.map(([name, before, added]) => {
+        const gone = adds ? 0 : before;
+        return html`<tr><th scope="row">${name}</th><td class="n">${count(before)}</td><td class="n ${gone ? "bad" : "none"}">${gone ? `−${count(gone)}` : "0"}</td>
+          <td class="n ${added ? "good" : "none"}">${added ? `+${count(added)}` : "0"}</td><td class="n"><strong>${count(before - gone + added)}</strong></td></tr>`;
+      })}</tbody></table>`;
+  }
+
+  choices() {
+    const holdsSomething = this.existing && this.existing.shapes + this.existing.tags + this.existing.tracks > 0;
+    const radio = (value, name, fine) => html`<label class="check"><input type="radio" name="mode" value=${value} .checked=${this.options.mode === value}
+      @change=${() => this.setOption("mode", value, false)}><span>${name} <span class="fine">${fine}</span></span></label>`;
+    const box = (name, on, words, fine, value) => html`<label class="check"><input type="checkbox" .checked=${on} ?disabled=${this.isBusy}
+      @change=${(event) => this.setOption(name, value(event.target.checked))}><span>${words} <span class="fine">${fine}</span></span></label>`;
+    return html`<div class="choices">
+      ${holdsSomething
+        ? html`<fieldset class="stack tight"><legend>What is in the task already</legend>
+            ${radio("replace", "Replace it", "the import takes its place")}
+            ${radio("append", "Keep it", "the import is added")}</fieldset>`
+        : nothing}
+      <fieldset class="stack tight"><legend>How the zip is read</legend>
+        ${box("unmatched", this.options.unmatched === "skip", "Leave out pictures that are not in the task", "for a part of a large data set", (on) => (on ? "skip" : "error"))}
+        ${box("conv_mask_to_poly", this.options.conv_mask_to_poly, "Turn masks into polygons", "outlines along the pixels' edges", (on) => on)}
+      </fieldset>
+    </div>`;
+  }
+
+  preview() {
+    const ok = this.outcome.errors === 0 && this.outcome.ok;
+    const nothingKept = ok && !Object.values(this.outcome.annotations).some(Boolean);
+    return html`<section class="panel verdict ${ok ? (nothingKept ? "warn" : "good") : "bad"}">
+        <div class="row top">
+          ${icon(ok ? (nothingKept ? "warning" : "check") : "error")}
+          <div class="grow" role="status">
+            <h2>${ok ? (nothingKept ? "There is nothing to import" : `Ready: ${this.things()}`) : "Not yet: nothing was changed"}</h2>
+            <p>${ok
+              ? nothingKept
+                ? "The zip can be read, but none of its rows speaks of this task."
+                : "Every row was read and checked. Nothing is changed until you import."
+              : `${counted(this.outcome.errors, "problem")} must be solved first. An import is all or nothing.`}</p>
+          </div>
+        </div>
+        ${ok && !nothingKept ? this.ledger() : nothing}
+        ${this.choices()}
+        <div class="row end">
+          ${ok
+            ? html`<button type="button" class="button primary big" data-key="Enter" ?disabled=${nothingKept} @click=${() => this.commit()}>${icon("check")} Import</button>`
+            : html`<button type="button" class="button" @click=${() => this.check()}>${icon("retry")} Check again</button>`}
+        </div>
+      </section>
+      <section class="panel"><ap-report .outcome=${this.outcome} .zip=${this.zip} .fixes=${this.fixes} .about=${this.about}></ap-report></section>`;
+  }
+
+  get about() {
+    return { file: this.file?.name ?? "upload.zip", task: this.task.name, moment: moment(Date.now()) };
+  }
+
+  done() {
+    return html`<section class="panel verdict good" role="status">
+        <div class="row top">${icon("check")}<div class="grow"><h2>Imported ${this.things()}</h2><p>${this.result.message}</p></div></div>
+        <div class="row wrap">
+          <a class="button primary" href="/tasks/${this.task.id}">${icon("eye")} Look at the pictures</a>
+          <a class="button" href="/tasks/${this.task.id}/health">${icon("activity")} See the numbers</a>
+          <button type="button" class="button quiet" @click=${() => this.reset()}>Import another</button>
+        </div>
+      </section>
+      <section class="panel"><ap-report .outcome=${this.result} .zip=${this.zip} .about=${this.about}></ap-report></section>`;
+  }
+
+  commands() {
+    const name = this.file?.name ?? "upload.zip";
+    const query = new URLSearchParams(clean({ ...this.query(false) }));
+    const base = `${location.origin}/api/tasks/${this.task.id}/import`;
+    const url = query.size ? `${base}?${query}` : base;
+    const dry = new URLSearchParams(clean({ ...this.query(true) }));
+    const login = curlLogin(this.user);
+    return [
+      { name: "Look first", text: `curl${login} -F ${quoted(`file=@${name}`)} ${quoted(`${base}?${dry}`)}` },
+      { name: "Import", text: `curl${login} -F ${quoted(`file=@${name}`)} ${quoted(url)}` },
+      { name: "cvat-cli", text: `${cvat(this.user)} task import-dataset --format ${quoted(FORMAT)} ${this.task.id} ${quoted(name)}` },
+    ];
+  }
+
+  render() {
+    const stages = {
+      looking: () => html`<section class="panel"><h3>Looking inside …</h3>${bar(null, "Looking inside")}</section>`,
+      sending: () => this.working(),
+      checking: () => this.working(),
+      importing: () => this.working(),
+      preview: () => this.preview(),
+      done: () => this.done(),
+      stopped: () => html`<section class="panel"><button type="button" class="button primary" @click=${() => this.check()}>${icon("retry")} Try again</button></section>`,
+    };
+    return html`<div class="import stage-${this.stage}">
+      ${this.refused ? html`<div class="notice bad" role="alert">${icon("error")} <span class="grow">${this.refused}</span>
+        <button type="button" class="plain" aria-label="Close this message" @click=${() => (this.refused = "")}>${icon("close")}</button></div>` : nothing}
+      ${this.stage === "idle" || !this.file
+        ? this.start()
+        : html`<div class="sides">${this.found ? this.archive() : nothing}<div class="stack">${stages[this.stage]?.() ?? nothing}</div></div>`}
+      <ap-commands .lines=${this.commands()}></ap-commands>
+    </div>`;
+  }
+}
+
+const clean = (query) => Object.fromEntries(Object.entries(query).filter(([, value]) => value !== null && value !== undefined));
+
+async function displayNames(zip, found, mids) {
+  const { eachLine } = await import("../zip.js");
+  const { cellsOf } = await import("../tables.js");
+  const names = new Map();
+  for (const file of found.of("classes")) {
+    await eachLine(zip, file.entry, (line) => {
+      const [mid, name] = cellsOf(line.replace(/^\ufeff/, ""));
+      if (mids.has(mid) && !names.has(mid)) names.set(mid, name || mid);
+    });
+  }
+  return [...mids].map((mid) => names.get(mid) ?? mid);
+}
+
+customElements.define("ap-import", Import);
