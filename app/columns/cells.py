@@ -60,16 +60,15 @@ class Cells:
         """The same cells without white space (blank, tab, LF, VT, FF, CR) on either side."""
         if not len(self.buffer) or not len(self):
             return self
-        starts, stops, last = self.starts, self.stops, len(self.buffer) - 1
-        for step in range(_TRIM_STEPS + 1):
+        starts, stops, last, steps = self.starts, self.stops, len(self.buffer) - 1, 0
+        while True:
             left = _IS_WHITE[self.buffer[np.minimum(starts, last)]] & (starts < stops)
             right = _IS_WHITE[self.buffer[np.maximum(stops - 1, 0)]] & (starts + left < stops)
             if not left.any() and not right.any():
-                break
-            if step == _TRIM_STEPS:
+                return Cells(self.buffer, starts, stops)
+            if steps == _TRIM_STEPS:
                 return self._strip(starts, stops, np.flatnonzero(left | right))
-            starts, stops = starts + left, stops - right
-        return Cells(self.buffer, starts, stops)
+            starts, stops, steps = starts + left, stops - right, steps + 1
 
     def _strip(self, starts: Positions, stops: Positions, rows: Positions) -> Cells:
         starts, stops = starts.copy(), stops.copy()

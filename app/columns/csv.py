@@ -82,6 +82,13 @@ class CSVBlock:
         )
 
 
+def _cut(blocks: Iterable[bytes], n_bytes: int) -> Iterator[bytes]:
+    """The same bytes in blocks of `n_bytes` at most, so that memory does not follow what a caller gives at once."""
+    for block in blocks:
+        for start in range(0, len(block), n_bytes):
+            yield block if len(block) <= n_bytes else block[start : start + n_bytes]
+
+
 def _place(columns: Sequence[str], column: str) -> int:
     key = column.strip().casefold()
     for place, name in enumerate(columns):
@@ -126,7 +133,7 @@ class CSVReader:
             ragged: rows may be shorter or longer than the header.
             max_columns: of the header, and of a row of a ragged table.
         """
-        self._blocks = iter(blocks)
+        self._blocks = _cut(blocks, block_bytes)
         self._report = report
         self._file = file
         self._ragged = ragged

@@ -116,9 +116,7 @@ def _split_quoted(
 
 def _well_quoted(text: Bytes, real: Mask, quotes: Positions) -> bool:
     """Whether every quote opens a field, closes one, or is half of a doubled quote between them."""
-    opening, closing = quotes[0::2], quotes[1::2]
-    if len(opening) != len(closing):
-        return False
+    opening, closing = quotes[0::2], quotes[1::2]  # as many of each: the cut lies outside quotes
     doubled = opening[1:] == closing[:-1] + 1  # (Q/2 - 1,) the closing one and the next opening one are a pair
     begins = (opening == 0) | real[opening - 1]
     begins[1:] |= doubled
@@ -208,6 +206,7 @@ def _append(records: Records, fields: Positions, texts: Ragged) -> None:
 
 
 _PLAIN_END = re.compile(rb"[,\r\n]")
+_LINE_END = re.compile(rb"[\r\n]")
 _NEVER_CLOSED = "a quote that is never closed"
 _TEXT_BEHIND = "text behind a closing quote"
 
@@ -286,6 +285,9 @@ def _scan_record(
     pairs: list[int] = []
     count, why, size = 0, "", len(data)
     while True:
+        if count == max_fields + 1:
+            skipped, position = _skip_plain_fields(data, position)
+            count += skipped
         start = position
         if position < size and data[position] == QUOTE:
             has_pairs = False
@@ -328,3 +330,13 @@ def _scan_record(
             if data[position + 1 : position + 2] == b"\n":
                 position += 1
         return record_stop, position + 1, bounds, count, why, pairs
+
+
+def _skip_plain_fields(data: bytes, position: int) -> tuple[int, int]:
+    """(fields, position of the last one's begin): over the plain rest of a line, whose fields nobody wants."""
+    found = _LINE_END.search(data, position)
+    end = len(data) if found is None else found.start()
+    if data.find(b'"', position, end) >= 0:
+        return 0, position
+    last = data.rfind(b",", position, end) + 1
+    return (data.count(b",", position, end), last) if last else (0, position)

@@ -195,6 +195,14 @@ def test_every_bad_row_is_counted_and_the_first_listed() -> None:
     assert sum(len(block) for block in blocks) == 0
 
 
+def test_the_message_tells_how_many_cells_there_are() -> None:
+    for width in (1, 3, 256, 257, 258, 300, 4000):
+        _, _, report = read(b"a,b\n" + b",".join([b"x"] * width) + b"\n")
+        assert f"{width:,} cells" in report.errors[0].message
+        _, _, report = read(b'a,b\n"y",' + b",".join([b"x"] * width) + b',"y"\n')
+        assert f"{width + 2:,} cells" in report.errors[0].message
+
+
 def test_a_field_over_the_limit_is_too_big() -> None:
     data = b"a,b\n1,2\n" + b"x" * 101 + b",2\n" + b"x" * 100 + b",2\n"
     _, blocks, report = read(data, max_field_bytes=100, block_bytes=1 << 10)

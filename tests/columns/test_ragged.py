@@ -1,0 +1,189 @@
+"""Columns of varying lengths, columns of few texts, and cells in a buffer."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+from app.columns import Cells, Ragged, Texts
+from app.columns.words import copy_cells, equal_cells, hash_cells
+
+
+def rows_of(column: Ragged) -> list[list[int]]:
+    return [column.row(index).tolist() for index in range(len(column))]
+
+
+def random_rows(rng: random.Random, n: int) -> list[list[int]]:
+    return [[rng.randrange(256) for _ in range(rng.choice([0, 0, 1, 3, 8, 20]))] for _ in range(n)]
+
+
+@pytest.mark.parametrize("n", [0, 1, 200])
+def test_ragged_keeps_its_rows(n: int) -> None:
+    rng = random.Random(n)
+    rows = random_rows(rng, n)
+    column = Ragged.from_arrays(rows, np.uint8)
+    assert rows_of(column) == rows
+    assert column.lengths.tolist() == [len(row) for row in rows]
+    assert column.to_bytes_list() == [bytes(row) for row in rows]
+    assert rows_of(Ragged.from_bytes([bytes(row) for row in rows])) == rows
+
+
+@pytest.mark.parametrize("n", [0, 1, 200])
+def test_ragged_takes_slices_and_joins_as_lists_do(n: int) -> None:
+    rng = random.Random(n)
+    rows = random_rows(rng, n)
+    column = Ragged.from_arrays(rows, np.int32)
+    indices = [rng.randrange(n) for _ in range(2 * n)]
+    assert rows_of(column.take(np.array(indices, dtype=np.int64))) == [rows[i] for i in indices]
+    start, stop = sorted((rng.randint(0, n), rng.randint(0, n)))
+    assert rows_of(column.slice(start, stop)) == rows[start:stop]
+    parts = [column.slice(0, start), column.slice(start, stop), column.slice(stop, n)]
+    assert rows_of(Ragged.concatenate(parts)) == rows
+    assert rows_of(Ragged.concatenate([column])) == rows
+
+
+def test_ragged_empty_has_rows_of_nothing() -> None:
+    assert rows_of(Ragged.empty(np.float64, 3)) == [[], [], []]
+    assert len(Ragged.empty(np.uint8)) == 0
+
+
+def test_ragged_gives_bytes_and_texts() -> None:
+    column = Ragged.from_bytes(["é".encode(), b"", b"abc"])
+    assert column.row_bytes(0) == "é".encode()
+    assert column.to_texts() == ["é", "", "abc"]
+
+
+@pytest.mark.parametrize(
+    "offsets", [np.array([], dtype=np.int64), np.array([0, 3], dtype=np.int32), np.array([0, 2]), np.array([1, 3])]
+)
+def test_ragged_refuses_offsets_that_do_not_fit(offsets: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="offsets"):
+        Ragged(np.zeros(3, dtype=np.uint8), offsets)
+
+
+def test_texts_keep_their_rows() -> None:
+    texts = ["b", "a", "b", "", "é"]
+    column = Texts.from_list(texts)
+    assert column.to_list() == texts
+    assert column.values == ("b", "a", "", "é")
+    assert [column.row(index) for index in range(5)] == texts
+    assert column.take(np.array([4, 0])).to_list() == ["é", "b"]
+    assert column.slice(1, 3).to_list() == ["a", "b"]
+    assert Texts.same("x", 3).to_list() == ["x"] * 3
+
+
+def test_texts_compact_forgets_what_is_not_used() -> None:
+    column = Texts.from_list(["c", "b", "a", "b"]).slice(1, 4).compact()
+    assert (column.values, column.to_list()) == (("b", "a"), ["b", "a", "b"])
+
+
+def test_texts_concatenate_shares_values() -> None:
+    parts = [Texts.from_list(["a", "b"]), Texts.from_list([]), Texts.from_list(["b", "c"])]
+    joined = Texts.concatenate(parts)
+    assert (joined.values, joined.to_list()) == (("a", "b", "c"), ["a", "b", "b", "c"])
+    assert Texts.concatenate([]).to_list() == []
+    assert Texts.concatenate(parts[:1]) is parts[0]
+
+
+def test_texts_refuse_codes_of_another_type() -> None:
+    with pytest.raises(ValueError, match="codes"):
+        Texts(np.zeros(2, dtype=np.int64), ("a",))
+
+
+def random_cells(rng: random.Random, n: int) -> tuple[Cells, list[bytes]]:
+    """Cells in a buffer without any room around them, in any order, some sharing bytes."""
+    lengths = [0, 1, 2, 7, 8, 9, 15, 16, 17, 100, 511, 512, 513, 2000]
+    buffer = rng.randbytes(5000)
+    starts = [rng.randrange(3000) for _ in range(n)]
+    stops = [start + rng.choice(lengths) for start in starts]
+    cells = Cells(
+        np.frombuffer(buffer, dtype=np.uint8), np.array(starts, dtype=np.int64), np.array(stops, dtype=np.int64)
+    )
+    return cells, [buffer[start:stop] for start, stop in zip(starts, stops, strict=True)]
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 300])
+def test_cells_are_copied_into_a_column(n: int) -> None:
+    cells, texts = random_cells(random.Random(n), n)
+    assert cells.ragged().to_bytes_list() == texts
+    assert [cells.row_bytes(row) for row in range(n)] == texts
+    assert Cells.of(cells.ragged()).ragged().to_bytes_list() == texts
+    assert cells.lengths.tolist() == [len(text) for text in texts]
+
+
+def test_cells_at_the_very_ends_of_a_buffer_are_copied() -> None:
+    buffer = np.frombuffer(b"0123456789", dtype=np.uint8)
+    bounds = [(0, 10), (0, 0), (10, 10), (9, 10), (0, 1)]
+    starts, stops = (np.array(side, dtype=np.int64) for side in zip(*bounds, strict=True))
+    assert Cells(buffer, starts, stops).ragged().to_bytes_list() == [b"0123456789", b"", b"", b"9", b"0"]
+
+
+@pytest.mark.parametrize("n", [0, 1, 300])
+def test_cells_take_rows_and_masks(n: int) -> None:
+    rng = random.Random(n)
+    cells, texts = random_cells(rng, n)
+    indices = [rng.randrange(n) for _ in range(n)]
+    assert cells.take(np.array(indices, dtype=np.int64)).ragged().to_bytes_list() == [texts[i] for i in indices]
+    mask = np.array([rng.random() < 0.5 for _ in range(n)], dtype=np.bool_)
+    expected = [text for text, keep in zip(texts, mask.tolist(), strict=True) if keep]
+    assert cells.take(mask).ragged().to_bytes_list() == expected
+
+
+def test_cells_are_trimmed_as_bytes_are() -> None:
+    rng = random.Random(3)
+    texts = [
+        bytes(rng.choices(b" \t\n\v\f\ra", k=rng.randrange(40)))
+        + rng.choice([b"", b"x y", b"z"])
+        + b" " * rng.randrange(12)
+        for _ in range(500)
+    ]
+    trimmed = Cells.of(Ragged.from_bytes(texts)).trimmed()
+    assert trimmed.ragged().to_bytes_list() == [text.strip() for text in texts]
+    assert len(Cells.blank(0).trimmed()) == 0
+    assert Cells(np.zeros(0, np.uint8), np.zeros(2, np.int64), np.zeros(2, np.int64)).trimmed().lengths.tolist() == [
+        0,
+        0,
+    ]
+
+
+def test_blank_cells_are_empty() -> None:
+    assert Cells.blank(3).ragged().to_bytes_list() == [b"", b"", b""]
+    assert Cells.blank(2).row_text(1) == ""
+
+
+def test_row_text_replaces_what_is_no_utf8() -> None:
+    assert Cells.of(Ragged.from_bytes([b"a\xff"])).row_text(0) == "a\ufffd"
+
+
+def test_cells_are_equal_where_their_bytes_are() -> None:
+    rng = random.Random(9)
+    cells, texts = random_cells(rng, 400)
+    others = [bytearray(text) for text in texts]
+    for other in others:
+        if rng.random() < 0.5 and other:
+            other[rng.randrange(len(other))] ^= 1 << rng.randrange(8)
+        elif rng.random() < 0.2:
+            other += b"\0"
+    column = Cells.of(Ragged.from_bytes([bytes(other) for other in others]))
+    equal = equal_cells(cells.buffer, cells.starts, cells.stops, column.buffer, column.starts, column.stops)
+    assert equal.tolist() == [text == bytes(other) for text, other in zip(texts, others, strict=True)]
+    assert 0 < equal.sum() < 400
+
+
+def test_equal_cells_have_equal_hashes_and_others_hardly_ever() -> None:
+    cells, texts = random_cells(random.Random(8), 500)
+    copied = Cells.of(Ragged.from_bytes(texts))
+    hashes = hash_cells(cells.buffer, cells.starts, cells.stops)
+    assert np.array_equal(hashes, hash_cells(copied.buffer, copied.starts, copied.stops))
+    assert len(set(hashes.tolist())) == len(set(texts))
+
+
+def test_cells_are_copied_to_places_with_gaps() -> None:
+    cells, texts = random_cells(random.Random(5), 200)
+    target = np.zeros(sum(len(text) + 1 for text in texts) + 8, dtype=np.uint8)
+    places = np.cumsum([0, *(len(text) + 1 for text in texts[:-1])])
+    copy_cells(target, places, cells.buffer, cells.starts, cells.stops)
+    assert target[:-8].tobytes() == b"".join(text + b"\0" for text in texts)
+    assert not target[-8:].any()
