@@ -34,13 +34,13 @@ T = TypeVar("T")
 def content_disposition(name: str) -> str:
     """`attachment` with the name twice: in plain ASCII for CVAT's clients, which read nothing else and split at `;`,
     then exactly."""
-    exact = "".join(c for c in name if c.isprintable() and c not in "/\\").strip() or "download.zip"
+    exact = "".join("_" if c in "/\\" else c for c in name if c.isprintable()).strip() or "download.zip"
     return f"attachment; filename=\"{ascii_name(exact)}\"; filename*=UTF-8''{quote(exact, safe='')}"
 
 
 def ascii_name(name: str) -> str:
     """Letters, digits, `_ - .` and blanks; no dot in front; an extension; at most 254 characters."""
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode("ascii")
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode("ascii").lstrip(". ")
     stem, dot, extension = plain.rpartition(".")
     if not dot or not extension.isalnum() or len(extension) > 8:
         stem, extension = plain, "zip"

@@ -171,7 +171,6 @@ async def import_into_job(
 
 async def _export(request: Request, services: Services, caller: Caller, target: str, number: int) -> Response:
     query = query_of(request)
-    check_names(query, EXPORT_NAMES)
 
     def look() -> tuple[Goal, str]:
         with services.storage.database.read() as conn:
@@ -181,6 +180,7 @@ async def _export(request: Request, services: Services, caller: Caller, target: 
             return goal, tasks.load(conn, goal.task_id).name
 
     goal, name = await run_in_threadpool(look)
+    check_names(query, EXPORT_NAMES)
     options = parse_options(ExportOptions, query)
     chosen = format_named(services, query.get("format") or DEFAULT_FORMAT, reading=False)
     if services.stream_export is None:

@@ -84,7 +84,10 @@ def _mapping(value: object) -> list[list[str]]:
         raise InvalidInput("a list of lists of file names is needed, one a job", place="job_file_mapping")
     jobs = []
     for index, job in enumerate(value):
-        names = _names(f"job_file_mapping[{index}]", job.get("files") if isinstance(job, dict) else job)
+        names = job.get("files") if isinstance(job, dict) else job
+        if not isinstance(names, list):
+            raise InvalidInput("a list of file names is needed", place=f"job_file_mapping[{index}]")
+        names = _names(f"job_file_mapping[{index}]", names)
         if not names:
             raise InvalidInput("a job needs at least one file", place=f"job_file_mapping[{index}]")
         jobs.append(names)

@@ -7,7 +7,7 @@ there is room on the disk. Bytes go to the store as they come; `finish` makes th
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -23,7 +23,7 @@ from app.api.forms import Form, FormLimits, FormReader, base_name
 from app.api.imports import Goal
 from app.api.parameters import from_texts
 from app.errors import InvalidInput, TooLarge, shorten
-from app.storage import Upload, UploadPart, UploadWriter, uploads
+from app.storage import Upload, UploadPart, UploadWriter, housekeeping, uploads
 
 FORM_SLACK_BYTES = 32 << 20
 """What boundaries, part headers and texts of a form may add to its files."""
@@ -66,6 +66,16 @@ def max_bytes_of(services: Services, kind: str) -> int:
     return settings.max_data_upload_bytes if kind in ("data", "dataset") else settings.max_annotation_upload_bytes
 
 
+async def chunks_of(request: Request) -> AsyncIterator[bytes]:
+    """The body as it comes, without empty pieces. Raises TimedOut where the client goes away or falls silent."""
+    try:
+        async for chunk in request.stream():
+            if chunk:
+                yield chunk
+    except ClientDisconnect:
+        raise TimedOut("the client went away before the body had arrived", code="request.cut") from None
+
+
 class Intake:
     """Takes one request's body into a staged upload of the caller, to one goal."""
 
@@ -99,7 +109,7 @@ class Intake:
         content_type = self.request.headers["content-type"]
         reader = FormReader(content_type, limits, lambda name: fields.fullmatch(name) is not None, self._open)
         try:
-            async for chunk in self.request.stream():
+            async for chunk in chunks_of(self.request):
                 reader.feed(chunk)
             form = reader.close()
             return form, None if self._writer is None else await self._finish(form.parts)
@@ -129,9 +139,8 @@ class Intake:
         await self._check_room(announced_bytes(self.request, self.max_bytes))
         writer = self._open(name)
         try:
-            async for chunk in self.request.stream():
-                if chunk:
-                    writer.write(chunk)
+            async for chunk in chunks_of(self.request):
+                writer.write(chunk)
             if writer.size == 0:
                 raise InvalidInput("the body is empty; send the archive, bare or in a form", code="upload.empty")
             return await self._finish(())
@@ -173,6 +182,7 @@ def forget(services: Services, upload: Upload) -> None:
     """Remove a staged upload that nothing will come of."""
     with services.storage.database.write() as conn:
         uploads.delete(conn, upload.id)
+    housekeeping.collect(services.storage)
 
 
 async def receive_chunk(request: Request, writer: UploadWriter) -> Upload:
@@ -183,10 +193,9 @@ async def receive_chunk(request: Request, writer: UploadWriter) -> Upload:
         TooLarge: more than the upload's length; none of it is kept.
     """
     try:
-        async for chunk in request.stream():
-            if chunk:
-                writer.write(chunk)
-    except (ClientDisconnect, TimedOut):
+        async for chunk in chunks_of(request):
+            writer.write(chunk)
+    except TimedOut:
         await run_in_threadpool(writer.finish)
         raise
     except BaseException:
@@ -208,11 +217,11 @@ async def read_fields(request: Request, services: Services) -> dict[str, Any]:
     if kind == "multipart/form-data":
         limits = FormLimits(0, settings.multipart_max_fields, settings.multipart_max_field_bytes)
         reader = FormReader(request.headers["content-type"], limits, lambda name: False, _refuse)
-        async for chunk in request.stream():
+        async for chunk in chunks_of(request):
             reader.feed(chunk)
         return from_texts(reader.close().texts)
     body = bytearray()
-    async for chunk in request.stream():
+    async for chunk in chunks_of(request):
         body += chunk
         if len(body) > settings.max_json_body_bytes:
             raise too_large(settings.max_json_body_bytes)
