@@ -1,0 +1,148 @@
+"""Cells as attributes and back, type by type."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from app.annotations import AttributeSpec
+from app.columns import Texts
+from app.formats.open_images.attributes import (
+    AttributeColumn,
+    AttributeDecoder,
+    AttributeEncoder,
+    flag_text,
+    plain_decimal,
+    same_value,
+    share_text,
+    shown_value,
+)
+from tests.formats.builders import all_attributes, labels
+
+
+def spec(kind: str, *values: str) -> AttributeSpec:
+    return AttributeSpec(1, "x", False, kind, values[0] if values else "", values)
+
+
+@pytest.mark.parametrize(
+    ("one", "cell", "is_flag", "value"),
+    [
+        (spec("checkbox"), "1", True, "true"),
+        (spec("checkbox"), "0", True, "false"),
+        (spec("checkbox"), "1.0", False, "true"),
+        (spec("checkbox"), "0.7", False, None),
+        (spec("number"), "1", True, "1"),
+        (spec("number"), "0.70", False, "0.7"),
+        (spec("number"), "1e-05", False, "0.00001"),
+        (spec("number"), "abc", False, None),
+        (spec("text"), "1", True, "true"),
+        (spec("text"), "0", True, "false"),
+        (spec("text"), "0.70", False, "0.70"),
+        (spec("text"), "x" * 4097, False, None),
+        (spec("select", "True", "False"), "1", True, "True"),
+        (spec("select", "1", "0"), "0", True, "0"),
+        (spec("radio", "No", "Yes"), "1", True, "Yes"),
+        (spec("select", "0.7", "1"), "0.70", False, "0.7"),
+        (spec("select", "Verification"), "verification", False, "Verification"),
+        (spec("select", "a", "b"), "1", True, None),
+        (spec("select", "a", "b"), "0.5", False, None),
+    ],
+)
+def test_what_a_cell_shows(one: AttributeSpec, cell: str, is_flag: bool, value: str | None) -> None:
+    assert shown_value(one, cell, is_flag) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("5.0", "5"),
+        ("-0.0", "0"),
+        ("1e3", "1000"),
+        (" 1 ", "1"),
+        ("nan", None),
+        ("inf", None),
+        ("1e999999", None),
+        ("", None),
+    ],
+)
+def test_plain_decimals(text: str, plain: str | None) -> None:
+    assert plain_decimal(text) == plain
+
+
+def test_combinations_are_encoded_once_in_ascending_spec_ids() -> None:
+    catalog = labels("cat", attributes=all_attributes())
+    encoder = AttributeEncoder(catalog)
+    columns = [
+        AttributeColumn("score", "Confidence", np.array([0, 1, 0, -1], dtype=np.int32), ("1", "0.5")),
+        AttributeColumn("truncated", "IsTruncated", np.array([1, -1, 1, 0], dtype=np.int32), ("0", "1"), is_flag=True),
+    ]
+    texts = encoder.encode(np.ones(4, dtype=np.int32), columns, lambda column, rows: None)
+    assert texts.to_list() == [
+        '[{"spec_id":101,"value":"true"},{"spec_id":105,"value":"1"}]',
+        '[{"spec_id":105,"value":"0.5"}]',
+        '[{"spec_id":101,"value":"true"},{"spec_id":105,"value":"1"}]',
+        '[{"spec_id":101,"value":"false"}]',
+    ]
+    assert len(texts.values) == 3
+    assert encoder.encode(np.zeros(0, dtype=np.int32), columns[:0], lambda column, rows: None).to_list() == []
+
+
+def test_what_an_attribute_cannot_take_is_told_by_row() -> None:
+    catalog = labels("cat", attributes=all_attributes(score="checkbox"))
+    told: list[tuple[str, list[bool]]] = []
+    column = AttributeColumn("score", "Confidence", np.array([0, 1, 0], dtype=np.int32), ("0.5", "1"))
+    texts = AttributeEncoder(catalog).encode(
+        np.ones(3, dtype=np.int32), [column], lambda one, rows: told.append((one.name, rows.tolist()))
+    )
+    assert texts.to_list() == ["[]", '[{"spec_id":105,"value":"true"}]', "[]"]
+    assert told == [("score", [True, False, True])]
+
+
+def test_undeclared_attributes_are_not_shown() -> None:
+    encoder = AttributeEncoder(labels("cat"))
+    column = AttributeColumn("score", "Confidence", np.array([0], dtype=np.int32), ("0.5",))
+    assert encoder.encode(np.ones(1, dtype=np.int32), [column], lambda one, rows: None).to_list() == ["[]"]
+    assert not encoder.is_declared("score")
+
+
+def test_values_are_decoded_by_name_and_strangers_left_out() -> None:
+    catalog = labels("cat", "dog", attributes=all_attributes())
+    decoder = AttributeDecoder(catalog)
+    texts = Texts.from_list(['[{"spec_id":105,"value":"0.5"},{"spec_id":999,"value":"x"}]', "[]"])
+    places, pairs = decoder.pairs(np.array([1, 2, 1], dtype=np.int32), texts.take(np.array([0, 1, 0])))
+    assert [pairs[place] for place in places.tolist()] == [(1, {"score": "0.5"}), (2, {}), (1, {"score": "0.5"})]
+
+
+@pytest.mark.parametrize(
+    ("value", "flag"),
+    [("true", "1"), ("No", "0"), ("-1", "-1"), (" 1.0 ", "1"), ("maybe", None), ("", None), ("2", None)],
+)
+def test_flags_of_attributes(value: str, flag: str | None) -> None:
+    assert flag_text(value) == flag
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("0.70", "0.7"),
+        ("1.0", "1"),
+        ("1e-5", "0.00001"),
+        ("0", "0"),
+        ("1.5", None),
+        ("nan", None),
+        ("x", None),
+        ("", None),
+    ],
+)
+def test_shares_of_attributes(value: str, text: str | None) -> None:
+    assert share_text(value) == text
+
+
+@pytest.mark.parametrize(("one", "other"), [("a", "a"), ("1.0", "1"), ("true", "yes"), ("0", "false")])
+def test_values_that_say_the_same(one: str, other: str) -> None:
+    assert same_value(one, other)
+
+
+@pytest.mark.parametrize(("one", "other"), [("a", "b"), ("0.1", "0.2"), ("true", "0")])
+def test_values_that_differ(one: str, other: str) -> None:
+    assert not same_value(one, other)

@@ -1,0 +1,125 @@
+"""What each entry of an archive is taken for."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.errors import Report
+from app.formats.open_images.layout import accepts, classify, lay_out
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "subset"),
+    [
+        ("annotations/image_ids_and_rotation.csv", "images", None),
+        ("metadata/image_ids.csv", "images", None),
+        ("annotations/train-image_ids_and_rotation.csv", "images", "train"),
+        ("train-images-boxable-with-rotation.csv", "images", "train"),
+        ("validation-images-with-rotation.csv", "images", "validation"),
+        ("oidv6-train-images-with-labels-with-rotation.csv", "images", "train"),
+        ("train-images-with-bbox.csv", "images", "train"),
+        ("test-images.csv", "images", "test"),
+        ("train-annotations-bbox.csv", "boxes", "train"),
+        ("oidv6-train-annotations-bbox.csv", "boxes", "train"),
+        ("OIDV6-Train-Annotations-BBOX.CSV", "boxes", "Train"),
+        ("train-annotations-human-bbox.csv", "boxes", "train"),
+        ("my-set-annotations-bbox.csv", "boxes", "my-set"),
+        ("labels/detections.csv", "boxes", None),
+        ("oidv7-val-annotations-human-imagelabels.csv", "tags", "val"),
+        ("train-annotations-human-imagelabels-boxable.csv", "tags", "train"),
+        ("x/labels/classifications.csv", "tags", None),
+        ("oidv7-train-annotations-machine-imagelabels.csv", "machine", "train"),
+        ("test-annotations-object-segmentation.csv", "masks", "test"),
+        ("masks_data.csv", "masks", None),
+        ("labels/segmentations.csv", "masks", None),
+        ("class-descriptions.csv", "classes", None),
+        ("oidv7-class-descriptions-boxable.csv", "classes", None),
+        ("metadata/classes.csv", "classes", None),
+        ("bbox_labels_600_hierarchy.json", "hierarchy", None),
+        ("challenge-2019-label500-hierarchy.json", "hierarchy", None),
+        ("annotations/images.meta", "sizes", None),
+        ("annotations/oid_extra.json", "side", None),
+    ],
+)
+def test_a_table_is_known_by_its_name(path: str, kind: str, subset: str | None) -> None:
+    table = classify(path)
+    assert table is not None
+    assert (table.kind, table.subset) == (kind, subset)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "oidv6-train-annotations-vrd.csv",
+        "oidv7-train-annotations-point-labels.csv",
+        "challenge-2019-train-detection-bbox.csv",
+        "classes.csv",
+        "detections.csv",
+        "-annotations-bbox.csv",
+        "annotations/dataset_meta.json",
+        "classes.txt",
+    ],
+)
+def test_another_name_is_no_table(path: str) -> None:
+    assert classify(path) is None
+
+
+def test_the_rest_is_pictures_masks_clutter_or_kept() -> None:
+    report = Report()
+    layout = lay_out(
+        [
+            "annotations/train-annotations-bbox.csv",
+            "images/train/a.JPG",
+            "images/train/b.png",
+            "masks/train/a_m0_0.png",
+            "train-masks-f/f_m0_0.png",
+            "labels/masks/A/a.png",
+            "notes.txt",
+            "__MACOSX/annotations/._x.csv",
+            "annotations/._train-annotations-bbox.csv",
+            ".DS_Store",
+            "images/Thumbs.db",
+            "desktop.ini",
+        ],
+        report,
+    )
+    assert report.problems() == []
+    assert layout.masks == ["labels/masks/A/a.png", "masks/train/a_m0_0.png", "train-masks-f/f_m0_0.png"]
+    assert layout.pictures == ["images/train/a.JPG", "images/train/b.png"]
+    assert layout.kept == ["notes.txt"]
+    assert layout.root == ""
+
+
+@pytest.mark.parametrize(
+    ("names", "root"),
+    [
+        (["annotations/train-annotations-bbox.csv"], ""),
+        (["upload/annotations/train-annotations-bbox.csv", "upload/annotations/images.meta"], "upload/"),
+        (["train-annotations-bbox.csv"], ""),
+        (["fo/labels/detections.csv", "fo/metadata/classes.csv"], "fo/"),
+    ],
+)
+def test_the_root_holds_all_tables(names: list[str], root: str) -> None:
+    assert lay_out(names, Report()).root == root
+
+
+def test_one_hierarchy_is_read_and_others_are_kept() -> None:
+    layout = lay_out(
+        ["a/class-descriptions.csv", "a/bbox_labels_600_hierarchy.json", "a/challenge-hierarchy.json"], Report()
+    )
+    assert [table.path for table in layout.of("hierarchy")] == ["a/bbox_labels_600_hierarchy.json"]
+    assert layout.kept == ["a/challenge-hierarchy.json"]
+
+
+def test_two_data_sets_in_one_zip() -> None:
+    report = Report()
+    lay_out(["one/train-annotations-bbox.csv", "two/train-annotations-bbox.csv"], report)
+    assert [(p.code, p.file) for p in report.errors] == [("layout.several_roots", "two/train-annotations-bbox.csv")]
+
+
+@pytest.mark.parametrize("names", [[], ["a.jpg"], ["images.meta", "bbox_labels_600_hierarchy.json"], ["x.csv"]])
+def test_nothing_recognised(names: list[str]) -> None:
+    report = Report()
+    lay_out(names, report)
+    assert [p.code for p in report.errors] == ["layout.not_found"]
+    assert not accepts(names)
