@@ -20,7 +20,7 @@ Positions = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint64]
 Mask = npt.NDArray[np.bool_]
 
-PAD = 16
+PAD = 24
 LONG = 512
 
 LOW_BYTES: Words = np.array([(1 << 8 * n) - 1 for n in range(9)], dtype=np.uint64)

@@ -6,6 +6,7 @@ import math
 import random
 import struct
 from collections.abc import Sequence
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -135,6 +136,45 @@ def test_short_decimals_are_exact(decimals: int) -> None:
     ]
     numbers = decode_numbers(cells_of(texts))
     assert numbers.values.tolist() == [float(text) for text in texts]
+
+
+def hard_decimals() -> dict[str, list[str]]:
+    """Decimals of 16 to 19 digits where a wrong last bit would show."""
+    rng = random.Random(17)
+    integers = [rng.randrange(10**15, 10 ** rng.randrange(16, 20)) for _ in range(3000)]
+    whole = [float(rng.randrange(2**52, 2**53)) for _ in range(1000)]
+    middles = [(Decimal(value) + Decimal("0.5")) / 2**shift for value in whole for shift in (1, 3, 8)]
+    around = []
+    for exponent in range(-10, 63):
+        value = 2.0**exponent
+        for step in (0.0, math.inf, 0.0, math.inf, math.inf):
+            value = math.nextafter(value, step)
+            around.append(format(Decimal(value), "f"))
+    return {
+        "full length": [repr(rng.random() * 10.0 ** rng.randrange(-4, 8)) for _ in range(3000)],
+        "integers": [str(integer) for integer in integers],
+        "points anywhere": [
+            f"{integer // 10**n}.{integer % 10**n:0{n}d}" for integer in integers for n in (1, 7, 16, 22)
+        ],
+        "middles of doubles": [format(middle, "f")[:24] for middle in middles],
+        "next to middles": [format(middle, "f")[:17] + rng.choice(["4999", "5", "5001"]) for middle in middles],
+        "powers of two": [text[:length] for text in around for length in (18, 20, 22, 24)],
+        "sums of 64 bits": [
+            str(2**64 - 1),
+            str(10**19 - 1),
+            "9" * 19,
+            "9999999999999999999.9",
+            "1" + "0" * 19,
+            "0" * 23,
+        ],
+    }
+
+
+@pytest.mark.parametrize("texts", hard_decimals().values(), ids=hard_decimals().keys())
+def test_long_decimals_are_rounded_as_python_rounds(texts: list[str]) -> None:
+    texts = [sign + text for text in texts for sign in ("", "-")]
+    expected = np.array([float(text) for text in texts])
+    assert decode_numbers(cells_of(texts)).values.tobytes() == expected.tobytes()
 
 
 @settings(max_examples=300, deadline=None)
