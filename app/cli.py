@@ -102,7 +102,7 @@ def worker(data_dir: Path | None, parent_fd: int | None) -> None:
     run_worker_process(load_settings(data_dir=data_dir), parent_fd)
 
 
-@main.command(hidden=True)
+@main.command("child-web", hidden=True)
 @click.option("--fd", type=int, required=True, hidden=True)
 @click.option("--parent-fd", type=int, default=None, hidden=True)
 def web(fd: int, parent_fd: int | None) -> None:
@@ -112,7 +112,7 @@ def web(fd: int, parent_fd: int | None) -> None:
     run_web_process(load_settings(), fd, parent_fd)
 
 
-@main.command(hidden=True)
+@main.command("child-stream", hidden=True)
 @click.option("--fd", type=int, required=True, hidden=True)
 def stream(fd: int) -> None:
     """Write exports into a socket; started by a web process."""

@@ -103,7 +103,7 @@ def create_app(settings: Settings) -> FastAPI:
     """The web application over an open (and migrated) store of these settings."""
     storage = open_store(settings, migrate=False)
     queue = open_request_queue(settings)
-    streams = StreamPool([sys.executable, "-m", "app.cli", "stream"])
+    streams = StreamPool([sys.executable, "-m", "app.cli", "child-stream"])
     services = Services(
         settings=api_settings_of(settings),
         storage=storage,
@@ -232,7 +232,7 @@ def run_service(settings: Settings) -> int:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: stop.set())
             fd = listener.fileno()
-            supervisor.add(["web", "--fd", str(fd)], settings.web_processes, pass_fds=(fd,))
+            supervisor.add(["child-web", "--fd", str(fd)], settings.web_processes, pass_fds=(fd,))
             supervisor.start()
             announce(settings, port)
             stop.wait()

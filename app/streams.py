@@ -1,6 +1,6 @@
 """Exports that begin to arrive at once: warm child processes that write an archive into a socket.
 
-    web process                      child (`annoport stream`)
+    web process                      child (`annoport child-stream`)
     ask {job}  ── one JSON line ──▶  runs the export
     chunks     ◀── frames ─────────  4 bytes length (big endian), 1 byte kind, payload
 
@@ -18,7 +18,6 @@ import os
 import socket
 import struct
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -138,11 +137,6 @@ def _loop_runs() -> bool:
     except RuntimeError:
         return False
     return True
-
-
-def stream_command(cli: list[str] | None = None) -> list[str]:
-    """How to start a child: this interpreter, this package."""
-    return cli or [sys.executable, "-m", "app.cli", "stream"]
 
 
 def serve_streams(fd: int, export: Callable[[dict[str, Any], Callable[[bytes], None]], None]) -> None:
