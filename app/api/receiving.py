@@ -6,8 +6,10 @@ there is room on the disk. Bytes go to the store as they come; `finish` makes th
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -27,6 +29,8 @@ from app.storage import Upload, UploadPart, UploadWriter, housekeeping, uploads
 
 FORM_SLACK_BYTES = 32 << 20
 """What boundaries, part headers and texts of a form may add to its files."""
+
+SETTLE_SECONDS = 2.0
 
 PICTURE_FIELD = re.compile(r"client_files(\[\d*\])?")
 ZIP_TYPES = frozenset({"application/zip", "application/x-zip-compressed", "application/octet-stream"})
@@ -183,6 +187,47 @@ def forget(services: Services, upload: Upload) -> None:
     with services.storage.database.write() as conn:
         uploads.delete(conn, upload.id)
     housekeeping.collect(services.storage)
+
+
+class Incoming:
+    """Chunks that this process is receiving, by upload.
+
+    A client whose connection broke asks at once where to go on. By then the bytes that did arrive may still be on
+    their way to the disk, and an answer of that moment would send it back too far.
+    """
+
+    def __init__(self) -> None:
+        self._ends: dict[str, set[asyncio.Event]] = {}
+
+    @asynccontextmanager
+    async def of(self, upload_id: str) -> AsyncIterator[None]:
+        """While a chunk is received."""
+        end = asyncio.Event()
+        ends = self._ends.setdefault(upload_id, set())
+        ends.add(end)
+        try:
+            yield
+        finally:
+            end.set()
+            ends.discard(end)
+            if not ends:
+                self._ends.pop(upload_id, None)
+
+    async def settle(self, upload_id: str) -> None:
+        """Wait for a moment until nothing of this upload is on its way."""
+        ends = tuple(self._ends.get(upload_id, ()))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_SECONDS):
+                for end in ends:
+                    await end.wait()
+
+
+def incoming_of(request: Request) -> Incoming:
+    state = request.app.state
+    found: Incoming | None = getattr(state, "incoming", None)
+    if found is None:
+        found = state.incoming = Incoming()
+    return found
 
 
 async def receive_chunk(request: Request, writer: UploadWriter) -> Upload:

@@ -36,6 +36,7 @@ from app.api.receiving import (
     Intake,
     announced_bytes,
     forget,
+    incoming_of,
     is_form,
     max_bytes_of,
     media_type,
@@ -316,7 +317,11 @@ async def _own_upload(services: Services, caller: Caller, goal: Goal, kind: str,
     return upload
 
 
-async def _tell(services: Services, caller: Caller, goal: Goal, kind: str, upload_id: str) -> Response:
+async def _tell(
+    request: Request, services: Services, caller: Caller, goal: Goal, kind: str, upload_id: str
+) -> Response:
+    await _own_upload(services, caller, goal, kind, upload_id)
+    await incoming_of(request).settle(upload_id)
     upload = await _own_upload(services, caller, goal, kind, upload_id)
     told = {"Upload-Offset": str(upload.offset), "Upload-Length": str(upload.length)}
     return Response(status_code=200, headers={**tus.HEADERS, **told})
@@ -336,7 +341,8 @@ async def _append(
     if offset == upload.offset:
         announced_bytes(request, upload.length - offset)
     writer = await run_in_threadpool(uploads.open_chunk, services.storage, caller.user, upload_id, offset)
-    upload = await receive_chunk(request, writer)
+    async with incoming_of(request).of(upload_id):
+        upload = await receive_chunk(request, writer)
     return Response(status_code=204, headers={**tus.HEADERS, "Upload-Offset": str(upload.offset)})
 
 
@@ -373,10 +379,12 @@ def _add_routes(target: str, name: str, find: FindGoal, kind: str, tag: str, wha
         max_bytes = min(max_bytes_of(services, kind), services.settings.tus_max_size_bytes)
         return Response(status_code=204, headers=tus.offer(max_bytes))
 
-    async def tell(number: int, upload_id: UploadId, caller: CallerDep, services: ServicesDep) -> Response:
+    async def tell(
+        request: Request, number: int, upload_id: UploadId, caller: CallerDep, services: ServicesDep
+    ) -> Response:
         """How far a resumable upload is."""
         goal = await _goal(services, caller, find, number, "" if kind == "data" else kind)
-        return await _tell(services, caller, goal, kind, upload_id)
+        return await _tell(request, services, caller, goal, kind, upload_id)
 
     async def append(
         request: Request, number: int, upload_id: UploadId, caller: CallerDep, services: ServicesDep

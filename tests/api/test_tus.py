@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import os
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -248,6 +251,43 @@ def test_of_two_writers_at_once_one_wins(client: TestClient, task_id: int, monke
     answer = send(client, place, 0, b"first")
     assert (answer.status_code, answer.headers["upload-offset"]) == (409, "6")
     assert offset_of(client, place) == 6
+
+
+def test_the_offset_waits_for_bytes_on_their_way_to_the_disk(
+    services: Services, give_data: Callable[..., Task], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that was cut off asks where to go on while the disk still works on what arrived."""
+    app = build_app(services)
+    client = TestClient(app, base_url=BASE_URL)
+    number = new_task(client)
+    give_data(number)
+    place = begin(client, f"/api/tasks/{number}/annotations", 1000).headers["location"]
+    finish, told = UploadWriter.finish, []
+    arrived, asked = threading.Event(), threading.Event()
+
+    def finish_slowly(writer: UploadWriter, parts: Any = ()) -> Any:
+        arrived.set()
+        asked.wait(10)
+        time.sleep(0.2)
+        return finish(writer, parts)
+
+    monkeypatch.setattr(UploadWriter, "finish", finish_slowly)
+
+    async def both() -> None:
+        from httpx import ASGITransport, AsyncClient
+
+        async with AsyncClient(transport=ASGITransport(app), base_url=BASE_URL) as other:
+            headers = {**CHUNK, "Upload-Offset": "0"}
+            chunk = asyncio.create_task(other.patch(place, content=b"x" * 300, headers=headers))
+            await asyncio.to_thread(arrived.wait, 10)
+            question = asyncio.create_task(other.head(place, headers={"Tus-Resumable": "1.0.0"}))
+            await asyncio.sleep(0.05)
+            asked.set()
+            told.append((await question).headers["upload-offset"])
+            await chunk
+
+    asyncio.run(both())
+    assert told == ["300"]
 
 
 def test_too_many_open_uploads_are_429(services: Services, give_data: Callable[..., Task]) -> None:
