@@ -9,7 +9,7 @@ columns only the rows that hold such a byte are touched.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -38,11 +38,9 @@ def join_columns(columns: Sequence[Column], rows: int) -> bytes:
     for column in columns:
         if not isinstance(column, bytes) and len(column) != rows:
             raise ValueError(f"a column has {len(column)} rows instead of {rows}")
-    lone = len(columns) == 1
-    return b"".join(
-        _join([_cells(column, start, min(start + _CHUNK_ROWS, rows), lone) for column in columns])
-        for start in range(0, rows, _CHUNK_ROWS)
-    )
+    parts = [_cells_of(column, len(columns) == 1) for column in columns]
+    chunks = [(start, min(start + _CHUNK_ROWS, rows)) for start in range(0, rows, _CHUNK_ROWS)]
+    return b"".join(_join([part(start, stop) for part in parts]) for start, stop in chunks)
 
 
 def join_lines(lines: Ragged) -> bytes:
@@ -55,15 +53,15 @@ def join_lines(lines: Ragged) -> bytes:
     return values.tobytes()
 
 
-def _cells(column: Column, start: int, stop: int, lone: bool) -> Cells:
-    """The cells of rows start to stop, quoted."""
-    if isinstance(column, bytes):
-        column = Texts(np.zeros(stop - start, dtype=np.int32), (column.decode("utf-8"),))
-        start, stop = 0, stop - start
+def _cells_of(column: Column, lone: bool) -> Callable[[int, int], Cells]:
+    """A function that gives the quoted cells of rows start to stop."""
+    if isinstance(column, Ragged):
+        return lambda start, stop: Cells.of(_quoted(column.slice(start, stop), lone))
     if isinstance(column, Texts):
         texts = Cells.of(_quoted(Ragged.from_bytes([text.encode("utf-8") for text in column.values]), lone))
-        return texts.take(column.codes[start:stop])
-    return Cells.of(_quoted(column.slice(start, stop), lone))
+        return lambda start, stop: texts.take(column.codes[start:stop])
+    constant = Cells.of(_quoted(Ragged.from_bytes([column]), lone))
+    return lambda start, stop: constant.take(np.zeros(stop - start, dtype=np.int64))
 
 
 def _quoted(column: Ragged, lone: bool) -> Ragged:

@@ -280,6 +280,13 @@ def test_an_index_knows_texts_across_blocks() -> None:
     assert index.texts(np.concatenate(codes)).to_list() == texts
 
 
+def test_an_index_knows_an_empty_text_again() -> None:
+    index = TextIndex()
+    blocks = [["", ""], ["a", "", "x" * 20], [""]]
+    assert [index.codes(cells_of(texts)).tolist() for texts in blocks] == [[0, 0], [1, 0, 2], [0]]
+    assert index.values == ["", "a", "x" * 20]
+
+
 def test_texts_of_one_hash_are_still_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "app.columns.codecs.hash_cells", lambda buffer, starts, stops: (stops - starts).astype(np.uint64)

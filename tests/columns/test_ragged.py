@@ -180,6 +180,16 @@ def test_equal_cells_have_equal_hashes_and_others_hardly_ever() -> None:
     assert len(set(hashes.tolist())) == len(set(texts))
 
 
+def test_a_cell_has_the_same_hash_alone_and_in_company() -> None:
+    cells, texts = random_cells(random.Random(6), 200)
+    together = hash_cells(cells.buffer, cells.starts, cells.stops)
+    alone = [
+        hash_cells(one.buffer, one.starts, one.stops)[0] for one in (cells.take(np.array([i])) for i in range(200))
+    ]
+    assert together.tolist() == alone
+    assert b"" in texts
+
+
 def test_cells_are_copied_to_places_with_gaps() -> None:
     cells, texts = random_cells(random.Random(5), 200)
     target = np.zeros(sum(len(text) + 1 for text in texts) + 8, dtype=np.uint8)
