@@ -81,6 +81,10 @@ def find_instances(plan: Plan, shapes: Shapes, chosen: Mask) -> list[Instance]:
         found.setdefault(place, Instance(frame, [], None)).rows.append(row)
     instances = sorted(found.values(), key=lambda instance: min(instance.rows))
     _link_boxes(shapes, instances)
+    if plan.options.rotated == "both":
+        for instance in instances:
+            if shapes.types[instance.rows[0]] == ShapeType.RECTANGLE:
+                instance.box = instance.rows[0]  # the hull of the turned rectangle itself
     return instances
 
 
