@@ -12,7 +12,7 @@ from fastapi import Depends, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
-from app.api.credentials import Authenticator, address_of, session_key_of
+from app.api.credentials import Authenticator, address_of, check_csrf, session_key_of, token_secret_of
 from app.api.deps import AnyoneDep, Caller, CallerDep, LinksDep, Services, ServicesDep
 from app.api.errors import error_body, error_response, request_id_of
 from app.api.listing import listing, paginate
@@ -74,14 +74,24 @@ def _begin_session(services: Services, user: User, old_session_key: str) -> tupl
 
 @router.post("/logout", response_model=Detail)
 @body_limit("max_login_body_bytes")
-def log_out(request: Request, response: Response, caller: CallerDep, services: ServicesDep) -> Any:
-    """End the session, or the login key, that this call came with."""
+def log_out(request: Request, response: Response, _: AnyoneDep, services: ServicesDep) -> Any:
+    """End the session, or the login key, that this call came with.
+
+    Open to everybody: the SDK logs out before it logs in again, also when its session has ended by itself.
+    """
+    database = services.storage.database
     session_key = session_key_of(request)
-    with services.storage.database.write() as conn:
-        if caller.how == "session" and session_key:
+    with database.read() as conn:
+        session = sessions.find(conn, session_key) if session_key else None
+    if session is not None:
+        check_csrf(request, session.csrf_token)
+        with database.write() as conn:
             sessions.delete(conn, session_key)
-        if caller.token_kind == "login" and caller.secret:
-            tokens.revoke_secret(conn, caller.secret)
+    secret = token_secret_of(request)
+    found = tokens.verify(database, secret) if secret else None
+    if found is not None and found[1].kind == "login":
+        with database.write() as conn:
+            tokens.revoke_secret(conn, secret)
     for line in cookie_lines("", "", 0, services.settings.secure_cookies):
         response.headers.append("set-cookie", line)
     return Detail(detail="Successfully logged out.")

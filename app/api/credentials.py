@@ -91,12 +91,11 @@ class Authenticator:
         header = request.headers.get("authorization")
         if header is not None:
             scheme, _, value = header.partition(" ")
-            value = value.strip()
             match scheme.lower():
                 case "bearer" | "token":
-                    return await run_in_threadpool(self._by_token, value)
+                    return await run_in_threadpool(self._by_token, token_secret_of(request))
                 case "basic":
-                    return await self._by_basic(value, address_of(request))
+                    return await self._by_basic(value.strip(), address_of(request))
                 case _:
                     raise NotAuthenticated("Authorization is to be Bearer, Token or Basic.")
         return await run_in_threadpool(self._by_cookie, request)
@@ -138,13 +137,11 @@ class Authenticator:
             return None if users.has_password(conn, user.id) else user
 
     def _by_token(self, secret: str) -> Caller:
-        if not secret or len(secret) > MAX_SECRET_CHARACTERS or not secret.isascii() or not secret.isprintable():
-            raise NotAuthenticated("Invalid token.")
-        found = tokens.verify(self._storage.database, secret)
+        found = tokens.verify(self._storage.database, secret) if secret else None
         if found is None:
             raise NotAuthenticated("Invalid token.")
         user, token = found
-        return Caller(user, "token", token.read_only, token.id, token.kind, secret=secret)
+        return Caller(user, "token", token.read_only, token.id, token.kind)
 
     async def _by_basic(self, value: str, address: str) -> Caller:
         try:
@@ -179,7 +176,7 @@ class Authenticator:
             if session is not None:
                 if request.method not in ("GET", "HEAD", "OPTIONS"):
                     check_csrf(request, session.csrf_token)
-                return Caller(session.user, "session", session_key=session_key)
+                return Caller(session.user, "session")
         if not self._settings.is_local:
             raise NotAuthenticated("Authentication credentials were not provided.")
         return Caller(self._local_admin(), "local")
@@ -205,6 +202,14 @@ def address_of(request: Request) -> str:
 def cookies_of(request: Request) -> dict[str, str]:
     # Several Cookie headers are legal in HTTP/2 and some proxies split them.
     return cookie_parser("; ".join(request.headers.getlist("cookie")))
+
+
+def token_secret_of(request: Request) -> str:
+    """The secret of a Bearer or Token header; "" where there is none that could be one."""
+    scheme, _, value = request.headers.get("authorization", "").partition(" ")
+    secret = value.strip()
+    could_be = len(secret) <= MAX_SECRET_CHARACTERS and secret.isascii() and secret.isprintable()
+    return secret if could_be and scheme.lower() in ("bearer", "token") else ""
 
 
 def session_key_of(request: Request) -> str:

@@ -103,12 +103,6 @@ class Caller:
     read_only: bool = False
     token_id: int | None = None
     token_kind: str | None = None
-    session_key: str | None = None
-    secret: str | None = None
-
-    def __repr__(self) -> str:
-        # Callers end up in logs and tracebacks; their secrets must not.
-        return f"Caller({self.user.username!r}, {self.how!r})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,17 +130,28 @@ def get_links(request: Request) -> Links:
     return Links(f"{request.url.scheme}://{host}")
 
 
-def caller(request: Request) -> Caller:
+# Dependencies are `async def` though they await nothing: FastAPI would send plain ones through its thread pool.
+
+
+async def caller(request: Request) -> Caller:
     """The authenticated caller. The route has found out before the body was read (`routing.GuardedRoute`)."""
     found: Caller = request.state.caller
     return found
 
 
-def anyone() -> None:
+async def anyone() -> None:
     """Declares that a route answers without credentials."""
 
 
-ServicesDep = Annotated[Services, Depends(get_services)]
-LinksDep = Annotated[Links, Depends(get_links)]
+async def services(request: Request) -> Services:
+    return get_services(request)
+
+
+async def links(request: Request) -> Links:
+    return get_links(request)
+
+
+ServicesDep = Annotated[Services, Depends(services)]
+LinksDep = Annotated[Links, Depends(links)]
 CallerDep = Annotated[Caller, Depends(caller)]
 AnyoneDep = Annotated[None, Depends(anyone)]

@@ -87,6 +87,7 @@ NOT_OFFERED = {
     "assets": "guides",
     "immediate_reports": "quality control",
     "invitations": "organizations",
+    "issues": "issues",
     "lambda": "automatic annotation on the server",
     "memberships": "organizations",
     "organizations": "organizations",

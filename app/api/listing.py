@@ -9,7 +9,7 @@ Unknown query parameters are ignored, as CVAT does. Sort keys and the fields of 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Query, Request
@@ -21,7 +21,8 @@ from app.storage import ListQuery, Page
 Row = TypeVar("Row")
 
 DEFAULT_PAGE_SIZE = 10
-MAX_TEXT = 4096
+MAX_TEXT = 256
+MAX_FILTER = 8192
 
 TASK_FIELDS = (
     "id",
@@ -100,10 +101,10 @@ _COMMON: dict[str, str] = {
 }
 
 
-def listing(*fields: str) -> Callable[..., ListQuery]:
+def listing(*fields: str) -> Callable[..., Awaitable[ListQuery]]:
     """A dependency that reads a list's query parameters; `fields` may be asked for by equality."""
 
-    def parse(request: Request, **given: str | None) -> ListQuery:
+    async def parse(request: Request, **given: str | None) -> ListQuery:
         values = {name: value or "" for name, value in given.items()}
         return parse_listing(
             values["page"],
@@ -119,7 +120,8 @@ def listing(*fields: str) -> Callable[..., ListQuery]:
     parameters = [inspect.Parameter("request", inspect.Parameter.KEYWORD_ONLY, annotation=Request)]
     for name in (*_COMMON, *fields):
         description = _COMMON.get(name, f"Exact match of `{name}`")
-        annotation = Annotated[str | None, Query(description=description, max_length=MAX_TEXT)]
+        max_length = MAX_FILTER if name == "filter" else MAX_TEXT
+        annotation = Annotated[str | None, Query(description=description, max_length=max_length)]
         parameters.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=None))
     # FastAPI reads the signature: one declared parameter for each field, so that the contract shows them.
     parse.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.errors import error_body, error_response
 from app.api.security import ANSWER_HEADERS
+from app.errors import shorten
 
 log = structlog.get_logger(__name__)
 
@@ -96,7 +97,7 @@ class ObservingMiddleware:
             "request",
             method=method,
             route=route,
-            path=scope["path"],
+            path=shorten(scope["path"]),
             status=status,
             ms=round(seconds * 1000, 1),
             user_id=scope.get("user_id"),

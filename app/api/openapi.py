@@ -60,6 +60,7 @@ ERRORS = {
     "408": "The body stopped arriving",
     "409": "The thing is busy, or already there",
     "413": "The body is larger than its limit",
+    "414": "The query is too long",
     "415": "The body's type or encoding is not read here",
     "429": "Too much was asked; see Retry-After",
     "503": "Busy; see Retry-After",
@@ -118,7 +119,7 @@ def walk_routes(app: FastAPI) -> list[APIRoute]:
 def _add_errors(operation: dict[str, Any], method: str, is_closed: bool) -> None:
     responses = operation["responses"]
     responses.pop("422", None)
-    statuses = ["400", "503"]
+    statuses = ["400", "414", "503"]
     if is_closed:
         statuses += ["401", "403", "404", "429"]
     if method not in SAFE_METHODS:

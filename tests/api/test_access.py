@@ -19,6 +19,7 @@ OPEN_TO_ALL = {
     ("GET", "/api/openapi.json"),
     ("GET", "/api/server/about"),
     ("POST", "/api/auth/login"),
+    ("POST", "/api/auth/logout"),
     ("GET", "/health/live"),
     ("GET", "/health/ready"),
 }

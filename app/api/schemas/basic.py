@@ -33,11 +33,14 @@ def _blank_if_null(value: Any) -> Any:
 
 Text = Annotated[str, AfterValidator(_no_nul)]
 Name = Annotated[Text, Field(min_length=1, max_length=256)]
-OptionalText = Annotated[Text, BeforeValidator(_blank_if_null), Field(max_length=2000)]
+OptionalText = Annotated[
+    Text, BeforeValidator(_blank_if_null, json_schema_input_type=str | None), Field(max_length=2000)
+]
 """A text that null empties: scripts send back the nulls they read elsewhere."""
 
-Whole = Annotated[int, BeforeValidator(_no_boolean), Field(ge=0, le=MAX_INT)]
-Id = Annotated[int, BeforeValidator(_no_boolean), Field(ge=1, le=2**53 - 1)]
+# Limits first: behind a validator they would not be known to the contract.
+Whole = Annotated[int, Field(ge=0, le=MAX_INT), BeforeValidator(_no_boolean)]
+Id = Annotated[int, Field(ge=1, le=2**53 - 1), BeforeValidator(_no_boolean)]
 
 PathId = Annotated[int, Field(ge=0, le=2**53 - 1)]
 

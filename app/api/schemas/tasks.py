@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
@@ -35,8 +35,8 @@ def _blank_if_null(value: Any) -> Any:
     return "" if value is None else value
 
 
-Count = Annotated[Whole, BeforeValidator(_zero_if_null)]
-Subset = Annotated[Text, BeforeValidator(_blank_if_null), Field(max_length=64)]
+Count = Annotated[Whole, BeforeValidator(_zero_if_null, json_schema_input_type=Whole | None)]
+Subset = Annotated[Text, BeforeValidator(_blank_if_null, json_schema_input_type=str | None), Field(max_length=64)]
 
 
 class TaskWriteRequest(WriteModel):
@@ -57,7 +57,9 @@ class TaskWriteRequest(WriteModel):
     assignee_id: Id | None = None
     source_storage: StorageRequest | None = None
     target_storage: StorageRequest | None = None
-    consensus_replicas: Annotated[Count, Field(le=0, description="Not offered")] = 0
+    consensus_replicas: Annotated[
+        int, Field(ge=0, le=0), BeforeValidator(_zero_if_null, json_schema_input_type=Literal[0] | None)
+    ] = Field(0, description="Not offered")
 
 
 class PatchedTaskWriteRequest(PatchModel):
