@@ -50,6 +50,7 @@ def check_archive(
             target = _target(archive, format_.survey, frames_path, labels_path)
             sink = CountingSink()
             format_.read(archive, target, import_options(options, limits), sink, report, lambda done: None)
+            archive.verify()
             report.summary["annotations"] = sink.close()
         except ImportProblems as problems:
             if problems.report is not report:

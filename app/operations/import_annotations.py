@@ -84,6 +84,8 @@ def read_archive(
         report,
         lambda done: work.progress(READ_SHARE * done, "reading the archive"),
     )
+    # Members that nobody read may be damaged too, and a damaged archive is taken by nobody.
+    archive.verify(lambda done: work.progress(READ_SHARE, "checking the rest of the archive"))
     report.raise_if_errors()
     report.summary["annotations"] = sink.close()
 
