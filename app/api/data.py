@@ -6,6 +6,7 @@ says so; `compressed` is a JPEG of the same size. Pictures are decoded in a few 
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -39,8 +40,9 @@ PICTURE_THREADS = 2
 PIECE_BYTES = 1 << 20
 DEFLATED = 8
 
+EXTENSION = re.compile(r"[A-Za-z0-9]{1,8}")
 EXTENSIONS = {
-    "image/jpeg": "jpg",
+    "image/jpeg": "jpeg",
     "image/png": "png",
     "image/gif": "gif",
     "image/bmp": "bmp",
@@ -122,6 +124,7 @@ class Pictures:
         self._quality = view.task.image_quality
         self._packs: dict[int, BlobSource] = {}
         with services.storage.database.read() as conn:
+            self._names = frames.load(conn, view.task.id, start, stop)
             self._places: FramePlaces = frames.load_places(conn, view.task.id, start, stop)
             for pack in np.unique(self._places.packs).tolist():
                 self._packs[pack] = frames.open_pack(conn, services.storage.blobs, view.task.id, pack)
@@ -147,6 +150,13 @@ class Pictures:
         if quality == "original":
             return upright_picture(data, max_pixels=self._max_pixels)
         return compress_picture(data, self._quality, max_pixels=self._max_pixels), "image/jpeg"
+
+    def member_name(self, row: int, quality: str, media_type: str) -> str:
+        """In a chunk: by position, with the extension of the file."""
+        extension = self._names.name(self._places.start + row).rpartition(".")[2]
+        if quality == "compressed" or not EXTENSION.fullmatch(extension):
+            extension = EXTENSIONS.get(media_type, "bin")
+        return f"{row:06d}.{extension}"
 
     def preview(self, row: int) -> bytes:
         return make_preview(self.stored(row), max_pixels=self._max_pixels)
@@ -224,7 +234,7 @@ def chunk_pieces(pictures: Pictures, quality: str) -> Iterator[bytes]:
         writer = ArchiveWriter(lambda piece: ready.append(bytes(piece)), chunk_bytes=PIECE_BYTES)
         for row in range(len(pictures)):
             data, media_type = pictures.picture(row, quality)
-            writer.add_stored(f"{row:06d}.{EXTENSIONS.get(media_type, 'bin')}", data)
+            writer.add_stored(pictures.member_name(row, quality, media_type), data)
             yield from ready
             ready.clear()
         writer.close()
