@@ -21,7 +21,7 @@ from app.columns.codecs import (
     encode_numbers,
 )
 from app.columns.csv import CSVBlock, CSVReader, split_lines
-from app.columns.joins import join_columns, join_lines
+from app.columns.joins import join_columns, join_lines, join_records
 from app.columns.ragged import Indices, Ragged, Texts
 from app.columns.words import equal_cells, hash_cells
 
@@ -46,5 +46,6 @@ __all__ = [
     "hash_cells",
     "join_columns",
     "join_lines",
+    "join_records",
     "split_lines",
 ]

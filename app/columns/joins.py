@@ -9,7 +9,7 @@ columns only the rows that hold such a byte are touched.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -35,12 +35,27 @@ def join_columns(columns: Sequence[Column], rows: int) -> bytes:
     Returns:
         N lines, each ended by LF. A row that is one empty cell is written as two quotes, so that it is no blank line.
     """
+    return b"".join(values.tobytes() for values, _ in _joined(columns, rows))
+
+
+def join_records(columns: Sequence[Column], rows: int) -> Ragged:
+    """The same rows as a column of records, each with its LF: Ragged of uint8, N rows."""
+    values = [np.zeros(0, dtype=np.uint8)]
+    ends = [np.zeros(1, dtype=np.int64)]
+    for chunk, chunk_ends in _joined(columns, rows):
+        values.append(chunk)
+        ends.append(chunk_ends + ends[-1][-1])
+    return Ragged(np.concatenate(values), np.concatenate(ends))
+
+
+def _joined(columns: Sequence[Column], rows: int) -> Iterator[tuple[Bytes, Positions]]:
+    """Chunks of rows as bytes, with the end of each row in its chunk."""
     for column in columns:
         if not isinstance(column, bytes) and len(column) != rows:
             raise ValueError(f"a column has {len(column)} rows instead of {rows}")
     parts = [_cells_of(column, len(columns) == 1) for column in columns]
-    chunks = [(start, min(start + _CHUNK_ROWS, rows)) for start in range(0, rows, _CHUNK_ROWS)]
-    return b"".join(_join([part(start, stop) for part in parts]) for start, stop in chunks)
+    for start in range(0, rows, _CHUNK_ROWS):
+        yield _join([part(start, min(start + _CHUNK_ROWS, rows)) for part in parts])
 
 
 def join_lines(lines: Ragged) -> bytes:
@@ -94,8 +109,8 @@ def _with_rows(column: Ragged, rows: Positions, texts: Ragged) -> Ragged:
     return Cells(np.concatenate([cells.buffer, other.buffer]), starts, stops).ragged()
 
 
-def _join(columns: Sequence[Cells]) -> bytes:
-    """Rows of cells that are quoted already."""
+def _join(columns: Sequence[Cells]) -> tuple[Bytes, Positions]:
+    """Rows of cells that are quoted already, as bytes, and the end of each row."""
     lengths = [cells.lengths for cells in columns]
     ends = np.cumsum(np.sum(lengths, axis=0) + len(columns))  # (N,) behind each row's line end
     target: Bytes = np.zeros(int(ends[-1]) + 8, dtype=np.uint8)
@@ -109,4 +124,4 @@ def _join(columns: Sequence[Cells]) -> bytes:
     for gap in gaps[:-1]:
         target[gap] = ord(",")
     target[gaps[-1]] = ord("\n")
-    return target[: ends[-1]].tobytes()
+    return target[: ends[-1]], ends

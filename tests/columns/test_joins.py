@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from app.columns import CSVReader, Ragged, Texts, join_columns, join_lines
+from app.columns import CSVReader, Ragged, Texts, join_columns, join_lines, join_records
 from app.errors import Report
 from tests import reference_columns as reference
 
@@ -47,6 +47,8 @@ def test_rows_are_written_as_by_the_slow_twin(rows: int, n_columns: int, kind: s
         for place in range(n_columns)
     ]
     assert join_columns(columns, rows) == reference.joined(table)
+    records = join_records(columns, rows).to_bytes_list()
+    assert records == [reference.joined([row]) for row in table]
 
 
 @pytest.mark.parametrize("text", TEXTS, ids=ascii)
