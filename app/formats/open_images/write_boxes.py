@@ -110,11 +110,7 @@ def _attribute_cells(plan: Plan, shapes: Shapes, cells: Columns, imported: Mask,
     cells["Source"] = put(cells["Source"], moved & imported, b"")
     if plan.options.box_source:
         cells["Source"] = put(cells["Source"], ~imported, plan.options.box_source.encode())
-
-    def source(pair: int, kept: str) -> str:
-        return pairs[pair][1].get("source") or kept
-
-    speak("Source", source)
+    speak("Source", source_rule(pairs))
     for column, name in FLAGS.items():
         if column != OCCLUDED:
             speak(column, flag_rule(plan, pairs, name))
@@ -142,6 +138,11 @@ def confidence_rule(plan: Plan, pairs: Pairs) -> Callable[[int, str], str]:
         return text
 
     return confidence
+
+
+def source_rule(pairs: Pairs) -> Callable[[int, str], str]:
+    """Source of a row whose attributes speak: the attribute, else what was kept."""
+    return lambda pair, kept: pairs[pair][1].get("source") or kept
 
 
 def fill_confidence(column: Ragged) -> Ragged:

@@ -13,7 +13,7 @@ from app.annotations import Edit, Rows, Tags
 from app.columns import Cells, decode_texts
 from app.formats.open_images.kept_rows import Columns, TableRows, is_kind, kept_columns, map_texts, put
 from app.formats.open_images.plan import Plan
-from app.formats.open_images.write_boxes import confidence_rule, fill_confidence, label_cells
+from app.formats.open_images.write_boxes import confidence_rule, fill_confidence, label_cells, source_rule
 
 MACHINE = "machine"
 
@@ -42,9 +42,9 @@ def tag_columns(plan: Plan, tags: Tags, columns: Sequence[str], kind: str) -> Co
     rows = np.flatnonzero(~imported | (edits & (Edit.ATTRIBUTES | Edit.LABEL) != 0))
     if len(rows):
         places, pairs = plan.decoder.pairs(tags.label_ids, tags.attributes)
-        kept = decode_texts(Cells.of(cells["Confidence"].take(rows)))
-        confidence = map_texts(places[rows], kept, confidence_rule(plan, pairs))
-        cells["Confidence"] = put(cells["Confidence"], rows, confidence)
+        for column, rule in (("Confidence", confidence_rule(plan, pairs)), ("Source", source_rule(pairs))):
+            kept = decode_texts(Cells.of(cells[column].take(rows)))
+            cells[column] = put(cells[column], rows, map_texts(places[rows], kept, rule))
     cells["Confidence"] = fill_confidence(cells["Confidence"])
     return cells
 
