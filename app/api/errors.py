@@ -23,7 +23,7 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 
 from app import errors as refusals
-from app.errors import AppError, Busy, ImportProblems, InvalidInput, OffsetMismatch, shorten
+from app.errors import AppError, Busy, ImportProblems, InvalidInput, OffsetMismatch, Report, shorten
 
 log = structlog.get_logger(__name__)
 
@@ -173,8 +173,9 @@ def respond_to_app_error(request: Request, error: AppError) -> Response:
         log.error("refused", code=error.code, detail=error.detail, status=status)
     problems = [problem.to_dict() for problem in error.problems()]
     counts: Mapping[str, int] = Counter(str(problem["code"]) for problem in problems)
-    if isinstance(error, ImportProblems):
-        counts = error.report.counts
+    report = getattr(error, "report", None)
+    if isinstance(report, Report):
+        counts = report.counts
     fields: dict[str, list[str]] = {}
     if isinstance(error, InvalidInput) and error.place:
         name = error.place.split("[")[0].split(".")[0]
