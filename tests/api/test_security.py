@@ -219,6 +219,11 @@ def test_bodies_of_models_are_bounded_whatever_the_setting(client: TestClient) -
     # Up to the bound a large body is parsed in a thread; past it nothing is read.
     labels = [{"name": f"label {number}", "attributes": [{"name": "a" * 60}]} for number in range(3000)]
     assert client.post("/api/tasks", json={"name": "t", "labels": labels}).status_code == 201
+    answer = client.post("/api/tasks", json={"name": "t", "labels": [*labels, {"color": "#ff0000"}]})
+    assert (answer.status_code, answer.json()["labels"]) == (
+        400,
+        ["labels[3000]: a new label needs a name, a change of one needs its id"],
+    )
     assert client.post("/api/tasks", json={"name": "t", "x": "x" * (4 << 20)}).status_code == 413
 
 
