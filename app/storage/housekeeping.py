@@ -89,7 +89,8 @@ def collect(storage: Storage) -> int:
     n_removed = 0
     while True:
         with storage.database.read() as conn:
-            keys = conn.execute(sa.select(discarded_blobs.c.key).limit(BLOBS_A_STEP)).scalars().all()
+            due = sa.select(discarded_blobs.c.key).where(discarded_blobs.c.not_before <= now())
+            keys = conn.execute(due.limit(BLOBS_A_STEP)).scalars().all()
         if not keys:
             return n_removed
         storage.blobs.delete(keys)
@@ -111,7 +112,7 @@ def _remove_set(storage: Storage, set_id: int) -> None:
     with storage.database.write() as conn:
         key = conn.execute(sa.select(annotation_sets.c.kept_key).where(annotation_sets.c.id == set_id)).scalar()
         if key is not None:
-            discard_blobs(conn, [key])
+            discard_blobs(conn, [key], has_readers=True)
         conn.execute(annotation_sets.delete().where(annotation_sets.c.id == set_id))
 
 
@@ -140,6 +141,12 @@ def _remove_orphans(storage: Storage, keys: list[str]) -> int:
 def _named(conn: Connection, keys: list[str]) -> set[str]:
     """Those of the keys that a row names."""
     found: set[str] = set()
-    for column in (upload_segments.c.key, packs.c.key, requests.c.result_key, annotation_sets.c.kept_key):
+    for column in (
+        upload_segments.c.key,
+        packs.c.key,
+        requests.c.result_key,
+        annotation_sets.c.kept_key,
+        discarded_blobs.c.key,
+    ):
         found |= set(conn.execute(sa.select(column).where(column.in_(keys))).scalars())
     return found

@@ -7,17 +7,23 @@ later, also after a crash. Annotation sets are only marked here: their blocks ar
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from app.storage.database import Connection
-from app.storage.schema import annotation_sets, discarded_blobs, packs, requests, tasks, upload_segments, uploads
+from app.storage.schema import annotation_sets, discarded_blobs, now, packs, requests, tasks, upload_segments, uploads
+
+# An export reads rows in one transaction, which shows it pictures and kept PNGs that were given up meanwhile. It has as
+# long as a worker's wall time allows, and more.
+READERS_MAY_TAKE = timedelta(minutes=15)
 
 
-def discard_blobs(conn: Connection, keys: Iterable[str]) -> None:
-    """The bytes under these keys go after the commit."""
-    values = [{"key": key} for key in keys]
+def discard_blobs(conn: Connection, keys: Iterable[str], *, has_readers: bool = False) -> None:
+    """The bytes under these keys go after the commit; where exports may be reading them, `READERS_MAY_TAKE` later."""
+    not_before = now() + READERS_MAY_TAKE if has_readers else now()
+    values = [{"key": key, "not_before": not_before} for key in keys]
     if values:
         insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
         conn.execute(insert(discarded_blobs).on_conflict_do_nothing(), values)
@@ -55,7 +61,8 @@ def forget_requests(conn: Connection, chosen: sa.ColumnElement[bool]) -> int:
 
 def remove_task(conn: Connection, task_id: int) -> None:
     """Remove a task with everything of it."""
-    discard_blobs(conn, conn.execute(sa.select(packs.c.key).where(packs.c.task_id == task_id)).scalars().all())
+    keys = conn.execute(sa.select(packs.c.key).where(packs.c.task_id == task_id)).scalars().all()
+    discard_blobs(conn, keys, has_readers=True)
     drop_sets(conn, annotation_sets.c.task_id == task_id)
     forget_requests(conn, requests.c.task_id == task_id)
     remove_uploads(conn, sa.and_(uploads.c.target == "task", uploads.c.target_id == task_id))

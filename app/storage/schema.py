@@ -325,7 +325,12 @@ upload_segments = sa.Table(
 )
 
 # Bytes that a committed transaction gave up; removed after it (housekeeping.collect).
-discarded_blobs = sa.Table("discarded_blobs", metadata, sa.Column("key", sa.String(1024), primary_key=True))
+discarded_blobs = sa.Table(
+    "discarded_blobs",
+    metadata,
+    sa.Column("key", sa.String(1024), primary_key=True),
+    sa.Column("not_before", Moment, nullable=False, index=True),
+)
 
 # state: `writing` (an import at work), `visible`, `dropped` (its blocks go bit by bit).
 # The base set of a task holds what was never imported: made by hand or by JSON.

@@ -95,7 +95,9 @@ LABELS = (
 )
 
 
-def make_task(storage: Storage, size: int = 0, jobs: tuple[tuple[int, int], ...] | None = None, owner: str = "ann") -> Task:
+def make_task(
+    storage: Storage, size: int = 0, jobs: tuple[tuple[int, int], ...] | None = None, owner: str = "ann"
+) -> Task:
     """A task of the owner with the labels car and dog; with `size` frames it has data."""
     with storage.database.write() as conn:
         found = users.find(conn, owner)

@@ -90,7 +90,9 @@ class Twin(RuleBasedStateMachine):
 
     @rule(data=st.data(), bounds=RANGES, mode=st.sampled_from(["replace", "append"]))
     def imports(self, data: st.DataObject, bounds: tuple[int, int | None], mode: str) -> None:
-        frames = {kind: [f for f in data.draw(FRAMES, label=kind) if self.inside(f, bounds)] for kind in annotations.KINDS}
+        frames = {
+            kind: [f for f in data.draw(FRAMES, label=kind) if self.inside(f, bounds)] for kind in annotations.KINDS
+        }
         frames["rows"] += [-1] * data.draw(st.integers(0, 2))
         lines = {kind: [self.line() for _ in frames[kind]] for kind in annotations.KINDS}
         with annotations.begin_set(self.storage, self.task_id, start=bounds[0], stop=bounds[1]) as writer:
@@ -139,7 +141,9 @@ class Twin(RuleBasedStateMachine):
         chosen = data.draw(st.lists(st.sampled_from(known), unique=True, max_size=4)) if known else []
         table, old = self.changed(data, kind, chosen, bounds)
         with self.storage.database.write() as conn:
-            stored = annotations.update(conn, self.task_id, Annotations(**{kind: table}), start=bounds[0], stop=bounds[1])
+            stored = annotations.update(
+                conn, self.task_id, Annotations(**{kind: table}), start=bounds[0], stop=bounds[1]
+            )
         for key in chosen:
             del self.rows[kind][key]
         self.learn(stored, kind, list(old), [None] * len(chosen))
@@ -223,12 +227,19 @@ class Twin(RuleBasedStateMachine):
             assert bool((np.diff(table.frames) >= 0).all())
             found = {}
             for index, key in enumerate(table.ids.tolist()):
-                row = {"frame": int(table.frames[index]), "label": int(table.label_ids[index]), "line": None, "edits": 0}
+                row = {
+                    "frame": int(table.frames[index]),
+                    "label": int(table.label_ids[index]),
+                    "line": None,
+                    "edits": 0,
+                }
                 if kind != "tracks" and table.kept.tables[index] >= 0:
                     row |= {"line": table.kept.lines.row_bytes(index), "edits": int(table.kept.edits[index])}
                     assert table.kept.sets[index] > 0
                 found[key] = row
-            expected = {key: row if row["line"] is not None else {**row, "edits": 0} for key, row in self.rows[kind].items()}
+            expected = {
+                key: row if row["line"] is not None else {**row, "edits": 0} for key, row in self.rows[kind].items()
+            }
             assert found == expected
             assert counts[kind] == len(expected)
             inside = table.take((table.frames >= 60) & (table.frames < 130))
@@ -460,7 +471,9 @@ def test_a_task_that_is_not_there(storage: Storage) -> None:
 
 def test_tracks_of_a_project_are_shifted_with_their_shapes(storage: Storage, task_id: int) -> None:
     with storage.database.write() as conn:
-        body = Ragged.from_bytes([b'{"shapes":[{"frame":3},{"frame":9}],"elements":[{"frame":3,"shapes":[{"frame":4}]}]}'])
+        body = Ragged.from_bytes(
+            [b'{"shapes":[{"frame":3},{"frame":9}],"elements":[{"frame":3,"shapes":[{"frame":4}]}]}']
+        )
         track: Tracks = tracks([3]).replace(bodies=body)
         annotations.append(conn, task_id, Annotations(tracks=track, shapes=shapes([2])))
     with storage.database.snapshot() as conn:
@@ -471,3 +484,22 @@ def test_tracks_of_a_project_are_shifted_with_their_shapes(storage: Storage, tas
             b'{"shapes":[{"frame":1003},{"frame":1009}],"elements":[{"frame":1003,"shapes":[{"frame":1004}]}]}'
         )
         assert [shape.frames.tolist() for shape in reader.shapes()] == [[1002]]
+
+
+@pytest.mark.parametrize(("start", "stop"), [(10, 20), (60, 70), (64, 128), (0, 64), (100, None), (63, 129)])
+@pytest.mark.parametrize("change", ["clear", "replace_all", "publish"])
+def test_changes_of_a_range_end_at_its_very_frames(
+    storage: Storage, task_id: int, change: str, start: int, stop: int | None
+) -> None:
+    put_in(storage, task_id, Annotations(shapes=shapes(list(range(SIZE)))))
+    with annotations.begin_set(storage, task_id, start=start, stop=stop) as writer:
+        writer.close()
+        with storage.database.write() as conn:
+            if change == "clear":
+                annotations.clear(conn, task_id, start=start, stop=stop)
+            elif change == "replace_all":
+                annotations.replace_all(conn, task_id, Annotations(), start=start, stop=stop)
+            else:
+                annotations.publish(conn, writer.set_id, start=start, stop=stop)
+    gone = set(range(SIZE)[start:stop])
+    assert all_of(storage, task_id).shapes.frames.tolist() == [frame for frame in range(SIZE) if frame not in gone]

@@ -35,7 +35,12 @@ def test_a_blob_is_seen_when_it_is_finished(blobs: Blobs) -> None:
     assert keys(blobs) == ["uploads/1/0-a"]
     source = blobs.open_key("uploads/1/0-a")
     assert source.size == 6
-    assert (source.read_at(2, 2), source.read_at(4, 10), source.read_at(6, 1), source.read_at(9, 1)) == (b"cd", b"ef", b"", b"")
+    assert (source.read_at(2, 2), source.read_at(4, 10), source.read_at(6, 1), source.read_at(9, 1)) == (
+        b"cd",
+        b"ef",
+        b"",
+        b"",
+    )
     source.close()
 
 
@@ -64,7 +69,13 @@ def test_large_blobs_read_in_any_order(blobs: Blobs) -> None:
     data = os.urandom(3 * READ_AHEAD_BYTES + 17)
     blobs.put("kept/1", (data[i : i + 100_000] for i in range(0, len(data), 100_000)))
     source = blobs.open_key("kept/1")
-    for offset, length in ((0, 10), (10, 10), (READ_AHEAD_BYTES - 3, 10), (2 * READ_AHEAD_BYTES, READ_AHEAD_BYTES + 17), (5, 5)):
+    for offset, length in (
+        (0, 10),
+        (10, 10),
+        (READ_AHEAD_BYTES - 3, 10),
+        (2 * READ_AHEAD_BYTES, READ_AHEAD_BYTES + 17),
+        (5, 5),
+    ):
         assert source.read_at(offset, length) == data[offset : offset + length]
     source.close()
 
@@ -87,7 +98,9 @@ def test_deleted_blobs_are_gone_and_others_stay(blobs: Blobs) -> None:
     assert keys(blobs, "results/b") == ["results/b/1"]
 
 
-@pytest.mark.parametrize("key", ["", "/a", "a//b", "../a", "a/../b", ".hidden", "a/.b", "a\\b", "a\x00", "é", "a" * 1025])
+@pytest.mark.parametrize(
+    "key", ["", "/a", "a//b", "../a", "a/../b", ".hidden", "a/.b", "a\\b", "a\x00", "é", "a" * 1025]
+)
 def test_odd_keys_are_our_own_mistakes(blobs: Blobs, key: str) -> None:
     with pytest.raises(ValueError, match="not a blob key"):
         blobs.open_writer(key)
@@ -111,9 +124,7 @@ def test_too_little_free_space_refuses_before_writing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
-def test_a_full_disk_while_finishing_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
-) -> None:
+def test_a_full_disk_while_finishing_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
     blobs = FolderBlobs(tmp_path, min_free_bytes=0)
     writer = blobs.open_writer("uploads/1/0-a")
     writer.write(b"abc")

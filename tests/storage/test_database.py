@@ -108,9 +108,7 @@ def test_a_lock_of_another_process_is_busy_and_reading_goes_on(tmp_path: Path, m
             conn.execute(facts.insert().values(name="n", value="0"))
 
 
-def test_a_writer_in_the_same_process_waits_and_is_then_busy(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_writer_in_the_same_process_waits_and_is_then_busy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "LOCK_TIMEOUT_SECONDS", 0.1)
     with open_store("sqlite", tmp_path / "d") as storage, storage.database.write():
         with pytest.raises(Busy), storage.database.write():
@@ -131,7 +129,9 @@ def test_a_full_disk_is_no_space_and_nothing_is_left_behind(tmp_path: Path) -> N
             conn.execute(facts.insert().values(name="n", value="x" * 1_000_000))
 
 
-@pytest.mark.parametrize("damage", [b"this is no database" * 100, b"SQLite format 3\x00" + b"\x10\x00" + b"\xff" * 4000])
+@pytest.mark.parametrize(
+    "damage", [b"this is no database" * 100, b"SQLite format 3\x00" + b"\x10\x00" + b"\xff" * 4000]
+)
 def test_a_damaged_database_is_refused_and_left_alone(tmp_path: Path, damage: bytes) -> None:
     with open_store("sqlite", tmp_path):
         pass

@@ -48,7 +48,9 @@ def test_newest_first_in_pages(storage: Storage, ann: User, ids: dict[str, int])
 
 
 @pytest.mark.parametrize(("page", "size"), [(0, 10), (2, 10), (4, 2), (-1, 10)])
-def test_pages_out_of_range_are_not_there(storage: Storage, ann: User, ids: dict[str, int], page: int, size: int) -> None:
+def test_pages_out_of_range_are_not_there(
+    storage: Storage, ann: User, ids: dict[str, int], page: int, size: int
+) -> None:
     with pytest.raises(NotFound, match="Invalid page"):
         names(storage, ann, page=page, page_size=size)
 

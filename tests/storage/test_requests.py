@@ -160,7 +160,11 @@ def test_a_released_request_has_not_lost_an_attempt(storage: Storage, ann: User)
 def test_imports_into_one_task_exclude_each_other(storage: Storage, ann: User, admin: User) -> None:
     task, other = make_task(storage, 4), make_task(storage, 4)
     request_id = create(storage, ann, importing(task.id))
-    for draft in (importing(task.id), RequestDraft("create:task", "task", task_id=task.id), importing(task.id, job_id=1)):
+    for draft in (
+        importing(task.id),
+        RequestDraft("create:task", "task", task_id=task.id),
+        importing(task.id, job_id=1),
+    ):
         with pytest.raises(Conflict):
             create(storage, admin, draft)
     create(storage, ann, importing(other.id))

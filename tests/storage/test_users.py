@@ -27,7 +27,9 @@ def test_a_right_password_is_taken_in_any_case_of_the_name(storage: Storage, cat
     assert found.last_login is not None
 
 
-@pytest.mark.parametrize(("name", "password"), [("Cat", "wrong"), ("nobody", "secret"), ("ann", ""), ("Cat", "secret ")])
+@pytest.mark.parametrize(
+    ("name", "password"), [("Cat", "wrong"), ("nobody", "secret"), ("ann", ""), ("Cat", "secret ")]
+)
 def test_a_wrong_name_or_password_gets_one_answer(storage: Storage, cat: User, name: str, password: str) -> None:
     with pytest.raises(NotAuthenticated) as caught:
         users.authenticate(storage.database, name, password, "::1")

@@ -35,8 +35,10 @@ def upgrade() -> None:
     op.create_table(
         "discarded_blobs",
         sa.Column("key", sa.String(length=1024), nullable=False),
+        sa.Column("not_before", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_discarded_blobs")),
     )
+    op.create_index(op.f("ix_discarded_blobs_not_before"), "discarded_blobs", ["not_before"], unique=False)
     op.create_table(
         "facts",
         sa.Column("name", sa.String(length=64), nullable=False),
