@@ -220,6 +220,10 @@ def run_service(settings: Settings) -> int:
     pass_on(settings)
     listener = bind(settings)
     port = listener.getsockname()[1]
+    stop = threading.Event()
+    # uvicorn takes these signals while it serves, and raises them again when it is done: then they are ours.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
     supervisor = Supervisor(settings.stop_timeout_seconds)
     if settings.workers:
         supervisor.add(["worker"], settings.workers)
@@ -228,9 +232,6 @@ def run_service(settings: Settings) -> int:
             supervisor.start()
             AnnouncingServer(uvicorn_config(settings, create_app(settings)), settings, port).run(sockets=[listener])
         else:
-            stop = threading.Event()
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, lambda *_: stop.set())
             fd = listener.fileno()
             supervisor.add(["child-web", "--fd", str(fd)], settings.web_processes, pass_fds=(fd,))
             supervisor.start()

@@ -1,0 +1,107 @@
+"""Exports through a child process: chunks in order, refusals as errors, a dead or slow child, places."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.errors import Busy
+from app.streams import StreamFailed, StreamPool
+
+CHILD = """
+import os, sys, time
+from app.errors import InvalidInput
+from app.streams import serve_streams
+
+def export(job, send):
+    if job["do"] == "refuse":
+        raise InvalidInput("there is no such task", code="task.unknown")
+    if job["do"] == "fail":
+        raise RuntimeError("secret detail")
+    for number in range(job.get("chunks", 3)):
+        send(bytes([number % 256]) * job.get("size", 10))
+    if job["do"] == "die":
+        os._exit(9)
+    if job["do"] == "hang":
+        time.sleep(600)
+    if job["do"] == "pid":
+        send(str(os.getpid()).encode())
+
+serve_streams(int(sys.argv[2]), export)
+"""
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    script = tmp_path / "child.py"
+    script.write_text(CHILD)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    return [sys.executable, str(script)]
+
+
+async def collect(chunks: AsyncIterator[bytes]) -> bytes:
+    return b"".join([chunk async for chunk in chunks])
+
+
+def run(command: list[str], *jobs: dict[str, Any], **options: Any) -> list[Any]:
+    """Run jobs one after the other in one pool; each result is the bytes or the exception."""
+
+    async def work() -> list[Any]:
+        pool = StreamPool(command, **options)
+        results: list[Any] = []
+        for job in jobs:
+            try:
+                results.append(await collect(pool.stream(job)))
+            except StreamFailed as error:
+                results.append(error)
+        pool.close()
+        await asyncio.sleep(0.1)
+        return results
+
+    return asyncio.run(work())
+
+
+def test_chunks_arrive_whole_and_in_order(command: list[str]) -> None:
+    [data] = run(command, {"do": "it", "chunks": 40, "size": 300_000})
+    assert data == b"".join(bytes([number]) * 300_000 for number in range(40))
+
+
+def test_a_warm_child_is_used_again(command: list[str]) -> None:
+    first, second = run(command, {"do": "pid", "chunks": 0}, {"do": "pid", "chunks": 0}, size=1)
+    assert first == second
+
+
+def test_a_refusal_is_told_and_the_child_lives_on(command: list[str]) -> None:
+    refused, data = run(command, {"do": "refuse"}, {"do": "it", "chunks": 1})
+    assert (refused.code, refused.detail) == ("task.unknown", "there is no such task")
+    assert data == bytes(10)
+
+
+def test_a_defect_tells_no_details(command: list[str]) -> None:
+    [failed] = run(command, {"do": "fail"})
+    assert failed.code == "export.failed"
+    assert "secret" not in failed.detail
+
+
+def test_a_dead_child_is_an_error_and_is_replaced(command: list[str]) -> None:
+    died, data = run(command, {"do": "die"}, {"do": "it", "chunks": 1})
+    assert "ended before its work was done" in died.detail
+    assert data == bytes(10)
+
+
+def test_more_than_the_places_must_wait_and_then_hear_busy(command: list[str]) -> None:
+    async def work() -> None:
+        pool = StreamPool(command, size=1, wait_seconds=0.2)
+        held = pool.stream({"do": "hang", "chunks": 1})
+        assert await anext(held) == bytes(10)
+        with pytest.raises(Busy):
+            await collect(pool.stream({"do": "it"}))
+        await held.aclose()  # the reader goes away: its child is ended, its place is free
+        assert await collect(pool.stream({"do": "it", "chunks": 1})) == bytes(10)
+        pool.close()
+        await asyncio.sleep(0.1)
+
+    asyncio.run(work())
