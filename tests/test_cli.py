@@ -46,7 +46,7 @@ def test_a_taken_name_and_an_unknown_one_are_said_plainly(tmp_path: Path) -> Non
     data = str(tmp_path)
     annoport("user", "add", "ann", "--password", "p", "--data-dir", data)
     for arguments, words in (
-        (["user", "add", "ANN", "--password", "p"], "ann"),
+        (["user", "add", "ANN", "--password", "p"], "ANN is taken"),
         (["token", "add", "nobody"], "no user 'nobody'"),
     ):
         done = subprocess.run([*COMMAND, *arguments, "--data-dir", data], capture_output=True, text=True)
