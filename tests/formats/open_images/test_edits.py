@@ -233,7 +233,7 @@ def test_a_part_of_a_traced_mask_was_deleted() -> None:
     assert lines(found, MASKS)[1].endswith(",,,more"), "the clicks belong to the mask that was"
     second = good(dict(found), TASK)[0].annotations().shapes
     expected = good({**ARCHIVE, "masks/train/n.png": png}, TASK)[0].annotations().shapes
-    row = [n for n, line in enumerate(second.kept.lines.to_texts()) if line.startswith("n.png")][0]
+    row = next(n for n, line in enumerate(second.kept.lines.to_texts()) if line.startswith("n.png"))
     assert second.runs.row(row).tolist() == expected.runs.row(row_of(expected, ALONE)).tolist()
 
 
