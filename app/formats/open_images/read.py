@@ -62,11 +62,9 @@ def read(
     report.raise_if_errors()
     _set_aside(layout, options)
     reading = Reading(archive, layout, target, options, sink, report, progress)
+    reading.expect(_bytes_to_read(archive, layout))
     _read_classes(reading)
-    n_bytes = sum(archive.entry(table.path).size for table in layout.tables)
-    n_bytes += sum(archive.entry(table.path).size for table in layout.of("masks"))
-    n_bytes += sum(archive.entry(path).size for path in [*layout.masks, *layout.kept])
-    reading.prepare(n_bytes)
+    reading.match_labels()
     hierarchy = _read_hierarchy(reading)
     images = ImageListReader(reading)
     images.read()
@@ -141,6 +139,12 @@ def _set_aside(layout: Layout, options: ImportOptions) -> None:
             layout.tables.remove(table)
             layout.kept.append(table.path)
         layout.kept.sort()
+
+
+def _bytes_to_read(archive: Archive, layout: Layout) -> int:
+    """What progress is measured against; mask tables are read twice."""
+    paths = [table.path for table in [*layout.tables, *layout.of("masks")]]
+    return sum(archive.entry(path).size for path in [*paths, *layout.masks, *layout.kept])
 
 
 def _read_classes(reading: Reading) -> None:

@@ -98,10 +98,13 @@ class Reading:
         self._progress, self._total_bytes, self._done_bytes = progress, 1, 0
         self._n_rows = 0
 
-    def prepare(self, total_bytes: int) -> None:
+    def expect(self, n_bytes: int) -> None:
+        """How many bytes there are to read, for progress."""
+        self._total_bytes = max(n_bytes, 1)
+
+    def match_labels(self) -> None:
         """Called when the class files are read: labels can be matched from now on."""
         self.labels = LabelMatcher(self.target.labels, self.classes, self.target.earlier, self.report)
-        self._total_bytes = max(total_bytes, 1)
 
     # --- tables ---
 

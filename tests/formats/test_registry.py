@@ -1,0 +1,34 @@
+"""Formats by name, and by what an archive holds."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.errors import ImportProblems, InvalidInput
+from app.formats import FORMATS, detect, find_format
+
+
+def test_display_names_are_cvats() -> None:
+    assert [one.display_name for one in FORMATS] == ["Open Images V6 1.0", "Open Images V7 1.0"]
+    assert len({one.display_name.casefold() for one in FORMATS}) == len(FORMATS)
+
+
+@pytest.mark.parametrize("name", ["Open Images V6 1.0", "open images v6 1.0", " OPEN  Images V6 1.0 "])
+def test_names_are_found_in_any_case(name: str) -> None:
+    assert find_format(name) is FORMATS[0]
+
+
+def test_the_nearest_name_is_offered() -> None:
+    with pytest.raises(InvalidInput, match=r"did you mean 'Open Images V7 1\.0'") as caught:
+        find_format("Open Images V7")
+    assert (caught.value.code, caught.value.place) == ("format.unknown", "format")
+    with pytest.raises(InvalidInput, match=r"there is Open Images V6 1\.0, Open Images V7 1\.0"):
+        find_format("zzz")
+
+
+def test_an_archive_tells_its_format() -> None:
+    assert detect(["annotations/train-annotations-bbox.csv"]) is FORMATS[0]
+    with pytest.raises(ImportProblems) as caught:
+        detect(["a.jpg", "b.jpg"])
+    assert caught.value.code == "layout.not_found"
+    assert "a.jpg" in caught.value.detail
