@@ -17,6 +17,7 @@ from app.storage.block_codec import (
     encode_ragged,
     encode_texts,
 )
+import itertools
 
 DTYPES = ("i8", "i4", "u1", "u4", "f8", "?")
 
@@ -48,7 +49,7 @@ def test_arrays_come_back_bit_by_bit(parts: list[np.ndarray]) -> None:
 def test_ragged_columns_come_back(parts: list[list[list[int]]]) -> None:
     whole = Ragged.from_arrays([row for part in parts for row in part], np.int32)
     edges = np.cumsum([0, *map(len, parts)]).tolist()
-    blobs = [encode_ragged(whole, start, stop) for start, stop in zip(edges[:-1], edges[1:], strict=True)]
+    blobs = [encode_ragged(whole, start, stop) for start, stop in itertools.pairwise(edges)]
     found = decode_ragged(blobs, [len(part) for part in parts], np.int32)
     assert found.offsets.tolist() == whole.offsets.tolist()
     assert found.values.tolist() == whole.values.tolist()
@@ -58,7 +59,7 @@ def test_ragged_columns_come_back(parts: list[list[list[int]]]) -> None:
 def test_texts_come_back(parts: list[list[str]]) -> None:
     whole = Texts.from_list([text for part in parts for text in part])
     edges = np.cumsum([0, *map(len, parts)]).tolist()
-    blobs = [encode_texts(whole, start, stop) for start, stop in zip(edges[:-1], edges[1:], strict=True)]
+    blobs = [encode_texts(whole, start, stop) for start, stop in itertools.pairwise(edges)]
     assert decode_texts(blobs, [len(part) for part in parts]).to_list() == whole.to_list()
 
 

@@ -55,7 +55,7 @@ def test_concurrent_read_then_write_loses_no_update(storage: Storage, tmp_path: 
 
 
 def test_a_block_that_raises_is_undone(storage: Storage) -> None:
-    with pytest.raises(ZeroDivisionError), storage.database.write() as conn:
+    with pytest.raises(ZeroDivisionError), storage.database.write() as conn:  # noqa: PT012
         conn.execute(facts.insert().values(name="n", value="0"))
         raise ZeroDivisionError
     with storage.database.read() as conn:
@@ -110,9 +110,13 @@ def test_a_lock_of_another_process_is_busy_and_reading_goes_on(tmp_path: Path, m
 
 def test_a_writer_in_the_same_process_waits_and_is_then_busy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "LOCK_TIMEOUT_SECONDS", 0.1)
-    with open_store("sqlite", tmp_path / "d") as storage, storage.database.write():
-        with pytest.raises(Busy), storage.database.write():
-            pass
+    with (
+        open_store("sqlite", tmp_path / "d") as storage,
+        storage.database.write(),
+        pytest.raises(Busy),
+        storage.database.write(),
+    ):
+        pytest.fail("two write transactions at once")
 
 
 def test_a_full_disk_is_no_space_and_nothing_is_left_behind(tmp_path: Path) -> None:

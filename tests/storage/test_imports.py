@@ -107,7 +107,7 @@ def test_a_set_for_a_job_takes_no_other_frames(storage: Storage, task_id: int) -
 
 def test_nothing_is_seen_before_the_publish_and_an_error_leaves_nothing(storage: Storage, task_id: int) -> None:
     put_in(storage, task_id, Annotations(shapes=shapes([1])), "a")
-    with pytest.raises(ZeroDivisionError), annotations.begin_set(storage, task_id) as writer:
+    with pytest.raises(ZeroDivisionError), annotations.begin_set(storage, task_id) as writer:  # noqa: PT012
         writer.write(Annotations(shapes=shapes([2])))
         writer.keep(b"png")
         writer.close()
@@ -128,7 +128,7 @@ def test_a_publish_that_is_undone_changes_nothing(storage: Storage, task_id: int
     with annotations.begin_set(storage, task_id) as writer:
         writer.write(Annotations(shapes=shapes([2])))
         writer.close()
-        with pytest.raises(ZeroDivisionError), storage.database.write() as conn:
+        with pytest.raises(ZeroDivisionError), storage.database.write() as conn:  # noqa: PT012
             annotations.publish(conn, writer.set_id)
             raise ZeroDivisionError
         assert state(storage, task_id) == ([1], ["a"])

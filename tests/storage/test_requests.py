@@ -109,7 +109,7 @@ def test_a_silent_worker_loses_its_request_to_another(storage: Storage, ann: Use
     assert claim(storage, request_id, lease_seconds=0.01) == 1
     time.sleep(0.02)
     assert claim(storage, request_id) == 2
-    with pytest.raises(Cancelled), storage.database.write() as conn:
+    with pytest.raises(Cancelled), storage.database.write() as conn:  # noqa: PT012
         annotations.append(conn, task.id, Annotations(shapes=shapes([1])))
         requests.finish(conn, request_id, 1, ttl_seconds=TTL)
     with storage.database.write() as conn:

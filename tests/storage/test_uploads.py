@@ -82,7 +82,7 @@ class Tus(RuleBasedStateMachine):
             found = send(self.storage, self.owner, upload_id, offset, data)
         except OffsetMismatch as error:
             assert shift != 0
-            assert error.offset == len(known)
+            assert error.offset == len(known)  # noqa: PT017
         except TooLarge:
             assert shift == 0
             assert len(known) + len(data) > self.lengths[upload_id]
@@ -116,7 +116,7 @@ class Tus(RuleBasedStateMachine):
             writer.finish()
         except OffsetMismatch as error:
             assert offset != len(known)
-            assert error.offset == len(known)
+            assert error.offset == len(known)  # noqa: PT017
         except ValueError:  # finished or aborted before: a writer is used once
             pass
         else:

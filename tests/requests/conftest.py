@@ -1,0 +1,65 @@
+"""A store and a queue for each test, on each engine, and worker processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from app.requests import Queue, open_queue
+from app.storage import Storage, User
+from tests.storage.stores import ENGINES, open_store, user
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A store, its queue, and how to reach both from another process."""
+
+    storage: Storage
+    queue: Queue
+    folder: Path
+    url: str
+    ann: User
+
+
+@pytest.fixture(params=ENGINES)
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    with open_store(request.param, tmp_path) as storage:
+        url = "" if storage.database.is_sqlite else storage.database.url.render_as_string(hide_password=False)
+        queue = open_queue(url, tmp_path)
+        yield Place(storage, queue, tmp_path, url, user(storage, "ann"))
+        queue.close()
+
+
+Starter = Callable[[], "subprocess.Popen[bytes]"]
+
+
+@pytest.fixture
+def start_worker(place: Place) -> Iterator[Starter]:
+    """Starts worker processes; what still runs at the end is killed."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(parent_fd: int = -1) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "tests.requests.handlers", str(place.folder), place.url, str(parent_fd)]
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            pass_fds=[parent_fd] if parent_fd >= 0 else [],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()

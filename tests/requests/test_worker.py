@@ -1,0 +1,251 @@
+"""The worker in this process: every way a request may go."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from app.annotations import Annotations
+from app.errors import Cancelled, Conflict, NotFound
+from app.requests import (
+    Context,
+    WorkerLimits,
+    cancel,
+    enqueue,
+    run_worker,
+    sweep,
+    wait_until_final,
+    wait_until_final_async,
+)
+from app.requests.worker import run_request
+from app.storage import Request, RequestDraft, annotations, requests
+from tests.requests.conftest import Place
+from tests.requests.handlers import HANDLERS, limits
+from tests.storage.stores import make_task, shapes, user
+
+
+def ask(place: Place, type: str = "import:annotations", **options: Any) -> Request:
+    task = make_task(place.storage, 10)
+    draft = RequestDraft(type, "task", task_id=task.id, format="f", options={"frame": 1, **options})
+    return enqueue(place.storage, place.queue, place.ann, draft)
+
+
+def work_once(place: Place, request: Request, **changed: float) -> Request:
+    """Let a worker do this one request."""
+    assert place.queue.receive() == request.id
+    run_request(place.storage, HANDLERS, request.id, limits(**changed), threading.Event())
+    return load(place, request)
+
+
+def load(place: Place, request: Request) -> Request:
+    with place.storage.database.read() as conn:
+        return requests.load(conn, request.id)
+
+
+def n_shapes(place: Place, request: Request) -> int:
+    with place.storage.database.read() as conn:
+        return annotations.counts(conn, request.task_id or 0)["shapes"]
+
+
+def test_effect_result_and_end_come_together(place: Place) -> None:
+    request = ask(place)
+    final = work_once(place, request)
+    assert (final.status, final.report, final.progress, final.attempt) == ("finished", {"kept": 1}, 1.0, 1)
+    assert final.result is not None
+    assert final.result.key == f"results/{request.id}/1"
+    assert n_shapes(place, request) == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "message", "counts"),
+    [
+        (
+            "problems",
+            "a.csv:2:XMin: csv.bad_number: not a number; a.csv:3:XMin: csv.bad_number: not a number; "
+            "a.csv:4:XMin: csv.bad_number: not a number; and 2 more",
+            {"csv.bad_number": 5},
+        ),
+        ("reported", "the thing is gone", {"x": 1}),
+        ("no space", "there is no space left", {"no_space": 1}),
+        ("memory", "the work needs more memory than the allowed 0 MiB", {"limit.memory": 1}),
+    ],
+)
+def test_what_users_cause_is_told_to_them(place: Place, fault: str, message: str, counts: dict[str, int]) -> None:
+    final = work_once(place, ask(place, "export:backup", fault=fault))
+    assert (final.status, final.message) == ("failed", message)
+    assert final.report is not None
+    assert final.report["counts"] == counts
+
+
+def test_our_own_mistakes_have_a_number_and_no_detail(place: Place) -> None:
+    final = work_once(place, ask(place, "export:backup", fault="mistake"))
+    assert final.status == "failed"
+    assert "secret" not in final.message
+    assert "error " in final.message
+
+
+def test_a_handler_that_says_nothing_has_finished(place: Place) -> None:
+    assert work_once(place, ask(place, "export:backup", fault="nothing")).status == "finished"
+
+
+def test_work_nobody_here_can_do_fails(place: Place) -> None:
+    assert "cannot do export:other" in work_once(place, ask(place, "export:other")).message
+
+
+def test_work_that_takes_too_long_fails(place: Place) -> None:
+    final = work_once(place, ask(place, "export:backup", fault="slow"), timeout_seconds=0.3)
+    assert (final.status, final.message) == ("failed", "the work took longer than the allowed 0 seconds")
+    assert final.report is not None
+    assert final.report["counts"] == {"limit.time": 1}
+
+
+def test_a_busy_store_is_tried_again_three_times(place: Place) -> None:
+    request = ask(place, "export:backup", fault="busy")
+    states = [work_once(place, request).status]
+    for _ in range(2):
+        assert sweep(place.storage, place.queue) == 1
+        states.append(work_once(place, request).status)
+    assert states == ["queued", "queued", "failed"]
+
+
+def test_running_work_is_cancelled_and_has_no_effect(place: Place) -> None:
+    request = ask(place, seconds=30)
+    assert place.queue.receive() == request.id
+    thread = threading.Thread(
+        target=run_request, args=(place.storage, HANDLERS, request.id, limits(), threading.Event())
+    )
+    thread.start()
+    while load(place, request).progress in (None, 0.0):
+        time.sleep(0.02)
+    with pytest.raises(NotFound):
+        cancel(place.storage, user(place.storage, "bob"), request.id)
+    assert cancel(place.storage, place.ann, request.id).status == "failed"
+    thread.join(5)
+    assert not thread.is_alive()
+    assert (load(place, request).message, n_shapes(place, request)) == ("cancelled", 0)
+    with pytest.raises(Conflict):
+        cancel(place.storage, place.ann, request.id)
+
+
+def test_queued_work_is_cancelled_before_it_begins(place: Place) -> None:
+    request = ask(place)
+    cancel(place.storage, place.ann, request.id)
+    assert work_once(place, request).attempt == 0
+    assert n_shapes(place, request) == 0
+
+
+def test_a_cancel_between_the_work_and_its_end_undoes_the_effect(place: Place) -> None:
+    request = ask(place)
+
+    def handler(context: Context) -> None:
+        cancel(place.storage, place.ann, request.id)
+        with pytest.raises(Cancelled), context.finishing() as conn:
+            annotations.append(conn, context.request.task_id or 0, Annotations(shapes=shapes([1])))
+        raise Cancelled("as it was told")
+
+    run_request(place.storage, {request.type: handler}, request.id, limits(), threading.Event())
+    assert (load(place, request).message, n_shapes(place, request)) == ("cancelled", 0)
+
+
+def test_a_message_that_comes_twice_has_one_effect(place: Place) -> None:
+    request = ask(place)
+    work_once(place, request)
+    run_request(place.storage, HANDLERS, request.id, limits(), threading.Event())
+    run_request(place.storage, HANDLERS, "unknown", limits(), threading.Event())
+    assert n_shapes(place, request) == 1
+
+
+def test_a_step_longer_than_the_lease_keeps_it(place: Place) -> None:
+    request = ask(place)
+    states: list[bool] = []
+
+    def handler(context: Context) -> None:
+        time.sleep(1.5)  # no progress report
+        with place.storage.database.read() as conn:
+            states.append(requests.has_lost(conn))
+
+    short = limits(lease_seconds=0.6)
+    run_request(place.storage, {request.type: handler}, request.id, short, threading.Event())
+    assert states == [False]
+    assert load(place, request).status == "finished"
+
+
+def test_a_worker_told_to_stop_gives_its_work_back(place: Place) -> None:
+    request = ask(place, seconds=30)
+    stop = threading.Event()
+    thread = threading.Thread(
+        target=run_worker,
+        args=(place.storage, place.queue, HANDLERS),
+        kwargs={"limits": limits(grace_seconds=2), "stop": stop},
+    )
+    thread.start()
+    while load(place, request).status == "queued":
+        time.sleep(0.02)
+    stop.set()
+    thread.join(10)
+    assert not thread.is_alive()
+    found = load(place, request)
+    assert (found.status, n_shapes(place, request)) == ("queued", 0)
+
+
+def test_a_worker_serves_until_it_is_told_to_stop(place: Place) -> None:
+    stop = threading.Event()
+    thread = threading.Thread(
+        target=run_worker, args=(place.storage, place.queue, HANDLERS), kwargs={"limits": limits(), "stop": stop}
+    )
+    thread.start()
+    try:
+        asked = [ask(place) for _ in range(3)]
+        finals = [wait_until_final(place.storage, place.ann, request.id, 10) for request in asked]
+    finally:
+        stop.set()
+        thread.join(10)
+    assert [final.status for final in finals] == ["finished"] * 3
+
+
+def test_waiting_ends_with_the_request_the_time_or_a_word(place: Place) -> None:
+    request = ask(place)
+    began = time.monotonic()
+    assert wait_until_final(place.storage, place.ann, request.id, 0.2).status == "queued"
+    assert 0.15 < time.monotonic() - began < 2
+    assert wait_until_final(place.storage, place.ann, request.id, 60, should_stop=lambda: True).status == "queued"
+
+    async def gone() -> bool:
+        return True
+
+    async def both() -> list[Request]:
+        waiting = asyncio.create_task(wait_until_final_async(place.storage, place.ann, request.id, 20))
+        stopped = await wait_until_final_async(place.storage, place.ann, request.id, 60, should_stop=gone)
+        await asyncio.to_thread(work_once, place, request)
+        return [stopped, await waiting]
+
+    assert [found.status for found in asyncio.run(both())] == ["queued", "finished"]
+    with pytest.raises(NotFound):
+        wait_until_final(place.storage, user(place.storage, "bob"), request.id, 1)
+
+
+def test_a_queue_that_fails_costs_time_only(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(request_id: str) -> None:
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place.queue, "send", fail)
+        request = ask(place)
+    assert place.queue.receive() is None
+    with place.storage.database.write() as conn:
+        from datetime import timedelta
+
+        from app.storage.schema import now
+        from app.storage.schema import requests as table
+
+        conn.execute(table.update().values(queued_date=now() - timedelta(seconds=61)))
+    assert sweep(place.storage, place.queue) == 1
+    assert work_once(place, request).status == "finished"
+
+
+def test_limits_are_plain_values() -> None:
+    assert WorkerLimits().max_attempts == 3
