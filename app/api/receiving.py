@@ -30,6 +30,7 @@ from app.storage import Upload, UploadPart, UploadWriter, housekeeping, uploads
 FORM_SLACK_BYTES = 32 << 20
 """What boundaries, part headers and texts of a form may add to its files."""
 
+SPOOL_BYTES = 1 << 20
 SETTLE_SECONDS = 2.0
 
 PICTURE_FIELD = re.compile(r"client_files(\[\d*\])?")
@@ -80,6 +81,35 @@ async def chunks_of(request: Request) -> AsyncIterator[bytes]:
         raise TimedOut("the client went away before the body had arrived", code="request.cut") from None
 
 
+class Spool:
+    """Gathers what arrives and writes it in pieces of 1 MiB, in a thread: a disk that is behind makes a write wait for
+    seconds, and the event loop must not wait with it."""
+
+    def __init__(self, writer: UploadWriter) -> None:
+        self._writer = writer
+        self._gathered = bytearray()
+        self.size = 0
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self._gathered += data
+        self.size += len(data)
+
+    async def pass_on(self, at_least: int = SPOOL_BYTES) -> None:
+        """Write what has been gathered, if it is worth it. Raises what the writer raises."""
+        if len(self._gathered) >= at_least:
+            gathered, self._gathered = self._gathered, bytearray()
+            await run_in_threadpool(self._writer.write, gathered)
+
+    async def finish(self, parts: Sequence[UploadPart] = ()) -> Upload:
+        """Write the rest and make all of it durable. Raises what the writer raises."""
+        await self.pass_on(1)
+        return await run_in_threadpool(self._writer.finish, parts)
+
+    async def abort(self) -> None:
+        with anyio.CancelScope(shield=True):
+            await run_in_threadpool(self._writer.abort)
+
+
 class Intake:
     """Takes one request's body into a staged upload of the caller, to one goal."""
 
@@ -90,7 +120,7 @@ class Intake:
         self.goal = goal
         self.kind = kind
         self.max_bytes = max_bytes_of(services, kind)
-        self._writer: UploadWriter | None = None
+        self._spool: Spool | None = None
 
     async def form(self, fields: re.Pattern[str]) -> tuple[Form, Upload | None]:
         """The texts of a form, and its files as one upload; None where it has no file.
@@ -115,8 +145,10 @@ class Intake:
         try:
             async for chunk in chunks_of(self.request):
                 reader.feed(chunk)
+                if self._spool is not None:
+                    await self._spool.pass_on()
             form = reader.close()
-            return form, None if self._writer is None else await self._finish(form.parts)
+            return form, None if self._spool is None else await self._finish(self._spool, form.parts)
         except BaseException:
             await self._abort()
             raise
@@ -141,19 +173,20 @@ class Intake:
         """The body itself is the file; the query may give its name."""
         name = base_name(self.request.query_params.get("filename") or f"{self.kind}.zip")
         await self._check_room(announced_bytes(self.request, self.max_bytes))
-        writer = self._open(name)
+        spool = self._open(name)
         try:
             async for chunk in chunks_of(self.request):
-                writer.write(chunk)
-            if writer.size == 0:
+                spool.write(chunk)
+                await spool.pass_on()
+            if spool.size == 0:
                 raise InvalidInput("the body is empty; send the archive, bare or in a form", code="upload.empty")
-            return await self._finish(())
+            return await self._finish(spool, ())
         except BaseException:
             await self._abort()
             raise
 
-    def _open(self, filename: str) -> UploadWriter:
-        self._writer = uploads.open_body(
+    def _open(self, filename: str) -> Spool:
+        writer = uploads.open_body(
             self.services.storage,
             self.caller.user,
             kind=self.kind,
@@ -162,20 +195,18 @@ class Intake:
             filename=filename,
             max_bytes=self.max_bytes,
         )
-        return self._writer
+        self._spool = Spool(writer)
+        return self._spool
 
     async def _check_room(self, n_bytes: int) -> None:
         await run_in_threadpool(self.services.storage.blobs.check_space, n_bytes)
 
-    async def _finish(self, parts: Sequence[UploadPart]) -> Upload:
-        assert self._writer is not None
-        whole = () if self.kind != "data" else tuple(parts)
-        return await run_in_threadpool(self._writer.finish, whole)
+    async def _finish(self, spool: Spool, parts: Sequence[UploadPart]) -> Upload:
+        return await spool.finish(() if self.kind != "data" else tuple(parts))
 
     async def _abort(self) -> None:
-        if self._writer is not None:
-            with anyio.CancelScope(shield=True):
-                await run_in_threadpool(self._writer.abort)
+        if self._spool is not None:
+            await self._spool.abort()
 
     async def _forget(self, upload: Upload | None) -> None:
         if upload is not None:
@@ -237,17 +268,18 @@ async def receive_chunk(request: Request, writer: UploadWriter) -> Upload:
         OffsetMismatch: another writer was faster.
         TooLarge: more than the upload's length; none of it is kept.
     """
+    spool = Spool(writer)
     try:
         async for chunk in chunks_of(request):
-            writer.write(chunk)
+            spool.write(chunk)
+            await spool.pass_on()
     except TimedOut:
-        await run_in_threadpool(writer.finish)
+        await spool.finish()
         raise
     except BaseException:
-        with anyio.CancelScope(shield=True):
-            await run_in_threadpool(writer.abort)
+        await spool.abort()
         raise
-    return await run_in_threadpool(writer.finish)
+    return await spool.finish()
 
 
 async def read_fields(request: Request, services: Services) -> dict[str, Any]:
