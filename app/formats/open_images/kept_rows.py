@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from app.annotations import Kept
 from app.columns import Ragged, Texts, split_lines
+from app.formats.open_images.names import clean_subset
 from app.formats.open_images.plan import Plan
 
 Codes = npt.NDArray[np.int32]
@@ -61,12 +62,18 @@ def _tables_of(kept: Kept) -> Iterator[tuple[int, int, Rows]]:
         yield set_id, number, imported[inverse.reshape(-1) == place]
 
 
-def header_columns(plan: Plan, kind: str, canonical: Sequence[str]) -> tuple[str, ...]:
-    """The canonical columns, then every further column that any kept table of this kind has, in its first spelling."""
+def header_columns(plan: Plan, kind: str, canonical: Sequence[str], subset: str | None = None) -> tuple[str, ...]:
+    """The canonical columns, then every further column that a kept table of this kind has, in its first spelling.
+
+    Args:
+        subset: of the file that is written; tables whose name tells another one have no row in it. Not for image
+            lists, whose rows may tell another subset than their table.
+    """
     known = {name.casefold(): name for name in canonical}
     for extras in plan.extras.values():
         for table in extras.tables:
-            if table.kind == kind:
+            here = subset is None or table.subset is None or clean_subset(table.subset) == subset
+            if table.kind == kind and here:
                 for name in table.columns:
                     known.setdefault(name.casefold(), name)
     return tuple(known.values())

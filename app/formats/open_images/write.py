@@ -20,6 +20,7 @@ from app.archive import ArchiveWriter, DeflatedMember
 from app.columns import Ragged, join_columns
 from app.errors import Problem, Report
 from app.formats.base import ExportOptions, Progress, Source, Target
+from app.formats.open_images.extras import KeptFile
 from app.formats.open_images.hierarchy import default_hierarchy
 from app.formats.open_images.kept_rows import TableRows, header_columns, merge_by_frame
 from app.formats.open_images.layout import (
@@ -41,6 +42,7 @@ from app.formats.open_images.write_tags import hidden_rows, tag_rows
 # Tables of tasks beyond this many frames may pass 4 GiB, which a zip must say beforehand.
 LARGE_FRAMES = 200_000
 SIZES_STEP = 50_000
+KEPT_PIECE_BYTES = 4 << 20
 UNWRITTEN = (ShapeType.POLYLINE, ShapeType.POINTS, ShapeType.CUBOID, ShapeType.SKELETON)
 
 
@@ -107,13 +109,13 @@ class Writer:
         """Boxes, image labels, machine labels and masks of each subset; a table without rows is not written."""
         plan, source = self._plan, self._source
         for number, subset in enumerate(self._subsets):
-            boxes = header_columns(plan, "boxes", COLUMNS["boxes"])
+            boxes = header_columns(plan, "boxes", COLUMNS["boxes"], subset)
             name = TABLE_NAMES["boxes"].format(subset)
             hidden = hidden_rows(plan, source.rows(), subset, boxes, "boxes")
             self._write_table(name, boxes, merge_by_frame(box_rows(plan, self._shapes(), subset, boxes), hidden))
             kinds: tuple[Kind, ...] = ("tags", "machine")
             for kind in kinds:
-                tags = header_columns(plan, kind, COLUMNS[kind])
+                tags = header_columns(plan, kind, COLUMNS[kind], subset)
                 name = TABLE_NAMES[kind].format(subset)
                 hidden = hidden_rows(plan, source.rows(), subset, tags, kind)
                 shown = tag_rows(plan, source.tags(), subset, tags, kind)
@@ -123,7 +125,7 @@ class Writer:
 
     def _write_masks(self, subset: str) -> None:
         """PNGs leave as they are drawn; the rows wait for their table, which follows them."""
-        columns = header_columns(self._plan, "masks", COLUMNS["masks"])
+        columns = header_columns(self._plan, "masks", COLUMNS["masks"], subset)
         table = MaskTable(self._plan, self._source, self._archive, subset, columns)
         rows = merge_by_frame(table.rows(self._shapes()), table.hidden(self._source.rows()))
         parts = [join_columns([part.columns[name] for name in columns], len(part)) for part in rows]
@@ -179,7 +181,11 @@ class Writer:
                 message = f"{path} is a name of this export; the kept file of that name is left out"
                 self._plan.report.add_many([Problem("export.renamed", message, "warning", file=path)], 1)
                 continue
-            self._archive.add_stored(path, self._source.kept_bytes(set_id, kept.offset, kept.size), kept.crc)
+            self._archive.add_stored_chunks(path, kept.size, self._pieces(set_id, kept), kept.crc)
+
+    def _pieces(self, set_id: int, kept: KeptFile) -> Iterator[bytes]:
+        for start in range(0, kept.size, KEPT_PIECE_BYTES):
+            yield self._source.kept_bytes(set_id, kept.offset + start, min(KEPT_PIECE_BYTES, kept.size - start))
 
     def write_pictures(self) -> None:
         """`images/<subset>/<frame name>`, the uploaded bytes."""

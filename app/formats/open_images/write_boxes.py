@@ -72,13 +72,15 @@ def box_columns(plan: Plan, shapes: Shapes, columns: Sequence[str]) -> Columns:
         cells = {name: put(column, others, b"") for name, column in cells.items()}
     cells["ImageID"] = put(cells["ImageID"], ~imported, plan.ids_of(shapes.frames[~imported]))
     cells["LabelName"] = label_cells(plan, cells["LabelName"], shapes.label_ids, imported, edits)
+    clicks = [name for name in cells if name in CLICK_COLUMNS]
     if moved.any():
         part = shapes.take(moved)
         for name, texts in zip(COORDINATES, coordinate_texts(plan, part), strict=True):
             cells[name] = put(cells[name], moved, texts)
-        for name in cells:
-            if name in CLICK_COLUMNS:
-                cells[name] = put(cells[name], moved, UNKNOWN.encode())
+        for name in clicks:
+            cells[name] = put(cells[name], moved, UNKNOWN.encode())
+    for name in clicks:  # rows of a table that had no clicks
+        cells[name] = put(cells[name], cells[name].lengths == 0, UNKNOWN.encode())
     _attribute_cells(plan, shapes, cells, imported, moved)
     return cells
 

@@ -137,6 +137,19 @@ def test_names_of_tables_may_change_and_two_of_a_kind_become_one() -> None:
     assert text == "ImageID,Source,LabelName,Confidence,extra\nplain,,cat,1,x\nplain,a,cat,1,\n"
 
 
+def test_clicks_of_one_table_are_unknown_in_rows_of_another() -> None:
+    members = {
+        CLASSES: "cat,cat\n",
+        "train-annotations-bbox.csv": BOX_HEADER + "plain,,cat,1,0,1,0,1,0,0,0,0,0\n",
+        "oidv6-train-annotations-bbox.csv": BOX_HEADER.strip() + ",XClick1X\nplain,,cat,1,0,0.5,0,1,0,0,0,0,0,0.5\n",
+        "validation-annotations-bbox.csv": BOX_HEADER + "other,,cat,1,0,1,0,1,0,0,0,0,0\n",
+    }
+    where = target({"plain.jpg": (4, 4), "other.jpg": (4, 4)}, labels("cat"))
+    found = round_trip(members, where)
+    assert [line.split(",")[-1] for line in found[BOXES].decode().splitlines()] == ["XClick1X", "0.5", "-1"]
+    assert "XClick1X" not in found["annotations/validation-annotations-bbox.csv"].decode()
+
+
 def test_words_and_gaps_come_back_as_other_readers_take_them() -> None:
     members = {
         CLASSES: "cat,cat\n",
