@@ -23,7 +23,8 @@ def set_up_logging(level: str, log_format: str) -> None:
     ]
     renderer: structlog.types.Processor
     if as_text:
-        renderer = structlog.dev.ConsoleRenderer(colors=True)
+        # The plain formatter: a pretty one prints local variables, and those may be secrets.
+        renderer = structlog.dev.ConsoleRenderer(colors=True, exception_formatter=structlog.dev.plain_traceback)
     else:
         shared.append(structlog.processors.format_exc_info)
         renderer = structlog.processors.JSONRenderer()
