@@ -67,7 +67,7 @@ POLICY = "; ".join(
 FOR_EVER = "public, max-age=31536000, immutable"
 ASK_AGAIN = "no-cache"
 
-_IMPORT = re.compile(r"""(?:\bfrom|\bimport)\s*["']([^"']+)["']""")
+_IMPORT = re.compile(r"""\b(?:from|import)\s*["']((?:\.\.?/|lit|@lit)[\w@./-]*)["']""")
 
 
 @dataclass(frozen=True)
@@ -159,9 +159,7 @@ def current_site() -> Site:
 
 @lru_cache(maxsize=1)
 def _read_site(paths: tuple[Path, ...], newest: int) -> Site:
-    return Site(
-        {path.relative_to(WEB).as_posix(): File(path.read_bytes(), MEDIA_TYPES[path.suffix]) for path in paths}
-    )
+    return Site({path.relative_to(WEB).as_posix(): File(path.read_bytes(), MEDIA_TYPES[path.suffix]) for path in paths})
 
 
 def send_file(request: Request, file: File, cache_control: str) -> Response:

@@ -111,7 +111,7 @@ class Import extends Part {
     const isNew = this.isNew;
     this.reset();
     this.isNew = isNew;
-    const { file, isCut } = dropped[0];
+    const { file } = dropped[0];
     if (dropped.length > 1) {
       this.refused = "Drop one zip. A folder of tables goes into a zip first.";
       return;
@@ -121,7 +121,6 @@ class Import extends Part {
     try {
       this.zip = await openZip(file);
       this.found = survey(this.zip);
-      this.whole = Boolean(isCut);
     } catch (error) {
       this.refused = error instanceof NotAZip ? `“${file.name}”: ${error.message}.` : error.message;
       this.stage = "idle";
@@ -133,7 +132,7 @@ class Import extends Part {
 
   /** Pictures in the zip are the task's already: where they weigh much, only their names are sent. */
   get isCut() {
-    return !this.whole && this.found?.isAnnotations && this.found.pictureBytes > SMALL;
+    return !this.whole && this.found?.isAnnotations && this.found.pictureBytes > (this.isNew ? 0 : SMALL);
   }
 
   get body() {
@@ -218,16 +217,10 @@ class Import extends Part {
   }
 
   async atOnce(body, dryRun) {
-    const query = { ...this.query(dryRun), wait: 60, filename: this.file.name };
-    let answer;
-    try {
-      answer = await call("POST", `/api/tasks/${this.task.id}/import`, { query, body, signal: this.controller.signal });
-    } catch (error) {
-      if (error instanceof APIError && error.body.rq_id) return outcomeOf({ ...error.body, status: "failed", message: error.message });
-      throw error;
-    }
-    if (answer.status === "finished") return outcomeOf(answer);
-    return this.waitFor(answer.rq_id);
+    // Not waited for here: an archive with problems is an answer, not a failed request.
+    const query = { ...this.query(dryRun), wait: 0, filename: this.file.name };
+    const answer = await call("POST", `/api/tasks/${this.task.id}/import`, { query, body, signal: this.controller.signal });
+    return answer.status === "finished" ? outcomeOf(answer) : this.waitFor(answer.rq_id);
   }
 
   async finish(dryRun) {
@@ -318,7 +311,7 @@ class Import extends Part {
   }
 
   formatLine() {
-    const why = this.found.tables[0];
+    const why = this.found.of("boxes", "tags", "masks")[0] ?? this.found.tables[0];
     if (!why) return html`<p class="fine">No table of a format that is known here.</p>`;
     return html`<p class="fine">Taken for <strong>${this.outcome?.format || "Open Images"}</strong>, as it holds <span class="mono">${why.path.split("/").at(-1)}</span></p>`;
   }
@@ -434,13 +427,18 @@ class Import extends Part {
       <section class="panel"><ap-report .outcome=${this.outcome} .zip=${this.zip} .fixes=${this.fixes} .about=${this.about}></ap-report></section>`;
   }
 
+  where() {
+    const { shapes = 0, tags = 0, images = 0 } = this.result.annotations;
+    return `${counted(shapes, "shape")} and ${counted(tags, "tag")} in the task${images ? `, from ${counted(images, "picture")}` : ""}.`;
+  }
+
   get about() {
     return { file: this.file?.name ?? "upload.zip", task: this.task.name, moment: moment(Date.now()) };
   }
 
   done() {
     return html`<section class="panel verdict good" role="status">
-        <div class="row top">${icon("check")}<div class="grow"><h2>Imported ${this.things()}</h2><p>${this.result.message}</p></div></div>
+        <div class="row top">${icon("check")}<div class="grow"><h2>Imported ${this.things()}</h2><p>${this.where()}</p></div></div>
         <div class="row wrap">
           <a class="button primary" href="/tasks/${this.task.id}">${icon("eye")} Look at the pictures</a>
           <a class="button" href="/tasks/${this.task.id}/health">${icon("activity")} See the numbers</a>

@@ -210,8 +210,7 @@ class NewTask extends Part {
       const done = await untilFinal(rqId, (request) => (this.work = request));
       if (done.status === "failed") throw new Error(done.message);
       if (this.brings) {
-        const tables = cutZip(this.zip, (entry) => (isPictureEntry(this.found, entry) ? "name" : true));
-        hand([{ file: new File([tables], this.file.name, { type: "application/zip", lastModified: this.file.lastModified }), name: this.file.name, isCut: true, isNew: true }]);
+        hand([{ file: this.file, name: this.file.name, isNew: true }]);
         go(`/tasks/${this.task.id}/import`);
       } else {
         go(`/tasks/${this.task.id}`);
@@ -236,7 +235,8 @@ class NewTask extends Part {
 
   /** Pictures to the service; answers the id of the work that reads them. */
   async send(endpoint) {
-    const params = { image_quality: 70, sorting_method: "natural" };
+    const names = this.zip ? this.found.pictures.map((file) => file.path) : this.pictures.map(({ name }) => name);
+    const params = { image_quality: 70, sorting_method: orderOf(names) };
     this.stage = "sending";
     if (this.zip || needsFolders(this.pictures)) {
       const name = this.zip ? this.file.name : "pictures.zip";
@@ -293,10 +293,12 @@ class NewTask extends Part {
         ? this.progress()
         : html`<form class="stack" @submit=${this.create}>
             ${this.things()}
-            <ap-drop whole multiple folders ?small=${Boolean(this.zip || this.pictures.length)}
-              heading=${this.looking ? "Looking inside …" : this.pictures.length ? "Drop more pictures" : this.zip ? "Or drop something else" : "Drop pictures, a folder or a zip"}
-              hint=${this.zip || this.pictures.length ? "" : "A zip may hold the annotations too: labels are then taken from it"}
-              @ap-files=${(event) => this.take(event.detail)}></ap-drop>
+            ${this.zip
+              ? html`<ap-whole-drop @ap-files=${(event) => this.take(event.detail)}></ap-whole-drop>`
+              : html`<ap-drop whole multiple folders ?small=${Boolean(this.pictures.length)}
+                  heading=${this.looking ? "Looking inside …" : this.pictures.length ? "Drop more pictures" : "Drop pictures, a folder or a zip"}
+                  hint=${this.pictures.length ? "" : "A zip may hold the annotations too: labels are then taken from it"}
+                  @ap-files=${(event) => this.take(event.detail)}></ap-drop>`}
             <label class="stack tight"><span class="name">Name</span>
               <input name="name" required maxlength="256" autocomplete="off" .value=${this.name} @input=${(event) => {
                 this.name = event.target.value;
@@ -341,6 +343,12 @@ function isPictureEntry(found, entry) {
 /** Forms carry base names only: where two are equal, folders must be kept. */
 function needsFolders(pictures) {
   return new Set(pictures.map(({ file }) => file.name)).size < pictures.length;
+}
+
+/** Numbers in names count as numbers (img2 before img10), unless the names are hexadecimal ids. */
+function orderOf(names) {
+  const areIds = names.every((name) => /^[0-9a-f]{12,}$/i.test(name.split("/").at(-1).replace(/\.[^.]*$/, "")));
+  return areIds ? "lexicographical" : "natural";
 }
 
 const plainName = (name) => name.split(/[\\/]/).at(-1) || "upload.zip";

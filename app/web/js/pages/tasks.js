@@ -127,14 +127,15 @@ class Tasks extends Part {
           <span class="fine">${counted(task.size ?? 0, "picture")}${facts ? html` · ${counted(facts.shapes, "shape")}${facts.tags ? html` · ${counted(facts.tags, "tag")}` : nothing}` : nothing}</span>
           <span class="labels">${labels.slice(0, 3).map((label) => html`<span class="label"><ap-dot .color=${label.color}></ap-dot><span class="clip">${label.name}</span></span>`)}
             ${facts && facts.n_labels > 3 ? html`<span class="fine">+${count(facts.n_labels - 3)}</span>` : nothing}</span>
+          <time class="fine" datetime=${task.updated_date} title=${moment(task.updated_date)}>Changed ${ago(task.updated_date)}</time>
         </div>
       </a>
       <div class="card-foot">
-        <time class="fine grow" datetime=${task.updated_date} title=${moment(task.updated_date)}>${ago(task.updated_date)}</time>
         ${task.size
           ? html`<a class="button small quiet" href="/tasks/${task.id}/import" aria-label="Import into ${task.name}">${icon("upload")} Import</a>
               <a class="button small quiet" href="/tasks/${task.id}/export" aria-label="Export ${task.name}">${icon("download")} Export</a>`
           : nothing}
+        <span class="grow"></span>
         <button type="button" class="button small quiet square" aria-label="Delete ${task.name}" title="Delete" @click=${() => this.delete(task)}>${icon("trash")}</button>
       </div>
     </li>`;

@@ -159,7 +159,11 @@ class Viewer extends Part {
 
   fetchPicture(frame, ahead = false) {
     if (!this.cache.has(frame)) {
-      const asked = get(`/api/tasks/${this.task.id}/pictures/${frame}`);
+      const asked = get(`/api/tasks/${this.task.id}/pictures/${frame}`).then(({ annotations, ...picture }) => ({
+        ...picture,
+        tags: annotations.tags,
+        shapes: annotations.shapes.map((shape, key) => ({ ...shape, key })),
+      }));
       asked.catch(() => this.cache.delete(frame));
       this.cache.set(frame, asked);
       if (this.cache.size > 40) this.cache.delete(this.cache.keys().next().value);
@@ -303,6 +307,13 @@ class Viewer extends Part {
     return this.known;
   }
 
+  /** Open Images says of some labels that they are not in the picture: score 0. */
+  isAbsent(tag) {
+    const spec = this.labelOf(tag)?.attributes.find((attribute) => attribute.name === "score");
+    const said = spec && tag.attributes.find((attribute) => attribute.spec_id === spec.id);
+    return Boolean(said && said.value !== "" && Number(said.value) === 0);
+  }
+
   colorOf(annotation) {
     return this.labelOf(annotation)?.color ?? "#888888";
   }
@@ -438,7 +449,7 @@ class Viewer extends Part {
           return html`<div class="frame ${is ? "is-selected" : ""}" role="option" id="frame-${place}" aria-selected=${is} aria-setsize=${this.total} aria-posinset=${place + 1}
             ${css({ transform: `translateY(${place * ROW}px)` })} @click=${() => this.show(place)}>
             <span class="number fine">${count((row?.frame ?? place) + 1)}</span>
-            <span class="grow clip" title=${row?.name ?? ""}>${row ? row.name : "…"}</span>
+            <span class="grow clip" title=${row?.name ?? ""}>${row ? row.name.split("/").at(-1) : "…"}</span>
             ${row && row.shapes + row.tags ? html`<span class="chip" title=${counted(row.shapes, "shape")}>${count(row.shapes + row.tags)}</span>` : nothing}
           </div>`;
         })}
@@ -484,7 +495,7 @@ class Viewer extends Part {
           this.paintMasks();
         }}>
         <ap-dot .color=${this.colorOf(annotation)}></ap-dot><span class="grow clip">${label?.name ?? "unknown label"}</span>
-        <span class="fine">${KINDS[kind]?.[0] ?? kind}</span>
+        <span class="fine">${kind === "tag" && this.isAbsent(annotation) ? "not there" : (KINDS[kind]?.[0] ?? kind)}</span>
       </button>
       ${is ? this.details(annotation, said) : nothing}
     </li>`;
@@ -552,7 +563,7 @@ class Viewer extends Part {
           <button type="button" class="button small quiet square narrow-only" aria-label="List of pictures" aria-expanded=${this.panel === "list"} @click=${() => (this.panel = this.panel === "list" ? "" : "list")}>${icon("table")}</button>
           <button type="button" class="button small square" aria-label="Previous picture" title="Previous (←)" ?disabled=${this.place <= 0} @click=${() => this.show(this.place - 1, true)}>${icon("back")}</button>
           <button type="button" class="button small square" aria-label="Next picture" title="Next (→)" ?disabled=${this.place + 1 >= (this.total ?? 0)} @click=${() => this.show(this.place + 1, true)}>${icon("forward")}</button>
-          <span class="grow clip" aria-live="polite"><strong>${row?.name ?? ""}</strong> <span class="fine">${this.total ? `${count(this.place + 1)} of ${count(this.total)}` : ""}${picture ? `, ${picture.width} × ${picture.height}` : ""}${picture?.subset ? `, ${picture.subset}` : ""}</span></span>
+          <span class="grow clip" aria-live="polite"><strong title=${row?.name ?? ""}>${row?.name.split("/").at(-1) ?? ""}</strong> <span class="fine">${this.total ? `${count(this.place + 1)} of ${count(this.total)}` : ""}${picture ? `, ${picture.width} × ${picture.height}` : ""}${picture?.subset ? `, ${picture.subset}` : ""}</span></span>
           <button type="button" class="button small quiet square narrow-only" aria-label="What is in this picture" aria-expanded=${this.panel === "side"} @click=${() => (this.panel = this.panel === "side" ? "" : "side")}>${icon("tag")}</button>
         </div>
         <div class="stage" @pointerdown=${this.down} @pointermove=${this.move} @pointerup=${this.up} @pointercancel=${this.up}
@@ -580,7 +591,7 @@ class Viewer extends Part {
             ? html`<div class="nothing"><p>${this.search || this.only ? "No picture is like that." : "There are no pictures yet."}</p></div>`
             : nothing}
           ${picture?.tags.length && !this.bare
-            ? html`<div class="stage-tags">${picture.tags.filter((tag) => !this.hidden.has(tag.label_id)).slice(0, 12).map((tag) => html`<span class="label"><ap-dot .color=${this.colorOf(tag)}></ap-dot>${this.labelOf(tag)?.name}</span>`)}</div>`
+            ? html`<div class="stage-tags">${picture.tags.filter((tag) => !this.hidden.has(tag.label_id)).slice(0, 12).map((tag) => html`<span class="label ${this.isAbsent(tag) ? "is-absent" : ""}"><ap-dot .color=${this.colorOf(tag)}></ap-dot>${this.isAbsent(tag) ? "no " : ""}${this.labelOf(tag)?.name}</span>`)}</div>`
             : nothing}
           ${this.tooltip()}
           <div class="stage-tools" role="toolbar" aria-label="View">

@@ -123,7 +123,7 @@ class Drop extends Part {
         <p class="drop-heading">${this.heading}</p>
         ${this.hint ? html`<p class="drop-hint">${this.hint}</p>` : nothing}
         <div class="row center">
-          <button type="button" class="button primary" data-folder="no" @click=${this.open}>${this.button}</button>
+          <button type="button" class="button ${this.small ? "" : "primary"}" data-folder="no" @click=${this.open}>${this.button}</button>
           ${this.folders ? html`<button type="button" class="button" data-folder="yes" @click=${this.open}>Choose a folder</button>` : nothing}
         </div>
       </div>

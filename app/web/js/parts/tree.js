@@ -3,7 +3,8 @@ import { count, counted, fileSize } from "../format.js";
 import { KIND_WORDS } from "../tables.js";
 
 const ICONS = { mask: "mask", picture: "image", classes: "tag", hierarchy: "tag", kept: "file", clutter: "file", side: "file", sizes: "file" };
-const MANY = 12;
+const MANY = { mask: 3, picture: 3 };
+const MANY_ELSE = 14;
 
 /** Group files by folder; folders of many pictures or masks become one line. */
 function grouped(files) {
@@ -78,7 +79,7 @@ class Tree extends Part {
         return html`<li>
           ${folder ? html`<div class="tree-folder">${icon("folder")} <span class="clip">${folder}/</span></div>` : nothing}
           <ul>
-            ${[...kinds].map(([kind, some]) => (some.length > MANY ? this.many(kind, some, folder) : some.map((file) => this.file(file, folder))))}
+            ${[...kinds].map(([kind, some]) => (some.length > (MANY[kind] ?? MANY_ELSE) ? this.many(kind, some, folder) : some.map((file) => this.file(file, folder))))}
           </ul>
         </li>`;
       })}

@@ -1,0 +1,207 @@
+"""What a task holds, for people: numbers, the list of its pictures, and one picture with all that is said of it.
+
+    GET /api/stats?tasks=1,2,3                 how much each of these tasks holds
+    GET /api/tasks/{id}/stats                  the health check: labels, sizes, places, flags, what looks wrong
+    GET /api/tasks/{id}/pictures?…             a stretch of the list of pictures, searched or filtered
+    GET /api/tasks/{id}/pictures/{frame}       one picture's annotations, tracks as the shapes one sees
+
+All of it follows from the task's revision, which is the ETag: who asks again for the same gets 304, and what took a
+pass over all annotations is remembered for the latest few revisions.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import numpy as np
+import orjson
+from fastapi import Query, Request, Response
+
+from app.annotations import FrameTable, expand_tracks
+from app.api.answers import etag_matches
+from app.api.deps import CallerDep, ServicesDep
+from app.api.encoding import encode
+from app.api.queries import parse_flag, parse_whole
+from app.api.routing import Router
+from app.api.schemas import PathId
+from app.errors import InvalidInput, NotFound
+from app.operations import statistics
+from app.storage import Connection, Task, frames, labels, tasks
+from app.storage import annotations as annotation_rows
+
+router = Router(tags=["stats"])
+
+MAX_TASKS = 500
+MAX_PICTURES = 500
+REMEMBERED = 64
+
+TextQuery = Annotated[str | None, Query(max_length=256)]
+JSON: dict[int | str, dict[str, Any]] = {200: {"content": {"application/json": {"schema": {"type": "object"}}}}}
+
+
+class Memory:
+    """The latest answers that took a pass over a task, by what was asked of which revision."""
+
+    def __init__(self, size: int = REMEMBERED) -> None:
+        self._size = size
+        self._held: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
+        with self._lock:
+            if key in self._held:
+                self._held.move_to_end(key)
+                return self._held[key]
+        value = make()
+        with self._lock:
+            self._held[key] = value
+            while len(self._held) > self._size:
+                self._held.popitem(last=False)
+        return value
+
+
+def memory_of(request: Request) -> Memory:
+    state = request.app.state
+    if not hasattr(state, "statistics_memory"):
+        state.statistics_memory = Memory()
+    memory: Memory = state.statistics_memory
+    return memory
+
+
+def send(request: Request, task: Task, body: Callable[[], bytes]) -> Response:
+    """The JSON of a task's revision, or 304."""
+    etag = f'"{task.id}-{task.revision}"'
+    headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
+    if etag_matches(request, etag):
+        return Response(status_code=304, headers=headers)
+    return Response(body(), headers=headers, media_type="application/json")
+
+
+@router.get("/api/stats", responses=JSON)
+def get_many(caller: CallerDep, services: ServicesDep, tasks_: Annotated[str, Query(alias="tasks")] = "") -> Response:
+    """How much each of these tasks holds: shapes, tags, tracks and the first labels. Foreign ids are left out."""
+    wanted = [text for text in tasks_.split(",") if text.strip()]
+    if len(wanted) > MAX_TASKS:
+        raise InvalidInput(f"at most {MAX_TASKS} tasks at once", place="tasks")
+    found = []
+    with services.storage.database.read() as conn:
+        for text in wanted:
+            try:
+                found.append(tasks.get(conn, caller.user, parse_whole("tasks", text, 0, 2**53)).id)
+            except NotFound:
+                continue
+        body = orjson.dumps({"tasks": statistics.task_facts(conn, found)})
+    return Response(body, media_type="application/json")
+
+
+@router.get("/api/tasks/{task_id}/stats", responses=JSON)
+def get_statistics(request: Request, task_id: PathId, caller: CallerDep, services: ServicesDep) -> Response:
+    """The health check: labels by subset, sizes, aspects, places, shapes per picture, flags, and what looks wrong."""
+    with services.storage.database.snapshot() as conn:
+        task = tasks.get(conn, caller.user, task_id)
+        return send(
+            request,
+            task,
+            lambda: memory_of(request).get(
+                ("statistics", task.id, task.revision),
+                lambda: orjson.dumps(statistics.task_statistics(conn, task.id)),
+            ),
+        )
+
+
+@router.get("/api/tasks/{task_id}/pictures", responses=JSON)
+def list_pictures(
+    request: Request,
+    task_id: PathId,
+    caller: CallerDep,
+    services: ServicesDep,
+    start: TextQuery = None,
+    limit: TextQuery = None,
+    search: TextQuery = None,
+    label_id: TextQuery = None,
+    annotated: TextQuery = None,
+) -> Response:
+    """A stretch of the list of pictures, as columns: frames, names, widths, heights, shapes, tags. `count` is the
+    length of the whole list; deleted pictures are left out. `search` is part of a name, `label_id` a label that is on
+    the picture, `annotated` whether anything is."""
+    first = parse_whole("start", start or "0", 0, 2**31)
+    n_wanted = parse_whole("limit", limit or "100", 1, MAX_PICTURES)
+    label = parse_whole("label_id", label_id, 0, 2**53) if label_id else None
+    is_annotated = parse_flag("annotated", annotated) if annotated else None
+    with services.storage.database.snapshot() as conn:
+        task = tasks.get(conn, caller.user, task_id)
+        key = ("frames", task.id, task.revision, search or "", label, is_annotated)
+        numbers = memory_of(request).get(key, lambda: chosen_frames(conn, task, search or "", label, is_annotated))
+        page = numbers[first : first + n_wanted]
+        body = orjson.dumps(described(conn, task, page, len(numbers)), option=orjson.OPT_SERIALIZE_NUMPY)
+    return Response(body, media_type="application/json")
+
+
+def chosen_frames(
+    conn: Connection, task: Task, search: str, label_id: int | None, is_annotated: bool | None
+) -> statistics.Ints:
+    """Ascending numbers of the pictures of a list."""
+    table = frames.load(conn, task.id)
+    numbers = np.flatnonzero(~table.deleted)
+    if search:
+        numbers = np.intersect1d(numbers, statistics.frames_named(table, search), assume_unique=True)
+    if label_id is not None or is_annotated is not None:
+        said = statistics.frames_with_label(conn, task.id, label_id)
+        keep = np.isin(numbers, said)
+        numbers = numbers[keep if label_id is not None or is_annotated else ~keep]
+    return numbers
+
+
+def described(conn: Connection, task: Task, page: statistics.Ints, count: int) -> dict[str, Any]:
+    if len(page) == 0:
+        return {"count": count, **{name: [] for name in ("frames", "names", "widths", "heights", "shapes", "tags")}}
+    start, stop = int(page[0]), int(page[-1]) + 1
+    table = frames.load(conn, task.id, start, stop)
+    # Filtered pages may lie far apart: then each picture is read by itself.
+    if stop - start <= 4 * len(page):
+        shapes, tags = statistics.frame_counts(conn, task.id, start, stop)
+        shapes, tags = shapes[page - start], tags[page - start]
+    else:
+        pairs = [statistics.frame_counts(conn, task.id, frame, frame + 1) for frame in page.tolist()]
+        shapes, tags = (np.concatenate(column) for column in zip(*pairs, strict=True))
+    return {
+        "count": count,
+        "frames": page,
+        "names": table.names.take(page - start).to_texts(),
+        "widths": table.widths[page - start],
+        "heights": table.heights[page - start],
+        "shapes": shapes,
+        "tags": tags,
+    }
+
+
+@router.get("/api/tasks/{task_id}/pictures/{frame}", responses=JSON)
+def get_picture(request: Request, task_id: PathId, frame: PathId, caller: CallerDep, services: ServicesDep) -> Response:
+    """One picture: its name, size and subset, and its annotations as LabeledData with tracks turned into shapes."""
+    with services.storage.database.snapshot() as conn:
+        task = tasks.get(conn, caller.user, task_id)
+        if frame >= task.size:
+            raise NotFound("picture", frame)
+        return send(request, task, lambda: picture_json(conn, task, frame))
+
+
+def picture_json(conn: Connection, task: Task, frame: int) -> bytes:
+    table: FrameTable = frames.load(conn, task.id, frame, frame + 1)
+    found = annotation_rows.load(conn, task.id, start=frame, stop=frame + 1, kinds=("shapes", "tags", "images"))
+    tracks = annotation_rows.load(conn, task.id, kinds=("tracks",)).tracks
+    seen = expand_tracks(tracks, frame, frame + 1)
+    about = {
+        "frame": frame,
+        "name": table.name(frame),
+        "width": int(table.widths[0]),
+        "height": int(table.heights[0]),
+        "deleted": bool(table.deleted[0]),
+        "subset": found.images.subsets.row(0) if len(found.images) else task.subset,
+        "image_id": found.images.names.row_bytes(0).decode("utf-8") if len(found.images) else None,
+    }
+    shapes = [part for part in (found.shapes, seen) if len(part)]
+    labeled = b"".join(encode([found.tags], shapes, [], labels.of_task(conn, task.id)))
+    return orjson.dumps(about)[:-1] + b',"annotations":' + labeled + b"}"

@@ -1,0 +1,423 @@
+"""What a task holds, in numbers and pictures of numbers: the page's health check.
+
+One pass over the column blocks in batches, so memory follows a batch and the number of frames, not of shapes:
+
+    batch (100,000 rows)  →  boxes (N, 4) of each shape's frame  →  counts added to small arrays
+
+Deleted frames count nowhere. Tracks are counted by label; sizes, places and flags are those of shapes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from app.annotations import FrameTable, Label, LabelCatalog, Shapes, ShapeType, Tags
+from app.columns import Texts
+from app.geometry import bounding_boxes, hull_boxes, rotated_corners
+from app.storage import Connection, frames, labels, tasks
+from app.storage import annotations as annotation_rows
+
+Ints = npt.NDArray[np.int64]
+Boxes = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+
+GRID = 32
+"""Cells of the heat map in each direction."""
+
+SIZE_EDGES = (0.0, 0.01, 0.02, 0.04, 0.08, 0.12, 0.18, 0.25, 0.35, 0.5, 0.7, 1.0)
+"""Side of a square as large as the box, as a part of the side of a square as large as the picture."""
+
+ASPECT_EDGES = (0.125, 0.177, 0.25, 0.354, 0.5, 0.707, 0.841, 1.189, 1.414, 2.0, 2.828, 4.0, 5.657, 8.0)
+"""Width divided by height: half powers of two, and one bin around 1 for squares."""
+
+PER_PICTURE_EDGES = (0, 1, 2, 3, 4, 5, 6, 8, 11, 16, 26, 51, 101)
+"""Shapes of a picture: 0, 1, …, 6 to 7, 8 to 10, …, 101 and more."""
+
+LISTED_FRAMES = 24
+TINY_SIDE_PX = 3.0
+OUTSIDE_PX = 1.0
+RARE_SHARE = 0.01
+FLAG_ORDER = ("occluded", "truncated", "is_group_of", "is_depiction", "is_inside")
+
+
+@dataclass(slots=True)
+class Finding:
+    """Something worth a look: how often, and the first frames it is on."""
+
+    count: int = 0
+    frames: list[int] = field(default_factory=list)
+
+    def add(self, found: npt.NDArray[np.int32]) -> None:
+        """`found`: (K,) the frame of each case, ascending."""
+        self.count += len(found)
+        room = LISTED_FRAMES - len(self.frames)
+        if room > 0 and len(found):
+            self.frames += [frame for frame in np.unique(found)[:room].tolist() if frame not in self.frames]
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts of one task while they grow; arrays are indexed by frame, label or bin."""
+
+    table: FrameTable
+    catalog: LabelCatalog
+    subset_codes: Ints
+    subset_names: list[str]
+    label_ids: Ints = field(init=False)
+    shapes_per_frame: Ints = field(init=False)
+    tags_per_frame: Ints = field(init=False)
+    shapes_per_label: Ints = field(init=False)  # (labels, subsets)
+    tags_per_label: Ints = field(init=False)
+    absent_per_label: Ints = field(init=False)
+    tracks_per_label: Ints = field(init=False)
+    pictures_per_label: Ints = field(init=False)
+    types: Ints = field(default_factory=lambda: np.zeros(len(ShapeType), dtype=np.int64))
+    sizes: Ints = field(default_factory=lambda: np.zeros(len(SIZE_EDGES), dtype=np.int64))
+    aspects: Ints = field(default_factory=lambda: np.zeros(len(ASPECT_EDGES) + 1, dtype=np.int64))
+    grid: Ints = field(default_factory=lambda: np.zeros((GRID + 1, GRID + 1), dtype=np.int64))
+    flags: dict[str, Ints] = field(default_factory=dict)
+    findings: dict[str, Finding] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        n_labels, n_frames = len(self.catalog.labels), len(self.table)
+        self.label_ids = np.array(sorted(label.id for label in self.catalog.labels), dtype=np.int64)
+        self.shapes_per_frame = np.zeros(n_frames, dtype=np.int64)
+        self.tags_per_frame = np.zeros(n_frames, dtype=np.int64)
+        self.shapes_per_label = np.zeros((n_labels, len(self.subset_names)), dtype=np.int64)
+        for name in ("tags_per_label", "absent_per_label", "tracks_per_label", "pictures_per_label"):
+            setattr(self, name, np.zeros(n_labels, dtype=np.int64))
+
+    def rows_of(self, label_ids: npt.NDArray[np.int32]) -> Ints:
+        """The row of each label in this tally; labels come from the same task, so each is there."""
+        return np.searchsorted(self.label_ids, label_ids)
+
+    def finding(self, name: str) -> Finding:
+        return self.findings.setdefault(name, Finding())
+
+
+def task_statistics(conn: Connection, task_id: int) -> dict[str, Any]:
+    """Everything the page's health check shows, as JSON values.
+
+    Raises:
+        NotFound: no such task.
+    """
+    task = tasks.load(conn, task_id)
+    table = frames.load(conn, task_id)
+    codes, names = frame_subsets(conn, task_id, len(table), task.subset)
+    tally = Tally(table, labels.of_task(conn, task_id), codes, names)
+    for batch in annotation_rows.iterate(conn, task_id, kinds=("shapes", "tags")):
+        shapes = batch.shapes.take(~table.deleted[batch.shapes.frames])
+        tags = batch.tags.take(~table.deleted[batch.tags.frames])
+        if len(shapes):
+            add_shapes(tally, shapes)
+        if len(tags):
+            add_tags(tally, tags)
+        add_pictures_per_label(tally, shapes, tags)
+    tracks = annotation_rows.load(conn, task_id, kinds=("tracks",)).tracks
+    if len(tracks):
+        tally.tracks_per_label += np.bincount(tally.rows_of(tracks.label_ids), minlength=len(tally.label_ids))
+    return {"task_id": task_id, "revision": task.revision, **described(tally)}
+
+
+def frame_subsets(conn: Connection, task_id: int, n_frames: int, own: str) -> tuple[Ints, list[str]]:
+    """The subset of each frame: the one its archive told, else the task's own. Codes (frames,), and their names."""
+    codes, names = np.zeros(n_frames, dtype=np.int64), [own]
+    for batch in annotation_rows.iterate(conn, task_id, kinds=("images",)):
+        images = batch.images
+        mapping = np.array([_code_of(name, names) for name in images.subsets.values], dtype=np.int64)
+        if len(images):
+            codes[images.frames] = mapping[images.subsets.codes]
+    return codes, names
+
+
+def _code_of(name: str, names: list[str]) -> int:
+    if name not in names:
+        names.append(name)
+    return names.index(name)
+
+
+# ---- one batch
+
+
+def boxes_of(shapes: Shapes) -> Boxes:
+    """(N, 4) pixels: the upright box around each shape, with its rotation."""
+    boxes = bounding_boxes(shapes.points.values, shapes.points.offsets)
+    is_ellipse = shapes.types == ShapeType.ELLIPSE
+    if is_ellipse.any():
+        # Stored as the centre, the x of the right end, the y of the top end.
+        centre_x, centre_y, right, top = shapes.points.take(np.flatnonzero(is_ellipse)).values.reshape(-1, 4).T
+        boxes[is_ellipse] = np.stack([2 * centre_x - right, top, right, 2 * centre_y - top], axis=1)
+    is_mask = (shapes.types == ShapeType.MASK) & (shapes.runs.lengths >= 4)
+    if is_mask.any():
+        ends = shapes.runs.offsets[1:][is_mask]
+        corners = shapes.runs.values[ends[:, None] + np.arange(-4, 0)].astype(np.float64)  # (M, 4), inclusive
+        boxes[is_mask] = corners + np.array([0.0, 0.0, 1.0, 1.0])
+    turned = np.flatnonzero(shapes.rotations)
+    if len(turned):
+        boxes[turned] = hull_boxes(rotated_corners(boxes[turned], shapes.rotations[turned]))
+    return boxes
+
+
+def add_shapes(tally: Tally, shapes: Shapes) -> None:
+    """Count a batch of shapes."""
+    n_labels, n_subsets = tally.shapes_per_label.shape
+    rows = tally.rows_of(shapes.label_ids)
+    cells = rows * n_subsets + tally.subset_codes[shapes.frames]
+    tally.shapes_per_label += np.bincount(cells, minlength=n_labels * n_subsets).reshape(n_labels, n_subsets)
+    tally.shapes_per_frame += np.bincount(shapes.frames, minlength=len(tally.table))
+    tally.types += np.bincount(shapes.types, minlength=len(ShapeType))
+    add_flags(tally, shapes, rows)
+    has_box = shapes.types != ShapeType.SKELETON
+    boxed = shapes if has_box.all() else shapes.take(has_box)
+    if len(boxed):
+        add_boxes(tally, boxed, boxes_of(boxed))
+
+
+def add_boxes(tally: Tally, shapes: Shapes, boxes: Boxes) -> None:
+    """Count sizes, aspects and places, and note what looks wrong."""
+    widths = tally.table.widths[shapes.frames].astype(np.float64)
+    heights = tally.table.heights[shapes.frames].astype(np.float64)
+    spans = boxes[:, 2:] - boxes[:, :2]  # (N, 2) width, height
+    has_area = (spans > 0).all(axis=1)
+    has_frame = (widths > 0) & (heights > 0)
+    good = has_area & has_frame
+    sides = np.sqrt(spans[good].prod(axis=1) / (widths[good] * heights[good]))
+    tally.sizes += _binned(sides, SIZE_EDGES[1:], len(SIZE_EDGES))
+    tally.aspects += _binned(spans[good, 0] / spans[good, 1], ASPECT_EDGES, len(ASPECT_EDGES) + 1)
+    add_places(tally.grid, boxes[good] / np.stack([widths, heights, widths, heights], axis=1)[good])
+    is_area = ~np.isin(shapes.types, (ShapeType.POINTS, ShapeType.POLYLINE))
+    tally.finding("empty").add(shapes.frames[is_area & ~has_area])
+    tally.finding("tiny").add(shapes.frames[is_area & has_area & (spans < TINY_SIDE_PX).any(axis=1)])
+    beyond = (boxes[:, :2] < -OUTSIDE_PX).any(axis=1)
+    beyond |= (boxes[:, 2] > widths + OUTSIDE_PX) | (boxes[:, 3] > heights + OUTSIDE_PX)
+    tally.finding("outside").add(shapes.frames[beyond & has_frame])
+    tally.finding("twice").add(shapes.frames[is_repeated(shapes, boxes)])
+
+
+def is_repeated(shapes: Shapes, boxes: Boxes) -> Flags:
+    """(N,) whether a shape before it has the same frame, label, type and box (to a hundredth of a pixel)."""
+    keys = np.column_stack(
+        [shapes.frames, shapes.label_ids, shapes.types, np.round(boxes * 100).astype(np.int64)]
+    ).astype(np.int64)  # (N, 7)
+    order = np.lexsort(keys.T[::-1])
+    same = (keys[order][1:] == keys[order][:-1]).all(axis=1)
+    repeated = np.zeros(len(shapes), dtype=np.bool_)
+    repeated[order[1:][same]] = True
+    return repeated
+
+
+def _binned(values: npt.NDArray[np.float64], edges: Sequence[float], n_bins: int) -> Ints:
+    return np.bincount(np.searchsorted(edges, values, side="right"), minlength=n_bins)[:n_bins].astype(np.int64)
+
+
+def add_places(grid: Ints, boxes_norm: Boxes) -> None:
+    """Add one to every cell a box covers: four corners of a difference array a box, summed up at the end."""
+    cells = np.clip(boxes_norm, 0.0, 1.0) * GRID
+    first = np.minimum(np.floor(cells[:, :2]), GRID - 1).astype(np.int64)  # (N, 2) x, y
+    last = np.maximum(np.ceil(cells[:, 2:]).astype(np.int64), first + 1)
+    size = GRID + 1
+    for x, y, sign in ((first, first, 1), (last, first, -1), (first, last, -1), (last, last, 1)):
+        flat = y[:, 1] * size + x[:, 0]
+        grid += sign * np.bincount(flat, minlength=size * size).reshape(size, size)
+
+
+def add_flags(tally: Tally, shapes: Shapes, rows: Ints) -> None:
+    """Count yes, no and "not said" of every yes-or-no attribute, and of the occluded flag."""
+    occluded = tally.flags.setdefault("occluded", np.zeros(3, dtype=np.int64))
+    n_occluded = int(shapes.occluded.sum())
+    occluded += [n_occluded, len(shapes) - n_occluded, 0]
+    catalog = {label.id: label for label in tally.catalog.labels}
+    for row in np.unique(rows).tolist():
+        label = catalog[int(tally.label_ids[row])]
+        specs = [spec for spec in label.attributes if spec.input_type == "checkbox" and spec.name != "occluded"]
+        if specs:
+            texts = shapes.attributes.take(np.flatnonzero(rows == row)).compact()
+            _add_flags_of(tally.flags, specs, texts)
+
+
+def _add_flags_of(flags: dict[str, Ints], specs: Sequence[Any], texts: Texts) -> None:
+    # Stored texts have one form, so a search finds an attribute; quotes within values are escaped and cannot match.
+    values = np.array([text.encode() for text in texts.values], dtype=np.bytes_)
+    weights = np.bincount(texts.codes, minlength=len(values))
+    for spec in specs:
+        said = np.char.find(values, b'{"spec_id":%d,' % spec.id) >= 0
+        yes = np.char.find(values, b'{"spec_id":%d,"value":"true"}' % spec.id) >= 0
+        counts = flags.setdefault(spec.name, np.zeros(3, dtype=np.int64))
+        counts += [weights[yes].sum(), weights[said & ~yes].sum(), weights[~said].sum()]
+
+
+def add_tags(tally: Tally, tags: Tags) -> None:
+    """Count a batch of tags; those whose score is 0 say that something is not there."""
+    rows = tally.rows_of(tags.label_ids)
+    n_labels = len(tally.label_ids)
+    tally.tags_per_frame += np.bincount(tags.frames, minlength=len(tally.table))
+    absent = np.zeros(len(tags), dtype=np.bool_)
+    for label in tally.catalog.labels:
+        spec = label.attribute("score")
+        of_label = tags.label_ids == label.id
+        if spec is None or not of_label.any():
+            continue
+        absent |= of_label & _has_zero(tags.attributes, spec.id)
+    tally.tags_per_label += np.bincount(rows, minlength=n_labels)
+    tally.absent_per_label += np.bincount(rows[absent], minlength=n_labels)
+
+
+def _has_zero(texts: Texts, spec_id: int) -> Flags:
+    values = np.array([text.encode() for text in texts.values], dtype=np.bytes_)
+    is_zero = np.char.find(values, b'{"spec_id":%d,"value":"0"}' % spec_id) >= 0
+    is_zero |= np.char.find(values, b'{"spec_id":%d,"value":"0.0"}' % spec_id) >= 0
+    return is_zero[texts.codes]
+
+
+def add_pictures_per_label(tally: Tally, shapes: Shapes, tags: Tags) -> None:
+    """Count the frames each label is on; batches hold whole frames, so none is counted twice."""
+    if not len(shapes) and not len(tags):
+        return
+    n_frames = max(1, len(tally.table))
+    rows = np.concatenate([tally.rows_of(shapes.label_ids), tally.rows_of(tags.label_ids)])
+    on = np.concatenate([shapes.frames, tags.frames]).astype(np.int64)
+    pairs = np.unique(rows * n_frames + on)
+    tally.pictures_per_label += np.bincount(pairs // n_frames, minlength=len(tally.label_ids))
+
+
+# ---- the answer
+
+
+def described(tally: Tally) -> dict[str, Any]:
+    """The tally as JSON values."""
+    alive = ~tally.table.deleted
+    per_frame = tally.shapes_per_frame[alive]
+    said = alive & ((tally.shapes_per_frame + tally.tags_per_frame) > 0)
+    numbers = np.flatnonzero(alive)
+    busiest = numbers[np.argsort(-per_frame, kind="stable")[:LISTED_FRAMES]]
+    grid = tally.grid.cumsum(axis=0).cumsum(axis=1)[:GRID, :GRID]
+    pictures_per_subset = np.bincount(tally.subset_codes[alive], minlength=len(tally.subset_names)).tolist()
+    n_tracks = int(tally.tracks_per_label.sum())
+    unsaid = np.flatnonzero(alive & ~said) if n_tracks == 0 else np.empty(0, dtype=np.int64)
+    note_labels(tally)
+    tally.finding("nothing").add(unsaid.astype(np.int32))
+    return {
+        "pictures": int(alive.sum()),
+        "annotated_pictures": int(said.sum()),
+        "shapes": int(per_frame.sum()),
+        "tags": int(tally.tags_per_frame.sum()),
+        "tracks": n_tracks,
+        "types": {kind.name.lower(): int(tally.types[kind]) for kind in ShapeType if tally.types[kind]},
+        "subsets": {name: n for name, n in zip(tally.subset_names, pictures_per_subset, strict=True) if n},
+        "labels": [describe_label(tally, label) for label in tally.catalog.labels],
+        "objects_per_picture": {
+            "edges": list(PER_PICTURE_EDGES),
+            "counts": _binned(per_frame.astype(np.float64), PER_PICTURE_EDGES[1:], len(PER_PICTURE_EDGES)).tolist(),
+            "mean": float(per_frame.mean()) if len(per_frame) else 0.0,
+            "max": int(per_frame.max(initial=0)),
+        },
+        "sizes": {"edges": list(SIZE_EDGES), "counts": tally.sizes.tolist()},
+        "aspects": {"edges": list(ASPECT_EDGES), "counts": tally.aspects.tolist()},
+        "positions": {"columns": GRID, "rows": GRID, "counts": grid.ravel().tolist()},
+        "flags": describe_flags(tally.flags),
+        "busiest": [
+            {"frame": frame, "name": tally.table.name(frame), "shapes": int(tally.shapes_per_frame[frame])}
+            for frame in busiest.tolist()
+            if tally.shapes_per_frame[frame]
+        ],
+        "findings": {
+            name: {"count": found.count, "frames": found.frames}
+            for name, found in tally.findings.items()
+            if found.count
+        },
+    }
+
+
+def note_labels(tally: Tally) -> None:
+    """Labels that nothing uses, and labels much rarer than the most frequent one; counted, without frames."""
+    used = tally.shapes_per_label.sum(axis=1) + tally.tags_per_label + tally.tracks_per_label
+    n_unused = int((used == 0).sum())
+    if n_unused:
+        tally.finding("unused_label").count = n_unused
+    if len(used) > 1 and used.max() >= 1 / RARE_SHARE:
+        tally.finding("rare_label").count = int(((used > 0) & (used < RARE_SHARE * used.max())).sum())
+
+
+def describe_label(tally: Tally, label: Label) -> dict[str, Any]:
+    row = int(np.searchsorted(tally.label_ids, label.id))
+    per_subset = tally.shapes_per_label[row].tolist()
+    return {
+        "id": label.id,
+        "name": label.name,
+        "color": label.color,
+        "shapes": sum(per_subset),
+        "tags": int(tally.tags_per_label[row]),
+        "absent": int(tally.absent_per_label[row]),
+        "tracks": int(tally.tracks_per_label[row]),
+        "pictures": int(tally.pictures_per_label[row]),
+        "subsets": {name: n for name, n in zip(tally.subset_names, per_subset, strict=True) if n},
+    }
+
+
+def describe_flags(flags: Mapping[str, Ints]) -> list[dict[str, Any]]:
+    """Those of Open Images first, in their order, then the task's own."""
+    order = {name: place for place, name in enumerate(FLAG_ORDER)}
+    names = sorted(flags, key=lambda name: (order.get(name, len(order)), name))
+    return [
+        {"name": name, "yes": int(flags[name][0]), "no": int(flags[name][1]), "unknown": int(flags[name][2])}
+        for name in names
+    ]
+
+
+# ---- smaller questions
+
+
+def task_facts(conn: Connection, task_ids: Sequence[int], n_labels: int = 6) -> dict[str, Any]:
+    """For a list of tasks: how much each holds, and its first labels. The caller has checked that they may be seen."""
+    facts = {}
+    for task_id in task_ids:
+        counts = annotation_rows.counts(conn, task_id)
+        catalog = labels.of_task(conn, task_id)
+        facts[str(task_id)] = {
+            "shapes": counts["shapes"],
+            "tags": counts["tags"],
+            "tracks": counts["tracks"],
+            "n_labels": len(catalog.labels),
+            "labels": [{"name": label.name, "color": label.color} for label in catalog.labels[:n_labels]],
+        }
+    return facts
+
+
+def frame_counts(conn: Connection, task_id: int, start: int, stop: int) -> tuple[Ints, Ints]:
+    """Shapes and tags on each of frames start to stop; a track counts on the frame it begins on."""
+    shapes, tags = np.zeros(stop - start, dtype=np.int64), np.zeros(stop - start, dtype=np.int64)
+    for batch in annotation_rows.iterate(conn, task_id, start=start, stop=stop):
+        for found in (batch.shapes.frames, batch.tracks.frames):
+            shapes += np.bincount(found - start, minlength=stop - start)
+        tags += np.bincount(batch.tags.frames - start, minlength=stop - start)
+    return shapes, tags
+
+
+def frames_with_label(conn: Connection, task_id: int, label_id: int | None) -> Ints:
+    """Ascending numbers of the frames with an annotation of this label (None: of any label)."""
+    found: list[npt.NDArray[np.int32]] = []
+    for batch in annotation_rows.iterate(conn, task_id):
+        for table in (batch.shapes, batch.tags, batch.tracks):
+            chosen = table.frames if label_id is None else table.frames[table.label_ids == label_id]
+            found.append(np.unique(chosen))
+    return np.unique(np.concatenate(found)).astype(np.int64) if found else np.empty(0, dtype=np.int64)
+
+
+def frames_named(table: FrameTable, text: str) -> Ints:
+    """Ascending numbers of the frames whose name holds `text`, ASCII letters in any case."""
+    blob, wanted = table.names.values.tobytes().lower(), text.encode("utf-8", "replace").lower()
+    places, at = [], blob.find(wanted)
+    while at >= 0:
+        row = int(np.searchsorted(table.names.offsets, at, side="right")) - 1
+        end = int(table.names.offsets[row + 1])
+        if at + len(wanted) <= end:
+            places.append(row)
+            at = blob.find(wanted, end)
+        else:
+            at = blob.find(wanted, at + 1)
+    return np.array(places, dtype=np.int64) + table.start

@@ -1,0 +1,69 @@
+import { call, get } from "../api.js";
+import { Part, html, icon, nothing } from "../dom.js";
+import { count } from "../format.js";
+import { toastError } from "../parts/toasts.js";
+import { requestRows } from "./export.js";
+
+/** Everything that was done in the background. */
+class Activity extends Part {
+  static properties = { requests: { state: true }, total: { state: true } };
+
+  constructor() {
+    super();
+    this.requests = null;
+    this.total = 0;
+    this.pages = 1;
+  }
+
+  connectedCallback() {
+    super.connectedCallback();
+    document.title = "Activity · annoport";
+    this.load();
+  }
+
+  disconnectedCallback() {
+    super.disconnectedCallback();
+    clearTimeout(this.timer);
+  }
+
+  async load() {
+    clearTimeout(this.timer);
+    try {
+      const found = await get("/api/requests", { page_size: 30 * this.pages });
+      this.requests = found.results;
+      this.total = found.count;
+    } catch (error) {
+      if (this.requests === null) toastError(error);
+    }
+    const busy = this.requests?.some((request) => request.status === "queued" || request.status === "started");
+    if (this.isConnected) this.timer = setTimeout(() => this.load(), busy ? 1000 : 8000);
+  }
+
+  async cancel(request) {
+    try {
+      await call("POST", `/api/requests/${request.id}/cancel`);
+    } catch (error) {
+      toastError(error);
+    }
+    this.load();
+  }
+
+  render() {
+    return html`<main class="page narrow" id="main">
+      <h1>Activity</h1>
+      ${this.requests === null
+        ? html`<p class="fine">Loading …</p>`
+        : this.requests.length
+          ? html`${requestRows(this.requests, { onCancel: (request) => this.cancel(request), withTask: true })}
+              ${this.requests.length < this.total
+                ? html`<p class="row center"><button type="button" class="button" @click=${() => {
+                    this.pages += 1;
+                    this.load();
+                  }}>Show more of ${count(this.total)}</button></p>`
+                : nothing}`
+          : html`<div class="nothing">${icon("activity")}<p>Imports and exports show up here while they run, and for a week after.</p></div>`}
+    </main>`;
+  }
+}
+
+customElements.define("ap-activity", Activity);
