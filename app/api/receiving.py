@@ -31,6 +31,7 @@ FORM_SLACK_BYTES = 32 << 20
 """What boundaries, part headers and texts of a form may add to its files."""
 
 SPOOL_BYTES = 1 << 20
+MAX_PAIRS = 100_000
 SETTLE_SECONDS = 2.0
 
 PICTURE_FIELD = re.compile(r"client_files(\[\d*\])?")
@@ -305,7 +306,10 @@ async def read_fields(request: Request, services: Services) -> dict[str, Any]:
     if not body.strip():
         return {}
     if kind == "application/x-www-form-urlencoded":
-        pairs = parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=100_000)
+        try:
+            pairs = parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=MAX_PAIRS)
+        except ValueError:
+            raise TooLarge(f"the form has more than {MAX_PAIRS:,} fields") from None
         return from_texts(pairs)
     if not kind.endswith(("/json", "+json")):
         raise WrongMediaType(f'Unsupported media type "{shorten(kind)}": send application/json or a form.')

@@ -10,6 +10,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from app.api import Services, build_app
 from app.storage import Request, Storage, requests, uploads, users
@@ -426,3 +428,72 @@ def test_json_of_the_finish_is_bounded(services: Services) -> None:
         assert client.post(url, content=body, headers=headers).status_code in (400, 413)
     headers = {"Upload-Finish": "", "Content-Type": "text/plain"}
     assert client.post(url, content=b"x", headers=headers).status_code == 415
+
+
+HEADERS = {
+    "Upload-Start": ["", "True"],
+    "Upload-Finish": ["", "\xff"],
+    "Upload-Multiple": [""],
+    "Upload-Length": ["0", "5", "-1", "9" * 40, "x"],
+    "Upload-Metadata": ["", "filename", "filename YQ==", ",,,", "filename \xe4", "name YS9i"],
+    "Upload-Offset": ["0", "", "1e3"],
+    "Tus-Resumable": ["1.0.0", "2", ""],
+    "Content-Type": ["", ";", "multipart/form-data", "multipart/form-data; boundary=XX", "application/json", "a/b; c",
+                     "application/x-www-form-urlencoded", "application/zip", "application/offset+octet-stream"],
+    "Range": ["bytes=0-", "x"],
+}  # fmt: skip
+BODIES = [
+    b"",
+    b"{}",
+    b"[]",
+    b"null",
+    b'{"upload_file_order": 1}',
+    b'{"job_file_mapping": [[["a"]]]}',
+    b"a=b&c[0]=d&c=e",
+    b"job_file_mapping[9][0]=a",
+    b"job_file_mapping=[",
+    b"&" * 200_000,
+    b"\xff" * 50,
+    b"--XX--\r\n",
+    raw_form([('name="image_quality"', b"x")])[0],
+    raw_form([('name="client_files[0]"; filename="a.png"', b"x")])[0],
+    raw_form([('name="file"; filename="a"', b"")])[0],
+]
+
+
+@pytest.fixture
+def targets(client: TestClient, services: Services) -> tuple[int, int, int]:
+    """A task without data, a task with data, a project."""
+    project = client.post("/api/projects", json={"name": "p"}).json()["id"]
+    return new_task(client), filled_task(client, services, PICTURES), project
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_no_mix_of_headers_and_bodies_is_a_defect(
+    client: TestClient, targets: tuple[int, int, int], data: st.DataObject
+) -> None:
+    """Any refusal is fine, as long as it is one."""
+    empty, full, project = targets
+    path = data.draw(
+        st.sampled_from(
+            [
+                f"/api/tasks/{empty}/data",
+                f"/api/tasks/{full}/annotations",
+                f"/api/tasks/{full}/annotations/1_0",
+                f"/api/projects/{project}/dataset",
+                f"/api/tasks/{full}/import",
+                f"/api/tasks/{empty}/annotations",
+            ]
+        )
+    )
+    names = data.draw(st.lists(st.sampled_from(sorted(HEADERS)), unique=True, max_size=4))
+    headers = {name: data.draw(st.sampled_from(HEADERS[name])).encode("latin-1") for name in names}
+    query = data.draw(
+        st.sampled_from(
+            ["?wait=0", "?wait=0&format=Open+Images+V6+1.0", "?format=&filename=x&wait=0", "?filename=..&wait=0"]
+        )
+    )
+    method = data.draw(st.sampled_from(["POST", "PATCH", "HEAD", "PUT", "OPTIONS", "GET"]))
+    answer = client.request(method, path + query, content=data.draw(st.sampled_from(BODIES)), headers=headers)
+    assert answer.status_code < 500 or answer.status_code == 503, (answer.status_code, answer.text)
