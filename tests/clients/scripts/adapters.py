@@ -33,11 +33,11 @@ with connect() as client:
         }
         for sample in TaskDataset(client, task.id).samples
     ]
-    before = len(task.get_annotations().shapes)
+    known = {shape.id for shape in task.get_annotations().shapes}
     cvataa.annotate_task(client, task.id, EveryPicture())
-    added = plain(task.get_annotations().shapes)[before:]
+    added = [shape for shape in plain(task.get_annotations().shapes) if shape["id"] not in known]
     cvataa.annotate_task(client, task.id, EveryPicture(), clear_existing=True)
     # The adapter keeps a cache and drops it when the task says that it changed.
     fresh = sum(len(sample.annotations.shapes) for sample in TaskDataset(client, task.id).samples)
-    tell(samples=samples, before=before, added=added, fresh=fresh, now=len(task.get_annotations().shapes))
+    tell(samples=samples, before=len(known), added=added, fresh=fresh, now=len(task.get_annotations().shapes))
     task.remove()

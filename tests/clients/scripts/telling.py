@@ -27,6 +27,7 @@ def connect(*, login: bool = True) -> Client:
 
 def plain(value: Any) -> Any:
     """SDK models as plain JSON values."""
+    value = getattr(value, "_model", value)  # the SDK's objects around models
     if hasattr(value, "to_dict"):
         return plain(value.to_dict())
     if isinstance(value, dict):
