@@ -44,6 +44,26 @@ def test_ragged_takes_slices_and_joins_as_lists_do(n: int) -> None:
     assert rows_of(Ragged.concatenate([column])) == rows
 
 
+@pytest.mark.parametrize("length", [0, 1, 40, 700, 40_000], ids=lambda length: f"rows of up to {length}")
+def test_ragged_takes_pieces_and_stretches_as_lists_do(length: int) -> None:
+    rng = random.Random(length)
+    rows = [bytes([rng.randrange(256)]) * rng.randint(length // 2, length) for _ in range(60)]
+    column = Ragged.from_bytes(rows)
+    wanted = [
+        list(range(60)),
+        list(range(7, 50)),
+        list(range(20, 23)),
+        [row for row in range(60) if row % 9],
+        sorted(rng.choices(range(60), k=80)),
+        rng.choices(range(60), k=80),
+        [5],
+        [],
+    ]
+    for indices in wanted:
+        taken = column.take(np.array(indices, dtype=np.int64))
+        assert taken.to_bytes_list() == [rows[index] for index in indices]
+
+
 def test_ragged_empty_has_rows_of_nothing() -> None:
     assert rows_of(Ragged.empty(np.float64, 3)) == [[], [], []]
     assert len(Ragged.empty(np.uint8)) == 0
