@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import io
 from pathlib import Path
 from typing import Any
@@ -131,20 +132,20 @@ def test_nothing_is_dropped_and_nothing_is_an_error(written: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["plain", "pictures"])
-def test_the_judge_reads_the_same_after_us_as_before(written: Any, name: str) -> None:
+def test_the_judge_reads_no_less_after_us_than_before(written: Any, name: str) -> None:
+    """It reads more: of its own archive it drops the masks of images that have no box, for want of a size."""
     before, after = written["read"][f"{name} first"], written["read"][name]
     assert after["labels"] == before["labels"]
-    order = lambda item: (item["subset"], item["id"])  # noqa: E731
 
-    def plain(told: Any) -> Any:
-        items = sorted(told["items"], key=order)
-        return [
-            {
-                **item,
-                "picture": None,
-                "annotations": sorted(item["annotations"], key=lambda each: repr(sorted(each.items()))),
-            }
-            for item in items
-        ]
+    def by_image(told: Any) -> dict[tuple[str, str], collections.Counter[str]]:
+        return {
+            (item["subset"], item["id"]): collections.Counter(repr(sorted(one.items())) for one in item["annotations"])
+            for item in told["items"]
+        }
 
-    assert plain(after) == plain(before)
+    read_before, read_after = by_image(before), by_image(after)
+    assert read_after.keys() == read_before.keys()
+    for image, told in read_before.items():
+        assert told <= read_after[image]
+    masks = [one for item in after["items"] for one in item["annotations"] if one["kind"] == "mask"]
+    assert len(masks) == 3

@@ -26,7 +26,7 @@ with connect() as client:
     preview = Image.open(task.get_preview())
     task.download_frames(range(task.size), outdir=REQUEST["folder"])
     jobs = task.get_jobs()
-    job = jobs[-1]
+    job = max(jobs, key=lambda one: one.id)
     job_meta = job.get_meta()
     job_frame = job.get_frame(job.start_frame, quality="original").read()
     job_preview = Image.open(job.get_preview()).format
