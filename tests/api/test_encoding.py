@@ -425,7 +425,7 @@ def test_limits_hold() -> None:
     st.dictionaries(
         st.text(max_size=4),
         st.recursive(
-            st.text('a"\\[]{},:', max_size=6) | st.integers(),
+            st.text('a"\\[]{},:', max_size=6) | st.integers(-(2**63), 2**63 - 1),
             lambda inner: (
                 st.lists(inner, max_size=3) | st.dictionaries(st.text('"\\[{', max_size=3), inner, max_size=3)
             ),
