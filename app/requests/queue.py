@@ -70,6 +70,7 @@ class Queue:
         return int(self._huey.storage.queue_size())
 
     def close(self) -> None:
+        """Give back connections; the next call opens them again."""
         self._huey.storage.close()
 
 

@@ -77,6 +77,7 @@ def run_worker(
             stop.wait(POLL_SECONDS)
         else:
             run_request(storage, handlers, request_id, limits, stop)
+    queue.close()  # the connection that waits belongs to this thread
     log.info("worker ended", pid=os.getpid())
 
 

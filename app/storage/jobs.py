@@ -34,7 +34,7 @@ LISTING = Listing(
         "dimension": Field(sa.literal("2d")),
         "media_type": Field(sa.literal("image")),
         "type": Field(sa.literal("annotation")),
-        "parent_job_id": Field(sa.null(), "integer"),
+        "parent_job_id": Field(sa.cast(sa.null(), sa.BigInteger), "integer"),
         "updated_date": Field(jobs.c.updated_date, "moment"),
     },
     search=("task_name", "project_name", "assignee", "state", "stage"),

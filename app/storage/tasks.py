@@ -56,7 +56,7 @@ LISTING = Listing(
         "dimension": Field(sa.literal("2d")),
         "media_type": Field(sa.literal("image")),
         "tracker_link": Field(tasks.c.bug_tracker),
-        "validation_mode": Field(sa.null()),
+        "validation_mode": Field(sa.cast(sa.null(), sa.Text)),
         "updated_date": Field(tasks.c.updated_date, "moment"),
     },
     search=("project_name", "name", "owner", "status", "assignee", "subset", "mode", "dimension", "tracker_link"),

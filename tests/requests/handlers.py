@@ -1,4 +1,4 @@
-"""Handlers for worker processes of the tests, and the process itself: `python -m tests.requests.handlers FOLDER URL FD`.
+"""Handlers for worker processes of the tests; the process is `python -m tests.requests.handlers FOLDER URL FD`.
 
 What a handler does is written as options of the request: `seconds` to work, `frame` to annotate, `fault`.
 """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -17,7 +19,6 @@ from app.storage.block_codec import (
     encode_ragged,
     encode_texts,
 )
-import itertools
 
 DTYPES = ("i8", "i4", "u1", "u4", "f8", "?")
 
