@@ -21,9 +21,11 @@ from app.api import (
     jobs,
     labels,
     ops,
+    pages,
     projects,
     requests,
     server,
+    stats,
     tasks,
     uploads,
     users,
@@ -46,12 +48,14 @@ ROUTERS = (
     annotations_router,
     exports.router,
     direct.router,
+    stats.router,
     uploads.router,
     projects.router,
     tasks.router,
     jobs.router,
     labels.router,
     requests.router,
+    pages.router,
 )
 """In order of matching: fixed paths such as /api/tasks/backup come before /api/tasks/{id}."""
 

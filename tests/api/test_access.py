@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fastapi.routing import APIRoute
 
-from app.api import ROUTERS
+from app.api import ROUTERS, pages
 from app.api.deps import AnyoneDep, CallerDep, anyone, caller
 from app.api.openapi import walk_routes
 from app.api.routing import Router, rule_of
@@ -22,6 +22,8 @@ OPEN_TO_ALL = {
     ("POST", "/api/auth/logout"),
     ("GET", "/health/live"),
     ("GET", "/health/ready"),
+    # The page itself, its files and the samples are the same for everybody; what they show they ask for like anyone.
+    *((method, route.path_format) for route in pages.router.routes for method in route.methods),  # type: ignore[attr-defined]
 }
 """Every route that answers strangers. Add one here only with a reason in its docstring."""
 
