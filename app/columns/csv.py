@@ -19,7 +19,7 @@ import numpy as np
 from app.columns.cells import Cells
 from app.columns.joins import join_lines
 from app.columns.ragged import Ragged
-from app.columns.records import Records, scan_records, split_records
+from app.columns.records import COMMA, QUOTE, Records, scan_records, split_records
 from app.columns.words import PAD, Bytes, Mask, Positions
 from app.errors import Damaged, Problem, Report, shorten
 
@@ -30,6 +30,7 @@ BLOCK_BYTES = 1 << 20
 _BOM = b"\xef\xbb\xbf"
 _OTHER_MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 _SAVE_AS_UTF8 = "Save the file as UTF-8."
+_FIRST_PRINTED, _LAST_ASCII = 0x20, 0x7F
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -391,6 +392,9 @@ def split_lines(lines: Ragged, columns: Sequence[str], ragged: bool = False) -> 
     Raises:
         Damaged: a line is not one record of so many columns.
     """
+    plain = None if ragged else _split_plain(lines, tuple(columns))
+    if plain is not None:
+        return plain
     report = Report()
     data = join_lines(lines)
     longest = max(len(data), 1)
@@ -405,3 +409,35 @@ def split_lines(lines: Ragged, columns: Sequence[str], ragged: bool = False) -> 
     none = np.zeros(0, dtype=np.int64)
     table = np.zeros((0, len(columns)), dtype=np.int64)
     return CSVBlock(none, tuple(columns), 0, np.zeros(2 * PAD, dtype=np.uint8), table, table, none, none, none)
+
+
+def _split_plain(lines: Ragged, columns: tuple[str, ...]) -> CSVBlock | None:
+    """`split_lines` of what most tables hold: no quote, no control character, as many commas as there must be; else
+    None. Three passes over the bytes, where the reader takes a dozen."""
+    values, offsets, n, n_commas = lines.values, lines.offsets, len(lines), len(columns) - 1
+    if n == 0 or n_commas < 1 or len(values) == 0 or values.min() < _FIRST_PRINTED:
+        return None
+    if (values == QUOTE).any():
+        return None
+    found = np.flatnonzero(values == COMMA)
+    if len(found) != n * n_commas:
+        return None
+    commas = found.reshape(n, n_commas)
+    if (commas[:, 0] < offsets[:-1]).any() or (commas[:, -1] >= offsets[1:]).any():
+        return None
+    if values.max() > _LAST_ASCII and (_splits_a_character(lines) or _first_bad_byte(values.tobytes()) is not None):
+        return None
+    buffer = np.zeros(len(values) + 2 * PAD, dtype=np.uint8)
+    buffer[PAD : PAD + len(values)] = values
+    commas = commas + PAD
+    starts, stops = np.empty((len(columns), n), dtype=np.int64), np.empty((len(columns), n), dtype=np.int64)
+    starts[0], starts[1:] = offsets[:-1] + PAD, commas.T + 1
+    stops[:-1], stops[-1] = commas.T, offsets[1:] + PAD
+    rows = np.arange(1, n + 1, dtype=np.int64)
+    counts = np.full(n, len(columns), dtype=np.int64)
+    return CSVBlock(rows, columns, n, buffer, starts.T, stops.T, starts[0], stops[-1], counts)
+
+
+def _splits_a_character(lines: Ragged) -> bool:
+    """Whether a line (none is empty) begins within a character of UTF-8, which together they might hide."""
+    return bool((lines.values[lines.offsets[:-1]] & 0xC0 == 0x80).any())

@@ -35,27 +35,27 @@ def join_columns(columns: Sequence[Column], rows: int) -> bytes:
     Returns:
         N lines, each ended by LF. A row that is one empty cell is written as two quotes, so that it is no blank line.
     """
-    return b"".join(values.tobytes() for values, _ in _joined(columns, rows))
+    return b"".join(values.tobytes() for values, _ in _joined(columns, rows, b"\n"))
 
 
 def join_records(columns: Sequence[Column], rows: int) -> Ragged:
-    """The same rows as a column of records, each with its LF: Ragged of uint8, N rows."""
+    """The same rows as a column of records without line ends, for `join_lines`: Ragged of uint8, N rows."""
     values = [np.zeros(0, dtype=np.uint8)]
     ends = [np.zeros(1, dtype=np.int64)]
-    for chunk, chunk_ends in _joined(columns, rows):
+    for chunk, chunk_ends in _joined(columns, rows, b""):
         values.append(chunk)
         ends.append(chunk_ends + ends[-1][-1])
     return Ragged(np.concatenate(values), np.concatenate(ends))
 
 
-def _joined(columns: Sequence[Column], rows: int) -> Iterator[tuple[Bytes, Positions]]:
-    """Chunks of rows as bytes, with the end of each row in its chunk."""
+def _joined(columns: Sequence[Column], rows: int, line_end: bytes) -> Iterator[tuple[Bytes, Positions]]:
+    """Chunks of rows as bytes, with the end of each row (its line end included) in its chunk."""
     for column in columns:
         if not isinstance(column, bytes) and len(column) != rows:
             raise ValueError(f"a column has {len(column)} rows instead of {rows}")
     parts = [_cells_of(column, len(columns) == 1) for column in columns]
     for start in range(0, rows, _CHUNK_ROWS):
-        yield _join([part(start, min(start + _CHUNK_ROWS, rows)) for part in parts])
+        yield _join([part(start, min(start + _CHUNK_ROWS, rows)) for part in parts], line_end)
 
 
 def join_lines(lines: Ragged) -> bytes:
@@ -109,10 +109,10 @@ def _with_rows(column: Ragged, rows: Positions, texts: Ragged) -> Ragged:
     return Cells(np.concatenate([cells.buffer, other.buffer]), starts, stops).ragged()
 
 
-def _join(columns: Sequence[Cells]) -> tuple[Bytes, Positions]:
+def _join(columns: Sequence[Cells], line_end: bytes) -> tuple[Bytes, Positions]:
     """Rows of cells that are quoted already, as bytes, and the end of each row."""
     lengths = [cells.lengths for cells in columns]
-    ends = np.cumsum(np.sum(lengths, axis=0) + len(columns))  # (N,) behind each row's line end
+    ends = np.cumsum(np.sum(lengths, axis=0) + len(columns) - 1 + len(line_end))  # (N,) behind each row's line end
     target: Bytes = np.zeros(int(ends[-1]) + 8, dtype=np.uint8)
     places = np.concatenate([[0], ends[:-1]])  # (N,) where the next cell of each row begins
     gaps = []
@@ -123,5 +123,6 @@ def _join(columns: Sequence[Cells]) -> tuple[Bytes, Positions]:
         places = places + 1
     for gap in gaps[:-1]:
         target[gap] = ord(",")
-    target[gaps[-1]] = ord("\n")
+    if line_end:
+        target[gaps[-1]] = ord(line_end)
     return target[: ends[-1]], ends

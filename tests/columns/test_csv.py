@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.columns import CSVBlock, CSVReader, Ragged, split_lines
+from app.columns import CSVBlock, CSVReader, Ragged, join_records, split_lines
 from app.errors import Damaged, Report
 from tests import reference_columns as reference
 
@@ -357,3 +357,28 @@ def test_hostile_commas_and_quotes_cost_little_memory() -> None:
         assert top < 120 << 20
         assert report.n_errors >= 1
         assert rows_of(blocks)[0][0] == 2
+
+
+@pytest.mark.parametrize("width", [1, 2, 5])
+@pytest.mark.parametrize(
+    "texts", [["", "a", "é", "-1"], ["", "a", "\t"], ["x", 'a "b"', "c,d"], ["", "ü" * 40]], ids=ascii
+)
+def test_split_lines_gives_the_cells_that_were_joined(width: int, texts: list[str]) -> None:
+    rng = random.Random(width)
+    names = [f"c{place}" for place in range(width)]
+    for n in (1, 2, 40):
+        table = [[rng.choice(texts) for _ in range(width)] for _ in range(n)]
+        columns = [Ragged.from_bytes([row[place].encode() for row in table]) for place in range(width)]
+        lines = join_records(columns, n)
+        block = split_lines(lines, names)
+        assert [block.cells(name).ragged().to_texts() for name in names] == [
+            list(one) for one in zip(*table, strict=True)
+        ]
+        assert block.lines.to_bytes_list() == lines.to_bytes_list()
+        assert block.rows.tolist() == list(range(1, n + 1))
+
+
+@pytest.mark.parametrize("lines", [[b"a,\xc3", b"\xa9,b"], [b"1,2,3", b"4"], [b"1", b"2,3,4"], [b"1,2", b"3,4,", b"5"]])
+def test_split_lines_takes_no_cell_from_the_line_beside(lines: list[bytes]) -> None:
+    with pytest.raises(Damaged):
+        split_lines(Ragged.from_bytes(lines), ["a", "b"])

@@ -48,7 +48,7 @@ def test_rows_are_written_as_by_the_slow_twin(rows: int, n_columns: int, kind: s
     ]
     assert join_columns(columns, rows) == reference.joined(table)
     records = join_records(columns, rows).to_bytes_list()
-    assert records == [reference.joined([row]) for row in table]
+    assert [record + b"\n" for record in records] == [reference.joined([row]) for row in table]
 
 
 @pytest.mark.parametrize("text", TEXTS, ids=ascii)
