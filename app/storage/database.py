@@ -25,6 +25,7 @@ from app.errors import AppError, Busy, Damaged, NoSpace
 Connection = sa.Connection
 
 LOCK_TIMEOUT_SECONDS = 5
+LOG_BYTES = 64 << 20  # the log is cut to this after a checkpoint; a long export may have let it grow
 MIN_SQLITE = (3, 35)  # RETURNING
 NETWORK_FILE_SYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ncpfs", "fuse.sshfs", "glusterfs"}
@@ -132,7 +133,8 @@ def _sqlite_engine(path: Path, pool_size: int, begin: str, *, read_only: bool) -
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.execute("PRAGMA temp_store=MEMORY")
-        cursor.execute(f"PRAGMA cache_size=-{8192 if read_only else 65536}")  # KiB, of each connection
+        cursor.execute(f"PRAGMA cache_size=-{4096 if read_only else 65536}")  # KiB, of each connection
+        cursor.execute(f"PRAGMA journal_size_limit={LOG_BYTES}")
         if read_only:
             cursor.execute("PRAGMA query_only=ON")
         cursor.close()

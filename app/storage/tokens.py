@@ -8,12 +8,13 @@ from __future__ import annotations
 import hashlib
 import secrets
 import string
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from app.errors import InvalidInput, NotFound
+from app.errors import Busy, InvalidInput, NoSpace, NotFound
 from app.storage.access import visible
 from app.storage.database import Connection, Database
 from app.storage.rows import Token, User
@@ -101,7 +102,8 @@ def verify(database: Database, secret: str) -> tuple[User, Token] | None:
             return None
         token, user = _token(row), get_user(conn, row.owner_id)
     if token.last_used_date is None or not -USE_IS_NOTED_EACH < now() - token.last_used_date < USE_IS_NOTED_EACH:
-        with database.write() as conn:
+        # A store that cannot be written for a moment still lets people read.
+        with suppress(Busy, NoSpace), database.write() as conn:
             conn.execute(tokens.update().where(tokens.c.id == token.id).values(last_used_date=now()))
     return user, token
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 import time
 from typing import Any
@@ -23,7 +25,7 @@ from app.requests import (
 )
 from app.requests.worker import run_request
 from app.storage import Request, RequestDraft, annotations, requests
-from tests.requests.conftest import Place
+from tests.requests.conftest import ROOT, Place
 from tests.requests.handlers import HANDLERS, limits
 from tests.storage.stores import make_task, shapes, user
 
@@ -249,3 +251,18 @@ def test_a_queue_that_fails_costs_time_only(place: Place, monkeypatch: pytest.Mo
 
 def test_limits_are_plain_values() -> None:
     assert WorkerLimits().max_attempts == 3
+
+
+def test_memory_over_the_limit_is_refused_to_the_handler_alone() -> None:
+    program = (
+        "import numpy as np\n"
+        "from app.requests.limits import limit_memory\n"
+        "limit_memory(100 << 20)\n"
+        "np.ones(50 << 20, dtype=np.uint8)\n"
+        "try:\n"
+        "    np.ones(200 << 20, dtype=np.uint8)\n"
+        "except MemoryError:\n"
+        "    print('refused')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout == "refused\n"

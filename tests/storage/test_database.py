@@ -11,10 +11,11 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
 from app.errors import Busy, Conflict, Damaged, NoSpace
 from app.storage import Storage, database, open_storage
-from app.storage.migrations import migrate
+from app.storage.migrations import HEAD, config, migrate
 from app.storage.schema import facts, metadata
 from tests.storage.stores import open_store
 
@@ -79,6 +80,23 @@ def test_migrations_make_what_the_schema_says(storage: Storage) -> None:
     with storage.database.write() as conn:
         context = MigrationContext.configure(conn, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
+
+
+def test_the_head_is_the_newest_step() -> None:
+    assert ScriptDirectory.from_config(config()).get_current_head() == HEAD
+
+
+def test_many_processes_may_migrate_at_once(tmp_path: Path) -> None:
+    opened: list[Storage] = []
+    threads = [threading.Thread(target=lambda: opened.append(open_storage("", "", tmp_path))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(opened) == 4
+    for storage in opened:
+        storage.check_health()
+        storage.close()
 
 
 def test_migrating_again_changes_nothing(storage: Storage) -> None:

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from app.errors import Conflict, InvalidInput, NotAuthenticated, NotFound, TooManyRequests
+from app.errors import Conflict, InvalidInput, NoSpace, NotAuthenticated, NotFound, TooManyRequests
 from app.storage import Storage, User, sessions, tokens, users
 from app.storage.schema import login_failures, metadata, now
 from app.storage.schema import sessions as session_table
@@ -123,6 +123,19 @@ def test_tokens_are_found_by_their_secret_until_they_expire_or_are_revoked(stora
     with storage.database.write() as conn:
         tokens.revoke(conn, cat, token.id)
     assert tokens.verify(storage.database, secret) is None
+
+
+def test_a_token_is_good_while_the_store_cannot_be_written(
+    storage: Storage, cat: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with storage.database.write() as conn:
+        _, secret = tokens.create(conn, cat.id)
+
+    def refuse() -> None:
+        raise NoSpace("full")
+
+    monkeypatch.setattr(storage.database, "write", refuse)
+    assert tokens.verify(storage.database, secret) is not None
 
 
 def test_a_token_of_somebody_else_is_not_there(storage: Storage, cat: User, ann: User) -> None:

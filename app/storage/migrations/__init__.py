@@ -1,17 +1,22 @@
-"""The schema's steps, shipped with the package; `migrate` walks them. Start with `versions/`."""
+"""The schema's steps, shipped with the package; `migrate` walks them. Start with `versions/`.
+
+Alembic is loaded only where there is a step to walk: a start of an up-to-date process does without it.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 
 from app.errors import Conflict
-from app.storage.database import Database, translated
+from app.storage.database import Connection, Database
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+HEAD = "0001"  # the newest step in `versions/`; a test holds the two together
 
 # Any number will do, as long as every version of this program uses the same.
 ADVISORY_LOCK = 0x616E6E6F
@@ -19,15 +24,23 @@ ADVISORY_LOCK = 0x616E6E6F
 
 def config() -> Config:
     """Alembic's settings: our folder, no file, no logging of its own."""
+    from alembic.config import Config
+
     made = Config()
     made.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     return made
 
 
-def is_current(conn: sa.Connection) -> bool:
+def current(conn: Connection) -> str | None:
+    """The step that the database is at, or None for an empty one."""
+    if not sa.inspect(conn).has_table("alembic_version"):
+        return None
+    return conn.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def is_current(conn: Connection) -> bool:
     """Whether the database is at the newest step."""
-    found = MigrationContext.configure(conn).get_current_revision()
-    return found == ScriptDirectory.from_config(config()).get_current_head()
+    return current(conn) == HEAD
 
 
 def migrate(database: Database) -> bool:
@@ -39,16 +52,19 @@ def migrate(database: Database) -> bool:
     with database.read() as conn:
         if is_current(conn):
             return False
-    scripts = ScriptDirectory.from_config(config())
-    with translated(database), database.write() as conn:  # SQLite: the write transaction is the lock
+    from alembic import command
+    from alembic.script import ScriptDirectory
+
+    settings = config()
+    known = {script.revision for script in ScriptDirectory.from_config(settings).walk_revisions()}
+    with database.write() as conn:  # SQLite: the write transaction is the lock
         if not database.is_sqlite:
             conn.execute(sa.select(sa.func.pg_advisory_xact_lock(ADVISORY_LOCK)))
-        found = MigrationContext.configure(conn).get_current_revision()
-        if found == scripts.get_current_head():
+        found = current(conn)
+        if found == HEAD:
             return False
-        if found is not None and found not in {script.revision for script in scripts.walk_revisions()}:
+        if found is not None and found not in known:
             raise Conflict(f"the database was made by a newer version of this program (schema {found})")
-        settings = config()
         settings.attributes["connection"] = conn
         command.upgrade(settings, "head")
     return True
