@@ -106,9 +106,9 @@ export function groupsOf(outcome, severity) {
   return [...groups.values()].sort((a, b) => b.count - a.count);
 }
 
-/** "file, row 17, column XMin" */
+/** "train-annotations-bbox.csv, row 17, XMin": the file without its folders */
 export function placeOf(problem) {
-  return [problem.file, problem.row ? `row ${count(problem.row)}` : "", problem.column].filter(Boolean).join(", ");
+  return [problem.file?.replace(/^.*\/(?=.)/, ""), problem.row ? `row ${count(problem.row)}` : "", problem.column].filter(Boolean).join(", ");
 }
 
 const cell = (value) => {

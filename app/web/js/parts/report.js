@@ -83,10 +83,10 @@ class Report extends Part {
     return html`<li class="problem">
       <div class="problem-line">
         ${this.canShow(problem)
-          ? html`<button type="button" class="link mono" aria-expanded=${this.shown?.problem === problem} @click=${() => this.show(problem)}>${place}</button>`
-          : html`<span class="mono">${place || "The archive"}</span>`}
+          ? html`<button type="button" class="link mono" title=${problem.file} aria-expanded=${this.shown?.problem === problem} @click=${() => this.show(problem)}>${place}</button>`
+          : html`<span class="mono" title=${problem.file ?? ""}>${place || "The archive"}</span>`}
         <span>${problem.message}</span>
-        ${problem.suggestion ? html`<span class="hint">${problem.suggestion}</span>` : nothing}
+        ${problem.suggestion && !problem.message.includes(problem.suggestion) ? html`<span class="hint">${problem.suggestion}</span>` : nothing}
       </div>
       ${this.line(problem)}
     </li>`;

@@ -1,0 +1,54 @@
+"""One service and one browser for all tests of the page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.service import Service
+from tests.web.browser import Guard, chromium_path, open_browser
+from tests.web.tasks import Caller
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    pytest.importorskip("playwright.sync_api", reason="the page's tests need playwright: pip install playwright")
+    if chromium_path() is None:
+        pytest.skip("the page's tests need a chromium on the path")
+    with open_browser() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def caller(local_service: Service) -> Caller:
+    return Caller(local_service.url)
+
+
+@pytest.fixture
+def guard(local_service: Service) -> Guard:
+    return Guard(urlsplit(local_service.url).netloc)
+
+
+@pytest.fixture
+def open_page(browser: Any, local_service: Service, guard: Guard) -> Iterator[Callable[..., Any]]:
+    """Opens an address of the page in a fresh context; at the end nothing may have gone wrong in any of them."""
+    contexts = []
+
+    def open_at(path: str = "/", **options: Any) -> Any:
+        context = browser.new_context(
+            **{"base_url": local_service.url, "viewport": {"width": 1280, "height": 800}, **options}
+        )
+        context.set_default_timeout(10_000)
+        contexts.append(context)
+        page = context.new_page()
+        guard.watch(page)
+        page.goto(path)
+        return page
+
+    yield open_at
+    for context in contexts:
+        context.close()
+    guard.check()
