@@ -15,6 +15,7 @@ from app.geometry.boxes import (
 )
 from app.geometry.contours import Outlines, mask_to_polygons, masks_to_polygons
 from app.geometry.ellipses import ellipse_to_mask
+from app.geometry.flips import Flips, find_flips, resize_flips
 from app.geometry.masks import (
     PackedMask,
     merge_masks,
@@ -33,10 +34,11 @@ from app.geometry.polygons import (
     polygons_to_masks,
     rectangle_to_mask,
 )
-from app.geometry.rle import RunFault, check_runs, mask_to_runs, masks_to_runs, runs_area, runs_to_mask
+from app.geometry.rle import RunFault, check_runs, flips_to_runs, mask_to_runs, masks_to_runs, runs_area, runs_to_mask
 
 __all__ = [
     "MAX_CROSSINGS",
+    "Flips",
     "Outlines",
     "PackedMask",
     "RunFault",
@@ -48,6 +50,8 @@ __all__ = [
     "clip_boxes",
     "count_crossings",
     "ellipse_to_mask",
+    "find_flips",
+    "flips_to_runs",
     "hull_boxes",
     "mask_to_polygons",
     "mask_to_runs",
@@ -60,6 +64,7 @@ __all__ = [
     "polygons_to_mask",
     "polygons_to_masks",
     "rectangle_to_mask",
+    "resize_flips",
     "resize_mask",
     "rotated_corners",
     "runs_area",

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from app.geometry.masks import PackedMask, bit_positions, tighten_mask
+from app.geometry.flips import Flips, find_flips
+from app.geometry.masks import PackedMask
 
 Runs = npt.NDArray[np.int32]
 Offsets = npt.NDArray[np.int64]
@@ -43,23 +44,30 @@ class RunFault(IntEnum):
 
 def mask_to_runs(mask: PackedMask) -> Runs:
     """Runs of the tight crop, then left, top, right, bottom: (R + 4,) int32; (0,) where no pixel is set."""
-    tight = tighten_mask(mask)
-    if tight is None:
+    return flips_to_runs(find_flips(mask))
+
+
+def flips_to_runs(flips: Flips) -> Runs:
+    """`mask_to_runs` of the mask that has these flips."""
+    if not len(flips):
         return np.empty(0, dtype=np.int32)
-    rows, width, height = tight.rows, tight.width, tight.height
-    # A bit of `changes` is set where a pixel differs from the one before it, in reading order; before the first is a
-    # clear one. The last pixel of a row therefore meets the first of the next, and padding is left out.
-    changes = rows ^ (rows >> np.uint8(1))  # (height, row_bytes)
-    changes[:, 1:] ^= rows[:, :-1] << np.uint8(7)
-    last_pixels = rows[:-1, -1] << np.uint8((width - 1) % 8) & np.uint8(0x80)  # (height - 1,)
-    changes[1:, 0] ^= last_pixels
-    if width % 8:
-        changes[:, -1] &= np.uint8(0xFF00 >> (width % 8) & 0xFF)
-    y, x = np.divmod(bit_positions(changes.reshape(-1)), rows.shape[1] * 8)  # (R,) each
-    runs = np.empty(len(x) + 1 + BOX_NUMBERS, dtype=np.int32)
-    ends = np.append(y * width + x, width * height)  # (R + 1,)
-    runs[:-BOX_NUMBERS] = np.diff(ends, prepend=0)
-    runs[-BOX_NUMBERS:] = (tight.left, tight.top, tight.left + width - 1, tight.top + height - 1)
+    x0, x1 = int(flips.columns.min()), int(flips.columns.max())  # x1 lies behind the last set pixel
+    y0, y1 = int(flips.lines[0]), int(flips.lines[-1])
+    width, area = x1 - x0, (x1 - x0) * (y1 - y0 + 1)
+    # In reading order of the box. The end of a row is the begin of the next: flips at both are none.
+    places = (flips.lines - y0) * width + (flips.columns - x0)  # (P,)
+    meets = places[1:] == places[:-1]
+    if meets.any():
+        keep = np.ones(len(places), dtype=np.bool_)
+        keep[1:] &= ~meets
+        keep[:-1] &= ~meets
+        places = places[keep]
+    if len(places) and places[-1] == area:
+        places = places[:-1]
+    runs = np.empty(len(places) + 1 + BOX_NUMBERS, dtype=np.int32)
+    runs[:-BOX_NUMBERS] = np.diff(places, prepend=0, append=area)
+    left, top = flips.left + x0, flips.top + y0
+    runs[-BOX_NUMBERS:] = (left, top, left + width - 1, flips.top + y1)
     return runs
 
 

@@ -1,0 +1,94 @@
+"""Where the pixels of a mask change along its rows: a few numbers a row for many pixels.
+
+    pixels  . x x .      flips  line 0: columns 1 3
+            x x . x             line 1: columns 0 2 3 4
+
+In front of each row and behind it everything is clear, so a row has an even number of flips, the last of which may be
+at `width`. A mask is mostly one blob: 600 flips stand for 600,000 pixels. Resizing moves the flips and no pixel, and
+run lengths are their differences.
+
+Cost of a mask of 0.5 megapixels to runs at 0.75: 0.06 ms; by pixels 0.37.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from app.geometry.masks import PackedMask, bit_positions
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Flips:
+    """The flips of one mask, in reading order.
+
+    Attributes:
+        lines: (P,) int64, 0..height - 1, ascending.
+        columns: (P,) int64, 0..width, ascending within a line.
+        width, height: of the mask, pixels.
+        left, top: pixel of the frame where the mask begins.
+    """
+
+    lines: Ints
+    columns: Ints
+    width: int
+    height: int
+    left: int = 0
+    top: int = 0
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+
+def find_flips(mask: PackedMask) -> Flips:
+    """The flips of a mask."""
+    height, row_bytes = mask.rows.shape
+    line_bytes = mask.width // 8 + 1  # one clear bit at least behind each row: no row meets the next
+    if line_bytes == row_bytes:
+        flat = mask.rows.reshape(-1)
+    else:
+        roomy = np.zeros((height, line_bytes), dtype=np.uint8)
+        roomy[:, :row_bytes] = mask.rows
+        flat = roomy.reshape(-1)
+    changes = flat >> np.uint8(1)
+    changes ^= flat
+    changes[1:] ^= flat[:-1] << np.uint8(7)
+    lines, columns = np.divmod(bit_positions(changes), line_bytes * 8)
+    return Flips(lines, columns, mask.width, mask.height, mask.left, mask.top)
+
+
+def resize_flips(flips: Flips, width: int, height: int) -> Flips:
+    """The flips of `resize_mask`.
+
+    A pixel in column X comes from column floor(X * old width / width). The first that comes from column x or beyond is
+    ceil(x * width / old width): so far each flip moves. Where the mask shrinks, two flips that meet are none.
+    """
+    lines, columns = flips.lines, flips.columns
+    if width != flips.width:
+        columns = -(-columns * width // flips.width)
+        if width < flips.width:
+            lines, columns = np.divmod(_odd(lines * (width + 1) + columns), width + 1)
+    if height != flips.height:
+        starts = np.zeros(flips.height + 1, dtype=np.int64)
+        np.cumsum(np.bincount(lines, minlength=flips.height), out=starts[1:])  # the first flip of each old line
+        old_lines = np.arange(height, dtype=np.int64) * flips.height // height  # (height,)
+        firsts = starts[old_lines]
+        counts = starts[old_lines + 1] - firsts
+        ends = np.cumsum(counts)
+        lines = np.repeat(np.arange(height, dtype=np.int64), counts)
+        columns = columns[np.repeat(firsts - ends + counts, counts) + np.arange(len(lines), dtype=np.int64)]
+    return Flips(lines, columns, width, height, flips.left, flips.top)
+
+
+def _odd(places: Ints) -> Ints:
+    """The distinct ones among ascending numbers that are there an odd number of times."""
+    if not len(places):
+        return places
+    new = np.flatnonzero(np.diff(places, prepend=places[0] - 1))
+    counts = np.diff(new, append=len(places))
+    odd: Ints = places[new[counts & 1 == 1]]
+    return odd
