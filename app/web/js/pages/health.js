@@ -45,7 +45,8 @@ class Health extends Part {
     const types = Object.entries(stats.types).map(([type, n]) => counted(n, ...(KINDS[type] ?? [type])));
     const cell = (n, words, more) => html`<div class="figure"><strong>${count(n)}</strong><span>${words}</span>${more ? html`<span class="fine">${more}</span>` : nothing}</div>`;
     return html`<div class="figures">
-      ${cell(stats.pictures, stats.pictures === 1 ? "picture" : "pictures", `${percent(stats.pictures ? stats.annotated_pictures / stats.pictures : 0)} with annotations`)}
+      ${stats.counted_share < 1 ? html`<p class="fine">This is a large task: everything below is counted on ${percent(stats.counted_share)} of its pictures, spread evenly.</p>` : nothing}
+      ${cell(Math.round(stats.pictures / stats.counted_share) === this.task.size ? this.task.size : stats.pictures, stats.pictures === 1 ? "picture" : "pictures", `${percent(stats.pictures ? stats.annotated_pictures / stats.pictures : 0)} with annotations`)}
       ${cell(stats.shapes, stats.shapes === 1 ? "shape" : "shapes", types.slice(0, 3).join(", "))}
       ${cell(stats.tags, stats.tags === 1 ? "tag" : "tags", "")}
       ${stats.tracks ? cell(stats.tracks, stats.tracks === 1 ? "track" : "tracks", "") : nothing}

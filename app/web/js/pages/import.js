@@ -1,6 +1,7 @@
 import { APIError, call, get, patch, untilFinal } from "../api.js";
-import { Part, html, icon, nothing } from "../dom.js";
+import { Part, html, icon, nothing, svg } from "../dom.js";
 import { ago, count, counted, fileSize, moment, percent } from "../format.js";
+import { displayNames, looksOf } from "../looks.js";
 import { outcomeOf } from "../report.js";
 import { takeHanded } from "../router.js";
 import { labelsOf, survey } from "../tables.js";
@@ -34,6 +35,7 @@ class Import extends Part {
     unfinished: { state: true },
     refused: { state: true },
     fixing: { state: true },
+    looks: { state: true },
   };
 
   constructor() {
@@ -60,6 +62,7 @@ class Import extends Part {
     this.result = null;
     this.refused = "";
     this.fixing = "";
+    this.looks = null;
   }
 
   connectedCallback() {
@@ -158,9 +161,18 @@ class Import extends Part {
     try {
       this.outcome = await this.run(true);
       this.stage = "preview";
+      this.look();
     } catch (error) {
       this.stop(error);
     }
+  }
+
+  /** The archive's boxes over the task's pictures: whether they lie right is seen at once. */
+  async look() {
+    if (this.looks) return;
+    const { zip } = this;
+    const looks = await looksOf(zip, this.found, this.task, this.labels).catch(() => []);
+    if (zip === this.zip) this.looks = looks;
   }
 
   async commit() {
@@ -264,7 +276,8 @@ class Import extends Part {
   async missingLabels() {
     const problems = this.outcome.problems.filter((problem) => problem.code === "label.unknown" && problem.value);
     const all = problems.length >= (this.outcome.counts["label.unknown"] ?? 0) ? null : await labelsOf(this.zip, this.found);
-    const wanted = all ? all.names : await displayNames(this.zip, this.found, new Set(problems.map((problem) => problem.value)));
+    const display = await displayNames(this.zip, this.found);
+    const wanted = all ? all.names : [...new Set(problems.map((problem) => display.get(problem.value) ?? problem.value))];
     const known = new Set(this.labels.map((label) => label.name.toLowerCase()));
     return wanted.filter((name) => !known.has(name.toLowerCase()));
   }
@@ -417,6 +430,7 @@ class Import extends Part {
           </div>
         </div>
         ${ok && !nothingKept ? this.ledger() : nothing}
+        ${this.glances()}
         ${this.choices()}
         <div class="row end">
           ${ok
@@ -430,6 +444,21 @@ class Import extends Part {
   where() {
     const { shapes = 0, tags = 0, images = 0 } = this.result.annotations;
     return `${counted(shapes, "shape")} and ${counted(tags, "tag")} in the task${images ? `, from ${counted(images, "picture")}` : ""}.`;
+  }
+
+  glances() {
+    if (!this.looks?.length) return nothing;
+    return html`<div class="stack tight"><h3>Does it lie right?</h3>
+      <ul class="looks">${this.looks.map(
+        (one) => html`<li><figure>
+          <svg viewBox="0 0 ${one.width} ${one.height}" role="img" aria-label="${counted(one.n, "box", "boxes")} on ${one.name}">
+            <image href="/api/tasks/${this.task.id}/data?type=frame&quality=compressed&number=${one.frame}" width=${one.width} height=${one.height}></image>
+            ${one.boxes.map(({ label, color, place: [x0, y0, x1, y1] }) => svg`<rect x=${x0 * one.width} y=${y0 * one.height}
+              width=${Math.max(0, (x1 - x0) * one.width)} height=${Math.max(0, (y1 - y0) * one.height)} stroke=${color} fill=${color}><title>${label}</title></rect>`)}
+          </svg>
+          <figcaption class="row tight fine"><span class="grow clip" title=${one.name}>${one.name.split("/").at(-1)}</span>${counted(one.n, "box", "boxes")}</figcaption>
+        </figure></li>`,
+      )}</ul></div>`;
   }
 
   get about() {
@@ -484,18 +513,5 @@ class Import extends Part {
 }
 
 const clean = (query) => Object.fromEntries(Object.entries(query).filter(([, value]) => value !== null && value !== undefined));
-
-async function displayNames(zip, found, mids) {
-  const { eachLine } = await import("../zip.js");
-  const { cellsOf } = await import("../tables.js");
-  const names = new Map();
-  for (const file of found.of("classes")) {
-    await eachLine(zip, file.entry, (line) => {
-      const [mid, name] = cellsOf(line.replace(/^\ufeff/, ""));
-      if (mids.has(mid) && !names.has(mid)) names.set(mid, name || mid);
-    });
-  }
-  return [...mids].map((mid) => names.get(mid) ?? mid);
-}
 
 customElements.define("ap-import", Import);
