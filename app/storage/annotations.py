@@ -28,6 +28,7 @@ from app.storage.block_rows import (
     Ids,
     Placed,
     blocks_of,
+    columns_of,
     decode_column,
     decode_rows,
     delete_blocks,
@@ -51,7 +52,6 @@ from app.storage.schema import (
     BLOCKS,
     annotation_sets,
     attribute_specs,
-    block_columns,
     labels,
     now,
     tasks,
@@ -85,14 +85,14 @@ def _last(conn: Connection, task_id: int, stop: int | None) -> int:
     return int(size) if stop is None else min(stop, int(size))
 
 
-def _read(conn: Connection, task_id: int, kinds: Sequence[str], start: int, stop: int) -> Annotations:
+def _read(conn: Connection, task_id: int, kinds: Sequence[str], start: int, stop: int, with_kept: bool) -> Annotations:
     tables: dict[str, Any] = {}
     if start >= stop:
         return Annotations()
     first, last = start >> BLOCK_BITS, (stop - 1) >> BLOCK_BITS
     for kind in kinds:
-        chosen = select_blocks(kind, task_id, block_columns(kind), first=first, last=last)
-        placed = in_frame_order(decode_rows(kind, conn.execute(chosen).all()))
+        chosen = select_blocks(kind, task_id, columns_of(kind, with_kept=with_kept), first=first, last=last)
+        placed = in_frame_order(decode_rows(kind, conn.execute(chosen).all(), with_kept=with_kept))
         tables[kind] = in_range(placed, start, stop).table
     return Annotations(**tables)
 
@@ -104,10 +104,15 @@ def load(
     start: int = 0,
     stop: int | None = None,
     kinds: Sequence[str] = OBJECT_KINDS,
+    with_kept: bool = True,
 ) -> Annotations:
     """The annotations of frames start to stop, ascending frames, then the order they came in. A track belongs to the
-    frame it begins on. Kept rows without a frame are at -1. Raises NotFound."""
-    return _read(conn, task_id, kinds, start, _last(conn, task_id, stop))
+    frame it begins on. Kept rows without a frame are at -1. `with_kept=False` reads less: `kept` is then empty.
+
+    Raises:
+        NotFound: the task.
+    """
+    return _read(conn, task_id, kinds, start, _last(conn, task_id, stop), with_kept)
 
 
 def iterate(
@@ -118,6 +123,7 @@ def iterate(
     stop: int | None = None,
     kinds: Sequence[str] = OBJECT_KINDS,
     batch_rows: int = 100_000,
+    with_kept: bool = True,
 ) -> Iterator[Annotations]:
     """The same as `load` in batches of whole blocks: ascending, disjoint frame ranges, about `batch_rows` rows each.
 
@@ -150,7 +156,7 @@ def iterate(
     for first, last in zip([0, *edges.tolist()], [*edges.tolist(), len(blocks)], strict=True):
         low = max(start, int(blocks[first]) << BLOCK_BITS)
         high = min(stop, (int(blocks[last - 1]) + 1) << BLOCK_BITS)
-        yield _read(conn, task_id, kinds, low, high)
+        yield _read(conn, task_id, kinds, low, high, with_kept)
 
 
 def counts(conn: Connection, task_id: int) -> dict[str, int]:

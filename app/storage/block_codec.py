@@ -4,54 +4,99 @@
               0 raw       the values, little endian, one after the other
               1 constant  one value; every row has it (most columns of most blocks)
               2 range     the first value; each next one is 1 more (ids of an import)
+              3 deflated  the values as a zlib stream: kept lines only, which edits do not look at
     Ragged  u32 length of the encoded lengths, lengths as an array of int32, values as an array
     Texts   u32 length of the encoded codes, codes as an array of int32, the distinct values as a JSON list
 
-The number of rows stands in the row of the block. A new format byte may be added (compression of cold blocks), a given
-one never changes. Decoding takes the blobs of many blocks at once and fills one array: the cost follows the bytes.
+The number of rows stands in the row of the block. A new format byte may be added, a given one never changes. Decoding
+takes the blobs of many blocks at once and fills one array: the cost follows the bytes. Encoding many blocks of a table
+looks at each column as a whole first (`encoder`): what is the same everywhere is encoded once.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import orjson
+from isal import isal_zlib
 
 from app.columns import Ragged, Texts
 from app.errors import Damaged
 
-RAW, CONSTANT, RANGE = 0, 1, 2
+RAW, CONSTANT, RANGE, DEFLATED = 0, 1, 2, 3
+DEFLATE_ERROR: type[Exception] = isal_zlib.error  # type: ignore[assignment]
+DEFLATE_FROM_BYTES = 512  # less is not worth the call
 LENGTH = struct.Struct("<I")
+
+LITTLE_ENDIAN = sys.byteorder == "little"
 
 Array = npt.NDArray[Any]
 
 
-def encode_array(values: Array) -> bytes:
+def encode_array(values: Array, *, deflate: bool = False) -> bytes:
     """(N,) of any fixed dtype."""
     rows = len(values)
     if rows == 0:
         return b"\x00"
-    little = values.astype(values.dtype.newbyteorder("<"), copy=False)
-    first = little[0]
+    little = values if LITTLE_ENDIAN else values.astype(values.dtype.newbyteorder("<"), copy=False)
+    if deflate and little.nbytes >= DEFLATE_FROM_BYTES:
+        packed = isal_zlib.compress(np.ascontiguousarray(little), 1)
+        if len(packed) < little.nbytes:
+            return b"\x03" + bytes(packed)
     if rows > 1:
-        if first == little[-1]:
-            # Compare as bytes: NaN equals itself, 0.0 differs from -0.0.
-            if little.dtype.kind != "f":
-                same = bool((little == first).all())
-            else:
-                words = np.ascontiguousarray(little).view(f"<u{little.dtype.itemsize}")
-                same = bool((words == words[0]).all())
-            if same:
-                return b"\x01" + bytes(first.tobytes())
-        elif (
-            little.dtype.kind == "i" and int(little[-1]) - int(first) == rows - 1 and bool((np.diff(little) == 1).all())
-        ):
+        if is_constant(little):
+            return constant(little[0])
+        first, last = little[0], little[-1]
+        if little.dtype.kind == "i" and int(last) - int(first) == rows - 1 and bool((np.diff(little) == 1).all()):
             return b"\x02" + bytes(first.tobytes())
     return b"\x00" + little.tobytes()
+
+
+def constant(value: Any) -> bytes:
+    """Any number of rows with this one value (a numpy scalar)."""
+    little = value if LITTLE_ENDIAN else value.astype(value.dtype.newbyteorder("<"))
+    return b"\x01" + bytes(little.tobytes())
+
+
+def is_constant(values: Array) -> bool:
+    """Whether all rows are the same bit by bit."""
+    if len(values) == 0 or values[0] != values[-1]:
+        return False
+    if values.dtype.kind == "f":
+        values = np.ascontiguousarray(values).view(f"u{values.dtype.itemsize}")
+    return bool((values == values[0]).all())
+
+
+def encoder(column: Any, *, deflate: bool = False) -> bytes | Callable[[int, int], bytes]:
+    """How to encode parts of a column: the bytes of every part, or a function of its start and stop.
+
+    Args:
+        column: an array, Ragged or Texts; not empty.
+        deflate: compress the values.
+    """
+    if isinstance(column, Texts):
+        if is_constant(column.codes):
+            return encode_texts(column, 0, len(column))
+        return lambda start, stop: encode_texts(column, start, stop)
+    if isinstance(column, Ragged):
+        lengths = column.lengths
+        if not is_constant(lengths):
+            return lambda start, stop: encode_ragged(column, start, stop, deflate=deflate)
+        width = int(lengths[0])
+        head = constant(np.int32(width))
+        head = LENGTH.pack(len(head)) + head
+        if width == 0:
+            return head + b"\x00"
+        values = column.values
+        return lambda start, stop: head + encode_array(values[start * width : stop * width], deflate=deflate)
+    if is_constant(column):
+        return constant(column[0])
+    return lambda start, stop: encode_array(column[start:stop])
 
 
 def decode_arrays(blobs: Sequence[bytes], rows: Sequence[int], dtype: npt.DTypeLike) -> Array:
@@ -73,22 +118,26 @@ def decode_arrays(blobs: Sequence[bytes], rows: Sequence[int], dtype: npt.DTypeL
                 out[start:stop] = np.frombuffer(blob, dtype=kind, offset=1)
             elif form == CONSTANT:
                 out[start:stop] = np.frombuffer(blob, dtype=kind, offset=1)[0]
+            elif form == DEFLATED:
+                data = isal_zlib.decompress(memoryview(blob)[1:], bufsize=count * kind.itemsize + 1)
+                out[start:stop] = np.frombuffer(data, dtype=kind)
             elif form == RANGE:
                 first = int(np.frombuffer(blob, dtype=kind, offset=1)[0])
                 out[start:stop] = np.arange(first, first + count, dtype=kind)
             else:
                 raise Damaged(f"a stored column has the unknown format {form}; a newer version may have written it")
-        except (ValueError, IndexError) as error:
+        except (ValueError, IndexError, DEFLATE_ERROR) as error:
             raise Damaged(f"a stored column cannot be read: {error}") from error
         start = stop
     return out
 
 
-def encode_ragged(column: Ragged, start: int, stop: int) -> bytes:
+def encode_ragged(column: Ragged, start: int, stop: int, *, deflate: bool = False) -> bytes:
     """Rows start to stop of a Ragged."""
     offsets = column.offsets
     lengths = encode_array(np.diff(offsets[start : stop + 1]).astype(np.int32))
-    return b"".join((LENGTH.pack(len(lengths)), lengths, encode_array(column.values[offsets[start] : offsets[stop]])))
+    values = encode_array(column.values[offsets[start] : offsets[stop]], deflate=deflate)
+    return b"".join((LENGTH.pack(len(lengths)), lengths, values))
 
 
 def decode_ragged(blobs: Sequence[bytes], rows: Sequence[int], dtype: npt.DTypeLike) -> Ragged:

@@ -23,9 +23,7 @@ from app.storage.block_codec import (
     decode_arrays,
     decode_ragged,
     decode_texts,
-    encode_array,
-    encode_ragged,
-    encode_texts,
+    encoder,
 )
 from app.storage.database import Connection
 from app.storage.schema import BLOCKS, TABLES_BY_KIND, annotation_sets, block_columns
@@ -35,6 +33,7 @@ FRAMES_A_BLOCK = 1 << BLOCK_BITS
 KINDS = tuple(BLOCKS)
 OBJECT_KINDS = ("shapes", "tags", "tracks")  # what has an id
 KEYS_A_STATEMENT = 500
+COLD = frozenset({"kept_lines"})  # the larger part of an import, and only exports read it
 
 Ids = npt.NDArray[np.int64]
 
@@ -82,14 +81,6 @@ def byte_size(table: Table) -> int:
     return total
 
 
-def _encode(column: Any, start: int, stop: int) -> bytes:
-    if isinstance(column, Ragged):
-        return encode_ragged(column, start, stop)
-    if isinstance(column, Texts):
-        return encode_texts(column, start, stop)
-    return encode_array(column[start:stop])
-
-
 def encode_blocks(table: Any, *, task_id: int, set_id: int, part: int) -> list[dict[str, Any]]:
     """Rows for `insert_blocks`, in ascending blocks; within a block the order of the rows of a frame is kept."""
     if len(table) == 0:
@@ -99,7 +90,9 @@ def encode_blocks(table: Any, *, task_id: int, set_id: int, part: int) -> list[d
         table = table.take(np.argsort(frames, kind="stable"))
     blocks = blocks_of(table)
     starts = np.concatenate([[0], np.flatnonzero(np.diff(blocks)) + 1, [len(blocks)]]).tolist()
-    columns = flat_columns(table)
+    encoders = {name: encoder(column, deflate=name in COLD) for name, column in flat_columns(table).items()}
+    same = {name: found for name, found in encoders.items() if isinstance(found, bytes)}
+    differing = {name: found for name, found in encoders.items() if not isinstance(found, bytes)}
     return [
         {
             "task_id": task_id,
@@ -107,7 +100,8 @@ def encode_blocks(table: Any, *, task_id: int, set_id: int, part: int) -> list[d
             "block": int(blocks[start]),
             "part": part,
             "n_rows": stop - start,
-            **{name: _encode(column, start, stop) for name, column in columns.items()},
+            **same,
+            **{name: encode(start, stop) for name, encode in differing.items()},
         }
         for start, stop in pairwise(starts)
     ]
@@ -160,20 +154,28 @@ def decode_column(kind: str, name: str, blobs: Sequence[bytes], counts: Sequence
 _MODELS = {kind: flat_columns(table.empty()) for kind, table in TABLES_BY_KIND.items()}
 
 
-def decode_rows(kind: str, rows: Sequence[Any]) -> Placed:
-    """The table of the rows that `select_blocks` found with all columns, in their order."""
+def columns_of(kind: str, *, with_kept: bool = True) -> tuple[str, ...]:
+    """The stored columns of a kind; without those of `kept`, which are the larger part, if they are not wanted."""
+    return tuple(name for name in block_columns(kind) if with_kept or not name.startswith("kept_"))
+
+
+def decode_rows(kind: str, rows: Sequence[Any], *, with_kept: bool = True) -> Placed:
+    """The table of the rows that `select_blocks` found with the columns `columns_of`, in their order."""
     empty = TABLES_BY_KIND[kind].empty()
     if not rows:
         return Placed(empty, np.empty(0, dtype=np.int64))
     _blocks, set_ids, counts, *blobs = zip(*rows, strict=True)
     row_sets = np.repeat(np.array(set_ids, dtype=np.int64), counts)
     decoded = {
-        name: decode_column(kind, name, column, counts) for name, column in zip(block_columns(kind), blobs, strict=True)
+        name: decode_column(kind, name, column, counts)
+        for name, column in zip(columns_of(kind, with_kept=with_kept), blobs, strict=True)
     }
     kept = {name.removeprefix("kept_"): decoded.pop(name) for name in list(decoded) if name.startswith("kept_")}
     if kept:
         sets = np.where(kept["tables"] >= 0, row_sets, 0)
         decoded["kept"] = Kept(**kept, sets=sets)
+    elif hasattr(empty, "kept"):
+        decoded["kept"] = Kept.empty(len(row_sets))
     return Placed(type(empty)(**decoded), row_sets)
 
 

@@ -25,6 +25,7 @@ from app.errors import AppError, Busy, Damaged, NoSpace
 Connection = sa.Connection
 
 LOCK_TIMEOUT_SECONDS = 5
+CHECKPOINT_PAGES = 8192  # 32 MiB: an import is copied from the log to the file in few large steps
 LOG_BYTES = 64 << 20  # the log is cut to this after a checkpoint; a long export may have let it grow
 MIN_SQLITE = (3, 35)  # RETURNING
 NETWORK_FILE_SYSTEMS = frozenset(
@@ -65,6 +66,7 @@ class Database:
             check_file_system(path.parent)
             self.reader = _sqlite_engine(path, pool_size, "BEGIN", read_only=True)
             self.writer = _sqlite_engine(path, 2, "BEGIN IMMEDIATE", read_only=False)
+            self.bulk_writer = _sqlite_engine(path, 1, "BEGIN IMMEDIATE", read_only=False, synchronous="NORMAL")
         else:
             self.writer = sa.create_engine(
                 self.url,
@@ -74,6 +76,7 @@ class Database:
                 pool_pre_ping=True,
                 connect_args={"options": f"-c lock_timeout={LOCK_TIMEOUT_SECONDS}s -c timezone=UTC"},
             )
+            self.bulk_writer = self.writer
             self.reader = self.writer.execution_options(postgresql_readonly=True)
             self.snapshots = self.reader.execution_options(isolation_level="REPEATABLE READ")
 
@@ -94,24 +97,36 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
+        with self._write(self.writer) as conn:
+            yield conn
+
+    @contextmanager
+    def bulk_write(self) -> Iterator[Connection]:
+        """A write transaction that may be lost by power loss until the next `write` of anybody: for rows that nobody
+        sees before a later transaction says so. That one syncs the log, and with it everything written before."""
+        with self._write(self.bulk_writer) as conn:
+            yield conn
+
+    @contextmanager
+    def _write(self, engine: sa.Engine) -> Iterator[Connection]:
         if not self.is_sqlite:
-            with translated(self), self.writer.begin() as conn:
+            with translated(self), engine.begin() as conn:
                 yield conn
             return
         if not self._writers.acquire(timeout=LOCK_TIMEOUT_SECONDS):
             raise Busy("the database is busy writing, try again")
         try:
-            with translated(self), self.writer.begin() as conn:
+            with translated(self), engine.begin() as conn:
                 yield conn
         finally:
             self._writers.release()
 
     def close(self) -> None:
-        self.reader.dispose()
-        self.writer.dispose()
+        for engine in {self.reader, self.writer, self.bulk_writer}:
+            engine.dispose()
 
 
-def _sqlite_engine(path: Path, pool_size: int, begin: str, *, read_only: bool) -> sa.Engine:
+def _sqlite_engine(path: Path, pool_size: int, begin: str, *, read_only: bool, synchronous: str = "FULL") -> sa.Engine:
     engine = sa.create_engine(
         sa.URL.create("sqlite", database=os.fspath(path)),
         poolclass=sa.pool.QueuePool,
@@ -130,11 +145,12 @@ def _sqlite_engine(path: Path, pool_size: int, begin: str, *, read_only: bool) -
         cursor = connection.cursor()
         cursor.execute(f"PRAGMA busy_timeout={LOCK_TIMEOUT_SECONDS * 1000}")
         cursor.execute("PRAGMA journal_mode=WAL")
-        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute(f"PRAGMA synchronous={synchronous}")
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.execute("PRAGMA temp_store=MEMORY")
         cursor.execute(f"PRAGMA cache_size=-{4096 if read_only else 65536}")  # KiB, of each connection
         cursor.execute(f"PRAGMA journal_size_limit={LOG_BYTES}")
+        cursor.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
         if read_only:
             cursor.execute("PRAGMA query_only=ON")
         cursor.close()

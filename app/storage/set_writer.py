@@ -124,7 +124,7 @@ class SetWriter:
                 first += len(table)
             rows = encode_blocks(table, task_id=self.task_id, set_id=self.set_id, part=self._part)
             for some in _portions(rows):
-                with self._storage.database.write() as conn:
+                with self._storage.database.bulk_write() as conn:
                     insert_blocks(conn, kind, some)
         self._part += 1
 

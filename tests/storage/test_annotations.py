@@ -503,3 +503,16 @@ def test_changes_of_a_range_end_at_its_very_frames(
                 annotations.publish(conn, writer.set_id, start=start, stop=stop)
     gone = set(range(SIZE)[start:stop])
     assert all_of(storage, task_id).shapes.frames.tolist() == [frame for frame in range(SIZE) if frame not in gone]
+
+
+def test_a_read_without_what_is_kept_is_else_the_same(storage: Storage, task_id: int) -> None:
+    put_in(storage, task_id, Annotations(shapes=every_column(8), tags=tags([1, 2], kept=kept([b"a", b"b"]))))
+    with storage.database.read() as conn:
+        whole = annotations.load(conn, task_id)
+        bare = annotations.load(conn, task_id, with_kept=False)
+        (batch,) = annotations.iterate(conn, task_id, with_kept=False)
+    for found in (bare, batch):
+        for kind in ("shapes", "tags"):
+            expected = getattr(whole, kind)
+            expected = expected.replace(kept=type(expected).empty(len(expected)).kept)
+            assert as_lists(getattr(found, kind)) == as_lists(expected)

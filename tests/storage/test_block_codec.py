@@ -18,6 +18,7 @@ from app.storage.block_codec import (
     encode_array,
     encode_ragged,
     encode_texts,
+    encoder,
 )
 
 DTYPES = ("i8", "i4", "u1", "u4", "f8", "?")
@@ -62,6 +63,38 @@ def test_texts_come_back(parts: list[list[str]]) -> None:
     edges = np.cumsum([0, *map(len, parts)]).tolist()
     blobs = [encode_texts(whole, start, stop) for start, stop in itertools.pairwise(edges)]
     assert decode_texts(blobs, [len(part) for part in parts]).to_list() == whole.to_list()
+
+
+@given(arrays(), st.booleans())
+def test_columns_by_their_encoder_are_the_same(values: np.ndarray, deflate: bool) -> None:
+    if len(values) == 0:
+        return
+    large = np.concatenate([values] * 50)
+    lengths = np.resize(np.array([0, 2, 1]), len(large)) if values.dtype.kind == "u" else np.ones(len(large))
+    texts = Texts.from_list([str(value) for value in large.tolist()])
+    ragged = Ragged.from_arrays([large[:length] for length in lengths.astype(int).tolist()], large.dtype)
+    edges = [0, 1, len(large) // 2, len(large)]
+    rows = np.diff(edges).tolist()
+
+    def blobs(column: object) -> list[bytes]:
+        found = encoder(column, deflate=deflate)
+        return [found if isinstance(found, bytes) else found(start, stop) for start, stop in itertools.pairwise(edges)]
+
+    assert decode_arrays(blobs(large), rows, large.dtype).tobytes() == large.tobytes()
+    assert decode_texts(blobs(texts), rows).to_list() == texts.to_list()
+    found = decode_ragged(blobs(ragged), rows, large.dtype)
+    assert found.offsets.tolist() == ragged.offsets.tolist()
+    assert found.values.tobytes() == ragged.values.tobytes()
+
+
+def test_deflated_values_are_smaller_and_their_damage_is_told() -> None:
+    values = np.tile(np.arange(100, dtype=np.uint8), 100)
+    blob = encode_array(values, deflate=True)
+    assert len(blob) < 1000
+    assert decode_arrays([blob], [10_000], np.uint8).tobytes() == values.tobytes()
+    for bad in (blob[:-3], blob[:50] + b"xx" + blob[52:], b"\x03"):
+        with pytest.raises(Damaged):
+            decode_arrays([bad], [10_000], np.uint8)
 
 
 def test_equal_values_take_one_value() -> None:
