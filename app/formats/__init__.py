@@ -8,6 +8,7 @@ Start: `registry.py`, one line a format; then the folder of the format.
 """
 
 from app.formats.base import (
+    ArchivePicture,
     ExportOptions,
     Format,
     ImportOptions,
@@ -22,6 +23,7 @@ from app.formats.registry import FORMATS, detect, find_format
 
 __all__ = [
     "FORMATS",
+    "ArchivePicture",
     "ExportOptions",
     "Format",
     "ImportOptions",

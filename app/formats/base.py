@@ -129,10 +129,20 @@ class Survey:
     labels: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class ArchivePicture:
+    """One picture of an archive: its entry, and the frame it would be: its name and the subset it belongs to."""
+
+    path: str
+    name: str
+    subset: str
+
+
 Accepts = Callable[[Sequence[str]], bool]
 Read = Callable[[Archive, Target, ImportOptions, Sink, Report, Progress], None]
 Write = Callable[[Source, Target, ArchiveWriter, ExportOptions, Report, Progress], None]
 TakeSurvey = Callable[[Archive], Survey]
+TakePictures = Callable[[Archive], list[ArchivePicture]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +154,7 @@ class Format:
         read: writes batches to the sink and problems to the report; the caller decides what errors mean.
         write: writes the whole archive, but does not close the writer.
         survey: tells which images and labels an archive speaks of; None for a format that is not read.
+        pictures: tells the pictures of an archive with their subsets; None where it never has any.
     """
 
     name: str
@@ -152,6 +163,7 @@ class Format:
     read: Read | None
     write: Write | None
     survey: TakeSurvey | None = None
+    pictures: TakePictures | None = None
     ext: str = "ZIP"
     dimension: str = "2d"
     carries: frozenset[str] = field(default_factory=frozenset)

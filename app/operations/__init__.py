@@ -9,6 +9,7 @@ Start with `import_annotations.py`; `HANDLERS` names the operation each function
 from app.operations.dry_run import CountingSink
 from app.operations.export_dataset import export_dataset, stream_dataset
 from app.operations.import_annotations import choose_format, import_annotations, import_options
+from app.operations.import_dataset import import_dataset
 from app.operations.ingest_images import PICTURE_EXTENSIONS, ingest_images
 from app.operations.names import download_name
 from app.operations.work import Limits, Work
@@ -22,6 +23,7 @@ __all__ = [
     "download_name",
     "export_dataset",
     "import_annotations",
+    "import_dataset",
     "import_options",
     "ingest_images",
     "stream_dataset",

@@ -6,7 +6,8 @@ the same way and publishes nothing, so its report is the real one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import fields
 from typing import Any
 
@@ -16,7 +17,7 @@ from app.formats import Format, ImportOptions, Target, detect, find_format
 from app.operations.dry_run import CountingSink
 from app.operations.targets import job_range, task_target
 from app.operations.work import Limits, Work
-from app.storage import SetWriter, uploads
+from app.storage import SetWriter, SplitWriter, uploads
 from app.storage import annotations as stored
 
 # Reading takes most of the time; the last part is the store's.
@@ -38,7 +39,7 @@ def import_annotations(work: Work, *, limits: Limits) -> None:
         start, stop = job_range(conn, request.job_id)
         target = task_target(conn, task_id, start, stop)
     source = uploads.open_source(work.storage, upload)
-    try:
+    with closing(source), telling(work, report):
         archive = open_archive(source, limits.archive)
         format_ = choose_format(options.get("format"), archive.names())
         report.summary["format"] = format_.display_name
@@ -54,14 +55,19 @@ def import_annotations(work: Work, *, limits: Limits) -> None:
             with work.finishing(message=summary_line(report), report=report.to_dict()) as conn:
                 mode = options.get("mode") or "replace"
                 stored.publish(conn, writer.set_id, mode=mode, start=start, stop=stop)
+
+
+@contextmanager
+def telling(work: Work, report: Report) -> Iterator[None]:
+    """A refusal within keeps the whole report, whoever found the problem."""
+    try:
+        yield
     except ImportProblems as problems:
         if problems.report is not report:
             for problem in problems.report.problems():
                 report.add(problem)
         work.report = report.to_dict()
         raise ImportProblems(report) from problems
-    finally:
-        source.close()
 
 
 def read_archive(
@@ -70,19 +76,21 @@ def read_archive(
     target: Target,
     options: Mapping[str, Any],
     limits: Limits,
-    sink: SetWriter | CountingSink,
+    sink: SetWriter | SplitWriter | CountingSink,
     report: Report,
     work: Work,
+    done_before: float = 0.0,
 ) -> None:
     """Read and check all of the archive into the sink, and count it in the report."""
     assert format_.read is not None
+    share = READ_SHARE - done_before
     format_.read(
         archive,
         target,
         import_options(options, limits),
         sink,
         report,
-        lambda done: work.progress(READ_SHARE * done, "reading the archive"),
+        lambda done: work.progress(done_before + share * done, "reading the archive"),
     )
     # Members that nobody read may be damaged too, and a damaged archive is taken by nobody.
     archive.verify(lambda done: work.progress(READ_SHARE, "checking the rest of the archive"))

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from app.archive import Archive, open_archive
+from app.archive import Archive, ByteSource, Entry, open_archive
 from app.columns import Ragged
 from app.errors import AppError, InvalidInput
 from app.images import PictureSize, measure_picture
@@ -134,18 +134,23 @@ def find_members(archive: Archive, part: Part, pack: int, offset: int) -> list[F
         base = posixpath.basename(entry.name)
         if entry.name.startswith(CLUTTER[0]) or base.startswith(CLUTTER[1]):
             continue
-
-        def read(start: int, length: int, entry: Any = entry) -> bytes:
-            if entry.method == STORED:
-                return part.read_at(entry.offset + start, max(0, min(length, entry.size - start)))
-            return _inflated(archive, entry, start, length)
-
-        place = offset + entry.offset
-        found.append(Found(entry.name, pack, place, entry.compressed_size, entry.size, entry.method, entry.crc, read))
+        found.append(found_member(archive, part, entry, entry.name, pack, offset))
     return found
 
 
-def _inflated(archive: Archive, entry: Any, start: int, length: int) -> bytes:
+def found_member(archive: Archive, source: ByteSource, entry: Entry, name: str, pack: int, offset: int = 0) -> Found:
+    """A member of an archive as the picture `name`; `offset` is where the archive begins in the pack."""
+
+    def read(start: int, length: int) -> bytes:
+        if entry.method == STORED:
+            return source.read_at(entry.offset + start, max(0, min(length, entry.size - start)))
+        return _inflated(archive, entry, start, length)
+
+    place = offset + entry.offset
+    return Found(name, pack, place, entry.compressed_size, entry.size, entry.method, entry.crc, read)
+
+
+def _inflated(archive: Archive, entry: Entry, start: int, length: int) -> bytes:
     """Part of a deflated member; headers lie at the front, so this stops early."""
     data = bytearray()
     for block in archive.blocks(entry, HEADER_BYTES):

@@ -18,6 +18,7 @@ from app.storage import (
     sessions,
     tasks,
     tokens,
+    unfinished,
     uploads,
     users,
 )
@@ -47,6 +48,7 @@ from app.storage.rows import (
     UserRef,
 )
 from app.storage.set_writer import SetWriter
+from app.storage.split_writer import SplitWriter
 from app.storage.storage import Storage, open_storage
 from app.storage.uploads import UploadWriter
 
@@ -72,6 +74,7 @@ __all__ = [
     "Segment",
     "Session",
     "SetWriter",
+    "SplitWriter",
     "Storage",
     "Task",
     "TaskData",
@@ -92,6 +95,7 @@ __all__ = [
     "sessions",
     "tasks",
     "tokens",
+    "unfinished",
     "uploads",
     "users",
 ]

@@ -1,12 +1,14 @@
 """Who may see what: the one filter that every query of an owned thing goes through.
 
-An admin sees everything. Anybody else sees
+Nobody sees a task or project that is still being made (`unfinished.py`). An admin sees everything else. Anybody else
+sees
 
     project   as its owner or assignee
     task      as its owner or assignee, or through its project
     job       through its task, or as the job's assignee
     label     of a task or project that is seen, or of the task of a job that is assigned
     request, upload, token    as its owner
+    issue     through its job; a comment through its issue
     user      oneself
 """
 
@@ -18,13 +20,38 @@ import sqlalchemy as sa
 
 from app.errors import AccessDenied
 from app.storage.rows import User
-from app.storage.schema import jobs, labels, projects, requests, tasks, tokens, uploads, users
+from app.storage.schema import comments, issues, jobs, labels, projects, requests, tasks, tokens, uploads, users
 
 Condition = sa.ColumnElement[bool]
 
 
 def condition(table: sa.Table, viewer: User) -> Condition:
     """True for the rows of `table` that the viewer may see."""
+    if table is issues:
+        return issues.c.job_id.in_(visible(sa.select(jobs.c.id), jobs, viewer))
+    if table is comments:
+        return comments.c.issue_id.in_(visible(sa.select(issues.c.id), issues, viewer))
+    return sa.and_(_is_made(table), _is_allowed(table, viewer))
+
+
+def _is_made(table: sa.Table) -> Condition:
+    """Nothing of a task or project that a request is still making."""
+    in_making = sa.select(tasks.c.id).where(tasks.c.maker_id.is_not(None))
+    if table in (tasks, projects):
+        made: Condition = table.c.maker_id.is_(None)
+        return made
+    if table is jobs:
+        return jobs.c.task_id.not_in(in_making)
+    if table is labels:
+        projects_in_making = sa.select(projects.c.id).where(projects.c.maker_id.is_not(None))
+        return sa.and_(
+            sa.or_(labels.c.task_id.is_(None), labels.c.task_id.not_in(in_making)),
+            sa.or_(labels.c.project_id.is_(None), labels.c.project_id.not_in(projects_in_making)),
+        )
+    return sa.true()
+
+
+def _is_allowed(table: sa.Table, viewer: User) -> Condition:
     if viewer.is_admin:
         return sa.true()
     me = viewer.id

@@ -72,7 +72,7 @@ class AnnotationReader:
         loaded = annotation_rows.load(self._conn, self._task_id, start=self._start, stop=self._stop, kinds=("tracks",))
         tracks = loaded.tracks
         if self._frame_offset and len(tracks):
-            bodies = [_shifted(body, self._frame_offset) for body in tracks.bodies.to_bytes_list()]
+            bodies = [shift_frames(body, self._frame_offset) for body in tracks.bodies.to_bytes_list()]
             frames = (tracks.frames + self._frame_offset).astype(np.int32)
             tracks = tracks.replace(frames=frames, bodies=Ragged.from_bytes(bodies))
         return tracks
@@ -129,7 +129,7 @@ class AnnotationReader:
         self._packs = {}
 
 
-def _shifted(body: bytes, offset: int) -> bytes:
+def shift_frames(body: bytes, offset: int) -> bytes:
     """A track's JSON with every frame number raised."""
     document = orjson.loads(body)
 

@@ -11,6 +11,7 @@ from datetime import timedelta
 
 import sqlalchemy as sa
 
+from app.storage import unfinished
 from app.storage.database import Connection
 from app.storage.removal import discard_blobs, drop_sets, forget_requests, remove_uploads
 from app.storage.schema import (
@@ -46,8 +47,8 @@ class Swept:
 
 def sweep(storage: Storage, *, upload_ttl_seconds: int = 86400, orphan_age_seconds: int = 3600) -> Swept:
     """Remove expired requests with their results, uploads without a chunk for `upload_ttl_seconds`, annotation sets
-    that were never published, dead sessions and tokens, discarded blobs, and blobs without a row that are older than
-    `orphan_age_seconds`. May run anywhere, any time, twice at once."""
+    that were never published, what requests that ended were still making, dead sessions and tokens, discarded blobs,
+    and blobs without a row that are older than `orphan_age_seconds`. May run anywhere, any time, twice at once."""
     moment = now()
     is_final = requests.c.status.in_(("finished", "failed"))
     is_silent = uploads.c.updated_date < moment - timedelta(seconds=upload_ttl_seconds)
@@ -56,6 +57,7 @@ def sweep(storage: Storage, *, upload_ttl_seconds: int = 86400, orphan_age_secon
         n_requests = forget_requests(conn, sa.and_(is_final, requests.c.expiry_date < moment))
         n_uploads = remove_uploads(conn, sa.and_(is_silent, uploads.c.request_id.is_(None)))
         drop_sets(conn, sa.and_(annotation_sets.c.state == "writing", is_stale))
+        unfinished.clear_dead(conn)
         n_sessions = conn.execute(sessions.delete().where(sessions.c.expiry_date < moment)).rowcount
         n_sessions += conn.execute(
             tokens.delete().where(tokens.c.kind == "login", tokens.c.expiry_date < moment)
@@ -111,7 +113,11 @@ def _remove_set(storage: Storage, set_id: int) -> None:
                 conn.execute(table.delete().where(table.c.id.in_(ids)))
     with storage.database.write() as conn:
         key = conn.execute(sa.select(annotation_sets.c.kept_key).where(annotation_sets.c.id == set_id)).scalar()
-        if key is not None:
+        # Sets of one import into several tasks have their kept bytes in common: the last one takes them along.
+        others = sa.select(annotation_sets.c.id).where(
+            annotation_sets.c.kept_key == key, annotation_sets.c.id != set_id
+        )
+        if key is not None and conn.execute(others.limit(1)).one_or_none() is None:
             discard_blobs(conn, [key], has_readers=True)
         conn.execute(annotation_sets.delete().where(annotation_sets.c.id == set_id))
 

@@ -57,6 +57,11 @@ class JSONText(sa.types.TypeDecorator[Any]):
 Key = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
+def maker() -> tuple[sa.Column[Any], sa.Column[Any]]:
+    """The attempt of a request that is still making it: until it is made, nobody sees it (`unfinished.py`)."""
+    return sa.Column("maker_id", sa.String(64), index=True), sa.Column("maker_attempt", sa.BigInteger)
+
+
 def key() -> sa.Column[int]:
     """A number for each row. Tables whose numbers clients know never use one twice (`sqlite_autoincrement`)."""
     return sa.Column("id", Key, primary_key=True, autoincrement=True)
@@ -155,6 +160,7 @@ projects = sa.Table(
     moment("created_date"),
     moment("updated_date"),
     number("revision"),
+    *maker(),
     sqlite_autoincrement=True,
 )
 
@@ -186,6 +192,7 @@ tasks = sa.Table(
     array("deleted_frames"),
     number("last_annotation_id"),
     number("revision"),
+    *maker(),
     sqlite_autoincrement=True,
 )
 
@@ -203,6 +210,33 @@ jobs = sa.Table(
     moment("created_date"),
     moment("updated_date"),
     number("revision"),
+    sqlite_autoincrement=True,
+)
+
+issues = sa.Table(
+    "issues",
+    metadata,
+    key(),
+    reference("job_id", "jobs.id"),
+    number("frame", None),
+    sa.Column("position", JSONText, nullable=False),
+    flag("resolved"),
+    reference("owner_id", "users.id", ondelete="SET NULL", nullable=True),
+    reference("assignee_id", "users.id", ondelete="SET NULL", nullable=True),
+    moment("created_date"),
+    moment("updated_date"),
+    sqlite_autoincrement=True,
+)
+
+comments = sa.Table(
+    "comments",
+    metadata,
+    key(),
+    reference("issue_id", "issues.id"),
+    reference("owner_id", "users.id", ondelete="SET NULL", nullable=True),
+    sa.Column("message", sa.Text, nullable=False),
+    moment("created_date"),
+    moment("updated_date"),
     sqlite_autoincrement=True,
 )
 

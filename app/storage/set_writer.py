@@ -61,7 +61,7 @@ class SetWriter:
         self._counts = dict.fromkeys(KINDS, 0)
         self._extras: dict[str, Any] | None = None
         self._kept: BlobWriter | None = None
-        self._closed = False
+        self._shared: tuple[str, int] | None = None
 
     def write(self, batch: Annotations) -> None:
         """Take a batch; ids are given by the store.
@@ -83,7 +83,7 @@ class SetWriter:
             self._waiting_bytes += byte_size(table)
             self._counts[kind] += len(table)
         if self._waiting_bytes >= BUFFER_BYTES:
-            self._flush()
+            self.flush()
 
     def keep(self, data: bytes | memoryview) -> tuple[int, int, int]:
         """Keep bytes; (offset, size, crc32)."""
@@ -99,16 +99,28 @@ class SetWriter:
 
     def close(self) -> dict[str, int]:
         """Write what is buffered and make the kept bytes durable. Returns rows by kind."""
-        self._flush()
+        self.flush()
         values: dict[str, Any] = {"extras": self._extras, "touched_date": now()}
         if self._kept is not None:
             values |= {"kept_size": self._kept.finish(), "kept_key": self._kept.key}
+        elif self._shared is not None:
+            values |= {"kept_key": self._shared[0], "kept_size": self._shared[1]}
         with self._storage.database.write() as conn:
             conn.execute(annotation_sets.update().where(annotation_sets.c.id == self.set_id).values(**values))
-        self._closed = True
         return dict(self._counts)
 
-    def _flush(self) -> None:
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of the rows that `flush` would write."""
+        return self._waiting_bytes
+
+    def share(self, key: str, size: int) -> None:
+        """The kept bytes are a blob that other sets have too; instead of `keep`."""
+        assert self._kept is None, "this set has kept bytes of its own"
+        self._shared = key, size
+
+    def flush(self) -> None:
+        """Write the rows that wait."""
         tables = {kind: TABLES_BY_KIND[kind].concatenate(waiting) for kind, waiting in self._waiting.items() if waiting}
         self._waiting = {kind: [] for kind in KINDS}
         self._waiting_bytes = 0
@@ -157,8 +169,11 @@ def _portions(rows: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     return portions
 
 
-def begin_set(storage: Storage, task_id: int, *, start: int = 0, stop: int | None = None) -> SetWriter:
-    """A writer for one import into frames start to stop of the task. Raises NotFound."""
+def begin_set(
+    storage: Storage, task_id: int, *, start: int = 0, stop: int | None = None, is_base: bool = False
+) -> SetWriter:
+    """A writer for one import into frames start to stop of the task; `is_base` for what never was in an archive, in a
+    task that has nothing yet. Raises NotFound."""
     with storage.database.write() as conn:
         size = conn.execute(sa.select(tasks.c.size).where(tasks.c.id == task_id)).scalar()
         if size is None:
@@ -166,7 +181,7 @@ def begin_set(storage: Storage, task_id: int, *, start: int = 0, stop: int | Non
         moment = now()
         set_id = conn.execute(
             annotation_sets.insert()
-            .values(task_id=task_id, created_date=moment, touched_date=moment)
+            .values(task_id=task_id, is_base=is_base, created_date=moment, touched_date=moment)
             .returning(annotation_sets.c.id)
         ).scalar_one()
     return SetWriter(storage, task_id, set_id, max(start, 0), size if stop is None else min(stop, size))

@@ -1,0 +1,239 @@
+"""The walk of a dataset into a project: its pictures become new tasks, one a subset, and its annotations theirs.
+
+    zip → pictures by subset → hidden tasks with their frames → one read against all frames, split by task
+        → published, shown and in the project with the request's end
+
+The tasks are there from the start, but nobody sees them before the end (`storage.unfinished`): a refusal leaves the
+project as it was, and so does a worker that dies. Tasks that the project has already are not touched.
+
+Source: CVAT's import of a dataset into a project; labels of the dataset become those of a project without any.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from app.annotations import FrameTable, Label, LabelCatalog
+from app.archive import Archive, ByteSource, Entry, open_archive
+from app.columns import Ragged, Texts
+from app.errors import InvalidInput, Report, Unsupported
+from app.formats import ArchivePicture, Format, Target
+from app.images import PictureSize
+from app.operations.arrange import default_chunk_size
+from app.operations.dry_run import CountingSink
+from app.operations.import_annotations import choose_format, read_archive, summary_line, telling
+from app.operations.ingest_images import (
+    PICTURE_EXTENSIONS,
+    STORED,
+    Found,
+    extension,
+    found_member,
+    frame_columns,
+    measure_all,
+)
+from app.operations.work import Limits, Work
+from app.storage import (
+    LabelDraft,
+    Segment,
+    SplitWriter,
+    TaskData,
+    User,
+    frames,
+    labels,
+    projects,
+    tasks,
+    unfinished,
+    uploads,
+    users,
+)
+from app.storage import annotations as stored
+
+MAX_SUBSETS = 1000
+MAX_SUBSET_CHARACTERS = 64
+MAX_LABEL_CHARACTERS = 64
+BACKGROUND = "background"  # CVAT drops the label of this name
+COPIED = 0.4  # the share of the work that is done when the pictures are in their tasks
+
+
+@dataclass(frozen=True, slots=True)
+class Subset:
+    """The pictures of one task to be, in frame order: their entries, where they lie, their sizes."""
+
+    name: str
+    entries: list[Entry]
+    pictures: list[Found]
+    sizes: list[PictureSize]
+
+
+def import_dataset(work: Work, *, limits: Limits) -> None:
+    """Handler of `import:dataset` of a project.
+
+    Raises:
+        ImportProblems: the archive was refused; `work.report` holds every problem.
+        InvalidInput: no picture, a picture that is none, a subset or label name that cannot be one.
+    """
+    request, options, storage = work.request, work.options, work.storage
+    assert request.project_id is not None
+    report = Report(limit=limits.max_problems)
+    with storage.database.read() as conn:
+        upload = uploads.load(conn, request.upload_ids[0])
+        project = projects.load(conn, request.project_id)
+        catalog = labels.of_project(conn, project.id)
+        owner = users.get(conn, request.owner.id)
+    source = uploads.open_source(storage, upload)
+    with closing(source), telling(work, report):
+        archive = open_archive(source, limits.archive)
+        format_ = choose_format(options.get("format"), archive.names())
+        report.summary["format"] = format_.display_name
+        report.summary["dry_run"] = bool(options.get("dry_run"))
+        subsets = find_subsets(archive, source, format_, limits, work)
+        drafts = [] if catalog.labels else dataset_labels(archive, format_)
+        report.summary["tasks"] = {subset.name: len(subset.pictures) for subset in subsets}
+        if options.get("dry_run"):
+            catalog = catalog if catalog.labels else _catalog_to_be(drafts)
+            counting = CountingSink()
+            target = dataset_target(subsets, catalog, project.name)
+            read_archive(archive, format_, target, options, limits, counting, report, work, COPIED)
+            with work.finishing(message=summary_line(report), report=report.to_dict()):
+                pass
+            return
+        try:
+            with storage.database.write() as conn:
+                unfinished.clear_earlier(conn, request)
+            task_ids = [make_task(work, owner, subset, archive) for subset in subsets]
+            if drafts:
+                with storage.database.write() as conn:
+                    labels.apply(conn, drafts, task_id=task_ids[0])
+                    catalog = labels.of_task(conn, task_ids[0])
+            target = dataset_target(subsets, catalog, project.name)
+            parts = [(task_id, len(subset.pictures)) for task_id, subset in zip(task_ids, subsets, strict=True)]
+            with SplitWriter(storage, parts) as writer:
+                read_archive(archive, format_, target, options, limits, writer, report, work, COPIED)
+                with work.finishing(message=summary_line(report), report=report.to_dict()) as conn:
+                    for set_id in writer.set_ids:
+                        stored.publish(conn, set_id)
+                    unfinished.give_to_project(conn, request, project.id, task_ids[0] if drafts else None)
+                    unfinished.reveal(conn, request)
+        except BaseException:
+            with storage.database.write() as conn:
+                unfinished.clear(conn, request)
+            raise
+
+
+def find_subsets(archive: Archive, source: ByteSource, format_: Format, limits: Limits, work: Work) -> list[Subset]:
+    """The pictures of the archive by subset, each measured.
+
+    Raises:
+        Unsupported: the format's archives have no pictures.
+        InvalidInput: no picture at all, two of one name, a file that is none, too many subsets.
+    """
+    if format_.pictures is None:
+        raise Unsupported(f"{format_.display_name} archives hold no pictures; import them into tasks that have theirs")
+    by_subset: dict[str, list[ArchivePicture]] = {}
+    for picture in format_.pictures(archive):
+        if extension(picture.path) in PICTURE_EXTENSIONS:
+            by_subset.setdefault(picture.subset, []).append(picture)
+    if not by_subset:
+        raise InvalidInput(
+            "the dataset holds no picture (images/<subset>/<name>); a project's tasks are made of them. Import "
+            "annotations alone into a task that has its pictures",
+            code="image.none",
+        )
+    if len(by_subset) > MAX_SUBSETS:
+        raise InvalidInput(f"the dataset has {len(by_subset):,} subsets; {MAX_SUBSETS:,} are allowed", code="limit")
+    subsets = []
+    for name, listed in sorted(by_subset.items()):
+        if len(name) > MAX_SUBSET_CHARACTERS:
+            raise InvalidInput(f"a subset's name has at most {MAX_SUBSET_CHARACTERS} characters: {name[:80]!r}")
+        seen: set[str] = set()
+        for picture in listed:
+            if picture.name in seen:
+                raise InvalidInput(
+                    f"{picture.path!r}: subset {name!r} has another picture of the name {picture.name!r}"
+                )
+            seen.add(picture.name)
+        entries = [archive.entry(one.path) for one in listed]
+        found = [found_member(archive, source, entry, one.name, 0) for entry, one in zip(entries, listed, strict=True)]
+        subsets.append(Subset(name, entries, found, measure_all(found, limits, work)))
+    return subsets
+
+
+def dataset_labels(archive: Archive, format_: Format) -> list[LabelDraft]:
+    """The labels that a dataset names, for a project that has none.
+
+    Raises:
+        InvalidInput: a name that no label can have.
+    """
+    names = format_.survey(archive).labels if format_.survey is not None else []
+    for name in names:
+        if len(name) > MAX_LABEL_CHARACTERS or name != name.strip():
+            raise InvalidInput(
+                f"{name[:80]!r} cannot be a label: a name has 1 to {MAX_LABEL_CHARACTERS} characters, and no blank "
+                "around it. Give the project its labels first",
+                code="label.unknown",
+            )
+    return [LabelDraft(name) for name in names if name != BACKGROUND]
+
+
+def _catalog_to_be(drafts: Sequence[LabelDraft]) -> LabelCatalog:
+    return LabelCatalog(tuple(Label(at + 1, draft.name or "", "", "any") for at, draft in enumerate(drafts)))
+
+
+def dataset_target(subsets: Sequence[Subset], catalog: LabelCatalog, name: str) -> Target:
+    """All frames to be, one task after the other."""
+    found = [picture for subset in subsets for picture in subset.pictures]
+    sizes = [size for subset in subsets for size in subset.sizes]
+    table = FrameTable(
+        Ragged.from_bytes([picture.name.encode("utf-8") for picture in found]),
+        np.array([size.width for size in sizes], dtype=np.int32),
+        np.array([size.height for size in sizes], dtype=np.int32),
+        np.zeros(len(found), dtype=np.bool_),
+    )
+    of_frames = Texts.concatenate([Texts.same(subset.name, len(subset.pictures)) for subset in subsets])
+    return Target(table, catalog, of_frames, name)
+
+
+def make_task(work: Work, owner: User, subset: Subset, archive: Archive) -> int:
+    """A hidden task with the pictures of a subset, copied into one pack."""
+    copied, segment = copy_pictures(work, archive, list(zip(subset.entries, subset.pictures, strict=True)))
+    with work.storage.database.write() as conn:
+        task = tasks.create(conn, owner, subset.name, subset=subset.name)
+        unfinished.hide(conn, work.request, task_id=task.id)
+        n_frames, first = len(copied), subset.sizes[0]
+        data = TaskData(
+            jobs=((0, n_frames),),
+            segment_size=n_frames,
+            chunk_size=default_chunk_size(first.width, first.height),
+            stop_frame=n_frames - 1,
+        )
+        indices = frames.add_packs(conn, task.id, [[segment]])
+        tasks.attach_data(conn, task.id, data, frame_columns(copied, subset.sizes, indices))
+    return task.id
+
+
+def copy_pictures(work: Work, archive: Archive, chosen: Sequence[tuple[Entry, Found]]) -> tuple[list[Found], Segment]:
+    """The members, unpacked and proven, one after the other in a new blob.
+
+    Returns:
+        Where each lies in it (pack 0), and the blob.
+    """
+    writer = work.storage.blobs.open_writer(f"packs/{work.request.id}-{work.request.attempt}-{secrets.token_hex(8)}")
+    copied = []
+    try:
+        for count, (entry, picture) in enumerate(chosen):
+            offset = writer.size
+            for block in archive.blocks(entry):
+                writer.write(block)
+            size = writer.size - offset
+            copied.append(replace(picture, pack=0, offset=offset, stored_size=size, size=size, method=STORED))
+            if count % 64 == 0:
+                work.progress(COPIED * count / len(chosen), "copying the pictures")
+        return copied, Segment(writer.key, writer.finish())
+    except BaseException:
+        writer.abort()
+        raise
