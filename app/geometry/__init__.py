@@ -13,7 +13,7 @@ from app.geometry.boxes import (
     hull_boxes,
     rotated_corners,
 )
-from app.geometry.contours import Outlines, mask_to_polygons, masks_to_polygons
+from app.geometry.contours import Outlines, flips_to_polygons, mask_to_polygons, masks_to_polygons
 from app.geometry.ellipses import ellipse_to_mask
 from app.geometry.flips import Flips, find_flips, resize_flips
 from app.geometry.masks import (
@@ -51,6 +51,7 @@ __all__ = [
     "count_crossings",
     "ellipse_to_mask",
     "find_flips",
+    "flips_to_polygons",
     "flips_to_runs",
     "hull_boxes",
     "mask_to_polygons",

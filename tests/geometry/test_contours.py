@@ -114,12 +114,23 @@ def test_large_masks_are_traced_one_by_one(monkeypatch: pytest.MonkeyPatch) -> N
     random = np.random.default_rng(0)
     masks = [pack_mask(random_mask(random, kind)) for kind in range(18)]
     together = masks_to_polygons(masks)
-    for name, value in (("BATCH_BYTES", 1), ("BATCH_MASKS", 5)):
+    for name, value in (("BATCH_FLIPS", 1), ("BATCH_MASKS", 5)):
         monkeypatch.setattr(contours, name, value)
         apart = masks_to_polygons(masks)
         np.testing.assert_array_equal(apart.points, together.points)
         np.testing.assert_array_equal(apart.offsets, together.offsets)
         np.testing.assert_array_equal(apart.masks, together.masks)
+
+
+def test_rings_are_spliced_as_the_walk_over_bridges_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(5)
+    masks = [pack_mask(random_mask(random, kind, 60)) for kind in range(270)]
+    spliced = masks_to_polygons(masks)
+    monkeypatch.setattr(contours, "_splice", lambda rings, edges, holes: contours._walk(edges))
+    walked = masks_to_polygons(masks)
+    np.testing.assert_array_equal(spliced.points, walked.points)
+    np.testing.assert_array_equal(spliced.offsets, walked.offsets)
+    np.testing.assert_array_equal(spliced.masks, walked.masks)
 
 
 def test_too_many_corners_are_refused_for_one_mask_but_not_for_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
