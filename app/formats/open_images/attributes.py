@@ -134,20 +134,24 @@ class AttributeEncoder:
             if len(combos) and int(combos.max()) > (1 << 62) // radix:
                 combos = np.unique(combos, return_inverse=True)[1].astype(np.int64)
             combos = combos * radix + codes + 1
-        _, first, inverse = np.unique(combos, return_index=True, return_inverse=True)
+        distinct, first, inverse = np.unique(combos, return_index=True, return_inverse=True)
         texts: dict[str, int] = {}
-        codes_of = np.empty(len(first), dtype=np.int32)
-        for combo, row in enumerate(first.tolist()):
-            label = int(labels[row])
-            cells = tuple(
-                column.values[code] if (code := int(codes[row])) >= 0 else None
-                for column, codes in zip(used, chosen, strict=True)
-            )
-            key = (label, *(column.name for column in used), *cells)
+        codes_of = np.empty(len(distinct), dtype=np.int32)
+        refused_of = [np.zeros(len(distinct), dtype=np.bool_) for _ in used]
+        names = tuple(column.name for column in used)
+        cells_of = [
+            [column.values[code] if code >= 0 else None for code in codes[first].tolist()]
+            for column, codes in zip(used, chosen, strict=True)
+        ]
+        for combo, (label, *cells) in enumerate(zip(labels[first].tolist(), *cells_of, strict=True)):
+            key = (label, names, *cells)
             text, refused = self._cache.get(key) or self._build(key, self._specs[label], used, cells)
             codes_of[combo] = texts.setdefault(text, len(texts))
             for place in refused:
-                no_value(used[place], inverse == combo)
+                refused_of[place][combo] = True
+        for column, refusing in zip(used, refused_of, strict=True):
+            if refusing.any():
+                no_value(column, refusing[inverse])
         if not texts:
             return Texts.same("[]", n)
         return Texts(codes_of[inverse].astype(np.int32), tuple(texts))
@@ -163,13 +167,18 @@ class AttributeEncoder:
         for place, (column, cell) in enumerate(zip(columns, cells, strict=True)):
             if cell is None:
                 continue
-            value = shown_value(specs[column.name], cell, column.is_flag)
+            spec = specs[column.name]
+            asked = (spec, cell, column.is_flag)
+            value = self._shown.get(asked, "")
+            if value == "":
+                value = self._shown[asked] = shown_value(*asked)
             if value is None:
                 refused.append(place)
             else:
-                values[specs[column.name].id] = value
+                values[spec.id] = value
         if len(self._cache) >= MAX_CACHED:
             self._cache.clear()
+            self._shown.clear()
         self._cache[key] = attributes_text(values), tuple(refused)
         return self._cache[key]
 

@@ -6,6 +6,8 @@
     hierarchy   the hierarchy file's text, as it came; None where there was none
     files       files nobody interprets: where their bytes lie in the set's pack
     masks       PNGs that no row names, likewise
+    sided       numbers of tables (each the twin of another) whose rows say less than the shapes that they stand for:
+                the side file had an entry for them
 
 Plain JSON underneath: the store keeps it as it is. `version` grows when a field changes its meaning.
 """
@@ -49,6 +51,7 @@ class Extras:
     hierarchy: str | None = None
     files: tuple[KeptFile, ...] = ()
     masks: tuple[KeptFile, ...] = ()
+    sided: tuple[int, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -59,6 +62,7 @@ class Extras:
             "hierarchy": self.hierarchy,
             "files": [[f.path, f.offset, f.size, f.crc] for f in self.files],
             "masks": [[f.path, f.offset, f.size, f.crc] for f in self.masks],
+            "sided": list(self.sided),
         }
 
     @classmethod
@@ -70,4 +74,5 @@ class Extras:
             hierarchy=document.get("hierarchy"),
             files=tuple(KeptFile(*entry) for entry in document.get("files", ())),
             masks=tuple(KeptFile(*entry) for entry in document.get("masks", ())),
+            sided=tuple(document.get("sided", ())),
         )

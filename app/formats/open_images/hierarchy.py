@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from app.errors import Report
@@ -62,6 +62,17 @@ def default_hierarchy(labels: Collection[str]) -> str:
     """A root without children, whose name is the first of `/m/0`, `/m/1`, … that is no label."""
     number = next(number for number in range(len(labels) + 1) if f"/m/{number}" not in labels)
     return json.dumps({"LabelName": f"/m/{number}", "Subcategory": []})
+
+
+def rename_classes(text: str, names: Mapping[str, str]) -> str:
+    """A checked hierarchy with other names for the classes that have one."""
+    tree = json.loads(text)
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        node["LabelName"] = names.get(node["LabelName"], node["LabelName"])
+        waiting += [child for key in CHILDREN for child in node.get(key, ())]
+    return json.dumps(tree, ensure_ascii=False)
 
 
 def _depth(text: str) -> int:

@@ -1,16 +1,23 @@
-"""Kept lines as cells again, and cells with some rows replaced: the shared steps of every table's writer."""
+"""Kept lines on their way out: as they came where nothing changed, else as cells of which some are replaced.
+
+    places of a batch ─┬─ unedited, all cells in order, same header → the line itself       ─┬─ records, in task order
+                       └─ everything else                           → cells → new record    ─┘
+
+A record is a CSV row without its line end. Most of an export is lines that nobody touched: they are split to be
+checked, never to be joined again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from app.annotations import Kept
-from app.columns import Ragged, Texts, split_lines
-from app.formats.open_images.names import clean_subset
+from app.columns import Cells, CSVBlock, Ragged, Texts, join_records, split_lines
+from app.formats.open_images.layout import CLICK_COLUMNS, COLUMNS, Kind
 from app.formats.open_images.plan import Plan
 
 Codes = npt.NDArray[np.int32]
@@ -18,82 +25,203 @@ Mask = npt.NDArray[np.bool_]
 Rows = npt.NDArray[np.int64]
 Columns = dict[str, Ragged]
 
+SIDE = "\0side"
+"""A column of cells that is not written into the table: the side file's entry of each row, empty where it needs none.
+Rows that need one are made from cells, so the kept lines have none."""
+UNKNOWN = "-1"
+_UNKNOWN_COLUMNS = frozenset(name.casefold() for name in CLICK_COLUMNS)
+"""Columns whose empty cell is written as unknown."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TableRows:
-    """Rows of one table on their way out: the frame of each, and its cells by column, unquoted."""
+    """Rows of one table on their way out: the frame of each, its record, and its entry in the side file.
+
+    `entries` is None where no row has one.
+    """
 
     frames: Codes
-    columns: Columns
+    records: Ragged
+    entries: Ragged | None = None
 
     def __len__(self) -> int:
         return len(self.frames)
 
     def take(self, rows: Rows | Mask) -> TableRows:
         places: Rows = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows.astype(np.int64, copy=False)
-        return TableRows(self.frames[places], {name: column.take(places) for name, column in self.columns.items()})
+        entries = None if self.entries is None else pick(self.entries, places)
+        return TableRows(self.frames[places], pick(self.records, places), entries)
 
     @staticmethod
     def concatenate(parts: Sequence[TableRows]) -> TableRows:
         if len(parts) == 1:
             return parts[0]
+        entries = None
+        if any(part.entries is not None for part in parts):
+            columns = [Ragged.empty(np.uint8, len(p)) if p.entries is None else p.entries for p in parts]
+            entries = Ragged.concatenate(columns)
         return TableRows(
             np.concatenate([part.frames for part in parts]),
-            {name: Ragged.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns},
+            Ragged.concatenate([part.records for part in parts]),
+            entries,
         )
 
 
-def is_kind(plan: Plan, kept: Kept, kind: str) -> Mask:
-    """(N,) bool: the row was imported from a table of this kind."""
+@dataclass(frozen=True, slots=True, eq=False)
+class KeptLines:
+    """Lines that may be written as they came: `places` (N,) ascending in the batch, and `records`."""
+
+    places: Rows
+    records: Ragged
+
+    def others(self, chosen: Rows) -> Rows:
+        """The chosen places (ascending) that have no line here."""
+        if len(self.places) == len(chosen):
+            return chosen[:0]
+        return np.setdiff1d(chosen, self.places, assume_unique=True)
+
+
+def pick(column: Ragged, rows: Rows) -> Ragged:
+    """Rows of a byte column; all of them in order are the column itself."""
+    if len(rows) == len(column) and np.array_equal(rows, np.arange(len(column), dtype=np.int64)):
+        return column
+    return Cells.of(column).take(rows).ragged()
+
+
+def is_kind(plan: Plan, kept: Kept, *kinds: str) -> Mask:
+    """(N,) bool: the row was imported from a table of such a kind."""
     result = np.zeros(len(kept), dtype=np.bool_)
     for set_id, number, rows in _tables_of(kept):
-        result[rows] = plan.table(set_id, number).kind == kind
+        if plan.table(set_id, number).kind in kinds:
+            result[rows] = True
     return result
 
 
-def _tables_of(kept: Kept) -> Iterator[tuple[int, int, Rows]]:
-    """Each table that rows came from: set, number, rows in order."""
-    imported = np.flatnonzero(kept.tables >= 0)
+def is_sided(plan: Plan, kept: Kept) -> Mask:
+    """(N,) bool: the row was imported with an entry of the side file, so it says less than the annotation."""
+    result = np.zeros(len(kept), dtype=np.bool_)
+    if any(extras.sided for extras in plan.extras.values()):
+        for set_id, number, rows in _tables_of(kept):
+            result[rows] = number in plan.extras[set_id].sided
+    return result
+
+
+def _tables_of(kept: Kept, chosen: Rows | None = None) -> Iterator[tuple[int, int, Rows]]:
+    """Each table that rows (all, or the chosen ones) came from: set, number, rows in order."""
+    if chosen is None:
+        chosen = np.arange(len(kept), dtype=np.int64)
+    imported = chosen[kept.tables[chosen] >= 0]
     if not len(imported):
         return
-    keys = np.stack([kept.sets[imported], kept.tables[imported].astype(np.int64)], axis=1)
-    tables, inverse = np.unique(keys, axis=0, return_inverse=True)
-    for place, (set_id, number) in enumerate(tables.tolist()):
-        yield set_id, number, imported[inverse.reshape(-1) == place]
+    keys = kept.sets[imported] << 32 | kept.tables[imported]
+    if (keys == keys[0]).all():
+        yield int(keys[0] >> 32), int(keys[0] & 0xFFFFFFFF), imported
+        return
+    for key in np.unique(keys).tolist():
+        yield key >> 32, key & 0xFFFFFFFF, imported[keys == key]
 
 
-def header_columns(plan: Plan, kind: str, canonical: Sequence[str], subset: str | None = None) -> tuple[str, ...]:
-    """The canonical columns, then every further column that a kept table of this kind has, in its first spelling.
-
-    Args:
-        subset: of the file that is written; tables whose name tells another one have no row in it. Not for image
-            lists, whose rows may tell another subset than their table.
-    """
-    known = {name.casefold(): name for name in canonical}
-    for extras in plan.extras.values():
-        for table in extras.tables:
-            here = subset is None or table.subset is None or clean_subset(table.subset) == subset
-            if table.kind == kind and here:
-                for name in table.columns:
-                    known.setdefault(name.casefold(), name)
+def header_columns(plan: Plan, kinds: Sequence[Kind], subset: str | None) -> tuple[str, ...]:
+    """The canonical columns, then every further one that a kept table of the subset has, in its first spelling."""
+    known = {name.casefold(): name for name in COLUMNS[kinds[0]]}
+    for table in (table for kind in kinds for table in plan.tables_of(kind, subset)):
+        for name in table.columns:
+            known.setdefault(name.casefold(), name)
     return tuple(known.values())
 
 
+def kept_lines(
+    plan: Plan,
+    kept: Kept,
+    frames: Codes,
+    candidates: Rows,
+    kinds: Collection[str],
+    columns: Sequence[str],
+    is_plain: Callable[[CSVBlock, Rows], Mask],
+) -> KeptLines:
+    """The unedited rows among `candidates` (places, ascending) whose line can be written as it came.
+
+    Args:
+        frames: (N,) of the batch.
+        columns: of the table that is written; only lines of tables with the same header fit.
+        is_plain: told the cells of rows and their places, says which can be read by everybody as they are.
+    """
+    wanted = tuple(name.casefold() for name in columns)
+    parts: list[tuple[Rows, Ragged]] = []
+    if plan.options.label_ids == "name" and "LabelName" in columns:
+        candidates = candidates[:0]  # every row has another LabelName
+    untouched = candidates[kept.edits[candidates] == 0]
+    for set_id, number, rows in _tables_of(kept, untouched):
+        table = plan.table(set_id, number)
+        if table.kind not in kinds or tuple(name.casefold() for name in table.columns) != wanted:
+            continue
+        lines = pick(kept.lines, rows)
+        block = split_lines(lines, table.columns)
+        good = ~plan.foreign_ids(block.cells("ImageID"), frames[rows]) & is_plain(block, rows)
+        parts.append((rows[good], lines if good.all() else pick(lines, np.flatnonzero(good))))
+    if not parts:
+        return KeptLines(np.zeros(0, dtype=np.int64), Ragged.empty(np.uint8))
+    if len(parts) == 1:
+        return KeptLines(*parts[0])
+    places = np.concatenate([part[0] for part in parts])
+    order = np.argsort(places)
+    return KeptLines(places[order], pick(Ragged.concatenate([part[1] for part in parts]), order))
+
+
+def table_rows(frames: Codes, chosen: Rows, kept: KeptLines, cells: Columns, columns: Sequence[str]) -> TableRows:
+    """The chosen rows of a batch (places, ascending): kept lines as they are, the others from their cells.
+
+    Args:
+        frames: (N,) of the batch.
+        cells: of `kept.others(chosen)`, by column.
+    """
+    n_made = len(chosen) - len(kept.places)
+    if not n_made:
+        return TableRows(frames[chosen], kept.records)
+    records = join_records([cells[name] for name in columns], n_made)
+    if n_made == len(chosen):
+        return TableRows(frames[chosen], records, cells.get(SIDE))
+    rest = kept.others(chosen)
+    both = [
+        TableRows(frames[kept.places], kept.records),
+        TableRows(frames[rest], records, cells.get(SIDE)),
+    ]
+    return TableRows.concatenate(both).take(np.argsort(np.concatenate([kept.places, rest])))
+
+
 def kept_columns(plan: Plan, kept: Kept, columns: Sequence[str]) -> Columns:
-    """The kept cells of N rows by output column; empty where the row or its table has none."""
+    """The kept cells of N rows by output column; a blank cell where the row or its table has none."""
     n = len(kept)
-    tables = list(_tables_of(kept))
+    tables = [(plan.table(set_id, number), rows) for set_id, number, rows in _tables_of(kept)]
     if not tables:
-        return {name: Ragged.empty(np.uint8, n) for name in columns}
-    order = np.concatenate([rows for _, _, rows in tables])
-    back = np.full(n, len(order), dtype=np.int64)  # rows never imported read the empty cell at the end
+        return {name: _blank(name, 1).take(np.zeros(n, dtype=np.int64)) for name in columns}
+    order = np.concatenate([rows for _, rows in tables])
+    back = np.full(n, len(order), dtype=np.int64)  # rows never imported read the blank cell at the end
     back[order] = np.arange(len(order), dtype=np.int64)
-    blocks = [split_lines(kept.lines.take(rows), plan.table(set_id, number).columns) for set_id, number, rows in tables]
-    blank = Ragged.empty(np.uint8, 1)
+    blocks = [split_lines(pick(kept.lines, rows), table.columns) for table, rows in tables]
     return {
-        name: Ragged.concatenate([*(block.cells(name).ragged() for block in blocks), blank]).take(back)
+        name: pick(
+            Ragged.concatenate(
+                [
+                    *(block.cells(name).ragged() if block.has(name) else _blank(name, len(block)) for block in blocks),
+                    _blank(name, 1),
+                ]
+            ),
+            back,
+        )
         for name in columns
     }
+
+
+def _blank(name: str, rows: int) -> Ragged:
+    text = UNKNOWN.encode() if name.casefold() in _UNKNOWN_COLUMNS else b""
+    return Ragged.from_bytes([text] * rows)
+
+
+def only_kept(kept: Kept, chosen: Mask) -> Kept:
+    """What was kept of the chosen rows; the others as if they had never been imported."""
+    places = np.where(chosen, np.arange(len(kept), dtype=np.int64), len(kept))
+    return Kept.concatenate([kept, Kept.empty(1)]).take(places)
 
 
 def put(column: Ragged, rows: Rows | Mask, texts: Ragged | Texts | bytes) -> Ragged:
@@ -105,14 +233,14 @@ def put(column: Ragged, rows: Rows | Mask, texts: Ragged | Texts | bytes) -> Rag
     choice = np.arange(len(column), dtype=np.int64)
     if isinstance(texts, bytes):
         choice[rows] = len(column)
-        return Ragged.concatenate([column, Ragged.from_bytes([texts])]).take(choice)
+        return pick(Ragged.concatenate([column, Ragged.from_bytes([texts])]), choice)
     choice[rows] = len(column) + np.arange(len(rows), dtype=np.int64)
-    return Ragged.concatenate([column, texts if isinstance(texts, Ragged) else spread(texts)]).take(choice)
+    return pick(Ragged.concatenate([column, texts if isinstance(texts, Ragged) else spread(texts)]), choice)
 
 
 def spread(texts: Texts) -> Ragged:
     """Texts as a column of bytes."""
-    return Ragged.from_bytes([value.encode("utf-8") for value in texts.values]).take(texts.codes)
+    return pick(Ragged.from_bytes([value.encode("utf-8") for value in texts.values]), texts.codes.astype(np.int64))
 
 
 def map_texts(codes: Rows, texts: Texts, change: Callable[[int, str], str]) -> Texts:
@@ -142,10 +270,10 @@ def merge_by_frame(shown: Iterable[TableRows], hidden: Iterable[TableRows]) -> I
             yield part
             continue
         pending = TableRows.concatenate(waiting)
-        due = pending.frames <= last
-        both = TableRows.concatenate([part, pending.take(due)])
+        due = int(np.searchsorted(pending.frames, last, side="right"))
+        both = TableRows.concatenate([part, pending.take(np.arange(due))])
         yield both.take(np.argsort(both.frames, kind="stable"))
-        waiting = [pending.take(~due)] if not due.all() else []
+        waiting = [pending.take(np.arange(due, len(pending)))] if due < len(pending) else []
     yield from (part for part in waiting if len(part))
     if following is not None and len(following):
         yield following

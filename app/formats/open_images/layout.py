@@ -62,6 +62,9 @@ REQUIRED: dict[Kind, tuple[str, ...]] = {
 }
 CLASS_HEADERS = {("labelname", "displayname"), ("id", "name"), ("mid", "classname")}
 
+LOWEST, HIGHEST = -1.0, 2.0
+"""Coordinates outside are refused: they look like pixels."""
+
 FOLDER = "annotations/"
 TABLE_NAMES: dict[Kind, str] = {
     "images": FOLDER + "{}-images-with-rotation.csv",

@@ -107,6 +107,11 @@ def _link_boxes(shapes: Shapes, instances: Sequence[Instance]) -> None:
             instance.box = boxes.get((instance.frame, group, int(shapes.label_ids[row])))
 
 
+def row_of(instance: Instance) -> int:
+    """The place of the shape that speaks for the instance: label, attributes, kept row."""
+    return instance.rows[0] if instance.imported is None else instance.imported
+
+
 def keeps_png(shapes: Shapes, instance: Instance) -> bool:
     """Whether the instance is still the very mask that was imported: one mask shape, its pixels untouched."""
     return (

@@ -6,16 +6,19 @@ Source: Open Images reference 3.4, 3.9, 4.2, 4.7; reliability section 8.
 from __future__ import annotations
 
 import re
+import unicodedata
 
 from app.formats.open_images.layout import DEFAULT_SUBSET
 
 MAX_PART_BYTES = 255
 """Longest name of a file on common systems, and what our own reader takes."""
+MAX_SUBSET_BYTES = 128
 _LABEL_ROOM, _ID_ROOM, _BOX_ROOM = 60, 120, 40
 
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9._-]")
 _FORBIDDEN = re.compile(r"[/\\\x00]")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_VERSION = re.compile(r"oidv[0-9]+-", re.IGNORECASE)
 _RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\.|$)", re.IGNORECASE)
 
 
@@ -25,11 +28,20 @@ def is_plain_name(text: str) -> bool:
 
 
 def clean_subset(text: str) -> str:
-    """A task's subset as it can stand in a path; the same text where it can already."""
-    if is_plain_name(text) and _CONTROL.search(text) is None and len(text.encode()) <= 128:
-        return text
-    cleaned = _CONTROL.sub("-", _FORBIDDEN.sub("-", text)).encode()[:128].decode("utf-8", "ignore")
-    return cleaned if cleaned.strip(".") else DEFAULT_SUBSET
+    """A task's subset as it can begin a file's name and name a folder; the same text where it can already.
+
+    `oidv7-` in front would be read as a version, `._` as clutter of a desktop.
+    """
+    cleaned = unicodedata.normalize("NFC", _CONTROL.sub("-", _FORBIDDEN.sub("-", text)))
+    if _VERSION.match(cleaned) or cleaned.startswith("._"):
+        cleaned = f"_{cleaned}"
+    cleaned = cleaned.encode()[:MAX_SUBSET_BYTES].decode("utf-8", "ignore")
+    return DEFAULT_SUBSET if cleaned in ("", ".", "..") else cleaned
+
+
+def fold_name(text: str) -> str:
+    """The key under which two names count as one file: letter case and composition do not part them."""
+    return text.lower() if text.isascii() else unicodedata.normalize("NFC", text.casefold())
 
 
 def mask_stem(image: str, label: str, box_id: str) -> str:

@@ -6,22 +6,24 @@ Source: Open Images reference 4.2 (ids), 4.3 (subsets), 4.4 (labels).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from app.annotations import FrameIndex, TextLookup
-from app.columns import Ragged, Texts
-from app.errors import Report
+from app.columns import Cells, Ragged, Texts, decode_runs, equal_cells
+from app.errors import Problem, Report, shorten
 from app.formats.base import ExportOptions, Source, Target
 from app.formats.open_images.attributes import AttributeDecoder
+from app.formats.open_images.export_layouts import LAYOUTS, ExportLayout
 from app.formats.open_images.extras import Extras, KeptTable
 from app.formats.open_images.layout import DEFAULT_SUBSET
-from app.formats.open_images.names import clean_subset
+from app.formats.open_images.names import clean_subset, fold_name
 
 Codes = npt.NDArray[np.int32]
+Rows = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
 
@@ -30,80 +32,181 @@ class Plan:
     """Everything that the tables of one export have in common.
 
     Attributes:
-        ids: (N,) bytes, the image id of each frame of the target.
+        index: finds frames by the ids of kept rows.
+        root: the folder that ids of kept rows lie under, as `FrameIndex.find_root` tells it.
+        ids: (N,) bytes, the image id of each frame of the target; each only once.
         subsets: (N,) the subset of each frame, ready for a path.
+        subset_names: as archives and tasks spell them → as they are written.
+        moved_subset: some frame is in another subset now than an import said.
         shown: (N,) bool, frames that are exported (deleted ones are not).
         extras: by set, oldest first.
+        spellings: ids of kept rows that mean a frame as well as its own id: frame number by id, filled on the way.
+        strays: LabelNames of kept rows that mean no label of the task (any more), filled on the way.
     """
 
     target: Target
     options: ExportOptions
     report: Report
+    index: FrameIndex
+    root: int | None
     ids: Ragged
     subsets: Texts
+    subset_names: Mapping[str, str]
+    moved_subset: bool
     shown: Mask
     extras: Mapping[int, Extras]
+    spellings: dict[bytes, int] = field(default_factory=dict)
+    strays: dict[str, None] = field(default_factory=dict)
 
     @property
     def start(self) -> int:
         """Number of the target's first frame."""
         return self.target.frames.start
 
-    def subset_names(self) -> list[str]:
+    @property
+    def layout(self) -> ExportLayout:
+        return LAYOUTS[self.options.layout]
+
+    def written_subsets(self) -> list[str]:
         """The subsets that have a frame, sorted; one even where there is no frame at all."""
         used = np.unique(self.subsets.codes[self.shown]).tolist()
         return sorted(self.subsets.values[code] for code in used) or [DEFAULT_SUBSET]
 
-    def in_subset(self, frames: Codes, subset: str) -> Mask:
-        """(N,) bool for (N,) frame numbers: shown and of this subset; numbers outside the target are not."""
-        rows = frames - self.start
-        inside = (rows >= 0) & (rows < len(self.ids))
-        rows = np.where(inside, rows, 0)
+    def in_subset(self, frames: Codes, subset: str | None) -> Mask:
+        """(N,) bool for (N,) frame numbers: shown and of this subset (None: of any); others are not of the target."""
+        rows = frames.astype(np.int64) - self.start
+        inside: Mask = (rows >= 0) & (rows < len(self.ids))
         if not len(self.ids):
             return inside
-        code = self.subsets.values.index(subset) if subset in self.subsets.values else -1
-        chosen: Mask = inside & self.shown[rows] & (self.subsets.codes[rows] == code)
+        rows = np.where(inside, rows, 0)
+        chosen: Mask = inside & self.shown[rows]
+        if subset is not None and len(self.subsets.values) > 1:
+            code = self.subsets.values.index(subset) if subset in self.subsets.values else -1
+            chosen &= self.subsets.codes[rows] == code
         return chosen
 
     def ids_of(self, frames: Codes) -> Ragged:
         return self.ids.take(frames - self.start)
+
+    def foreign_ids(self, cells: Cells, frames: Codes) -> Mask:
+        """(N,) bool: the ImageID of a kept row that would not be found to be its frame again.
+
+        An id that is spelled in another way than the image's own stays as it is, and is remembered for images.meta.
+        """
+        own = self._id_cells.take(frames - self.start)
+        foreign = ~equal_cells(cells.buffer, cells.starts, cells.stops, own.buffer, own.starts, own.stops)
+        rows = np.flatnonzero(foreign)
+        if not len(rows) or self.layout.flat_ids:
+            return foreign
+        runs = decode_runs(cells.take(rows))
+        asked = frames[rows[runs.starts]]
+        found = self.index.match(runs.texts, self.subsets.take(asked - self.start), self.root).frames == asked
+        foreign[rows] = ~runs.spread(found)
+        for place in np.flatnonzero(found).tolist():
+            self.spellings.setdefault(runs.texts.row_bytes(place), int(asked[place]))
+        return foreign
+
+    @cached_property
+    def _id_cells(self) -> Cells:
+        return Cells.of(self.ids)
 
     def sizes_of(self, frames: Codes) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
         """(N,) widths and heights in pixels."""
         rows = frames - self.start
         return self.target.frames.widths[rows], self.target.frames.heights[rows]
 
+    # --- tables that rows were kept of ---
+
     def table(self, set_id: int, number: int) -> KeptTable:
         return self.extras[set_id].tables[number]
+
+    def tables_of(self, kind: str, subset: str | None) -> list[KeptTable]:
+        """The tables of this kind that may have rows in a subset (None: in any)."""
+        tables = [table for extras in self.extras.values() for table in extras.tables if table.kind == kind]
+        if subset is None or self.moved_subset or kind == "images":
+            return tables
+        return [
+            table
+            for table in tables
+            if table.subset is None or self.subset_names.get(table.subset, table.subset) == subset
+        ]
+
+    def has_table(self, kind: str) -> bool:
+        return bool(self.tables_of(kind, None))
+
+    # --- labels ---
 
     @cached_property
     def decoder(self) -> AttributeDecoder:
         return AttributeDecoder(self.target.labels)
 
     @cached_property
+    def mids(self) -> dict[int, str]:
+        """The recorded MID of each label that has one; the newest import's."""
+        found: dict[int, str] = {}
+        for extras in self.extras.values():
+            found.update({key: mid for key, mid in extras.mids.items() if key in self.target.labels.by_id})
+        return found
+
+    @cached_property
     def label_names(self) -> dict[int, str]:
         """The LabelName of each label id: its recorded MID, else its name (always its name with `label_ids=name`)."""
         names = {label_id: label.name for label_id, label in self.target.labels.by_id.items()}
-        if self.options.label_ids == "mid":
-            for extras in reversed(list(self.extras.values())):
-                names.update({label_id: mid for label_id, mid in extras.mids.items() if label_id in names})
-        return names
+        return names if self.options.label_ids == "name" else names | self.mids
 
     def label_column(self, label_ids: Codes) -> Texts:
         """(N,) LabelNames."""
         known = sorted(self.label_names)
         codes = np.searchsorted(np.array(known, dtype=np.int64), label_ids).astype(np.int32)
-        return Texts(codes, tuple(self.label_names[label_id] for label_id in known))
+        names = Texts.from_list(self.label_names[label_id] for label_id in known)
+        return names.take(codes)
 
-    def classes(self) -> list[tuple[str, str]]:
-        """The rows of the class file: imported ones in their order, then the task's further labels."""
-        if self.options.label_ids == "name":
-            return [(label.name, label.name) for label in self.target.labels.labels]
+    @cached_property
+    def imported_classes(self) -> dict[str, str]:
+        """DisplayName by LabelName, of all imports, in their order."""
         rows: dict[str, str] = {}
         for extras in self.extras.values():
             for mid, name in extras.classes:
                 rows.setdefault(mid, name)
-        for label in self.target.labels.labels:
+        return rows
+
+    @cached_property
+    def names_of_mids(self) -> dict[str, str]:
+        """LabelName of kept rows → name of the task's label that it means."""
+        labels = self.target.labels.by_name
+        folded: dict[str, list[str]] = {}
+        for name in labels:
+            folded.setdefault(name.casefold(), []).append(name)
+        found: dict[str, str] = {}
+        for mid, display in self.imported_classes.items():
+            alike = folded.get(display.casefold(), [])
+            if display in labels:
+                found[mid] = display
+            elif len(alike) == 1:
+                found[mid] = alike[0]
+        found.update({mid: self.target.labels.by_id[label_id].name for label_id, mid in self.mids.items()})
+        found.update({name: name for name in labels})
+        return found
+
+    def name_of(self, kept_name: str) -> str:
+        """What `label_ids=name` writes for the LabelName of a row that no annotation shows."""
+        if kept_name not in self.names_of_mids:
+            self.strays[kept_name] = None
+            return kept_name
+        return self.names_of_mids[kept_name]
+
+    def classes(self) -> list[tuple[str, str]]:
+        """The rows of the class file: imported ones in their order, then the task's further labels.
+
+        Complete when all tables are written.
+        """
+        labels = self.target.labels.labels
+        if self.options.label_ids == "name":
+            rows = {label.name: label.name for label in labels}
+            rows.update({mid: self.imported_classes.get(mid, mid) for mid in self.strays})
+            return list(rows.items())
+        rows = dict(self.imported_classes)
+        for label in labels:
             rows.setdefault(self.label_names[label.id], label.name)
         return list(rows.items())
 
@@ -111,19 +214,23 @@ class Plan:
 def make_plan(source: Source, target: Target, options: ExportOptions, report: Report) -> Plan:
     """Read what the images came with, and settle ids and subsets."""
     extras = {set_id: Extras.from_dict(document) for set_id, document in source.extras().items()}
-    n, start = len(target.frames), target.frames.start
     index = FrameIndex(target.frames)
-    rows, names, subsets = _imported(source, start)
-    subset_column = _subsets(target.subsets, rows, subsets)
-    ids = _ids(index, n, rows, names, subsets, start)
-    return Plan(target, options, report, ids, subset_column, ~target.frames.deleted, extras)
+    rows, names, told = _imported(source, target.frames.start)
+    subset_names = _subset_names([*_used(target.subsets), *_used(told)], report)
+    subsets, moved = _subsets(target.subsets, rows, told, subset_names)
+    root = index.find_root([(names, told)]) if len(rows) else None
+    means = index.match(names, told, root).frames.astype(np.int64) - target.frames.start == rows
+    still = np.flatnonzero(means)
+    ids = _ids(index, rows[still], names.take(still), LAYOUTS[options.layout].flat_ids, report)
+    shown = ~target.frames.deleted
+    return Plan(target, options, report, index, root, ids, subsets, subset_names, moved, shown, extras)
 
 
-def _imported(source: Source, start: int) -> tuple[npt.NDArray[np.int64], Ragged, Texts]:
+def _imported(source: Source, start: int) -> tuple[Rows, Ragged, Texts]:
     """Rows of the target, ids and subsets of the frames that archives named; the newest import last."""
     parts = [(images.frames.astype(np.int64) - start, images.names, images.subsets) for images in source.images()]
     if not parts:
-        return np.zeros(0, dtype=np.int64), Ragged.empty(np.uint8), Texts.same("", 0)
+        return np.zeros(0, dtype=np.int64), Ragged.empty(np.uint8), Texts(np.zeros(0, dtype=np.int32), ())
     return (
         np.concatenate([part[0] for part in parts]),
         Ragged.concatenate([part[1] for part in parts]),
@@ -131,37 +238,82 @@ def _imported(source: Source, start: int) -> tuple[npt.NDArray[np.int64], Ragged
     )
 
 
-def _subsets(of_tasks: Texts, rows: npt.NDArray[np.int64], imported: Texts) -> Texts:
-    """(N,) the recorded subset, else the task's, else `default`, each fit for a path."""
-    both = Texts.concatenate([of_tasks, imported])
-    codes = both.codes[: len(of_tasks)].copy()
-    codes[rows] = both.codes[len(of_tasks) :]
-    values = [clean_subset(value) if value else DEFAULT_SUBSET for value in both.values]
-    return Texts(np.zeros(0, dtype=np.int32), ()) if not values else _merge_equal(codes, values)
+# --- subsets ---
 
 
-def _merge_equal(codes: Codes, values: list[str]) -> Texts:
-    known: dict[str, int] = {}
-    mapping = np.array([known.setdefault(value, len(known)) for value in values], dtype=np.int32)
-    return Texts(mapping[codes], tuple(known))
+def _used(texts: Texts) -> list[str]:
+    return [texts.values[code] for code in np.unique(texts.codes).tolist()]
 
 
-def _ids(index: FrameIndex, n: int, rows: npt.NDArray[np.int64], names: Ragged, subsets: Texts, start: int) -> Ragged:
-    """(N,) image ids, each only once: the imported one that still means this frame, the stem, or the whole path."""
+def _subset_names(told: list[str], report: Report) -> dict[str, str]:
+    """Each subset as it is written: fit for a path, and no two that differ by letter case only."""
+    names = {"": DEFAULT_SUBSET}
+    taken: dict[str, str] = {}
+    # Those that can stay as they are come first, so that a cleaned name never takes the name of another subset.
+    wanted = {text: clean_subset(text) for text in sorted(set(told) | {""}) if text}
+    for text, name in sorted(wanted.items(), key=lambda item: item[0] != item[1]):
+        stem, number = name, 1
+        while taken.setdefault(fold_name(name), text) != text:
+            number += 1
+            name = f"{stem}-{number}"
+        names[text] = name
+        if name != text:
+            message = f'the subset "{shorten(text)}" is written as "{name}"'
+            report.add_many([Problem("export.renamed", message, "warning", value=shorten(text))], 1)
+    return names
+
+
+def _subsets(of_tasks: Texts, rows: Rows, told: Texts, names: Mapping[str, str]) -> tuple[Texts, bool]:
+    """(N,) the recorded subset, else the task's, else `default`; and whether an import had told another one."""
+    written = sorted({*names.values()})
+    place = {name: code for code, name in enumerate(written)}
+
+    def codes(texts: Texts) -> Codes:
+        mapping = np.array([place.get(names.get(value, ""), 0) for value in texts.values], dtype=np.int32)
+        return mapping[texts.codes] if len(texts) else np.zeros(0, dtype=np.int32)
+
+    chosen, said = codes(of_tasks), codes(told)
+    chosen[rows] = said
+    return Texts(chosen, tuple(written)), bool((chosen[rows] != said).any())
+
+
+# --- ids ---
+
+
+def _ids(index: FrameIndex, rows: Rows, names: Ragged, flat: bool, report: Report) -> Ragged:
+    """(N,) image ids, each only once: the imported one that still means this frame, the stem, or the whole path.
+
+    Args:
+        rows, names: the frames that have an imported id, and those ids; the newest import last.
+        flat: ids without a folder where those still mean their frame.
+    """
     paths = index.frames.names
+    n = len(paths)
     choice = np.where(index.stem_is_unique, np.arange(n), n + np.arange(n))
-    pool = [index.stems, paths]
-    if len(rows):
-        still = index.match(names, subsets).frames.astype(np.int64) - start == rows
-        choice[rows[still]] = 2 * n + np.flatnonzero(still)
-        pool.append(names)
-    ids = Ragged.concatenate(pool).take(choice)
+    choice[rows] = 2 * n + np.arange(len(rows))
+    pool = Ragged.concatenate([index.stems, paths, names])
+    ids = pool.take(choice)
+    if flat:
+        ids = _flat(index, ids, report)
     lookup = TextLookup(ids)
     _, members = lookup.members(np.flatnonzero(lookup.sizes > 1))
-    if len(members):
-        choice[members] = n + members
-        ids = Ragged.concatenate(pool).take(choice)
-    return _unique(ids)
+    if not len(members):
+        return ids
+    choice[members] = n + members
+    return _unique(pool.take(choice))
+
+
+def _flat(index: FrameIndex, ids: Ragged, report: Report) -> Ragged:
+    """Ids without folders, where that says enough."""
+    texts = ids.to_bytes_list()
+    shorter = Ragged.from_bytes([text.rpartition(b"/")[2] for text in texts])
+    found = index.match(shorter).frames.astype(np.int64) - index.frames.start
+    means = found == np.arange(len(ids))
+    deep = sum(b"/" in texts[row] for row in np.flatnonzero(~means).tolist())
+    if deep:
+        message = f"{deep} images lie in folders and share their file name; FiftyOne finds pictures of one folder only"
+        report.add_many([Problem("export.unsupported", message, "warning")], deep)
+    return Ragged.concatenate([ids, shorter]).take(np.arange(len(ids)) + np.where(means, len(ids), 0))
 
 
 def _unique(ids: Ragged) -> Ragged:

@@ -69,12 +69,16 @@ def read(
     images = ImageListReader(reading)
     images.read()
     _read_sizes(reading)
+    side = _read_side_file(reading)
     files = MaskFiles([*layout.masks, *layout.pictures])
     mask_rows = read_mask_rows(reading, files)
-    links = MaskLinks(mask_rows.frames, mask_rows.label_codes, mask_rows.boxes, mask_rows.linkable, target.first_group)
+    # Groups of links begin above those that the side file brings.
+    first_group = target.first_group + reading.side.max_group
+    links = MaskLinks(mask_rows.frames, mask_rows.label_codes, mask_rows.boxes, mask_rows.linkable, first_group)
     read_boxes(reading, links)
     read_masks(reading, mask_rows, links.mask_groups(), links.numbers, files)
     read_tags(reading)
+    sink.write(reading.side.finish(side, report))
     images.finish()
     _check_something_matched(reading)
     kept_files, kept_masks = _keep_files(reading, files)
@@ -86,6 +90,7 @@ def read(
         hierarchy=hierarchy,
         files=tuple(kept_files),
         masks=tuple(kept_masks),
+        sided=tuple(reading.sided.values()),
     )
     sink.extras(extras.to_dict())
     progress(1.0)
@@ -227,6 +232,15 @@ def _read_sizes(reading: Reading) -> None:
             reading.report.add_many(listed, len(differ))
 
 
+def _read_side_file(reading: Reading) -> str:
+    """The side file's path, "" where there is none."""
+    for file in reading.layout.of("side"):
+        entry = reading.archive.entry(file.path)
+        reading.side.load(reading.blocks(file.path), entry.size, file.path, reading.report)
+        return file.path
+    return ""
+
+
 # --- after the tables ---
 
 
@@ -254,9 +268,6 @@ def _keep_files(reading: Reading, files: MaskFiles) -> tuple[list[KeptFile], lis
     unreferenced = [
         path for path, used in zip(files.paths, files.used.tolist(), strict=True) if not used and path in in_masks
     ]
-    if reading.layout.of("side"):
-        path = reading.layout.of("side")[0].path
-        reading.report.warn("extra.ignored", "the side file of this service is not read", file=path)
     return (
         _keep(reading, "file.kept", "not interpreted; kept and written back", reading.layout.kept),
         _keep(reading, "mask.unreferenced", "no row names this mask; kept and written back", unreferenced),

@@ -15,14 +15,13 @@ from app.annotations import Annotations, Shapes, ShapeType
 from app.columns import Cells, CSVBlock, Numbers, Ragged, Texts, decode_flags, decode_numbers, decode_texts
 from app.errors import shorten
 from app.formats.open_images.attributes import AttributeColumn
-from app.formats.open_images.layout import COORDINATES, FLAGS, TableFile
+from app.formats.open_images.layout import COORDINATES, FLAGS, HIGHEST, LOWEST, TableFile
 from app.formats.open_images.links import MaskLinks
 from app.formats.open_images.reading import Ints, Mask, Reading, TableState
 from app.formats.open_images.repeats import RepeatedRows
+from app.formats.open_images.side_read import row_check
+from app.formats.open_images.side_write import BOX_CELLS
 from app.geometry import boxes_to_pixels
-
-LOWEST, HIGHEST = -1.0, 2.0
-"""Coordinates outside are taken for pixels."""
 
 Reals = npt.NDArray[np.float64]
 
@@ -78,7 +77,29 @@ def _read_block(reading: Reading, table: TableState, block: CSVBlock, links: Mas
     )
     count.kept += len(good)
     reading.n_kept_rows += len(good)
-    reading.write(Annotations(shapes=shapes))
+    reading.write(Annotations(shapes=_with_entries(reading, table, block, good, shapes)))
+
+
+def _with_entries(
+    reading: Reading, table: TableState, block: CSVBlock, good: npt.NDArray[np.int64], shapes: Shapes
+) -> Shapes:
+    """The shapes of the block's good rows, as the side file knows them."""
+    entries = reading.side.entries(table.path, table.first, len(block))
+    if not entries:
+        return shapes
+
+    def places(row: int) -> npt.NDArray[np.int64]:
+        return np.flatnonzero(good == row)
+
+    return reading.side.replace_shapes(
+        entries,
+        row_check(block, BOX_CELLS),
+        places,
+        lambda: reading.sided_table(table),
+        shapes,
+        lambda row: shapes.kept.take(places(row)),
+        lambda row: int(shapes.frames[places(row)[0]]),
+    )
 
 
 def _read_corners(reading: Reading, table: TableState, block: CSVBlock, bad: Mask) -> Reals:

@@ -13,10 +13,10 @@ import numpy.typing as npt
 
 from app.columns import CSVBlock, decode_numbers
 from app.errors import Problem, shorten
-from app.formats.open_images.layout import MASK_COORDINATES
+from app.formats.open_images.layout import HIGHEST, LOWEST, MASK_COORDINATES
 from app.formats.open_images.mask_files import NOT_FOUND, SEVERAL, MaskFiles
 from app.formats.open_images.names import is_plain_name
-from app.formats.open_images.read_boxes import HIGHEST, LOWEST, claim_subset, find_labels, read_share, tell_numbers
+from app.formats.open_images.read_boxes import claim_subset, find_labels, read_share, tell_numbers
 from app.formats.open_images.reading import Ints, Mask, Reading, TableState
 from app.formats.open_images.repeats import RepeatedRows
 

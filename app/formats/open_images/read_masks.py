@@ -18,6 +18,8 @@ from app.formats.open_images.mask_files import MaskFiles
 from app.formats.open_images.read_boxes import encode_attributes, text_columns
 from app.formats.open_images.read_mask_rows import MaskRows
 from app.formats.open_images.reading import WARNINGS_LISTED, Ints, Mask, Reading, TableState
+from app.formats.open_images.side_items import Item
+from app.formats.open_images.side_write import mask_check
 from app.geometry import PackedMask, ShapeTooComplex, mask_to_runs, masks_to_polygons, resize_mask
 from app.images import BadPNG, decode_mask
 
@@ -160,7 +162,52 @@ def _read_batch(
         runs=runs,
         kept=kept.take(source),
     )
+    entries = [
+        entry
+        for entry in reading.side.entries(table.path, table.first, len(block))
+        if entry[0] in set(block_rows.tolist())
+    ]
+    if entries:
+        shapes = _with_entries(reading, table, block, entries, block_rows, source, shapes, [one.mask for one in found])
     reading.write(Annotations(shapes=shapes, rows=Rows(frames[empty], kept.take(empty))))
+
+
+def _with_entries(
+    reading: Reading,
+    table: TableState,
+    block: CSVBlock,
+    entries: list[tuple[int, Item]],
+    block_rows: Ids,
+    source: Ids,
+    shapes: Shapes,
+    masks: list[PackedMask | None],
+) -> Shapes:
+    """The shapes of some rows, as the side file knows them.
+
+    Args:
+        block_rows: (S,) the row of the block that each shape shows.
+        source: (S,) the mask that it shows.
+    """
+    labels = block.cells("LabelName")
+
+    def places(row: int) -> Ids:
+        return np.flatnonzero(block_rows == row)
+
+    def check(row: int) -> str:
+        at = places(row)[0]
+        return mask_check(labels.row_text(row), int(shapes.kept.png_crcs[at]), int(shapes.kept.png_sizes[at]))
+
+    return reading.side.replace_shapes(
+        entries,
+        check,
+        places,
+        lambda: reading.sided_table(table),
+        shapes,
+        lambda row: shapes.kept.take(places(row)[:1]),
+        lambda row: int(shapes.frames[places(row)[0]]),
+        lambda row: masks[int(source[places(row)[0]])],
+        masks_stay=not reading.options.conv_mask_to_poly,
+    )
 
 
 def _shapes_of(

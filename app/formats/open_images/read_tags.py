@@ -21,6 +21,8 @@ from app.formats.open_images.read_boxes import (
 )
 from app.formats.open_images.reading import Reading, TableState
 from app.formats.open_images.repeats import RepeatedRows
+from app.formats.open_images.side_read import row_check
+from app.formats.open_images.side_write import TAG_CELLS
 
 
 def read_tags(reading: Reading) -> None:
@@ -75,4 +77,12 @@ def _read_block(reading: Reading, table: TableState, block: CSVBlock, repeats: R
         attributes=encode_attributes(reading, table, block, good, label_ids[good], columns),
         kept=reading.kept(table.number, lines.take(good)),
     )
+    entries = reading.side.entries(table.path, table.first, len(block))
+    if entries:
+        place = np.full(len(block), -1, dtype=np.int64)
+        place[good] = np.arange(len(good), dtype=np.int64)
+        check = row_check(block, TAG_CELLS)
+        tags = reading.side.replace_tags(
+            entries, check, lambda row: int(place[row]), lambda: reading.sided_table(table), tags
+        )
     reading.write(Annotations(tags=tags, rows=rows))

@@ -27,6 +27,8 @@ from app.formats.open_images.extras import KeptFile, KeptTable
 from app.formats.open_images.labels import ClassNames, LabelMatcher
 from app.formats.open_images.layout import COLUMNS, REQUIRED, VAL, VALIDATION, Layout, TableFile
 from app.formats.open_images.names import is_plain_name
+from app.formats.open_images.side_items import ItemCodec
+from app.formats.open_images.side_read import SideFile
 
 Ints = npt.NDArray[np.int32]
 Rows = npt.NDArray[np.int64]
@@ -48,12 +50,14 @@ class TableState:
         subset: the subset its name tells, None where it tells none.
         number: index into the kept tables of the extras.
         header: column names as written.
+        first: the number of the current block's first row, from 0.
         root: what `FrameIndex.find_root` found; asked for once, when an id needs it.
     """
 
     file: TableFile
     subset: str | None
     number: int
+    first: int = 0
     header: tuple[str, ...] = ()
     root: int | None = None
     root_is_known: bool = False
@@ -83,7 +87,11 @@ class Reading:
         self.classes = ClassNames()
         self.labels = LabelMatcher(target.labels, self.classes, {}, report)
         self.attributes = AttributeEncoder(target.labels)
+        self.side = SideFile(
+            target.frames, ItemCodec(target.labels), lambda ids: self.index.match(ids).frames, target.first_group
+        )
         self.tables: list[KeptTable] = []
+        self.sided: dict[int, int] = {}  # table number → number of its twin
         self.subsets = TextIndex()
         n_frames = len(target.frames)
         self.subset_of: Ints = np.full(n_frames, -1, dtype=np.int32)  # code in `subsets`, -1 not told yet
@@ -143,7 +151,9 @@ class Reading:
         table.header = reader.header
         self.tables[table.number] = replace(self.tables[table.number], columns=reader.header)
         count = self.report.table(table.path)
+        n_before = 0
         for block in reader:
+            table.first, n_before = n_before, n_before + len(block)
             count.seen += block.n_seen
             count.dropped += block.n_seen - len(block)
             self._n_rows += block.n_seen
@@ -160,7 +170,10 @@ class Reading:
 
     def read_again(self, table: TableState) -> Iterator[CSVBlock]:
         """The same blocks a second time: nothing is told or counted twice."""
-        yield from self._csv(table, Report(limit=1))
+        n_before = 0
+        for block in self._csv(table, Report(limit=1)):
+            table.first, n_before = n_before, n_before + len(block)
+            yield block
 
     def _csv(self, table: TableState, report: Report) -> CSVReader:
         kind = table.file.kind
@@ -173,6 +186,13 @@ class Reading:
             max_field_bytes=self.options.max_field_bytes,
             max_columns=self.options.max_columns,
         )
+
+    def sided_table(self, table: TableState) -> int:
+        """The number of the table's twin, for rows that say less than the shapes they stand for."""
+        if table.number not in self.sided:
+            self.sided[table.number] = len(self.tables)
+            self.tables.append(self.tables[table.number])
+        return self.sided[table.number]
 
     # --- problems ---
 

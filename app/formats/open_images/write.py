@@ -1,6 +1,6 @@
 """A task's annotations to an Open Images archive: station by station, streamed, the same bytes for the same state.
 
-    image lists → classes, hierarchy, sizes → boxes → image labels → masks: PNGs, then their table → files, pictures
+    image lists → boxes → image labels → masks: PNGs, then their table → classes, hierarchy, sizes → files, pictures
 
 Each table is one pass over the source for each subset; nothing but ids and subsets of frames is held as a whole.
 
@@ -12,27 +12,22 @@ from __future__ import annotations
 import posixpath
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
 import numpy as np
 
 from app.annotations import Shapes, ShapeType, expand_tracks
 from app.archive import ArchiveWriter, DeflatedMember
-from app.columns import Ragged, join_columns
-from app.errors import Problem, Report
+from app.columns import Ragged, join_columns, join_lines
+from app.errors import Problem, Report, shorten
 from app.formats.base import ExportOptions, Progress, Source, Target
 from app.formats.open_images.extras import KeptFile
-from app.formats.open_images.hierarchy import default_hierarchy
+from app.formats.open_images.hierarchy import default_hierarchy, rename_classes
 from app.formats.open_images.kept_rows import TableRows, header_columns, merge_by_frame
-from app.formats.open_images.layout import (
-    CLASSES_NAME,
-    COLUMNS,
-    DOCUMENTED_IMAGE_LIST,
-    HIERARCHY_NAME,
-    SIZES_NAME,
-    TABLE_NAMES,
-    Kind,
-)
+from app.formats.open_images.layout import SIDE_NAME, Kind
+from app.formats.open_images.mask_names import MaskNames
 from app.formats.open_images.plan import Plan, make_plan
+from app.formats.open_images.side_write import SideWriter
 from app.formats.open_images.sizes import join_sizes
 from app.formats.open_images.write_boxes import box_rows
 from app.formats.open_images.write_images import image_rows
@@ -42,8 +37,12 @@ from app.formats.open_images.write_tags import hidden_rows, tag_rows
 # Tables of tasks beyond this many frames may pass 4 GiB, which a zip must say beforehand.
 LARGE_FRAMES = 200_000
 SIZES_STEP = 50_000
-KEPT_PIECE_BYTES = 4 << 20
 UNWRITTEN = (ShapeType.POLYLINE, ShapeType.POINTS, ShapeType.CUBOID, ShapeType.SKELETON)
+CHUNK_BYTES = 1 << 20
+LARGE_BYTES = 2 << 30
+ROOT = "/m/0bl9f"  # of the published hierarchy; in no class file
+# Kept files that are packed already gain nothing from being packed again.
+PACKED = (".zip", ".png", ".jpg", ".jpeg", ".gz", ".webp", ".mp4", ".7z")
 
 
 def write(
@@ -53,8 +52,10 @@ def write(
     plan = make_plan(source, target, options, report)
     writer = Writer(plan, source, archive, progress)
     writer.write_lists()
-    writer.write_classes()
     writer.write_tables()
+    writer.write_classes()
+    writer.write_sizes()
+    writer.write_side_file()
     writer.write_kept_files()
     if options.save_images:
         writer.write_pictures()
@@ -67,70 +68,104 @@ class Writer:
 
     def __init__(self, plan: Plan, source: Source, archive: ArchiveWriter, progress: Progress) -> None:
         self._plan, self._source, self._archive, self._progress = plan, source, archive, progress
-        self._subsets = plan.subset_names()
+        self._layout = plan.layout
+        subsets = plan.written_subsets()
+        self._subsets: Sequence[str | None] = [None] if self._layout.one_table else subsets
+        self._all_subsets = subsets
+        self._mask_names = MaskNames(archive, in_all_folders=self._layout.one_mask_folder)
         self._unwritten = np.zeros(len(ShapeType), dtype=np.int64)
         self._is_counted = False
         self._tracks: Shapes | None = None
+        self._side = SideWriter(plan) if plan.options.side_file else None
 
     # --- image lists ---
 
     def write_lists(self) -> None:
         """Every shown frame, under the name readers know and under the documented one; written even when empty."""
-        columns = header_columns(self._plan, "images", COLUMNS["images"])
-        names = [TABLE_NAMES["images"]]
-        if self._plan.options.documented_image_list:
-            names.append(DOCUMENTED_IMAGE_LIST)
         for subset in self._subsets:
+            columns = header_columns(self._plan, ("images",), subset)
+            names = [self._path("images", subset)]
+            if self._plan.options.documented_image_list and subset is not None:
+                names += self._layout.more_lists(subset)
             for name in names:
-                rows = image_rows(self._plan, self._source.images(), subset, columns)
-                self._write_table(name.format(subset), columns, rows, even_empty=True)
+                self._write_table(name, columns, image_rows(self._plan, self._source.images(), subset, columns), True)
 
     def write_classes(self) -> None:
-        """Class names without header, the hierarchy, and the sizes of all frames."""
+        """Class names and the hierarchy."""
+        classes = self._plan.classes()
+        rows = [("LabelName", "DisplayName"), *classes] if self._layout.has_class_header else classes
+        self._write_text(self._layout.classes, [_csv(rows)])
+        self._write_text(self._layout.hierarchy, [self._hierarchy(classes).encode()])
+
+    def _hierarchy(self, classes: Sequence[tuple[str, str]]) -> str:
         plan = self._plan
-        classes = plan.classes()
-        columns = [Ragged.from_bytes([row[place].encode("utf-8") for row in classes]) for place in (0, 1)]
-        self._write_text(CLASSES_NAME, [join_columns(columns, len(classes))] if classes else [])
         trees = [extras.hierarchy for extras in plan.extras.values() if extras.hierarchy is not None]
-        self._write_text(
-            HIERARCHY_NAME, [(trees[-1] if trees else default_hierarchy([m for m, _ in classes])).encode()]
-        )
-        self._write_text(SIZES_NAME, self._sizes())
+        tree = trees[-1] if trees else default_hierarchy([mid for mid, _ in classes])
+        if self._layout.names_hierarchy:
+            return rename_classes(tree, {ROOT: "Entity"} | dict(classes))
+        return rename_classes(tree, plan.names_of_mids) if trees and plan.options.label_ids == "name" else tree
+
+    def write_sizes(self) -> None:
+        """images.meta: every frame, under each id that some row has for it."""
+        if self._layout.sizes is not None:
+            self._write_text(self._layout.sizes, self._sizes())
 
     def _sizes(self) -> Iterator[bytes]:
-        frames, shown = self._plan.target.frames, np.flatnonzero(self._plan.shown)
+        plan = self._plan
+        frames, shown = plan.target.frames, np.flatnonzero(plan.shown)
         for first in range(0, len(shown), SIZES_STEP):
             rows = shown[first : first + SIZES_STEP]
-            yield join_sizes(self._plan.ids.take(rows), frames.heights[rows], frames.widths[rows])
+            yield join_sizes(plan.ids.take(rows), frames.heights[rows], frames.widths[rows])
+        if plan.spellings:
+            rows = np.array(list(plan.spellings.values()), dtype=np.int64) - plan.start
+            yield join_sizes(Ragged.from_bytes(list(plan.spellings)), frames.heights[rows], frames.widths[rows])
+
+    def write_side_file(self) -> None:
+        """What no table can say, where there is something."""
+        if self._side is not None:
+            self._side.add_tracks(self._source.tracks())
+            if self._side.has_entries:
+                self._write_text(SIDE_NAME, self._side.parts())
 
     # --- annotations ---
 
     def write_tables(self) -> None:
         """Boxes, image labels, machine labels and masks of each subset; a table without rows is not written."""
-        plan, source = self._plan, self._source
         for number, subset in enumerate(self._subsets):
-            boxes = header_columns(plan, "boxes", COLUMNS["boxes"], subset)
-            name = TABLE_NAMES["boxes"].format(subset)
-            hidden = hidden_rows(plan, source.rows(), subset, boxes, "boxes")
-            self._write_table(name, boxes, merge_by_frame(box_rows(plan, self._shapes(), subset, boxes), hidden))
-            kinds: tuple[Kind, ...] = ("tags", "machine")
-            for kind in kinds:
-                tags = header_columns(plan, kind, COLUMNS[kind], subset)
-                name = TABLE_NAMES[kind].format(subset)
-                hidden = hidden_rows(plan, source.rows(), subset, tags, kind)
-                shown = tag_rows(plan, source.tags(), subset, tags, kind)
-                self._write_table(name, tags, merge_by_frame(shown, hidden))
+            self._write_boxes(subset)
+            if subset is None:
+                self._write_tags(subset, ("tags", "machine"))
+            else:
+                self._write_tags(subset, ("tags",))
+                if self._plan.has_table("machine"):
+                    self._write_tags(subset, ("machine",))
             self._write_masks(subset)
             self._progress((number + 1) / (len(self._subsets) + 1))
 
-    def _write_masks(self, subset: str) -> None:
+    def _write_boxes(self, subset: str | None) -> None:
+        columns = header_columns(self._plan, ("boxes",), subset)
+        rows = box_rows(self._plan, self._shapes(), subset, columns, self._side)
+        self._write_table(self._path("boxes", subset), columns, rows)
+
+    def _write_tags(self, subset: str | None, kinds: Sequence[Kind]) -> None:
+        plan, source = self._plan, self._source
+        columns = header_columns(plan, kinds, subset)
+        rows: Iterable[TableRows] = tag_rows(plan, source.tags(), subset, columns, kinds, self._side)
+        if any(plan.has_table(kind) for kind in kinds):
+            rows = merge_by_frame(rows, hidden_rows(plan, source.rows(), subset, columns, kinds))
+        self._write_table(self._path(kinds[0], subset), columns, rows)
+
+    def _write_masks(self, subset: str | None) -> None:
         """PNGs leave as they are drawn; the rows wait for their table, which follows them."""
-        columns = header_columns(self._plan, "masks", COLUMNS["masks"], subset)
-        table = MaskTable(self._plan, self._source, self._archive, subset, columns)
-        rows = merge_by_frame(table.rows(self._shapes()), table.hidden(self._source.rows()))
-        parts = [join_columns([part.columns[name] for name in columns], len(part)) for part in rows]
-        if parts:
-            self._write_text(TABLE_NAMES["masks"].format(subset), [_header(columns), *parts])
+        columns = header_columns(self._plan, ("masks",), subset)
+        table = MaskTable(self._plan, self._source, self._archive, self._mask_names, subset, columns, self._side)
+        # One after the other, so that neither names nor the order of PNGs depend on how the source cuts its batches.
+        hidden = list(table.hidden(self._source.rows())) if self._plan.has_table("masks") else []
+        shown = list(table.rows(self._shapes()))
+        self._write_table(self._path("masks", subset), columns, merge_by_frame(shown, hidden))
+
+    def _path(self, kind: Kind, subset: str | None) -> str:
+        return self._layout.table(kind, subset, self._all_subsets)
 
     def _shapes(self) -> Iterator[Shapes]:
         """All shapes in ascending frames, those of tracks among them. The first pass counts what no table holds."""
@@ -139,15 +174,21 @@ class Writer:
         for shapes in self._with_tracks(done):
             if counting:
                 self._unwritten += np.bincount(shapes.types, minlength=len(ShapeType))[: len(ShapeType)]
+                if self._side is not None:
+                    self._side.add_rowless(shapes.take(np.isin(shapes.types, UNWRITTEN)))
             yield shapes
 
     def _with_tracks(self, done: int) -> Iterator[Shapes]:
         frames = self._plan.target.frames
         if self._tracks is None:
             tracks = self._source.tracks()
-            expanded = (
-                expand_tracks(tracks, frames.start, frames.start + len(frames)) if len(tracks) else Shapes.empty()
-            )
+            # A shape of track n bears the id -1 - n, so that it can be told whose it is.
+            parts = [
+                expand_tracks(tracks.take(np.array([n])), frames.start, frames.start + len(frames))
+                for n in range(len(tracks))
+            ]
+            marked = [part.replace(ids=np.full(len(part), -1 - n, dtype=np.int64)) for n, part in enumerate(parts)]
+            expanded = Shapes.concatenate(marked)
             self._tracks = expanded.take(np.argsort(expanded.frames, kind="stable"))
         moving = self._tracks
         for shapes in self._source.shapes():
@@ -170,25 +211,41 @@ class Writer:
     # --- files ---
 
     def write_kept_files(self) -> None:
-        """Files that nobody interprets, at their path; the newest import's where two have one."""
-        newest = {
-            kept.path: (set_id, kept)
-            for set_id, extras in self._plan.extras.items()
-            for kept in (*extras.files, *extras.masks)
-        }
-        for path, (set_id, kept) in newest.items():
-            if not self._archive.accepts(path):
-                message = f"{path} is a name of this export; the kept file of that name is left out"
-                self._plan.report.add_many([Problem("export.renamed", message, "warning", file=path)], 1)
+        """Files that nobody interprets, at their path; of two that have one path, the newest import's has it."""
+        written: dict[str, tuple[int, int]] = {}
+        kept = [
+            (set_id, file) for set_id, extras in self._plan.extras.items() for file in (*extras.files, *extras.masks)
+        ]
+        for set_id, file in reversed(kept):
+            if written.get(file.path) == (file.crc, file.size):
                 continue
-            self._archive.add_stored_chunks(path, kept.size, self._pieces(set_id, kept), kept.crc)
+            name = self._free_path(file.path)
+            if name != file.path:
+                message = f"another member has this name; the kept file became {shorten(name)}"
+                self._plan.report.add_many([Problem("export.renamed", message, "warning", file=file.path)], 1)
+            written[name] = file.crc, file.size
+            self._write_kept_file(name, set_id, file)
 
-    def _pieces(self, set_id: int, kept: KeptFile) -> Iterator[bytes]:
-        for start in range(0, kept.size, KEPT_PIECE_BYTES):
-            yield self._source.kept_bytes(set_id, kept.offset + start, min(KEPT_PIECE_BYTES, kept.size - start))
+    def _write_kept_file(self, name: str, set_id: int, file: KeptFile) -> None:
+        chunks = (
+            self._source.kept_bytes(set_id, file.offset + start, min(CHUNK_BYTES, file.size - start))
+            for start in range(0, file.size, CHUNK_BYTES)
+        )
+        if name.lower().endswith(PACKED):
+            self._archive.add_stored_chunks(name, file.size, chunks, file.crc)
+            return
+        with self._archive.open_deflated(name, may_be_large=file.size >= LARGE_BYTES) as member:
+            for chunk in chunks:
+                member.write(chunk)
+
+    def _free_path(self, path: str) -> str:
+        """The path, or the first of `-2`, `-3`, … in front of its extension that is free."""
+        stem, extension = posixpath.splitext(path)
+        names = chain([path], (f"{stem}-{number}{extension}" for number in range(2, 1 << 30)))
+        return next(name for name in names if self._archive.accepts(name))
 
     def write_pictures(self) -> None:
-        """`images/<subset>/<frame name>`, the uploaded bytes."""
+        """Pictures as they were uploaded."""
         shown = np.flatnonzero(self._plan.shown)
         for count, row in enumerate(shown.tolist()):
             picture = self._source.picture(row + self._plan.start)
@@ -198,12 +255,15 @@ class Writer:
 
     def _picture_name(self, row: int) -> str:
         """The frame's name; its number where another picture has that name in other letter case, or no zip takes it."""
-        folder = f"images/{self._plan.subsets.row(row)}/"
-        name = unicodedata.normalize("NFC", self._plan.target.frames.names.row_bytes(row).decode("utf-8"))
-        if self._archive.accepts(folder + name):
-            return folder + name
+        plan = self._plan
+        subset, image = plan.subsets.row(row), plan.ids.row_bytes(row).decode("utf-8")
+        name = plan.target.frames.names.row_bytes(row).decode("utf-8")
+        path = unicodedata.normalize("NFC", self._layout.picture(subset, image, name))
+        if self._archive.accepts(path):
+            return path
         extension = posixpath.splitext(name)[1]
-        stem = f"{folder}frame_{row + self._plan.start:06d}"
+        number = f"frame_{row + plan.start:06d}"
+        stem = self._layout.picture(subset, number, number)
         return next(
             path
             for path in (f"{stem}{extension}", stem, *(f"{stem}-{n}" for n in range(2, 1 << 30)))
@@ -216,16 +276,21 @@ class Writer:
         self, name: str, columns: Sequence[str], rows: Iterable[TableRows], even_empty: bool = False
     ) -> None:
         """One CSV member: the header, then the rows as they come."""
-        member: DeflatedMember | None = self._open(name) if even_empty else None
-        if member is not None:
-            member.write(_header(columns))
+        member: DeflatedMember | None = None
+        if even_empty or self._layout.empty_tables:
+            member = self._open(name)
+            member.write(_csv([columns]))
+        n_rows = 0
         for part in rows:
             if not len(part):
                 continue
             if member is None:
                 member = self._open(name)
-                member.write(_header(columns))
-            member.write(join_columns([part.columns[column] for column in columns], len(part)))
+                member.write(_csv([columns]))
+            member.write(join_lines(part.records))
+            if self._side is not None and part.entries is not None:
+                self._side.add_rows(name, n_rows, part.entries)
+            n_rows += len(part)
         if member is not None:
             member.close()
 
@@ -238,8 +303,10 @@ class Writer:
         return self._archive.open_deflated(name, may_be_large=len(self._plan.ids) > LARGE_FRAMES)
 
 
-def _header(columns: Sequence[str]) -> bytes:
-    return join_columns([Ragged.from_bytes([column.encode("utf-8")]) for column in columns], 1)
+def _csv(rows: Sequence[Sequence[str]]) -> bytes:
+    """A few rows of equal length."""
+    columns = [Ragged.from_bytes([text.encode("utf-8") for text in column]) for column in zip(*rows, strict=True)]
+    return join_columns(columns, len(rows)) if columns else b""
 
 
 def _between(shapes: Shapes, first: int, stop: int) -> Shapes:

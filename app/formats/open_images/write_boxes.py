@@ -6,21 +6,38 @@ Source: Open Images reference 4.5 (cells of new rows), 4.9 (numbers), 5 (edit ru
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from app.annotations import Edit, Shapes, ShapeType
-from app.columns import Cells, Ragged, decode_flags, decode_texts, encode_numbers
+from app.columns import Cells, CSVBlock, Ragged, decode_flags, decode_texts, encode_numbers
 from app.errors import Problem, shorten
 from app.formats.open_images.attributes import flag_text, same_value, share_text, shown_value
-from app.formats.open_images.kept_rows import Columns, Mask, TableRows, is_kind, kept_columns, map_texts, put
-from app.formats.open_images.layout import CLICK_COLUMNS, COORDINATES, FLAGS
+from app.formats.open_images.kept_rows import (
+    SIDE,
+    UNKNOWN,
+    Columns,
+    Mask,
+    TableRows,
+    is_kind,
+    kept_columns,
+    kept_lines,
+    map_texts,
+    only_kept,
+    put,
+    table_rows,
+)
+from app.formats.open_images.layout import CLICK_COLUMNS, COORDINATES, FLAGS, HIGHEST, LOWEST
 from app.formats.open_images.plan import Plan
 from app.geometry import boxes_to_norm, hull_boxes, rotated_corners
 
-UNKNOWN = "-1"
+if TYPE_CHECKING:
+    from app.formats.open_images.side_write import SideWriter
+
 OCCLUDED = "IsOccluded"
+_CLICKS = frozenset(name.casefold() for name in CLICK_COLUMNS)
 Boxes = npt.NDArray[np.float64]
 
 
@@ -35,13 +52,40 @@ def is_rotated(shapes: Shapes) -> Mask:
     return turned
 
 
-def box_rows(plan: Plan, batches: Iterator[Shapes], subset: str, columns: Sequence[str]) -> Iterator[TableRows]:
+def box_rows(
+    plan: Plan, batches: Iterator[Shapes], subset: str | None, columns: Sequence[str], side: SideWriter | None = None
+) -> Iterator[TableRows]:
     """The rows of the subset's box table, in the order of the shapes."""
     for shapes in batches:
-        chosen = boxes_of(plan, shapes) & plan.in_subset(shapes.frames, subset)
-        if chosen.any():
-            part = shapes.take(chosen)
-            yield TableRows(part.frames, box_columns(plan, part, columns))
+        is_box = boxes_of(plan, shapes) & plan.in_subset(shapes.frames, subset)
+        chosen = np.flatnonzero(is_box)
+        if not len(chosen):
+            continue
+        need = side.needed(shapes) if side is not None else np.zeros(len(shapes), dtype=np.bool_)
+        candidates = np.flatnonzero(is_box & ~is_rotated(shapes) & ~need)
+        lines = kept_lines(plan, shapes.kept, shapes.frames, candidates, ("boxes",), columns, _is_plain)
+        rest = lines.others(chosen)
+        part = shapes.take(rest)
+        cells = box_columns(plan, part, columns)
+        if side is not None and len(rest):
+            cells[SIDE] = side.box_entries(part, need[rest], cells)
+        yield table_rows(shapes.frames, chosen, lines, cells, columns)
+
+
+def _is_plain(block: CSVBlock, places: npt.NDArray[np.int64]) -> Mask:
+    """Whether other readers take these rows: a Confidence, and flags in digits."""
+    good: Mask = block.cells("Confidence").lengths > 0
+    for column in FLAGS:
+        good &= _are_digits(block.cells(column))
+    return good
+
+
+def _are_digits(cells: Cells) -> Mask:
+    """(N,) bool: `0`, `1` or `-1`."""
+    first, last = cells.buffer[cells.starts], cells.buffer[cells.stops - 1]
+    good: Mask = (cells.lengths == 1) & ((first == ord("0")) | (first == ord("1")))
+    good |= (cells.lengths == 2) & (first == ord("-")) & (last == ord("1"))
+    return good
 
 
 def pixel_boxes(shapes: Shapes) -> Boxes:
@@ -51,38 +95,47 @@ def pixel_boxes(shapes: Shapes) -> Boxes:
     if len(turned):
         boxes = boxes.copy()
         boxes[turned] = hull_boxes(rotated_corners(boxes[turned], shapes.rotations[turned]))
-    return boxes
+    # JSON may hold a rectangle whose corners are swapped; a table row may not.
+    return np.concatenate([np.minimum(boxes[:, :2], boxes[:, 2:]), np.maximum(boxes[:, :2], boxes[:, 2:])], axis=1)
+
+
+def norm_boxes(plan: Plan, shapes: Shapes) -> Boxes:
+    """(N, 4) x0 y0 x1 y1 of rectangles as shares of their frame, within the range that readers take."""
+    widths, heights = plan.sizes_of(shapes.frames)
+    return np.clip(boxes_to_norm(pixel_boxes(shapes), widths, heights), LOWEST, HIGHEST)
 
 
 def coordinate_texts(plan: Plan, shapes: Shapes) -> list[Ragged]:
     """XMin, XMax, YMin, YMax of rectangles in shortest form."""
-    widths, heights = plan.sizes_of(shapes.frames)
-    norm = boxes_to_norm(pixel_boxes(shapes), widths, heights)
+    norm = norm_boxes(plan, shapes)
     return [encode_numbers(np.ascontiguousarray(norm[:, place])) for place in (0, 2, 1, 3)]
 
 
 def box_columns(plan: Plan, shapes: Shapes, columns: Sequence[str]) -> Columns:
     """The cells of rectangles, by column."""
-    cells = kept_columns(plan, shapes.kept, columns)
-    imported = is_kind(plan, shapes.kept, "boxes")
     edits = shapes.kept.edits
+    imported = is_kind(plan, shapes.kept, "boxes")
+    if not imported.all():  # what was kept of another table says nothing here
+        shapes = shapes.replace(kept=only_kept(shapes.kept, imported))
+    cells = kept_columns(plan, shapes.kept, columns)
     moved = ~imported | (edits & Edit.GEOMETRY != 0) | is_rotated(shapes)
-    if not imported.all():
-        others = np.flatnonzero(~imported)
-        cells = {name: put(column, others, b"") for name, column in cells.items()}
-    cells["ImageID"] = put(cells["ImageID"], ~imported, plan.ids_of(shapes.frames[~imported]))
+    cells["ImageID"] = id_cells(plan, cells["ImageID"], shapes.frames)
     cells["LabelName"] = label_cells(plan, cells["LabelName"], shapes.label_ids, imported, edits)
-    clicks = [name for name in cells if name in CLICK_COLUMNS]
     if moved.any():
         part = shapes.take(moved)
         for name, texts in zip(COORDINATES, coordinate_texts(plan, part), strict=True):
             cells[name] = put(cells[name], moved, texts)
-        for name in clicks:
-            cells[name] = put(cells[name], moved, UNKNOWN.encode())
-    for name in clicks:  # rows of a table that had no clicks
-        cells[name] = put(cells[name], cells[name].lengths == 0, UNKNOWN.encode())
+        for name in cells:
+            if name.casefold() in _CLICKS:
+                cells[name] = put(cells[name], moved, UNKNOWN.encode())
     _attribute_cells(plan, shapes, cells, imported, moved)
     return cells
+
+
+def id_cells(plan: Plan, kept: Ragged, frames: npt.NDArray[np.int32]) -> Ragged:
+    """ImageID: as it came while it still means the frame."""
+    foreign = plan.foreign_ids(Cells.of(kept), frames)
+    return put(kept, foreign, plan.ids_of(frames[foreign]))
 
 
 def label_cells(

@@ -10,14 +10,27 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from app.annotations import Images, Kept
-from app.formats.open_images.kept_rows import TableRows, kept_columns, put, spread
+from app.columns import Cells, CSVBlock, equal_cells
+from app.formats.open_images.kept_rows import (
+    Mask,
+    Rows,
+    TableRows,
+    kept_columns,
+    kept_lines,
+    put,
+    spread,
+    table_rows,
+)
 from app.formats.open_images.plan import Plan
+from app.formats.open_images.write_boxes import id_cells
 
 # Frames that no archive named are written so many at a time.
 STEP = 50_000
 
 
-def image_rows(plan: Plan, batches: Iterator[Images], subset: str, columns: Sequence[str]) -> Iterator[TableRows]:
+def image_rows(
+    plan: Plan, batches: Iterator[Images], subset: str | None, columns: Sequence[str]
+) -> Iterator[TableRows]:
     """One row for each shown frame of the subset, in frame order."""
     start, n = plan.start, len(plan.ids)
     done = 0
@@ -27,38 +40,49 @@ def image_rows(plan: Plan, batches: Iterator[Images], subset: str, columns: Sequ
         first, stop = int(images.frames[0]) - start, int(images.frames[-1]) - start + 1
         yield from _new_rows(plan, subset, columns, done, first)
         part = images.take(_one_a_frame(images))
-        kept = Kept.empty(stop - first)
-        filled = part.frames.astype(np.int64) - start - first
-        order = np.arange(stop - first, dtype=np.int64)
-        order[filled] = stop - first + np.arange(len(part), dtype=np.int64)
-        yield from _rows(plan, subset, columns, first, Kept.concatenate([kept, part.kept]).take(order))
+        kept = part.kept
+        if len(part) < stop - first:
+            order = np.full(stop - first, len(part), dtype=np.int64)
+            order[part.frames.astype(np.int64) - start - first] = np.arange(len(part), dtype=np.int64)
+            kept = Kept.concatenate([part.kept, Kept.empty(1)]).take(order)
+        yield from _rows(plan, subset, columns, first, kept)
         done = stop
     yield from _new_rows(plan, subset, columns, done, n)
 
 
-def _one_a_frame(images: Images) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def _one_a_frame(images: Images) -> Mask:
     """The last row of each frame: the newest import's."""
     last = np.ones(len(images), dtype=np.bool_)
     last[:-1] = images.frames[1:] != images.frames[:-1]
     return last
 
 
-def _new_rows(plan: Plan, subset: str, columns: Sequence[str], first: int, stop: int) -> Iterator[TableRows]:
+def _new_rows(plan: Plan, subset: str | None, columns: Sequence[str], first: int, stop: int) -> Iterator[TableRows]:
     for begin in range(first, stop, STEP):
         yield from _rows(plan, subset, columns, begin, Kept.empty(min(begin + STEP, stop) - begin))
 
 
-def _rows(plan: Plan, subset: str, columns: Sequence[str], first: int, kept: Kept) -> Iterator[TableRows]:
+def _rows(plan: Plan, subset: str | None, columns: Sequence[str], first: int, kept: Kept) -> Iterator[TableRows]:
     """Rows for the frames at places first … first + len(kept) of the target."""
     frames = (np.arange(first, first + len(kept)) + plan.start).astype(np.int32)
-    chosen = plan.in_subset(frames, subset)
-    if not chosen.any():
+    chosen = np.flatnonzero(plan.in_subset(frames, subset))
+    if not len(chosen):
         return
-    frames, kept = frames[chosen], kept.take(chosen)
-    cells = kept_columns(plan, kept, columns)
-    new = kept.tables < 0
-    cells["ImageID"] = put(cells["ImageID"], new, plan.ids_of(frames[new]))
-    # Readers refuse an empty subset.
-    blank = cells["Subset"].lengths == 0
-    cells["Subset"] = put(cells["Subset"], blank, spread(plan.subsets.take(frames[blank] - plan.start)))
-    yield TableRows(frames, cells)
+    subsets = Cells.of(spread(plan.subsets.take(frames - plan.start)))
+
+    def is_plain(block: CSVBlock, places: Rows) -> Mask:
+        return _same_subset(block.cells("Subset"), subsets.take(places))
+
+    lines = kept_lines(plan, kept, frames, chosen, ("images",), columns, is_plain)
+    rest = lines.others(chosen)
+    cells = kept_columns(plan, kept.take(rest), columns)
+    cells["ImageID"] = id_cells(plan, cells["ImageID"], frames[rest])
+    told = subsets.take(rest)
+    other = np.flatnonzero(~_same_subset(Cells.of(cells["Subset"]), told))
+    cells["Subset"] = put(cells["Subset"], other, told.take(other).ragged())
+    yield table_rows(frames, chosen, lines, cells, columns)
+
+
+def _same_subset(cells: Cells, subsets: Cells) -> Mask:
+    """Whether rows name the subset that files and folders of this export are named by; readers need that."""
+    return equal_cells(cells.buffer, cells.starts, cells.stops, subsets.buffer, subsets.starts, subsets.stops)

@@ -1,76 +1,206 @@
 """Masks to rows of the mask table and PNGs: the stored bytes where nothing changed, new ones by the pixel rules.
 
+    instances ─┬─ untouched: its line and its PNG as they came
+               └─ drawn, edited or of other columns: cells one by one, a PNG where pixels changed
+
 Source: Open Images reference 4.5 to 4.9, 5.
 """
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+from isal import isal_zlib
 
-from app.annotations import Edit, Rows, Shapes, ShapeType
+from app.annotations import Edit, Kept, Rows, Shapes, ShapeType
 from app.archive import ArchiveWriter
-from app.columns import Cells, Ragged, decode_numbers
+from app.columns import CSVBlock, Ragged, encode_numbers, join_records
 from app.errors import Problem, shorten
 from app.formats.base import Source
 from app.formats.open_images.attributes import same_value, share_text
-from app.formats.open_images.kept_rows import Columns, TableRows, is_kind, kept_columns
+from app.formats.open_images.kept_bytes import KeptBytes
+from app.formats.open_images.kept_rows import (
+    SIDE,
+    Columns,
+    KeptLines,
+    Mask,
+    TableRows,
+    is_kind,
+    kept_columns,
+    kept_lines,
+    only_kept,
+    pick,
+    put,
+)
+from app.formats.open_images.kept_rows import Rows as Places
 from app.formats.open_images.layout import COORDINATES, MASK_COORDINATES
-from app.formats.open_images.mask_instances import Instance, draw_instances, drawn_shapes, find_instances, keeps_png
+from app.formats.open_images.mask_instances import (
+    Instance,
+    draw_instances,
+    drawn_shapes,
+    find_instances,
+    keeps_png,
+    row_of,
+)
+from app.formats.open_images.mask_names import MaskNames
 from app.formats.open_images.names import is_plain_name, is_safe_box_id, mask_stem
 from app.formats.open_images.plan import Plan
-from app.formats.open_images.write_boxes import coordinate_texts
-from app.geometry import PackedMask, place_mask, resize_mask
+from app.formats.open_images.side_write import SideWriter, mask_check
+from app.formats.open_images.write_boxes import coordinate_texts, id_cells, is_rotated
+from app.formats.open_images.write_tags import kept_label_cells
+from app.geometry import PackedMask, boxes_to_norm, place_mask, resize_mask, tighten_mask
 from app.images import decode_mask, encode_mask
 
-FOLDER = "masks/"
-# Instances drawn at once: crops of all of them stand in memory together.
-DRAWN_AT_ONCE = 256
+# Instances taken at once: crops of those that are drawn, and stored PNGs, stand in memory together.
+TAKEN_AT_ONCE = 256
+TAKEN_BYTES = 32 << 20
 # Tolerance of a link between a mask's box and a box row, as the reader has it.
 LINK_TOLERANCE = 1e-6 + 1e-12
+LAST_BOX_NUMBER = 0xFFFFFFFF
+WHOLE_FRAME = ("0", "1", "0", "1")
+MASKS = ("masks",)
+
+Line = dict[str, str]
+Box = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Shapes of some frames, and what is known of them before the first mask is written.
+
+    Attributes:
+        instances: in the order of their first shape.
+        lines: of the untouched ones; `row_of` tells the row there by the place of their shape, `paths` their MaskPath.
+        box_ids: of the other instances, by `id`.
+        boxes: the four cells of each rectangle that another instance is linked to, by its place.
+        reserved: frame → names of untouched masks, where the frame has other instances too.
+        needed: (N,) shapes that need an entry in the side file.
+    """
+
+    shapes: Shapes
+    instances: list[Instance]
+    lines: KeptLines
+    row_of: dict[int, int]
+    paths: list[str]
+    box_ids: dict[int, str]
+    boxes: dict[int, Box]
+    reserved: dict[int, list[str]]
+    needed: Mask
+
+    def line(self, instance: Instance) -> int | None:
+        """The row of an untouched instance in `lines`."""
+        return None if instance.imported is None else self.row_of.get(instance.imported)
 
 
 class MaskTable:
-    """Writes the PNGs of one subset as they come and gives the rows of its table."""
+    """Writes the PNGs of one table as they come and gives its rows."""
 
-    def __init__(self, plan: Plan, source: Source, archive: ArchiveWriter, subset: str, columns: Sequence[str]) -> None:
-        self._plan, self._source, self._archive = plan, source, archive
+    def __init__(
+        self,
+        plan: Plan,
+        source: Source,
+        archive: ArchiveWriter,
+        names: MaskNames,
+        subset: str | None,
+        columns: Sequence[str],
+        side: SideWriter | None = None,
+    ) -> None:
+        self._side = side
+        self._plan, self._source, self._archive, self._names = plan, source, archive, names
         self._subset, self._columns = subset, columns
-        self._written: dict[str, tuple[int, int]] = {}
+        self._last_folder = (-1, "")
 
     def rows(self, batches: Iterator[Shapes]) -> Iterator[TableRows]:
         """The rows of shapes, one PNG written for each."""
         for shapes in batches:
-            here = self._plan.in_subset(shapes.frames, self._subset)
-            chosen = drawn_shapes(self._plan, shapes) & here
+            chosen = drawn_shapes(self._plan, shapes) & self._plan.in_subset(shapes.frames, self._subset)
             if not chosen.any():
                 continue
-            instances = find_instances(self._plan, shapes, chosen)
-            box_ids = self._box_ids(shapes, instances)
-            for first in range(0, len(instances), DRAWN_AT_ONCE):
-                stop = first + DRAWN_AT_ONCE
-                yield from self._some(shapes, instances[first:stop], box_ids[first:stop])
+            batch = self._batch(shapes, find_instances(self._plan, shapes, chosen))
+            for instances in _stretches(batch):
+                yield from self._write(batch, instances)
 
     def hidden(self, batches: Iterator[Rows]) -> Iterator[TableRows]:
         """Kept rows that show nothing (masks without a pixel), with their PNGs."""
         for rows in batches:
-            chosen = self._plan.in_subset(rows.frames, self._subset) & is_kind(self._plan, rows.kept, "masks")
-            if not chosen.any():
-                continue
-            part = rows.take(chosen)
-            cells = kept_columns(self._plan, part.kept, self._columns)
-            names = []
-            for row in range(len(part)):
-                name = self._free_name(cells["MaskPath"].row_bytes(row).decode("utf-8"), part, row)
-                self._write_kept(name, part, row)
-                names.append(name.encode())
-            cells["MaskPath"] = Ragged.from_bytes(names)
-            yield TableRows(part.frames, cells)
+            here = self._plan.in_subset(rows.frames, self._subset) & is_kind(self._plan, rows.kept, "masks")
+            part = rows.take(here)
+            for start in range(0, len(part), TAKEN_AT_ONCE):
+                yield self._write_hidden(part.take(np.arange(start, min(start + TAKEN_AT_ONCE, len(part)))))
 
-    def _box_ids(self, shapes: Shapes, instances: Sequence[Instance]) -> list[str]:
+    def _write_hidden(self, rows: Rows) -> TableRows:
+        cells = self._hidden_cells(rows)
+        pngs = KeptBytes(self._source, rows.kept, np.arange(len(rows), dtype=np.int64))
+        names = []
+        for row, wanted in enumerate(cells["MaskPath"].to_texts()):
+            folder = self._folder(int(rows.frames[row]))
+            name = self._name_kept(folder, wanted, rows.kept, row)
+            self._put_kept(folder + name, rows.kept, row, pngs)
+            names.append(name.encode())
+        cells["MaskPath"] = Ragged.from_bytes(names)
+        return TableRows(rows.frames, join_records([cells[name] for name in self._columns], len(rows)))
+
+    def _hidden_cells(self, rows: Rows) -> Columns:
+        """The kept cells; a BoxID where there is none, for readers insist on one."""
+        cells = kept_columns(self._plan, rows.kept, self._columns)
+        cells["ImageID"] = id_cells(self._plan, cells["ImageID"], rows.frames)
+        cells["LabelName"] = kept_label_cells(self._plan, cells["LabelName"])
+        nameless = np.flatnonzero(cells["BoxID"].lengths == 0)
+        frames = rows.frames[nameless]
+        ranks = np.arange(len(frames), dtype=np.int64) - np.searchsorted(frames, frames)  # frames ascend
+        numbers = (LAST_BOX_NUMBER - ranks).tolist()
+        cells["BoxID"] = put(cells["BoxID"], nameless, Ragged.from_bytes([b"%08x" % number for number in numbers]))
+        if self._plan.layout.fills_boxes:
+            gaps = np.any([cells[name].lengths == 0 for name in MASK_COORDINATES], axis=0)
+            for name, text in zip(MASK_COORDINATES, WHOLE_FRAME, strict=True):
+                cells[name] = put(cells[name], gaps, text.encode())
+        return cells
+
+    # --- one batch ---
+
+    def _batch(self, shapes: Shapes, instances: list[Instance]) -> Batch:
+        plan = self._plan
+        edits = shapes.kept.edits
+        still_boxes = is_kind(plan, shapes.kept, "boxes") & (edits == 0) & ~is_rotated(shapes)
+        need = self._side.needed(shapes) if self._side is not None else np.zeros(len(shapes), dtype=np.bool_)
+        still_masks = (shapes.types == ShapeType.MASK) & (edits == 0) & ~need
+        candidates = [
+            instance.imported
+            for instance, grouped in zip(instances, _grouped(shapes, instances), strict=True)
+            if instance.imported is not None
+            and len(instance.rows) == 1
+            and still_masks[instance.imported]
+            and (still_boxes[instance.box] if instance.box is not None else not grouped)
+        ]
+        places = np.unique(np.array(candidates, dtype=np.int64))
+        lines = kept_lines(plan, shapes.kept, shapes.frames, places, MASKS, self._columns, self._is_plain)
+        row_of_place = {place: row for row, place in enumerate(lines.places.tolist())}
+        paths = kept_columns(plan, shapes.kept.take(lines.places), ("MaskPath",))["MaskPath"].to_texts()
+        rest = [instance for instance in instances if instance.imported not in row_of_place]
+        touched = {instance.frame for instance in rest}
+        peers = [instance for instance in instances if instance.frame in touched]
+        reserved: dict[int, list[str]] = {}
+        for instance in peers:
+            if instance.imported is not None and instance.imported in row_of_place:
+                reserved.setdefault(instance.frame, []).append(paths[row_of_place[instance.imported]])
+        box_ids, boxes = self._box_ids(shapes, peers), self._box_texts(shapes, instances)
+        return Batch(shapes, instances, lines, row_of_place, paths, box_ids, boxes, reserved, need)
+
+    def _is_plain(self, block: CSVBlock, places: Places) -> Mask:
+        """Whether every reader takes these rows: a BoxID, a usable name, and the box where the layout wants one."""
+        texts = zip(block.cells("BoxID").ragged().to_texts(), block.cells("MaskPath").ragged().to_texts(), strict=True)
+        good = np.array([is_safe_box_id(box) and is_plain_name(path) for box, path in texts], dtype=np.bool_)
+        if self._plan.layout.fills_boxes:
+            for name in MASK_COORDINATES:
+                good &= block.cells(name).lengths > 0
+        return good
+
+    def _box_ids(self, shapes: Shapes, instances: Sequence[Instance]) -> dict[int, str]:
         """The attribute's text, else the kept cell, else the next number that is free on the image."""
+        if not instances:
+            return {}
         places = np.array([row_of(instance) for instance in instances], dtype=np.int64)
         kept = kept_columns(self._plan, shapes.kept.take(places), ("BoxID",))["BoxID"].to_texts()
         texts: list[str] = []
@@ -90,168 +220,235 @@ class MaskTable:
                 numbers[frame] += 1
             texts[place] = f"{numbers[frame]:08x}"
             numbers[frame] += 1
-        return texts
+        return {id(instance): text for instance, text in zip(instances, texts, strict=True)}
 
-    def _some(self, shapes: Shapes, instances: Sequence[Instance], box_ids: Sequence[str]) -> Iterator[TableRows]:
-        plan = self._plan
-        drawn = [instance for instance in instances if not keeps_png(shapes, instance)]
-        pixels = dict(zip(map(id, drawn), draw_instances(plan, shapes, drawn), strict=True))
-        kept_places = np.array([row_of(instance) for instance in instances], dtype=np.int64)
-        first = shapes.take(kept_places)
-        cells = kept_columns(plan, first.kept, self._columns)
-        boxes = self._box_texts(shapes, instances)
-        lines: list[dict[str, str]] = []
-        frames: list[int] = []
-        empty = 0
-        for place, instance in enumerate(instances):
-            mask = pixels.get(id(instance))
-            if id(instance) in pixels and mask is None:
-                empty += 1
-                continue
-            row = self._row(shapes, instance, cells, place, boxes, box_ids[place], mask)
-            lines.append(row)
-            frames.append(instance.frame)
-        if empty:
-            problem = Problem("export.empty_mask", "a shape covers no pixel of its frame and is left out", "warning")
-            plan.report.add_many([problem], empty)
-        if lines:
-            columns = {
-                name: Ragged.from_bytes([line[name].encode("utf-8") for line in lines]) for name in self._columns
-            }
-            yield TableRows(np.array(frames, dtype=np.int32), columns)
-
-    def _box_texts(self, shapes: Shapes, instances: Sequence[Instance]) -> dict[int, tuple[str, ...]]:
+    def _box_texts(self, shapes: Shapes, instances: Sequence[Instance]) -> dict[int, Box]:
         """The four cells of each linked box, by its place: the kept ones where it was not moved."""
         places = sorted({instance.box for instance in instances if instance.box is not None})
         if not places:
             return {}
         part = shapes.take(np.array(places, dtype=np.int64))
         kept = kept_columns(self._plan, part.kept, COORDINATES)
-        still = is_kind(self._plan, part.kept, "boxes") & (part.kept.edits & Edit.GEOMETRY == 0)
-        fresh = coordinate_texts(self._plan, part)
-        return {
-            place: tuple(
-                (kept[name] if still[row] else texts).row_bytes(row).decode()
-                for name, texts in zip(COORDINATES, fresh, strict=True)
+        still = is_kind(self._plan, part.kept, "boxes") & (part.kept.edits & Edit.GEOMETRY == 0) & ~is_rotated(part)
+        columns = [
+            put(texts, still, pick(kept[name], np.flatnonzero(still))).to_texts()
+            for name, texts in zip(COORDINATES, coordinate_texts(self._plan, part), strict=True)
+        ]
+        return dict(zip(places, zip(*columns, strict=True), strict=True))
+
+    # --- some instances ---
+
+    def _write(self, batch: Batch, instances: Sequence[Instance]) -> Iterator[TableRows]:
+        """Write the PNGs of some instances, in order, and give their rows."""
+        shapes = batch.shapes
+        lines = {id(i): row for i in instances if (row := self._claimed_line(batch, i)) >= 0}
+        rest = [instance for instance in instances if id(instance) not in lines]
+        drawn = [instance for instance in rest if not keeps_png(shapes, instance)]
+        masks = dict(zip(map(id, drawn), draw_instances(self._plan, shapes, drawn), strict=True))
+        empty = {key for key, mask in masks.items() if mask is None}
+        owners = [row_of(instance) for instance in instances if instance.imported is not None]
+        pngs = KeptBytes(self._source, shapes.kept, np.array(owners, dtype=np.int64))
+        cells = self._cells(shapes, rest)
+        frames = [instance.frame for instance in instances if id(instance) not in empty]
+        places: list[int] = []  # of each row: of a line, or behind them of a new one
+        texts: list[Line] = []
+        first, n_lines = min(lines.values(), default=0), max(lines.values(), default=-1) + 1
+        for instance in instances:
+            if (line := lines.get(id(instance))) is not None:
+                path = self._folder(instance.frame) + batch.paths[line]
+                self._put_kept(path, shapes.kept, row_of(instance), pngs)
+                places.append(line - first)
+            elif id(instance) not in empty:
+                places.append(n_lines - first + len(texts))
+                texts.append(self._line(batch, instance, cells[id(instance)], masks.get(id(instance)), pngs))
+        self._tell_empty(len(empty))
+        if self._side is not None:
+            gone = [place for instance in rest if id(instance) in empty for place in instance.rows]
+            self._side.add_rowless(shapes.take(np.array(gone, dtype=np.int64)))
+        if frames:
+            columns = [Ragged.from_bytes([text[name].encode("utf-8") for text in texts]) for name in self._columns]
+            kept = batch.lines.records.slice(first, n_lines)
+            entries = [Ragged.empty(np.uint8, len(kept)), Ragged.from_bytes([t.get(SIDE, "").encode() for t in texts])]
+            both = TableRows(
+                np.zeros(len(kept) + len(texts), dtype=np.int32),
+                Ragged.concatenate([kept, join_records(columns, len(texts))]),
+                Ragged.concatenate(entries) if texts else None,
             )
-            for row, place in enumerate(places)
+            yield replace(both.take(np.array(places, dtype=np.int64)), frames=np.array(frames, dtype=np.int32))
+
+    def _claimed_line(self, batch: Batch, instance: Instance) -> int:
+        """The line of an untouched instance whose name is free for its PNG; -1 for none."""
+        line = batch.line(instance)
+        if line is None:
+            return -1
+        identity = _identity(batch.shapes.kept, row_of(instance))
+        return line if self._names.claim(self._folder(instance.frame), batch.paths[line], identity) else -1
+
+    def _cells(self, shapes: Shapes, instances: Sequence[Instance]) -> dict[int, Line]:
+        """The cells of each instance as it was kept; blank ones for a new instance."""
+        places = np.array([row_of(instance) for instance in instances], dtype=np.int64)
+        owned = np.array([instance.imported is not None for instance in instances], dtype=np.bool_)
+        part = shapes.take(places)
+        kept = only_kept(part.kept, owned)
+        columns = kept_columns(self._plan, kept, self._columns)
+        columns["ImageID"] = id_cells(self._plan, columns["ImageID"], part.frames)
+        texts = zip(*(columns[name].to_texts() for name in self._columns), strict=True)
+        return {
+            id(instance): dict(zip(self._columns, row, strict=True))
+            for instance, row in zip(instances, texts, strict=True)
         }
 
-    def _row(
-        self,
-        shapes: Shapes,
-        instance: Instance,
-        cells: Columns,
-        place: int,
-        boxes: dict[int, tuple[str, ...]],
-        box_id: str,
-        mask: PackedMask | None,
-    ) -> dict[str, str]:
-        """The cells of one instance; its PNG is written on the way."""
-        plan = self._plan
-        row = row_of(instance)
+    def _line(self, batch: Batch, instance: Instance, line: Line, mask: PackedMask | None, pngs: KeptBytes) -> Line:
+        """The cells of one instance by the edit rules; its PNG is written on the way."""
+        plan, shapes, row = self._plan, batch.shapes, row_of(instance)
         is_imported = instance.imported is not None
         edits = int(np.bitwise_or.reduce(shapes.kept.edits[instance.rows])) if is_imported else 0
-        line = {name: cells[name].row_bytes(place).decode("utf-8") if is_imported else "" for name in self._columns}
-        png, redrawn = self._png(shapes, instance, mask)
+        png = self._png(shapes, instance, mask, pngs)
         label_id = int(shapes.label_ids[row])
         relabelled = not is_imported or bool(edits & Edit.LABEL) or plan.options.label_ids == "name"
-        if not is_imported:
-            line["ImageID"] = plan.ids.row_bytes(instance.frame - plan.start).decode("utf-8")
         if relabelled:
             line["LabelName"] = plan.label_names[label_id]
         values = plan.decoder.values(label_id, shapes.attributes.row(row))
-        line["BoxID"] = box_id
-        self._box_cells(shapes, instance, line, boxes, edits, is_imported)
-        self._quality(line, values, redrawn and is_imported)
-        if redrawn and is_imported:
+        line["BoxID"] = batch.box_ids[id(instance)] if id(instance) in batch.box_ids else line["BoxID"]
+        self._box_cells(batch, instance, line, edits, mask)
+        _set_quality(line, values, png is not None and is_imported)
+        if png is not None and is_imported:
             line["Clicks"] = ""
         if relabelled or not is_plain_name(line["MaskPath"]):
             line["MaskPath"] = f"{mask_stem(line['ImageID'], line['LabelName'], line['BoxID'])}.png"
+        folder = self._folder(instance.frame)
         if png is None:
-            name = self._free_name(line["MaskPath"], shapes, row)
-            self._write_kept(name, shapes, row)
+            identity = _identity(shapes.kept, row)
+            line["MaskPath"] = self._name_kept(folder, line["MaskPath"], shapes.kept, row)
+            self._put_kept(folder + line["MaskPath"], shapes.kept, row, pngs)
         else:
-            name = self._free_name(line["MaskPath"], None, 0)
-            self._archive.add_stored(self._path(name), png)
-        line["MaskPath"] = name
+            identity = (isal_zlib.crc32(png), len(png))
+            self._names.reserve(batch.reserved.get(instance.frame, ()))
+            line["MaskPath"] = self._names.choose(folder, line["MaskPath"])
+            self._archive.add_stored(folder + line["MaskPath"], png, identity[0])
+        if self._side is not None and (len(instance.rows) > 1 or batch.needed[instance.rows].any()):
+            is_as_traced = png is None and not edits & Edit.GEOMETRY
+            traced = self._imported_pixels(shapes, instance, pngs) if is_as_traced else None
+            line[SIDE] = self._side.mask_entry(shapes, instance.rows, mask_check(line["LabelName"], *identity), traced)
         return line
 
-    def _png(self, shapes: Shapes, instance: Instance, mask: PackedMask | None) -> tuple[bytes | None, bool]:
-        """The new PNG, or None for the stored one; and whether the pixels changed since the import."""
+    def _imported_pixels(self, shapes: Shapes, instance: Instance, pngs: KeptBytes) -> PackedMask | None:
+        """The imported mask at frame size, where the instance is made of polygons: they may be its very outline."""
+        if instance.imported is None or not bool((shapes.types[instance.rows] == ShapeType.POLYGON).all()):
+            return None
+        width, height = (int(side[0]) for side in self._plan.sizes_of(np.array([instance.frame], dtype=np.int32)))
+        kept = decode_mask(pngs.read(instance.imported))
+        return resize_mask(PackedMask(kept.rows, kept.width), width, height)
+
+    def _png(self, shapes: Shapes, instance: Instance, mask: PackedMask | None, pngs: KeptBytes) -> bytes | None:
+        """The new PNG; None where the stored one holds these pixels."""
         if mask is None:
-            return None, False
+            return None
         width, height = (int(side[0]) for side in self._plan.sizes_of(np.array([instance.frame], dtype=np.int32)))
         whole = place_mask(mask, width, height)
-        row = instance.imported
-        if row is not None and bool((shapes.types[instance.rows] == ShapeType.POLYGON).all()):
-            # Polygons traced from an imported mask: the same pixels are the same mask, whatever became of its outline.
-            kept = decode_mask(self._kept_png(shapes, row))
-            same = resize_mask(PackedMask(kept.rows, kept.width), width, height)
-            if np.array_equal(same.rows, whole.rows):
-                return None, False
-        return encode_mask(whole.rows, width), True
+        # Polygons traced from an imported mask: the same pixels are the same mask, whatever became of its outline.
+        imported = self._imported_pixels(shapes, instance, pngs)
+        if imported is not None and np.array_equal(imported.rows, whole.rows):
+            return None
+        return encode_mask(whole.rows, width)
 
-    def _box_cells(
-        self,
-        shapes: Shapes,
-        instance: Instance,
-        line: dict[str, str],
-        boxes: dict[int, tuple[str, ...]],
-        edits: int,
-        is_imported: bool,
-    ) -> None:
+    def _box_cells(self, batch: Batch, instance: Instance, line: Line, edits: int, mask: PackedMask | None) -> None:
         """Box*: the linked box's own text, unless the kept cells say the same; emptied when the link is gone."""
+        shapes, is_imported = batch.shapes, instance.imported is not None
         if instance.box is not None:
-            texts = boxes[instance.box]
+            texts = batch.boxes[instance.box]
             if not (is_imported and _same_box([line[name] for name in MASK_COORDINATES], texts)):
                 line.update(zip(MASK_COORDINATES, texts, strict=True))
-        elif not is_imported or edits & Edit.GROUP or shapes.groups[instance.rows[0]]:
+        elif edits & Edit.GROUP or (shapes.groups[instance.rows[0]] and not _is_traced(shapes, instance)):
             line.update(dict.fromkeys(MASK_COORDINATES, ""))
+        if self._plan.layout.fills_boxes and not all(line[name] for name in MASK_COORDINATES):
+            line.update(zip(MASK_COORDINATES, self._tight_box(shapes, instance, mask), strict=True))
 
-    def _quality(self, line: dict[str, str], values: dict[str, str], redrawn: bool) -> None:
-        """PredictedIoU: the attribute, else the kept cell while the pixels are the imported ones."""
-        wanted = values.get("predicted_iou", "")
-        if wanted.strip():
-            kept = line["PredictedIoU"]
-            line["PredictedIoU"] = kept if kept and same_value(wanted, kept) else (share_text(wanted) or "")
-        elif redrawn:
-            line["PredictedIoU"] = ""
+    def _tight_box(self, shapes: Shapes, instance: Instance, mask: PackedMask | None) -> Box:
+        """The mask's own box as cells."""
+        tight = tighten_mask(mask) if mask is not None else None
+        if tight is not None:
+            edges = [tight.left, tight.top, tight.left + tight.width, tight.top + tight.height]
+        else:  # an untouched mask shape: its runs end with the box, inclusive
+            left, top, right, bottom = shapes.runs.row(row_of(instance))[-4:].tolist()
+            edges = [left, top, right + 1, bottom + 1]
+        sizes = self._plan.sizes_of(np.array([instance.frame], dtype=np.int32))
+        x0, y0, x1, y1 = encode_numbers(boxes_to_norm(np.array([edges], dtype=np.float64), *sizes)[0]).to_texts()
+        return x0, x1, y0, y1
 
-    def _free_name(self, wanted: str, table: Shapes | Rows | None, row: int) -> str:
-        """A name that no other PNG of the subset has, in any letter case. A kept PNG may be named by several rows."""
-        if table is not None:
-            identity = (int(table.kept.png_crcs[row]), int(table.kept.png_sizes[row]))
-            if self._written.get(wanted) == identity:
-                return wanted
-        stem, number, name = wanted.removesuffix(".png"), 1, wanted
-        while not self._archive.accepts(self._path(name)):
-            number += 1
-            name = f"{stem}-{number}.png"
-        if name != wanted and table is not None:
-            message = f"{shorten(wanted)} is taken by another mask; it became {shorten(name)}"
-            self._plan.report.add_many([Problem("export.renamed", message, "warning", value=wanted)], 1)
+    # --- names and bytes ---
+
+    def _folder(self, frame: int) -> str:
+        if frame != self._last_folder[0]:
+            row = frame - self._plan.start
+            image = self._plan.ids.row_bytes(row).decode("utf-8")
+            self._last_folder = frame, self._plan.layout.mask_folder(self._plan.subsets.row(row), image)
+        return self._last_folder[1]
+
+    def _name_kept(self, folder: str, wanted: str, kept: Kept, row: int) -> str:
+        """The name of a kept PNG: its own, unless another has it."""
+        if self._names.claim(folder, wanted, _identity(kept, row)):
+            return wanted
+        name = self._names.choose(folder, wanted, _identity(kept, row))
+        message = f"{shorten(wanted)} is taken by another mask; it became {shorten(name)}"
+        self._plan.report.add_many([Problem("export.renamed", message, "warning", value=shorten(wanted))], 1)
         return name
 
-    def _path(self, name: str) -> str:
-        return f"{FOLDER}{self._subset}/{unicodedata.normalize('NFC', name)}"
+    def _put_kept(self, path: str, kept: Kept, row: int, pngs: KeptBytes) -> None:
+        """Write a kept PNG whose name was claimed; once for all rows that name it."""
+        if self._names.begin(path):
+            self._archive.add_stored(path, pngs.read(row), int(kept.png_crcs[row]))
 
-    def _write_kept(self, name: str, table: Shapes | Rows, row: int) -> None:
-        identity = (int(table.kept.png_crcs[row]), int(table.kept.png_sizes[row]))
-        if self._written.get(name) == identity:
-            return
-        self._written[name] = identity
-        data = self._kept_png(table, row)
-        self._archive.add_stored(self._path(name), data, identity[0])
-
-    def _kept_png(self, table: Shapes | Rows, row: int) -> bytes:
-        kept = table.kept
-        return self._source.kept_bytes(int(kept.sets[row]), int(kept.png_offsets[row]), int(kept.png_sizes[row]))
+    def _tell_empty(self, count: int) -> None:
+        if count:
+            message = "a shape covers no pixel of its frame and is left out"
+            self._plan.report.add_many([Problem("export.empty_mask", message, "warning")], count)
 
 
-def row_of(instance: Instance) -> int:
-    """The place of the shape that speaks for the instance: label, attributes, kept row."""
-    return instance.rows[0] if instance.imported is None else instance.imported
+def _grouped(shapes: Shapes, instances: Sequence[Instance]) -> list[bool]:
+    """Whether the first shape of each instance is in a group."""
+    firsts = np.array([instance.rows[0] for instance in instances], dtype=np.int64)
+    grouped: list[bool] = (shapes.groups[firsts] != 0).tolist()
+    return grouped
+
+
+def _stretches(batch: Batch) -> Iterator[list[Instance]]:
+    """Instances that fit into memory together."""
+    some: list[Instance] = []
+    n_bytes = 0
+    sizes = batch.shapes.kept.png_sizes
+    for instance in batch.instances:
+        size = int(sizes[row_of(instance)])
+        if some and (len(some) >= TAKEN_AT_ONCE or n_bytes + size > TAKEN_BYTES):
+            yield some
+            some, n_bytes = [], 0
+        some.append(instance)
+        n_bytes += size
+    if some:
+        yield some
+
+
+def _identity(kept: Kept, row: int) -> tuple[int, int]:
+    return int(kept.png_crcs[row]), int(kept.png_sizes[row])
+
+
+def _is_traced(shapes: Shapes, instance: Instance) -> bool:
+    """Whether an instance is the parts of one imported mask: their group may be theirs alone, and no link."""
+    return (
+        instance.imported is not None
+        and len(instance.rows) > 1
+        and bool((shapes.types[instance.rows] == ShapeType.POLYGON).all())
+    )
+
+
+def _set_quality(line: Line, values: dict[str, str], redrawn: bool) -> None:
+    """PredictedIoU: the attribute, else the kept cell while the pixels are the imported ones."""
+    wanted = values.get("predicted_iou", "")
+    if wanted.strip():
+        kept = line["PredictedIoU"]
+        line["PredictedIoU"] = kept if kept and same_value(wanted, kept) else (share_text(wanted) or "")
+    elif redrawn:
+        line["PredictedIoU"] = ""
 
 
 def _fixed_box_id(wanted: str, kept: str) -> str:
@@ -264,10 +461,7 @@ def _fixed_box_id(wanted: str, kept: str) -> str:
 
 
 def _same_box(cells: Sequence[str], texts: Sequence[str]) -> bool:
-    """Whether a mask's own box cells name the linked box."""
-    if not all(cells):
-        return False
-    numbers = [
-        decode_numbers(Cells.of(Ragged.from_bytes([t.encode() for t in side]))).values for side in (cells, texts)
-    ]
-    return bool(np.all(np.abs(numbers[0] - numbers[1]) <= LINK_TOLERANCE))
+    """Whether a mask's own box cells name the linked box; they are numbers, for the import checked them."""
+    return all(cells) and all(
+        abs(float(cell) - float(text)) <= LINK_TOLERANCE for cell, text in zip(cells, texts, strict=True)
+    )

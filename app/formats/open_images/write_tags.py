@@ -10,32 +10,65 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from app.annotations import Edit, Rows, Tags
-from app.columns import Cells, decode_texts
-from app.formats.open_images.kept_rows import Columns, TableRows, is_kind, kept_columns, map_texts, put
+from app.columns import Cells, CSVBlock, Ragged, Texts, decode_texts
+from app.formats.open_images.kept_rows import (
+    SIDE,
+    Columns,
+    Mask,
+    TableRows,
+    is_kind,
+    kept_columns,
+    kept_lines,
+    map_texts,
+    put,
+    spread,
+    table_rows,
+)
+from app.formats.open_images.kept_rows import Rows as Places
 from app.formats.open_images.plan import Plan
-from app.formats.open_images.write_boxes import confidence_rule, fill_confidence, label_cells, source_rule
+from app.formats.open_images.side_write import SideWriter
+from app.formats.open_images.write_boxes import confidence_rule, fill_confidence, id_cells, label_cells, source_rule
 
 MACHINE = "machine"
 
 
 def tag_rows(
-    plan: Plan, batches: Iterator[Tags], subset: str, columns: Sequence[str], kind: str
+    plan: Plan,
+    batches: Iterator[Tags],
+    subset: str | None,
+    columns: Sequence[str],
+    kinds: Sequence[str],
+    side: SideWriter | None = None,
 ) -> Iterator[TableRows]:
-    """The rows of the subset's table of this kind: `tags` (imported from it, and new ones) or `machine`."""
+    """The rows of the subset's table: `tags` (imported from such a table, and new ones), `machine`, or both."""
     for tags in batches:
-        machine = is_kind(plan, tags.kept, MACHINE)
-        chosen = plan.in_subset(tags.frames, subset) & (machine if kind == MACHINE else ~machine)
-        if chosen.any():
-            part = tags.take(chosen)
-            yield TableRows(part.frames, tag_columns(plan, part, columns, kind))
+        chosen = plan.in_subset(tags.frames, subset)
+        if len(kinds) == 1 and plan.has_table(MACHINE):
+            chosen &= is_kind(plan, tags.kept, MACHINE) == (kinds[0] == MACHINE)
+        places = np.flatnonzero(chosen)
+        if not len(places):
+            continue
+        candidates = places if side is None else np.flatnonzero(chosen & ~side.needed_tags(tags))
+        lines = kept_lines(plan, tags.kept, tags.frames, candidates, kinds, columns, _is_plain)
+        rest = tags.take(lines.others(places))
+        cells = tag_columns(plan, rest, columns)
+        if side is not None and len(rest):
+            cells[SIDE] = side.tag_entries(rest, cells)
+        yield table_rows(tags.frames, places, lines, cells, columns)
 
 
-def tag_columns(plan: Plan, tags: Tags, columns: Sequence[str], kind: str) -> Columns:
+def _is_plain(block: CSVBlock, places: Places) -> Mask:
+    """Whether other readers take these rows: they have a Confidence."""
+    has_confidence: Mask = block.cells("Confidence").lengths > 0
+    return has_confidence
+
+
+def tag_columns(plan: Plan, tags: Tags, columns: Sequence[str]) -> Columns:
     """The cells of tags, by column."""
     cells = kept_columns(plan, tags.kept, columns)
-    imported = is_kind(plan, tags.kept, kind)
+    imported = is_kind(plan, tags.kept, "tags", MACHINE)
     edits = tags.kept.edits
-    cells["ImageID"] = put(cells["ImageID"], ~imported, plan.ids_of(tags.frames[~imported]))
+    cells["ImageID"] = id_cells(plan, cells["ImageID"], tags.frames)
     cells["LabelName"] = label_cells(plan, cells["LabelName"], tags.label_ids, imported, edits)
     if plan.options.tag_source:
         cells["Source"] = put(cells["Source"], ~imported, plan.options.tag_source.encode())
@@ -50,11 +83,30 @@ def tag_columns(plan: Plan, tags: Tags, columns: Sequence[str], kind: str) -> Co
 
 
 def hidden_rows(
-    plan: Plan, batches: Iterator[Rows], subset: str, columns: Sequence[str], kind: str
+    plan: Plan, batches: Iterator[Rows], subset: str | None, columns: Sequence[str], kinds: Sequence[str]
 ) -> Iterator[TableRows]:
-    """Kept lines of this kind that no annotation shows, as they came."""
+    """Kept lines of these kinds that no annotation shows, as they came."""
     for rows in batches:
-        chosen = plan.in_subset(rows.frames, subset) & is_kind(plan, rows.kept, kind)
-        if chosen.any():
-            part = rows.take(chosen)
-            yield TableRows(part.frames, kept_columns(plan, part.kept, columns))
+        chosen = np.flatnonzero(plan.in_subset(rows.frames, subset) & is_kind(plan, rows.kept, *kinds))
+        if not len(chosen):
+            continue
+        lines = kept_lines(plan, rows.kept, rows.frames, chosen, kinds, columns, _is_plain)
+        rest = rows.take(lines.others(chosen))
+        yield table_rows(rows.frames, chosen, lines, hidden_columns(plan, rest, columns), columns)
+
+
+def hidden_columns(plan: Plan, rows: Rows, columns: Sequence[str]) -> Columns:
+    """The cells of kept rows that no annotation shows, by column."""
+    cells = kept_columns(plan, rows.kept, columns)
+    cells["ImageID"] = id_cells(plan, cells["ImageID"], rows.frames)
+    cells["LabelName"] = kept_label_cells(plan, cells["LabelName"])
+    cells["Confidence"] = fill_confidence(cells["Confidence"])
+    return cells
+
+
+def kept_label_cells(plan: Plan, kept: Ragged) -> Ragged:
+    """LabelName of rows that no annotation shows: as it came, or the task's name for it where names are asked for."""
+    if plan.options.label_ids == "mid":
+        return kept
+    names = decode_texts(Cells.of(kept))
+    return spread(Texts.from_list(plan.name_of(name) for name in names.values).take(names.codes))

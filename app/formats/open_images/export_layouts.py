@@ -1,0 +1,149 @@
+"""Where the members of an archive lie, and which of them there are: one value for each layout an export can have.
+
+    default    annotations/train-annotations-bbox.csv   masks/train/a_m0_00000000.png   images/train/a.jpg
+    official   oidv6-train-annotations-bbox.csv         train-masks-a/a_m0_00000000.png train/a.jpg
+    fiftyone   labels/detections.csv                    labels/masks/A/a_m0_00000000.png data/a.jpg
+
+Source: Open Images reference 4.1, 4.13, 1.2 (names as published), 2.4 and 7.5 (FiftyOne).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Literal
+
+from app.formats.open_images.layout import (
+    CLASSES_NAME,
+    DOCUMENTED_IMAGE_LIST,
+    HIERARCHY_NAME,
+    SIZES_NAME,
+    TABLE_NAMES,
+    VAL,
+    VALIDATION,
+    Kind,
+)
+
+LayoutName = Literal["default", "official", "fiftyone"]
+
+HEXADECIMAL = "0123456789abcdef"
+
+
+@dataclass(frozen=True, slots=True)
+class ExportLayout:
+    """How one layout names its members.
+
+    Attributes:
+        table: path of a table by kind, subset (None: one table for all), and all subsets of the export.
+        more_lists: paths of further copies of the image list, by subset.
+        mask_folder: folder of a mask by subset and image id, with a slash at its end.
+        picture: path of a picture by subset, image id and frame name.
+        classes, hierarchy: paths.
+        has_class_header: the class file begins with `LabelName,DisplayName`.
+        sizes: path of images.meta, None where the layout has none.
+        one_table: each table holds all subsets, and that of the tags holds machine labels too.
+        empty_tables: tables are written even where they have no row, and so are the tables that only this layout has.
+        fills_boxes: the Box* cells of every mask are filled.
+        flat_ids: an id has no folder where it can do without.
+        names_hierarchy: the hierarchy holds display names.
+        one_mask_folder: a mask's name must be free in all folders, because only the name is looked for.
+    """
+
+    table: Callable[[Kind, str | None, Collection[str]], str]
+    mask_folder: Callable[[str, str], str]
+    picture: Callable[[str, str, str], str]
+    classes: str
+    hierarchy: str
+    sizes: str | None
+    more_lists: Callable[[str], tuple[str, ...]] = lambda subset: ()
+    has_class_header: bool = False
+    one_table: bool = False
+    empty_tables: bool = False
+    fills_boxes: bool = False
+    flat_ids: bool = False
+    names_hierarchy: bool = False
+    one_mask_folder: bool = False
+
+
+def _default_table(kind: Kind, subset: str | None, subsets: Collection[str]) -> str:
+    return TABLE_NAMES[kind].format(subset)
+
+
+_OFFICIAL: dict[Kind, tuple[str, str]] = {  # of train, of the others
+    "images": ("oidv6-{}-images-with-labels-with-rotation.csv", "{}-images-with-rotation.csv"),
+    "boxes": ("oidv6-{}-annotations-bbox.csv", "{}-annotations-bbox.csv"),
+    "tags": ("oidv7-{}-annotations-human-imagelabels.csv",) * 2,
+    "machine": ("oidv7-{}-annotations-machine-imagelabels.csv",) * 2,
+    "masks": ("{}-annotations-object-segmentation.csv",) * 2,
+}
+
+
+def _official_table(kind: Kind, subset: str | None, subsets: Collection[str]) -> str:
+    """As V7 has it: files that changed carry the version that changed them, and label files say `val`."""
+    assert subset is not None
+    pattern = _OFFICIAL[kind][subset != "train"]
+    if kind in ("tags", "machine") and subset == VALIDATION and VAL not in subsets:
+        subset = VAL
+    return pattern.format(subset)
+
+
+def _official_mask_folder(subset: str, image: str) -> str:
+    first = image[:1].lower()
+    return f"{subset}-masks-{first if first in HEXADECIMAL else '0'}/"
+
+
+_FIFTYONE: dict[Kind, str] = {
+    "images": "metadata/image_ids.csv",
+    "boxes": "labels/detections.csv",
+    "tags": "labels/classifications.csv",
+    "machine": "labels/classifications.csv",
+    "masks": "labels/segmentations.csv",
+}
+
+
+def _fiftyone_mask_folder(subset: str, image: str) -> str:
+    first = image[:1].upper()
+    return f"labels/masks/{first if first.isalnum() else '_'}/"
+
+
+LAYOUTS: dict[LayoutName, ExportLayout] = {
+    "default": ExportLayout(
+        table=_default_table,
+        more_lists=lambda subset: (DOCUMENTED_IMAGE_LIST.format(subset),),
+        mask_folder=lambda subset, image: f"masks/{subset}/",
+        picture=lambda subset, image, name: f"images/{subset}/{name}",
+        classes=CLASSES_NAME,
+        hierarchy=HIERARCHY_NAME,
+        sizes=SIZES_NAME,
+    ),
+    "official": ExportLayout(
+        table=_official_table,
+        mask_folder=_official_mask_folder,
+        picture=lambda subset, image, name: f"{subset}/{name}",
+        classes="oidv7-class-descriptions.csv",
+        has_class_header=True,
+        hierarchy="bbox_labels_600_hierarchy.json",
+        sizes="images.meta",
+        one_mask_folder=True,
+    ),
+    "fiftyone": ExportLayout(
+        table=lambda kind, subset, subsets: _FIFTYONE[kind],
+        mask_folder=_fiftyone_mask_folder,
+        picture=lambda subset, image, name: f"data/{image}{_extension(name, image)}",
+        classes="metadata/classes.csv",
+        hierarchy="metadata/hierarchy.json",
+        sizes="metadata/images.meta",
+        one_table=True,
+        empty_tables=True,
+        fills_boxes=True,
+        flat_ids=True,
+        names_hierarchy=True,
+        one_mask_folder=True,
+    ),
+}
+
+
+def _extension(name: str, image: str) -> str:
+    """What a frame's name has behind the image's id: `.jpg`, or nothing where the id ends with it."""
+    stem, dot, extension = name.rpartition(".")
+    return f".{extension}" if dot and stem and not image.endswith(f".{extension}") else ""

@@ -1,0 +1,401 @@
+"""Shapes, tags and tracks as JSON that another task can read: labels and attributes by name, frames by image id.
+
+    {"type":"polygon","label":"cat","points":[1,1,6,1,6,4],"group":3,"attributes":{"mood":"calm"}}
+
+What has its usual value is left out. A mask has `runs`, or neither runs nor points where its row's PNG has the pixels;
+a polygon may be `"traced":true` instead: the outline that tracing that PNG gives. Skeletons have `elements`, tracks a
+`body`, both as CVAT's LabeledData with the same changes. What comes from a file is checked as strictly as a request.
+
+Source: Open Images reference 4.12.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+
+from app.annotations import Kept, Label, LabelCatalog, Shapes, ShapeType, Tags, Tracks
+from app.columns import Ragged, Texts
+from app.geometry import check_runs
+
+Item = dict[str, Any]
+
+MANUAL = "manual"
+MAX_INT = (1 << 31) - 1
+MAX_NUMBERS = 200_000
+MAX_TEXT = 4096
+MAX_ELEMENTS = 1000
+MAX_KEY_FRAMES = 100_000
+_TYPES = {kind.name.lower(): kind for kind in ShapeType}
+_N_POINTS = {ShapeType.RECTANGLE: 4, ShapeType.ELLIPSE: 4, ShapeType.CUBOID: 16, ShapeType.SKELETON: 0}
+_LEAST_POINTS = {ShapeType.POLYGON: 6, ShapeType.POLYLINE: 4, ShapeType.POINTS: 2}
+
+
+class BadItem(Exception):
+    """An item that says nothing usable about a task with these labels and frames."""
+
+
+def need(condition: bool, what: str) -> None:
+    if not condition:
+        raise BadItem(what)
+
+
+@dataclass(frozen=True)
+class ItemCodec:
+    """Items of one catalog of labels."""
+
+    labels: LabelCatalog
+
+    # --- out ---
+
+    def of_shape(self, shapes: Shapes, row: int, geometry: bool = True) -> Item:
+        """One shape. `geometry` False leaves points and runs out."""
+        kind = ShapeType(int(shapes.types[row]))
+        label = self.labels.by_id[int(shapes.label_ids[row])]
+        item: Item = {"type": kind.name.lower(), "label": label.name}
+        if geometry:
+            name, column = ("runs", shapes.runs) if kind == ShapeType.MASK else ("points", shapes.points)
+            item[name] = column.row(row).tolist()
+        if shapes.rotations[row]:
+            item["rotation"] = float(shapes.rotations[row])
+        if shapes.groups[row]:
+            item["group"] = int(shapes.groups[row])
+        if shapes.z_orders[row]:
+            item["z_order"] = int(shapes.z_orders[row])
+        for name in ("occluded", "outside"):
+            if getattr(shapes, name)[row]:
+                item[name] = True
+        if shapes.sources.row(row) != MANUAL:
+            item["source"] = shapes.sources.row(row)
+        if shapes.scores[row] != 1:
+            item["score"] = float(shapes.scores[row])
+        self._add_attributes(item, label, json.loads(shapes.attributes.row(row)))
+        if kind == ShapeType.SKELETON:
+            item["elements"] = self._named(orjson.loads(shapes.elements.row_bytes(row)), None)
+        return item
+
+    def of_tag(self, tags: Tags, row: int) -> Item:
+        label = self.labels.by_id[int(tags.label_ids[row])]
+        item: Item = {"label": label.name}
+        if tags.groups[row]:
+            item["group"] = int(tags.groups[row])
+        if tags.sources.row(row) != MANUAL:
+            item["source"] = tags.sources.row(row)
+        self._add_attributes(item, label, json.loads(tags.attributes.row(row)))
+        return item
+
+    def of_track(self, tracks: Tracks, row: int, images: Mapping[int, str]) -> Item | None:
+        """One track; None where a key frame has no image id (it lies outside of what is exported)."""
+        label = self.labels.by_id[int(tracks.label_ids[row])]
+        body = orjson.loads(tracks.bodies.row_bytes(row))
+        item: Item = {"label": label.name, "image": images.get(int(tracks.frames[row]))}
+        if tracks.groups[row]:
+            item["group"] = int(tracks.groups[row])
+        if tracks.sources.row(row) != MANUAL:
+            item["source"] = tracks.sources.row(row)
+        self._add_attributes(item, label, json.loads(tracks.attributes.row(row)))
+        try:
+            item["body"] = {
+                "shapes": self._keys(body["shapes"], label, images),
+                "elements": [
+                    {**one, "shapes": self._keys(given["shapes"], self.labels.by_id[given["label_id"]], images)}
+                    for one, given in zip(self._named(body["elements"], images), body["elements"], strict=True)
+                ],
+            }
+        except KeyError:
+            return None
+        return item if item["image"] is not None else None
+
+    def _keys(self, shapes: Sequence[Item], label: Label, images: Mapping[int, str]) -> list[Item]:
+        named = []
+        for shape in shapes:
+            one = {("image" if key == "frame" else key): value for key, value in shape.items()}
+            one["image"] = images[shape["frame"]]
+            one["attributes"] = _by_name(label, shape.get("attributes") or [])
+            named.append(one)
+        return named
+
+    def _named(self, elements: Sequence[Item], images: Mapping[int, str] | None) -> list[Item]:
+        """Elements of skeletons: labels and attributes by name, frames by image id (or left out)."""
+        named = []
+        for element in elements:
+            label = self.labels.by_id[element["label_id"]]
+            one: Item = {}
+            for key, value in element.items():
+                if key == "label_id":
+                    one["label"] = label.name
+                elif key == "frame":
+                    one["image"] = None if images is None else images[value]
+                elif key == "attributes":
+                    one[key] = _by_name(label, value)
+                else:
+                    one[key] = value
+            named.append(one)
+        return named
+
+    def _add_attributes(self, item: Item, label: Label, attributes: Sequence[Item]) -> None:
+        values = _by_name(label, attributes)
+        if values:
+            item["attributes"] = values
+
+    # --- in ---
+
+    def label_of(self, item: Item, among: Sequence[Label] | None = None) -> Label:
+        name = item.get("label")
+        found = [label for label in (self.labels.labels if among is None else among) if label.name == name]
+        need(len(found) == 1, f"no label {name!r}")
+        return found[0]
+
+    def shape(self, item: Item, frame: int, width: int, height: int) -> Item:
+        """An item checked and completed: the columns of one row of Shapes, points and runs as lists.
+
+        Raises:
+            BadItem: it cannot be a shape on this frame.
+        """
+        need(isinstance(item, dict), "no object")
+        need(item.get("type") in _TYPES, "no shape type")
+        kind = _TYPES[item["type"]]
+        label = self.label_of(item)
+        points, runs = _geometry(item, kind, width, height)
+        elements = b""
+        if kind == ShapeType.SKELETON:
+            elements = orjson.dumps(self._elements(item.get("elements"), label, frame))
+        return {
+            "types": kind,
+            "label_ids": label.id,
+            "points": points,
+            "runs": runs,
+            "rotations": _number(item, "rotation", 0.0, 360_000.0),
+            "groups": _integer(item, "group", 0, 0),
+            "z_orders": _integer(item, "z_order", 0, -MAX_INT - 1),
+            "occluded": _flag(item, "occluded"),
+            "outside": _flag(item, "outside"),
+            "sources": _text(item, "source", MANUAL),
+            "scores": _number(item, "score", 1.0, 1.0),
+            "attributes": _attributes_text(item, label),
+            "elements": elements,
+        }
+
+    def tag(self, item: Item) -> Item:
+        """The columns of one row of Tags. Raises BadItem."""
+        need(isinstance(item, dict), "no object")
+        label = self.label_of(item)
+        return {
+            "label_ids": label.id,
+            "groups": _integer(item, "group", 0, 0),
+            "sources": _text(item, "source", MANUAL),
+            "attributes": _attributes_text(item, label),
+        }
+
+    def track(self, item: Item, frames: Mapping[str, int]) -> Tracks:
+        """One row of Tracks. Raises BadItem."""
+        label = self.label_of(item)
+        body = item.get("body")
+        need(isinstance(body, dict), "no body")
+        assert isinstance(body, dict)
+        shapes = self._key_shapes(body.get("shapes"), label, frames)
+        need(len(shapes) > 0, "no key frame")
+        elements = []
+        for given in _list(body.get("elements"), MAX_ELEMENTS):
+            part = self.label_of(given, label.sublabels)
+            elements.append(
+                {
+                    "frame": _frame(given, frames),
+                    "label_id": part.id,
+                    "group": _integer(given, "group", 0, 0),
+                    "source": _text(given, "source", MANUAL),
+                    "attributes": _attribute_list(given, part),
+                    "shapes": self._key_shapes(given.get("shapes"), part, frames),
+                }
+            )
+        return Tracks(
+            ids=np.zeros(1, dtype=np.int64),
+            frames=np.array([_frame(item, frames)], dtype=np.int32),
+            label_ids=np.array([label.id], dtype=np.int32),
+            groups=np.array([_integer(item, "group", 0, 0)], dtype=np.int32),
+            sources=Texts.from_list([_text(item, "source", MANUAL)]),
+            attributes=Texts.from_list([_attributes_text(item, label)]),
+            bodies=Ragged.from_bytes([orjson.dumps({"shapes": shapes, "elements": elements})]),
+        )
+
+    def _key_shapes(self, given: Any, label: Label, frames: Mapping[str, int]) -> list[Item]:
+        shapes = []
+        for one in _list(given, MAX_KEY_FRAMES):
+            described = _described(one, label)
+            shapes.append({**described, "frame": _frame(one, frames)})
+        numbers = [shape["frame"] for shape in shapes]
+        need(numbers == sorted(set(numbers)), "key frames are not in order")
+        return shapes
+
+    def _elements(self, given: Any, label: Label, frame: int) -> list[Item]:
+        elements = []
+        for one in _list(given, MAX_ELEMENTS):
+            part = self.label_of(one, label.sublabels)
+            more = {
+                "frame": frame,
+                "label_id": part.id,
+                "group": _integer(one, "group", 0, 0),
+                "source": _text(one, "source", MANUAL),
+            }
+            elements.append(_described(one, part) | more)
+        return elements
+
+
+def shapes_table(rows: Sequence[Item], frames: Sequence[int], kept: Kept) -> Shapes:
+    """Rows of `ItemCodec.shape` as a table."""
+
+    def column(name: str, dtype: Any) -> Any:
+        return np.array([row[name] for row in rows], dtype=dtype)
+
+    return Shapes(
+        ids=np.zeros(len(rows), dtype=np.int64),
+        frames=np.array(frames, dtype=np.int32),
+        types=column("types", np.uint8),
+        label_ids=column("label_ids", np.int32),
+        groups=column("groups", np.int32),
+        z_orders=column("z_orders", np.int32),
+        occluded=column("occluded", np.bool_),
+        outside=column("outside", np.bool_),
+        rotations=column("rotations", np.float64),
+        scores=column("scores", np.float64),
+        sources=Texts.from_list(row["sources"] for row in rows),
+        attributes=Texts.from_list(row["attributes"] for row in rows),
+        points=Ragged.from_arrays([row["points"] for row in rows], np.float64),
+        runs=Ragged.from_arrays([row["runs"] for row in rows], np.int32),
+        elements=Ragged.from_bytes([row["elements"] for row in rows]),
+        kept=kept,
+    )
+
+
+def tags_table(rows: Sequence[Item], frames: Sequence[int], kept: Kept) -> Tags:
+    """Rows of `ItemCodec.tag` as a table."""
+    return Tags(
+        ids=np.zeros(len(rows), dtype=np.int64),
+        frames=np.array(frames, dtype=np.int32),
+        label_ids=np.array([row["label_ids"] for row in rows], dtype=np.int32),
+        groups=np.array([row["groups"] for row in rows], dtype=np.int32),
+        sources=Texts.from_list(row["sources"] for row in rows),
+        attributes=Texts.from_list(row["attributes"] for row in rows),
+        kept=kept,
+    )
+
+
+# --- checks ---
+
+
+def _by_name(label: Label, attributes: Sequence[Item]) -> dict[str, str]:
+    names = {spec.id: spec.name for spec in label.attributes}
+    return {names[one["spec_id"]]: one["value"] for one in attributes if one["spec_id"] in names}
+
+
+def _attribute_list(item: Item, label: Label) -> list[Item]:
+    """Attributes in ascending spec id; names that the label does not declare are left out."""
+    values = item.get("attributes") or {}
+    need(isinstance(values, dict), "attributes are no object")
+    specs = {spec.name: spec.id for spec in label.attributes}
+    found = {}
+    for name, value in values.items():
+        need(isinstance(value, str) and len(value) <= MAX_TEXT, "an attribute is no text")
+        if name in specs:
+            found[specs[name]] = value
+    return [{"spec_id": spec_id, "value": found[spec_id]} for spec_id in sorted(found)]
+
+
+def _attributes_text(item: Item, label: Label) -> str:
+    return json.dumps(_attribute_list(item, label), ensure_ascii=False, separators=(",", ":"))
+
+
+def _described(item: Any, label: Label) -> Item:
+    """A key frame or an element, as it is stored."""
+    need(isinstance(item, dict) and item.get("type") in _TYPES, "no shape type")
+    kind = _TYPES[item["type"]]
+    points = _numbers(item.get("points"))
+    if kind == ShapeType.MASK:
+        need(all(number == int(number) for number in points), "runs are no integers")
+        points = [int(number) for number in points]
+    else:
+        _check_count(kind, len(points))
+    return {
+        "type": item["type"],
+        "occluded": _flag(item, "occluded"),
+        "outside": _flag(item, "outside"),
+        "z_order": _integer(item, "z_order", 0, -MAX_INT - 1),
+        "rotation": _number(item, "rotation", 0.0, 360_000.0),
+        "points": points,
+        "attributes": _attribute_list(item, label),
+    }
+
+
+def _geometry(item: Item, kind: ShapeType, width: int, height: int) -> tuple[list[float], list[int]]:
+    """(points, runs); both empty where the row has the pixels."""
+    if kind == ShapeType.MASK:
+        runs = [int(number) for number in _numbers(item.get("runs", []))]
+        if runs:
+            values = np.array(runs, dtype=np.int64)
+            faults = check_runs(values, np.array([0, len(runs)], dtype=np.int64), width, height)
+            need(int(faults[0]) == 0, "no runs of this frame")
+        return [], runs
+    if item.get("traced") is True:
+        need(kind == ShapeType.POLYGON, "only polygons are traced")
+        return [], []
+    points = _numbers(item.get("points"))
+    _check_count(kind, len(points))
+    return points, []
+
+
+def _check_count(kind: ShapeType, count: int) -> None:
+    if kind in _N_POINTS:
+        need(count == _N_POINTS[kind], "a wrong number of points")
+    else:
+        need(count >= _LEAST_POINTS[kind] and count % 2 == 0, "a wrong number of points")
+
+
+def _list(value: Any, limit: int) -> list[Any]:
+    need(isinstance(value, list) and len(value) <= limit, "no list")
+    assert isinstance(value, list)
+    need(all(isinstance(one, dict) for one in value), "no objects")
+    return value
+
+
+def _numbers(value: Any) -> list[float]:
+    need(isinstance(value, list) and len(value) <= MAX_NUMBERS, "no list of numbers")
+    assert isinstance(value, list)
+    for number in value:
+        need(type(number) in (int, float) and math.isfinite(number), "no number")
+        need(abs(number) <= MAX_INT, "a number out of range")
+    return value
+
+
+def _integer(item: Item, name: str, default: int, low: int) -> int:
+    value = item.get(name, default)
+    need(type(value) is int and low <= value <= MAX_INT, f"{name} is no integer")
+    return int(value)
+
+
+def _number(item: Item, name: str, default: float, limit: float) -> float:
+    value = item.get(name, default)
+    need(type(value) in (int, float) and math.isfinite(value) and abs(value) <= limit, f"{name} is no number")
+    return float(value)
+
+
+def _flag(item: Item, name: str) -> bool:
+    value = item.get(name, False)
+    need(type(value) is bool, f"{name} is no flag")
+    return bool(value)
+
+
+def _text(item: Item, name: str, default: str) -> str:
+    value = item.get(name, default)
+    need(isinstance(value, str) and len(value) <= 64, f"{name} is no text")
+    return str(value)
+
+
+def _frame(item: Item, frames: Mapping[str, int]) -> int:
+    need(item.get("image") in frames, "no such image")
+    return frames[item["image"]]

@@ -1,0 +1,339 @@
+"""The side file on its way in: it adds what a row cannot say, as long as the row still says what it said.
+
+An entry is honoured where its row has the same label, coordinates and PNG, the frame the same size, and the task the
+labels. Any other row is read as rows are; a track needs all of its rows. Nothing here is an error: what cannot be used
+is told once (`extra.ignored`) and the tables speak alone.
+
+Source: Open Images reference 4.12.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from app.annotations import Annotations, FrameTable, Kept, Shapes, ShapeType, Tags, Tracks
+from app.columns import CSVBlock, Ragged
+from app.errors import Report
+from app.formats.open_images.side_items import BadItem, Item, ItemCodec, need, shapes_table, tags_table
+from app.formats.open_images.side_write import VERSION
+from app.geometry import PackedMask, ShapeTooComplex, mask_to_polygons, mask_to_runs
+
+MAX_BYTES = 512 << 20
+MAX_GROUP = 1 << 30
+_ROW = re.compile(rb'\{"row":\[([0-9]{1,9}),([0-9]{1,12})\],')
+_ROWLESS = b'{"row":null,'
+_TRACK = b'{"track":'
+_FILE_SHIFT = 40
+
+Ids = npt.NDArray[np.int64]
+Find = Callable[[Ragged], npt.NDArray[np.int32]]
+
+
+@dataclass(slots=True)
+class HeldTrack:
+    """A track, while its rows come in."""
+
+    item: Item
+    n_rows: int
+    is_broken: bool = False
+    shapes: list[Shapes] = field(default_factory=list)
+
+
+class SideFile:
+    """The entries of a side file; without one, it has none and changes nothing.
+
+    Attributes:
+        max_group: the highest group number of its entries.
+    """
+
+    def __init__(self, frames: FrameTable, codec: ItemCodec, find: Find, first_group: int) -> None:
+        """An empty one.
+
+        Args:
+            find: image ids to frame numbers.
+            first_group: added to group numbers, less one.
+        """
+        self._frames, self._codec, self._find = frames, codec, find
+        self._more_group = first_group - 1
+        self.max_group = 0
+        self._files: dict[str, int] = {}
+        self._keys: Ids = np.empty(0, dtype=np.int64)
+        self._lines = Ragged.empty(np.uint8)
+        self._rowless: list[bytes] = []
+        self._tracks: dict[int, HeldTrack] = {}
+        self._n_refused = 0
+
+    # --- loading ---
+
+    def load(self, blocks: Iterator[bytes], size: int, path: str, report: Report) -> None:
+        """Take the entries of a side file; one that cannot be read is told and left aside."""
+        try:
+            need(size <= MAX_BYTES, f"it has more than {MAX_BYTES:,} bytes")
+            self._take_lines(b"".join(blocks))
+        except (BadItem, ValueError, TypeError, KeyError, RecursionError) as problem:
+            self._keys, self._rowless, self._tracks = np.empty(0, dtype=np.int64), [], {}
+            report.warn(
+                "extra.ignored", f"the side file cannot be used ({problem}); the tables are read alone", file=path
+            )
+
+    def _take_lines(self, data: bytes) -> None:
+        first, _, rest = data.partition(b"\n")
+        head: Any
+        if first.startswith(b'{"version":') and first.endswith(b'"entries":['):
+            head, lines = json.loads(first + b"]}"), [line.rstrip(b",\r") for line in rest.split(b"\n")]
+            lines = [line for line in lines if line and line != b"]}"]
+        else:  # laid out anew by some other tool
+            head = json.loads(data)
+            need(isinstance(head, dict) and isinstance(head.get("entries"), list), "it is no side file")
+            lines = [json.dumps(entry, separators=(",", ":")).encode() for entry in head["entries"]]
+        need(head.get("version") == VERSION, f"its version is {head.get('version')}, not {VERSION}")
+        files = head.get("files")
+        need(isinstance(files, list) and all(isinstance(name, str) for name in files), "its files are no names")
+        max_group = head.get("max_group", 0)
+        need(type(max_group) is int and 0 <= max_group <= MAX_GROUP, "its groups are out of range")
+        self._files = {name.lower(): number for number, name in enumerate(files)}
+        self.max_group = max_group
+        keys, kept = [], []
+        for line in lines:
+            match = _ROW.match(line)
+            if match is not None:
+                keys.append((int(match[1]) << _FILE_SHIFT) | int(match[2]))
+                kept.append(line)
+            elif line.startswith(_ROWLESS):
+                self._rowless.append(line)
+            elif line.startswith(_TRACK):
+                self._take_track(json.loads(line))
+            else:
+                raise BadItem("an entry has no row")
+        order = np.argsort(np.array(keys, dtype=np.int64), kind="stable")
+        self._keys = np.array(keys, dtype=np.int64)[order]
+        self._lines = Ragged.from_bytes(kept).take(order)
+
+    def _take_track(self, item: Item) -> None:
+        number, n_rows = item["track"], item["rows"]
+        need(type(number) is int and type(n_rows) is int and number not in self._tracks, "a track has no number")
+        self._tracks[number] = HeldTrack(item, n_rows)
+
+    # --- rows ---
+
+    def entries(self, path: str, first: int, n: int) -> list[tuple[int, Item]]:
+        """The entries of rows first … first + n of a table: (place among them, entry)."""
+        number = self._files.get(path.rpartition("/")[2].lower())
+        if number is None or not len(self._keys):
+            return []
+        low = (number << _FILE_SHIFT) | first
+        start, stop = np.searchsorted(self._keys, [low, low + n])
+        found = []
+        for at in range(int(start), int(stop)):
+            try:
+                entry = json.loads(self._lines.row_bytes(at))
+                found.append((int(self._keys[at]) - low, entry))
+            except (ValueError, RecursionError):
+                self._n_refused += 1
+        return found
+
+    def replace_shapes(
+        self,
+        entries: Sequence[tuple[int, Item]],
+        check: Callable[[int], str],
+        places: Callable[[int], Ids],
+        table: Callable[[], int],
+        shapes: Shapes,
+        kept: Callable[[int], Kept],
+        frame: Callable[[int], int],
+        pixels: Callable[[int], PackedMask | None] = lambda row: None,
+        masks_stay: bool = True,
+    ) -> Shapes:
+        """The shapes of some rows, with those of their entries in their place.
+
+        Args:
+            entries: of `entries`, by row.
+            check: what row `i` says now.
+            places: where in `shapes` row `i` is shown; empty for a row that was left out.
+            table: the number of the table's twin, for rows with an entry.
+            kept: one row of Kept for row `i`.
+            frame: frame number of row `i`.
+            pixels: the mask of row `i`, for what leaves its geometry to the row.
+            masks_stay: False where masks become polygons: entries of masks alone are passed over.
+        """
+        order = [np.arange(len(shapes), dtype=np.int64)]
+        parts: list[Shapes] = [shapes]
+        gone = np.zeros(len(shapes), dtype=np.bool_)
+        for row, entry in entries:
+            here = places(row)
+            items = entry.get("shapes")
+            try:
+                need(len(here) > 0, "the row was left out")
+                if not isinstance(items, list):
+                    raise BadItem("no shapes")
+                only_masks = all(isinstance(one, dict) and one.get("type") == "mask" for one in items)
+                if items and only_masks and not masks_stay:
+                    continue
+                rows, tracks = self._read_items(entry, items, check(row), frame(row), pixels(row))
+            except (BadItem, TypeError, KeyError, ValueError) as problem:
+                self._refuse(items, str(problem))
+                continue
+            gone[here] = True
+            for number in tracks:
+                self._tracks[number].shapes.append(shapes.take(here))
+            if rows:
+                own = _in_table(Kept.concatenate([kept(row)] * len(rows)), table())
+                parts.append(shapes_table(rows, [frame(row)] * len(rows), own))
+                order.append(np.full(len(rows), here[0], dtype=np.int64))
+        if len(parts) == 1 and not gone.any():
+            return shapes
+        left = np.flatnonzero(~gone)
+        whole = Shapes.concatenate([shapes.take(left), *parts[1:]])
+        positions = np.concatenate([left, *order[1:]])
+        return whole.take(np.argsort(positions, kind="stable"))
+
+    def _read_items(
+        self, entry: Item, items: list[Any], check: str, frame: int, pixels: PackedMask | None
+    ) -> tuple[list[Item], list[int]]:
+        """The shapes of an entry, and the numbers of tracks that the row shows. Raises BadItem."""
+        need(entry.get("is") == check, "the row was changed")
+        width, height = self._size(entry, frame)
+        rows: list[Item] = []
+        tracks: list[int] = []
+        outlines: list[npt.NDArray[np.float64]] | None = None
+        for item in items:
+            if isinstance(item, dict) and "track" in item:
+                need(item["track"] in self._tracks, "no such track")
+                tracks.append(item["track"])
+                continue
+            row = self._codec.shape(item, frame, width, height)
+            if item.get("traced"):
+                outlines = _outlines(pixels) if outlines is None else outlines
+                need(len(items) == len(outlines), "the mask has another number of parts")
+                row["points"] = outlines[len(rows)].tolist()
+            elif row["types"] == ShapeType.MASK and not row["runs"]:
+                need(pixels is not None, "no pixels")
+                assert pixels is not None
+                row["runs"] = mask_to_runs(pixels).tolist()
+            row["groups"] += self._more_group if row["groups"] else 0
+            rows.append(row)
+        need(not tracks or not rows, "a track and other shapes in one row")
+        return rows, tracks
+
+    def replace_tags(
+        self,
+        entries: Sequence[tuple[int, Item]],
+        check: Callable[[int], str],
+        place: Callable[[int], int],
+        table: Callable[[], int],
+        tags: Tags,
+    ) -> Tags:
+        """The same for tags; a row is one tag."""
+        rows, at = [], []
+        for row, entry in entries:
+            here, items = place(row), entry.get("tags")
+            try:
+                need(here >= 0, "the row was left out")
+                if not isinstance(items, list) or len(items) != 1:
+                    raise BadItem("no tag")
+                need(entry.get("is") == check(row), "the row was changed")
+                found = self._codec.tag(items[0])
+            except (BadItem, TypeError, KeyError, ValueError):
+                self._n_refused += 1
+                continue
+            found["groups"] += self._more_group if found["groups"] else 0
+            rows.append(found)
+            at.append(here)
+        if not rows:
+            return tags
+        chosen = np.array(at, dtype=np.int64)
+        new = tags_table(rows, tags.frames[chosen].tolist(), _in_table(tags.kept.take(chosen), table()))
+        order = np.arange(len(tags), dtype=np.int64)
+        order[chosen] = len(tags) + np.arange(len(chosen), dtype=np.int64)
+        return Tags.concatenate([tags, new]).take(order)
+
+    # --- the rest ---
+
+    def finish(self, path: str, report: Report) -> Annotations:
+        """Shapes without a row, and tracks of which every row came; the rows of other tracks as shapes."""
+        shapes: list[Shapes] = []
+        for line in self._rowless:
+            try:
+                shapes += self._rowless_shapes(json.loads(line))
+            except (BadItem, ValueError, TypeError, KeyError, RecursionError):
+                self._n_refused += 1
+        tracks: list[Tracks] = []
+        for held in self._tracks.values():
+            n_rows = sum(len(part) for part in held.shapes)
+            try:
+                need(not held.is_broken and n_rows == held.n_rows, "rows of the track were changed")
+                track = self._codec.track(held.item, self._images)
+            except (BadItem, ValueError, TypeError, KeyError, RecursionError):
+                self._n_refused += 1
+                shapes += held.shapes
+                continue
+            tracks.append(
+                track.replace(groups=np.where(track.groups > 0, track.groups + self._more_group, 0).astype(np.int32))
+            )
+        if self._n_refused:
+            message = f"{self._n_refused:,} entries of the side file do not fit their rows any more; the rows are read"
+            report.warn("extra.ignored", message, file=path)
+        return Annotations(shapes=Shapes.concatenate(shapes), tracks=Tracks.concatenate(tracks))
+
+    def _rowless_shapes(self, entry: Item) -> list[Shapes]:
+        name = entry.get("image")
+        need(isinstance(name, str), "no image")
+        frame = int(self._find(Ragged.from_bytes([str(name).encode()]))[0])
+        need(frame >= 0, "no such image")
+        width, height = self._size(entry, frame)
+        rows = [self._codec.shape(item, frame, width, height) for item in entry["shapes"]]
+        for row in rows:
+            need(bool(row["points"] or row["runs"] or row["elements"]), "no geometry")
+            row["groups"] += self._more_group if row["groups"] else 0
+        return [shapes_table(rows, [frame] * len(rows), Kept.empty(len(rows)))]
+
+    def _size(self, entry: Item, frame: int) -> tuple[int, int]:
+        at = frame - self._frames.start
+        width, height = int(self._frames.widths[at]), int(self._frames.heights[at])
+        need(entry.get("size") == [width, height], "the frame has another size")
+        return width, height
+
+    def _refuse(self, items: Any, why: str) -> None:
+        self._n_refused += 1
+        for item in items if isinstance(items, list) else ():
+            if isinstance(item, dict) and item.get("track") in self._tracks:
+                self._tracks[item["track"]].is_broken = True
+
+    @cached_property
+    def _images(self) -> dict[str, int]:
+        """Image id → frame number, of the ids that tracks use."""
+        names: dict[str, None] = {}
+        for held in self._tracks.values():
+            body = held.item.get("body")
+            lists = [body["shapes"], body["elements"], *(one["shapes"] for one in body["elements"])] if body else []
+            names |= dict.fromkeys(one["image"] for shapes in lists for one in shapes)
+            names[held.item["image"]] = None
+        frames = self._find(Ragged.from_bytes([str(name).encode() for name in names]))
+        return {name: frame for name, frame in zip(names, frames.tolist(), strict=True) if frame >= 0}
+
+
+def _in_table(kept: Kept, number: int) -> Kept:
+    return kept.replace(tables=np.full(len(kept), number, dtype=np.int32))
+
+
+def _outlines(mask: PackedMask | None) -> list[npt.NDArray[np.float64]]:
+    need(mask is not None, "no pixels")
+    assert mask is not None
+    try:
+        return mask_to_polygons(mask)
+    except ShapeTooComplex as error:
+        raise BadItem(error.detail) from error
+
+
+def row_check(block: CSVBlock, columns: Sequence[str]) -> Callable[[int], str]:
+    """What a row of a block says in some columns, as an entry remembers it."""
+    cells = [block.cells(column) for column in columns]
+    return lambda row: ",".join(one.row_text(row) for one in cells)

@@ -1,0 +1,281 @@
+"""The side file on its way out: an entry for each row that says less than the shapes it stands for, and for what has
+no row at all.
+
+    {"version":1,"max_group":3,"files":["train-annotations-bbox.csv",…],"entries":[
+    {"row":[0,17],"image":"a","size":[8,6],"is":"cat,0.1,0.5,0.2,0.6","shapes":[{…}]},
+    {"row":null,"image":"a","size":[8,6],"shapes":[{…}]},
+    {"track":0,"rows":12,…}
+    ]}
+
+`row` is the file and the number of the row in it, from 0; `is` is what the row said when it was written: an entry is
+good only as long as the row still says so. One entry a line, so that a reader can take it line by line. Entries are
+gathered compressed, in the order in which rows are written, and become a member at the end.
+
+Which rows need none: those that read back as the very shape. That is so for imported rows nobody edited, and for new
+boxes and masks without anything that the tables cannot hold.
+
+Source: Open Images reference 4.12.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+
+from app.annotations import Shapes, ShapeType, Tags, Tracks
+from app.columns import Ragged, encode_integers
+from app.formats.open_images.attributes import attributes_text, share_text, shown_value
+from app.formats.open_images.kept_rows import UNKNOWN, Columns, Mask, is_sided
+from app.formats.open_images.layout import COORDINATES, FLAGS
+from app.formats.open_images.plan import Plan
+from app.formats.open_images.side_items import MANUAL, Item, ItemCodec
+from app.formats.open_images.write_boxes import confidence_rule, flag_rule, is_rotated, norm_boxes, source_rule
+from app.geometry import PackedMask, ShapeTooComplex, boxes_to_pixels, mask_to_polygons
+
+VERSION = 1
+BOX_CELLS = ("LabelName", *COORDINATES)
+TAG_CELLS = ("LabelName", "Confidence")
+PLAIN_TYPES = (ShapeType.RECTANGLE, ShapeType.MASK)
+
+Ids = npt.NDArray[np.int64]
+
+
+def mask_check(label: str, crc: int, size: int) -> str:
+    """What an entry remembers of a mask row: its LabelName, and its PNG by CRC-32 and size."""
+    return f"{label},{crc:08x},{size}"
+
+
+class SideWriter:
+    """Gathers the entries of one export. `has_entries` tells whether there is anything to write."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._codec = ItemCodec(plan.target.labels)
+        self._packer = zlib.compressobj(1)
+        self._packed: list[bytes] = []
+        self._files: dict[str, int] = {}
+        self._max_group = 0
+        self._track_rows: dict[int, int] = {}
+        self._predicted: dict[tuple[int, str, bool, bool], bool] = {}
+        self.has_entries = False
+
+    # --- which rows need an entry ---
+
+    def needed(self, shapes: Shapes) -> Mask:
+        """(N,) bool: the shape would not read back as it is. Whole frames only: a group is in or out as a whole."""
+        kept = shapes.kept
+        untouched = (kept.tables >= 0) & (kept.edits == 0) & ~is_sided(self._plan, kept)
+        need: Mask = ~np.isin(shapes.types, PLAIN_TYPES) | is_rotated(shapes) | (shapes.rotations != 0)
+        need |= (shapes.z_orders != 0) | shapes.outside | (shapes.scores != 1) | (shapes.ids < 0)
+        need |= (shapes.types == ShapeType.MASK) & shapes.occluded
+        manual = np.array([source == MANUAL for source in shapes.sources.values], dtype=np.bool_)
+        need |= ~manual[shapes.sources.codes]
+        need |= (kept.tables >= 0) & ~untouched
+        fresh = np.flatnonzero(~untouched & ~need)
+        if len(fresh):
+            part = shapes.take(fresh)
+            need[fresh] = (part.groups != 0) | self._moves(part) | self._unlike(part)
+        grouped = shapes.groups != 0
+        if (need & grouped).any():
+            keys = (shapes.frames.astype(np.int64) << 32) | shapes.groups
+            need |= grouped & np.isin(keys, keys[need & grouped])
+        return need
+
+    def _moves(self, shapes: Shapes) -> Mask:
+        """(N,) bool, rectangles whose corners are finer than what a table's numbers give back."""
+        moves = np.zeros(len(shapes), dtype=np.bool_)
+        boxes = np.flatnonzero(shapes.types == ShapeType.RECTANGLE)
+        part = shapes.take(boxes)
+        widths, heights = self._plan.sizes_of(part.frames)
+        points = part.points.values.reshape(-1, 4)
+        back = boxes_to_pixels(norm_boxes(self._plan, part), widths, heights)
+        moves[boxes] = (back != points).any(axis=1)
+        return moves
+
+    def _unlike(self, shapes: Shapes) -> Mask:
+        """(N,) bool, new boxes and masks whose attributes are not those that their row will show."""
+        is_mask = shapes.types == ShapeType.MASK
+        keys = zip(
+            shapes.label_ids.tolist(),
+            shapes.attributes.to_list(),
+            shapes.occluded.tolist(),
+            is_mask.tolist(),
+            strict=True,
+        )
+        return np.array([self._is_unlike(*key) for key in keys], dtype=np.bool_)
+
+    def _is_unlike(self, label_id: int, text: str, occluded: bool, is_mask: bool) -> bool:
+        key = (label_id, text, occluded, is_mask)
+        known = self._predicted.get(key)
+        if known is None:
+            if len(self._predicted) > 100_000:
+                self._predicted.clear()
+            values = self._plan.decoder.values(label_id, text)
+            cells = _mask_cells(values) if is_mask else self._box_cells(label_id, values, occluded)
+            known = self._predicted[key] = self._shown(label_id, cells) != text
+        return known
+
+    def _box_cells(self, label_id: int, values: dict[str, str], occluded: bool) -> dict[str, tuple[str, bool]]:
+        """Attribute name → (cell, is a flag) of a new box, by the very rules that write it."""
+        pairs = [(label_id, values)]
+        cells = {
+            "score": (confidence_rule(self._plan, pairs)(0, ""), False),
+            "source": (source_rule(pairs)(0, ""), False),
+        }
+        for name in FLAGS.values():
+            cell = str(int(occluded)) if name == "occluded" else flag_rule(self._plan, pairs, name)(0, "")
+            cells[name] = ("" if cell == UNKNOWN else cell, True)
+        return cells
+
+    def _shown(self, label_id: int, cells: dict[str, tuple[str, bool]]) -> str:
+        shown = {}
+        for name, (cell, is_flag) in cells.items():
+            spec = self._plan.decoder.spec(label_id, name)
+            value = shown_value(spec, cell, is_flag) if spec is not None and cell else None
+            if spec is not None and value is not None:
+                shown[spec.id] = value
+        return attributes_text(shown)
+
+    def needed_tags(self, tags: Tags) -> Mask:
+        """(N,) bool: the tag would not read back as it is."""
+        kept = tags.kept
+        manual = np.array([source == MANUAL for source in tags.sources.values], dtype=np.bool_)
+        untouched = (kept.edits == 0) & ~is_sided(self._plan, kept)
+        need: Mask = (tags.groups != 0) | ~manual[tags.sources.codes] | ((kept.tables >= 0) & ~untouched)
+        for row in np.flatnonzero(~need & (kept.tables < 0)).tolist():
+            label_id, text = int(tags.label_ids[row]), tags.attributes.row(row)
+            pairs = [(label_id, self._plan.decoder.values(label_id, text))]
+            cells = {
+                "score": (confidence_rule(self._plan, pairs)(0, ""), False),
+                "source": (source_rule(pairs)(0, ""), False),
+            }
+            need[row] = self._shown(label_id, cells) != text
+        return need
+
+    # --- entries of rows ---
+
+    def box_entries(self, shapes: Shapes, need: Mask, cells: Columns) -> Ragged:
+        """The entries of rows of the box table; empty where none is needed.
+
+        Args:
+            need: (N,) of `needed`, for these shapes.
+            cells: what the rows say.
+        """
+        texts = [b""] * len(shapes)
+        for row in np.flatnonzero(need).tolist():
+            check = ",".join(cells[name].row_bytes(row).decode("utf-8") for name in BOX_CELLS)
+            texts[row] = self._entry(int(shapes.frames[row]), check, [self._item(shapes, row, True)])
+        return Ragged.from_bytes(texts)
+
+    def tag_entries(self, tags: Tags, cells: Columns) -> Ragged:
+        texts = [b""] * len(tags)
+        for row in np.flatnonzero(self.needed_tags(tags)).tolist():
+            check = ",".join(cells[name].row_bytes(row).decode("utf-8") for name in TAG_CELLS)
+            item = self._codec.of_tag(tags, row)
+            self._max_group = max(self._max_group, int(tags.groups[row]))
+            texts[row] = self._entry(int(tags.frames[row]), check, [item], "tags")
+        return Ragged.from_bytes(texts)
+
+    def mask_entry(self, shapes: Shapes, rows: list[int], check: str, traced: PackedMask | None) -> str:
+        """The entry of one mask row, "" where none is needed.
+
+        Args:
+            rows: places of the shapes that the row stands for.
+            check: of `mask_check`.
+            traced: the mask, where its polygons may be those that tracing it gives.
+        """
+        is_own_outline = traced is not None and _is_outline(shapes, rows, traced)
+        items = []
+        for row in rows:
+            if self._plan.options.rotated == "both" and shapes.types[row] == ShapeType.RECTANGLE:
+                continue  # the row of its hull speaks for it
+            whole = not is_own_outline and (len(rows) > 1 or shapes.types[row] != ShapeType.MASK)
+            item = self._item(shapes, row, whole)
+            items.append(item | {"traced": True} if is_own_outline else item)
+        return self._entry(int(shapes.frames[rows[0]]), check, items).decode("utf-8")
+
+    def add_rowless(self, shapes: Shapes) -> None:
+        """Shapes that no table has a row for. Those of tracks stand in their track."""
+        for row in np.flatnonzero(shapes.ids >= 0).tolist():
+            entry = self._entry(int(shapes.frames[row]), None, [self._item(shapes, row, True)])
+            self._add(b'{"row":null,' + entry[1:])
+
+    def _item(self, shapes: Shapes, row: int, geometry: bool) -> Item:
+        if shapes.ids[row] < 0:
+            track = -1 - int(shapes.ids[row])
+            self._track_rows[track] = self._track_rows.get(track, 0) + 1
+            return {"track": track}
+        self._max_group = max(self._max_group, int(shapes.groups[row]))
+        return self._codec.of_shape(shapes, row, geometry)
+
+    def _entry(self, frame: int, check: str | None, items: list[Item], kind: str = "shapes") -> bytes:
+        place = frame - self._plan.start
+        frames = self._plan.target.frames
+        entry: dict[str, Any] = {
+            "image": self._plan.ids.row_bytes(place).decode("utf-8"),
+            "size": [int(frames.widths[place]), int(frames.heights[place])],
+        }
+        if check is not None:
+            entry["is"] = check
+        return orjson.dumps({**entry, kind: items})
+
+    def add_rows(self, name: str, first: int, entries: Ragged) -> None:
+        """Rows `first` … of a table were written; `entries` is their column `SIDE`."""
+        rows = np.flatnonzero(entries.lengths)
+        if not len(rows):
+            return
+        number = self._files.setdefault(name.rpartition("/")[2], len(self._files))
+        ordinals = encode_integers(rows + first).to_bytes_list()
+        for row, ordinal in zip(rows.tolist(), ordinals, strict=True):
+            self._add(b'{"row":[%d,%s],' % (number, ordinal) + entries.row_bytes(row)[1:])
+
+    def add_tracks(self, tracks: Tracks) -> None:
+        """Tracks, with the number of rows that show them."""
+        frames = self._plan.target.frames
+        names = {n + frames.start: name for n, name in enumerate(self._plan.ids.to_texts())} if len(tracks) else {}
+        for row in range(len(tracks)):
+            item = self._codec.of_track(tracks, row, names)
+            if item is not None:
+                self._max_group = max(self._max_group, int(tracks.groups[row]))
+                self._add(orjson.dumps({"track": row, "rows": self._track_rows.get(row, 0), **item}))
+
+    def _add(self, line: bytes) -> None:
+        separator = b",\n" if self.has_entries else b"\n"
+        self._packed.append(self._packer.compress(separator + line))
+        self.has_entries = True
+
+    def parts(self) -> Iterator[bytes]:
+        """The member's bytes, when everything else was written."""
+        head = {"version": VERSION, "max_group": self._max_group, "files": list(self._files)}
+        yield orjson.dumps(head)[:-1] + b',"entries":['
+        unpacker = zlib.decompressobj()
+        for packed in [*self._packed, self._packer.flush()]:
+            text = unpacker.decompress(packed)
+            if text:
+                yield text
+        yield b"\n]}\n"
+
+
+def _mask_cells(values: dict[str, str]) -> dict[str, tuple[str, bool]]:
+    """Attribute name → cell of a new mask; a BoxID that has to be made up is like no attribute."""
+    quality = values.get("predicted_iou", "")
+    return {
+        "box_id": (values.get("box_id", "") or "00000000", False),
+        "predicted_iou": (share_text(quality) or "" if quality.strip() else "", False),
+    }
+
+
+def _is_outline(shapes: Shapes, rows: list[int], mask: PackedMask) -> bool:
+    """Whether polygons are, point by point, those that tracing the mask gives."""
+    try:
+        outlines = mask_to_polygons(mask)
+    except ShapeTooComplex:
+        return False
+    return len(outlines) == len(rows) and all(
+        np.array_equal(outline, shapes.points.row(row)) for outline, row in zip(outlines, rows, strict=True)
+    )
