@@ -113,7 +113,7 @@ class Bench:
                 sink: Callable[[bytes], Any] = (
                     stack.enter_context(target.open("wb")).write if target else lambda block: None
                 )
-                answer = stack.enter_context(self.caller.http.stream("GET", path, params=query))
+                answer = stack.enter_context(self.caller.http.stream("GET", path, params=query or None))
                 assert answer.status_code == 200, answer.read()[:2000]
                 for block in answer.iter_raw(BLOCK_BYTES):
                     if step.first_byte_seconds is None:
