@@ -73,7 +73,7 @@ def imported(
 def good(members: Mapping[str, str | bytes] | bytes, where: Target, **options: Any) -> tuple[MemorySink, Report]:
     """Read an archive that has no errors."""
     sink, report = imported(members, where, **options)
-    assert report.errors == []
+    assert not report.errors, "; ".join(str(problem) for problem in report.errors)
     return sink, report
 
 

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ import orjson
 
 from app.annotations import Shapes, ShapeType, Tags, Tracks
 from app.columns import Ragged, encode_integers
+from app.errors import Report
 from app.formats.open_images.attributes import attributes_text, share_text, shown_value
 from app.formats.open_images.kept_rows import UNKNOWN, Columns, Mask, is_sided
 from app.formats.open_images.layout import COORDINATES, FLAGS
@@ -55,6 +57,7 @@ class SideWriter:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
+        self._quiet = replace(plan, report=Report(limit=1))  # rules that are asked beforehand warn when they write
         self._codec = ItemCodec(plan.target.labels)
         self._packer = zlib.compressobj(1)
         self._packed: list[bytes] = []
@@ -124,11 +127,11 @@ class SideWriter:
         """Attribute name → (cell, is a flag) of a new box, by the very rules that write it."""
         pairs = [(label_id, values)]
         cells = {
-            "score": (confidence_rule(self._plan, pairs)(0, ""), False),
+            "score": (confidence_rule(self._quiet, pairs)(0, ""), False),
             "source": (source_rule(pairs)(0, ""), False),
         }
         for name in FLAGS.values():
-            cell = str(int(occluded)) if name == "occluded" else flag_rule(self._plan, pairs, name)(0, "")
+            cell = str(int(occluded)) if name == "occluded" else flag_rule(self._quiet, pairs, name)(0, "")
             cells[name] = ("" if cell == UNKNOWN else cell, True)
         return cells
 
@@ -151,7 +154,7 @@ class SideWriter:
             label_id, text = int(tags.label_ids[row]), tags.attributes.row(row)
             pairs = [(label_id, self._plan.decoder.values(label_id, text))]
             cells = {
-                "score": (confidence_rule(self._plan, pairs)(0, ""), False),
+                "score": (confidence_rule(self._quiet, pairs)(0, ""), False),
                 "source": (source_rule(pairs)(0, ""), False),
             }
             need[row] = self._shown(label_id, cells) != text

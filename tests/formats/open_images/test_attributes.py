@@ -98,6 +98,49 @@ def test_what_an_attribute_cannot_take_is_told_by_row() -> None:
     assert told == [("score", [True, False, True])]
 
 
+def test_columns_are_encoded_as_row_by_row() -> None:
+    """Whatever repeats, what is refused included; twice, so that what is known from before is used too."""
+    random = np.random.default_rng(3)
+    catalog = labels(
+        "cat",
+        "dog",
+        attributes=[
+            spec("occluded", "checkbox", number=9),
+            spec("score", "number", number=4),
+            spec("colour", "select", values=("red", "Blue"), number=7),
+            spec("note", "text", number=2),
+        ],
+    )
+    encoder = AttributeEncoder(catalog)
+    specs = {label.id: {one.name: one for one in label.attributes} for label in catalog.labels}
+    sources = {
+        "occluded": ("0", "1"),
+        "score": ("0.50", "1", "many", "-3"),
+        "colour": ("RED", "blue", "green"),
+        "note": ('"', "a,b", "é", "x" * 5000),
+        "stranger": ("1", "2"),
+    }
+    for _ in range(2):
+        n = 400
+        label_ids = random.choice([label.id for label in catalog.labels], n).astype(np.int32)
+        columns = [
+            AttributeColumn(name, name, random.integers(-1, len(values), n).astype(np.int32), values, name == "occluded")
+            for name, values in sources.items()
+        ]
+        refused = {name: np.zeros(n, dtype=np.bool_) for name in sources}
+        texts = encoder.encode(label_ids, columns, lambda column, rows: refused[column.name].__ior__(rows))
+        for row in range(n):
+            said = {}
+            for column in columns:
+                one = specs[int(label_ids[row])].get(column.name)
+                code = int(column.codes[row])
+                value = shown_value(one, column.values[code], column.is_flag) if one is not None and code >= 0 else None
+                assert refused[column.name][row] == (one is not None and code >= 0 and value is None)
+                if one is not None and value is not None:
+                    said[one.id] = value
+            assert texts.row(row) == attributes_text(said)
+
+
 def test_undeclared_attributes_are_not_shown() -> None:
     encoder = AttributeEncoder(labels("cat"))
     column = AttributeColumn("score", "Confidence", np.array([0], dtype=np.int32), ("0.5",))

@@ -52,7 +52,7 @@ def export(sink: MemorySink, **tables: Any) -> dict[str, bytes]:
     found = sink.annotations()
     parts = {name: tables.get(name, getattr(found, name)) for name in ("shapes", "tags", "images", "rows")}
     source = MemorySource.of_sink(sink, TASK.frames, Annotations(**parts))
-    return read_zip(exported(source, TASK)[0])
+    return read_zip(exported(source, TASK, side_file=False)[0])
 
 
 def lines(members: dict[str, bytes], name: str) -> list[str]:
