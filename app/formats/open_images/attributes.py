@@ -18,6 +18,7 @@ from decimal import Decimal, InvalidOperation
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 
 from app.annotations import AttributeSpec, LabelCatalog
 from app.columns import Texts
@@ -102,6 +103,7 @@ class AttributeEncoder:
         labels = {label.id: label for label in catalog.labels}
         self._specs = [{spec.name: spec for spec in labels[label_id].attributes} for label_id in self._ids.tolist()]
         self._cache: dict[tuple[object, ...], tuple[str, tuple[int, ...]]] = {}
+        self._said: dict[tuple[int, str, bool], str | None] = {}  # one attribute's JSON; None: it cannot take the cell
 
     def is_declared(self, name: str) -> bool:
         """Whether any label declares an attribute of this name."""
@@ -163,23 +165,26 @@ class AttributeEncoder:
         columns: Sequence[AttributeColumn],
         cells: Sequence[str | None],
     ) -> tuple[str, tuple[int, ...]]:
-        values, refused = {}, []
+        said, refused = [], []
         for place, (column, cell) in enumerate(zip(columns, cells, strict=True)):
             if cell is None:
                 continue
             spec = specs[column.name]
-            asked = (spec, cell, column.is_flag)
-            value = self._shown.get(asked, "")
-            if value == "":
-                value = self._shown[asked] = shown_value(*asked)
-            if value is None:
+            asked = (spec.id, cell, column.is_flag)
+            if asked not in self._said:
+                value = shown_value(spec, cell, column.is_flag)
+                self._said[asked] = None if value is None else attributes_text({spec.id: value})[1:-1]
+            text = self._said[asked]
+            if text is None:
                 refused.append(place)
             else:
-                values[spec.id] = value
+                said.append((spec.id, text))
         if len(self._cache) >= MAX_CACHED:
             self._cache.clear()
-            self._shown.clear()
-        self._cache[key] = attributes_text(values), tuple(refused)
+        if len(self._said) >= MAX_CACHED:
+            self._said.clear()
+        said.sort()
+        self._cache[key] = f"[{','.join(text for _, text in said)}]", tuple(refused)
         return self._cache[key]
 
 
@@ -190,25 +195,29 @@ def attributes_text(values: Mapping[int, str]) -> str:
 
 
 class AttributeDecoder:
-    """Export: attribute texts to values by name, each distinct pair of label and text parsed once a call."""
+    """Export: attribute texts to values by name, each distinct pair of label and text parsed once."""
 
     def __init__(self, catalog: LabelCatalog) -> None:
         self._specs = {label.id: {spec.name: spec for spec in label.attributes} for label in catalog.by_id.values()}
         self._names = {
             label_id: {spec.id: spec.name for spec in specs.values()} for label_id, specs in self._specs.items()
         }
+        self._known: dict[tuple[int, str], dict[str, str]] = {}
 
     def spec(self, label_id: int, name: str) -> AttributeSpec | None:
         return self._specs[label_id].get(name)
 
     def values(self, label_id: int, text: str) -> dict[str, str]:
-        """Attribute values by name; those the label does not declare (any more) are left out."""
-        names = self._names[label_id]
-        return {
-            names[item["spec_id"]]: str(item["value"])
-            for item in (json.loads(text) if text != "[]" else ())
-            if item["spec_id"] in names
-        }
+        """Attribute values by name, for reading only; those the label does not declare (any more) are left out."""
+        known = self._known.get((label_id, text))
+        if known is None:
+            names = self._names[label_id]
+            items = orjson.loads(text) if text != "[]" else ()
+            known = {names[item["spec_id"]]: str(item["value"]) for item in items if item["spec_id"] in names}
+            if len(self._known) >= MAX_CACHED:
+                self._known.clear()
+            self._known[label_id, text] = known
+        return known
 
     def pairs(
         self, label_ids: Codes, attributes: Texts

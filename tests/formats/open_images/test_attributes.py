@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import numpy as np
 import pytest
 
-from app.annotations import AttributeSpec
+from app.annotations import AttributeSpec, Label, LabelCatalog
 from app.columns import Texts
 from app.formats.open_images.attributes import (
     AttributeColumn,
     AttributeDecoder,
     AttributeEncoder,
+    attributes_text,
     flag_text,
     plain_decimal,
     same_value,
@@ -101,16 +105,25 @@ def test_what_an_attribute_cannot_take_is_told_by_row() -> None:
 def test_columns_are_encoded_as_row_by_row() -> None:
     """Whatever repeats, what is refused included; twice, so that what is known from before is used too."""
     random = np.random.default_rng(3)
-    catalog = labels(
-        "cat",
-        "dog",
-        attributes=[
-            spec("occluded", "checkbox", number=9),
-            spec("score", "number", number=4),
-            spec("colour", "select", values=("red", "Blue"), number=7),
-            spec("note", "text", number=2),
-        ],
+    kinds = {"occluded": "checkbox", "score": "number", "colour": "select", "note": "text"}
+    numbers = {"occluded": 9, "score": 4, "colour": 7, "note": 2}
+
+    def declared(first_id: int, *names: str) -> tuple[AttributeSpec, ...]:
+        return tuple(
+            AttributeSpec(first_id + numbers[name], name, False, kinds[name], "", ("red", "Blue")) for name in names
+        )
+
+    catalog = LabelCatalog(
+        (
+            Label(1, "cat", "#ff0000", "any", declared(10, *kinds)),
+            Label(2, "dog", "#ff0000", "any", declared(20, "note", "score")),
+            Label(5, "fox", "#ff0000", "any", ()),
+        )
     )
+
+    def note(told: dict[str, Any], column: AttributeColumn, rows: Any) -> None:
+        told[column.name] = rows
+
     encoder = AttributeEncoder(catalog)
     specs = {label.id: {one.name: one for one in label.attributes} for label in catalog.labels}
     sources = {
@@ -124,18 +137,21 @@ def test_columns_are_encoded_as_row_by_row() -> None:
         n = 400
         label_ids = random.choice([label.id for label in catalog.labels], n).astype(np.int32)
         columns = [
-            AttributeColumn(name, name, random.integers(-1, len(values), n).astype(np.int32), values, name == "occluded")
+            AttributeColumn(
+                name, name, random.integers(-1, len(values), n).astype(np.int32), values, name == "occluded"
+            )
             for name, values in sources.items()
         ]
-        refused = {name: np.zeros(n, dtype=np.bool_) for name in sources}
-        texts = encoder.encode(label_ids, columns, lambda column, rows: refused[column.name].__ior__(rows))
+        refused: dict[str, Any] = {}
+        texts = encoder.encode(label_ids, columns, partial(note, refused))
         for row in range(n):
             said = {}
             for column in columns:
                 one = specs[int(label_ids[row])].get(column.name)
                 code = int(column.codes[row])
                 value = shown_value(one, column.values[code], column.is_flag) if one is not None and code >= 0 else None
-                assert refused[column.name][row] == (one is not None and code >= 0 and value is None)
+                is_refused = column.name in refused and bool(refused[column.name][row])
+                assert is_refused == (one is not None and code >= 0 and value is None)
                 if one is not None and value is not None:
                     said[one.id] = value
             assert texts.row(row) == attributes_text(said)
