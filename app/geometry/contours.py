@@ -142,7 +142,7 @@ class _Stack:
     def of(masks: Sequence[Flips]) -> _Stack:
         first_lines = np.concatenate([[0], np.cumsum([mask.height + 1 for mask in masks])])
         span = max(mask.width for mask in masks) + 1
-        lines = np.concatenate([mask.lines for mask in masks])
+        lines = np.concatenate([mask.lines for mask in masks]).astype(np.int64)
         lines += np.repeat(first_lines[:-1], [len(mask) for mask in masks])
         return _Stack(lines * span + np.concatenate([mask.columns for mask in masks]), span, first_lines)
 

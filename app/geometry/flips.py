@@ -20,6 +20,7 @@ import numpy.typing as npt
 from app.geometry.masks import PackedMask, bit_positions
 
 Ints = npt.NDArray[np.int64]
+Places = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,14 +28,14 @@ class Flips:
     """The flips of one mask, in reading order.
 
     Attributes:
-        lines: (P,) int64, 0..height - 1, ascending.
-        columns: (P,) int64, 0..width, ascending within a line.
+        lines: (P,) int32, 0..height - 1, ascending.
+        columns: (P,) int32, 0..width, ascending within a line.
         width, height: of the mask, pixels.
         left, top: pixel of the frame where the mask begins.
     """
 
-    lines: Ints
-    columns: Ints
+    lines: Places
+    columns: Places
     width: int
     height: int
     left: int = 0
@@ -58,7 +59,7 @@ def find_flips(mask: PackedMask) -> Flips:
     changes ^= flat
     changes[1:] ^= flat[:-1] << np.uint8(7)
     lines, columns = np.divmod(bit_positions(changes), line_bytes * 8)
-    return Flips(lines, columns, mask.width, mask.height, mask.left, mask.top)
+    return Flips(lines.astype(np.int32), columns.astype(np.int32), mask.width, mask.height, mask.left, mask.top)
 
 
 def resize_flips(flips: Flips, width: int, height: int) -> Flips:
@@ -69,9 +70,10 @@ def resize_flips(flips: Flips, width: int, height: int) -> Flips:
     """
     lines, columns = flips.lines, flips.columns
     if width != flips.width:
-        columns = -(-columns * width // flips.width)
+        columns = (-(-columns.astype(np.int64) * width // flips.width)).astype(np.int32)
         if width < flips.width:
-            lines, columns = np.divmod(_odd(lines * (width + 1) + columns), width + 1)
+            wide_lines, wide_columns = np.divmod(_odd(lines.astype(np.int64) * (width + 1) + columns), width + 1)
+            lines, columns = wide_lines.astype(np.int32), wide_columns.astype(np.int32)
     if height != flips.height:
         starts = np.zeros(flips.height + 1, dtype=np.int64)
         np.cumsum(np.bincount(lines, minlength=flips.height), out=starts[1:])  # the first flip of each old line
@@ -79,7 +81,7 @@ def resize_flips(flips: Flips, width: int, height: int) -> Flips:
         firsts = starts[old_lines]
         counts = starts[old_lines + 1] - firsts
         ends = np.cumsum(counts)
-        lines = np.repeat(np.arange(height, dtype=np.int64), counts)
+        lines = np.repeat(np.arange(height, dtype=np.int32), counts)
         columns = columns[np.repeat(firsts - ends + counts, counts) + np.arange(len(lines), dtype=np.int64)]
     return Flips(lines, columns, width, height, flips.left, flips.top)
 

@@ -55,7 +55,7 @@ def flips_to_runs(flips: Flips) -> Runs:
     y0, y1 = int(flips.lines[0]), int(flips.lines[-1])
     width, area = x1 - x0, (x1 - x0) * (y1 - y0 + 1)
     # In reading order of the box. The end of a row is the begin of the next: flips at both are none.
-    places = (flips.lines - y0) * width + (flips.columns - x0)  # (P,)
+    places = (flips.lines.astype(np.int64) - y0) * width + (flips.columns - x0)  # (P,)
     meets = places[1:] == places[:-1]
     if meets.any():
         keep = np.ones(len(places), dtype=np.bool_)
