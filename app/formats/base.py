@@ -66,6 +66,7 @@ class ExportOptions:
     rotated: Literal["mask", "box", "both"] = "mask"
     label_ids: Literal["mid", "name"] = "mid"
     layout: Literal["default", "official", "fiftyone"] = "default"
+    expand: Literal["none", "hierarchy"] = "none"
     documented_image_list: bool = True
     side_file: bool = True
     box_source: str = ""

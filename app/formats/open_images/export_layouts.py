@@ -9,10 +9,11 @@ Source: Open Images reference 4.1, 4.13, 1.2 (names as published), 2.4 and 7.5 (
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from app.columns import Ragged, join_columns
 from app.formats.open_images.layout import (
     CLASSES_NAME,
     DOCUMENTED_IMAGE_LIST,
@@ -26,6 +27,16 @@ from app.formats.open_images.layout import (
 
 LayoutName = Literal["default", "official", "fiftyone"]
 
+Classes = Sequence[tuple[str, str]]
+"""LabelName and DisplayName, in the order of the class file."""
+CLASS_COLUMNS = ("LabelName", "DisplayName")
+RELATIONSHIP_COLUMNS = (
+    "ImageID", "LabelName1", "LabelName2", "XMin1", "XMax1", "YMin1", "YMax1", "XMin2", "XMax2", "YMin2", "YMax2",
+    "RelationshipLabel",
+)  # fmt: skip
+POINT_COLUMNS = (
+    "ImageId", "X", "Y", "Label", "EstimatedYesNo", "Source", "YesVotes", "NoVotes", "UnsureVotes", "TextLabel",
+)  # fmt: skip
 HEXADECIMAL = "0123456789abcdef"
 
 
@@ -42,7 +53,8 @@ class ExportLayout:
         has_class_header: the class file begins with `LabelName,DisplayName`.
         sizes: path of images.meta, None where the layout has none.
         one_table: each table holds all subsets, and that of the tags holds machine labels too.
-        empty_tables: tables are written even where they have no row, and so are the tables that only this layout has.
+        empty_tables: tables are written even where they have no row.
+        companions: further members (path → bytes), told the class file's rows and the LabelNames of masks.
         fills_boxes: the Box* cells of every mask are filled.
         flat_ids: an id has no folder where it can do without.
         names_hierarchy: the hierarchy holds display names.
@@ -56,6 +68,7 @@ class ExportLayout:
     hierarchy: str
     sizes: str | None
     more_lists: Callable[[str], tuple[str, ...]] = lambda subset: ()
+    companions: Callable[[Classes, Collection[str]], dict[str, bytes]] = lambda classes, masked: {}
     has_class_header: bool = False
     one_table: bool = False
     empty_tables: bool = False
@@ -106,6 +119,17 @@ def _fiftyone_mask_folder(subset: str, image: str) -> str:
     return f"labels/masks/{first if first.isalnum() else '_'}/"
 
 
+def _fiftyone_companions(classes: Classes, masked: Collection[str]) -> dict[str, bytes]:
+    """What FiftyOne opens whether or not there is anything in it. It takes the first line of some for a header."""
+    return {
+        "labels/relationships.csv": csv_rows([RELATIONSHIP_COLUMNS]),
+        "labels/points.csv": csv_rows([POINT_COLUMNS]),
+        "metadata/attributes.csv": csv_rows([("id", "name")]),
+        "metadata/point_classes.csv": csv_rows([CLASS_COLUMNS, *classes]),
+        "metadata/segmentation_classes.csv": "".join(f"{mid}\n" for mid, _ in classes if mid in masked).encode(),
+    }
+
+
 LAYOUTS: dict[LayoutName, ExportLayout] = {
     "default": ExportLayout(
         table=_default_table,
@@ -133,6 +157,7 @@ LAYOUTS: dict[LayoutName, ExportLayout] = {
         classes="metadata/classes.csv",
         hierarchy="metadata/hierarchy.json",
         sizes="metadata/images.meta",
+        companions=_fiftyone_companions,
         one_table=True,
         empty_tables=True,
         fills_boxes=True,
@@ -147,3 +172,9 @@ def _extension(name: str, image: str) -> str:
     """What a frame's name has behind the image's id: `.jpg`, or nothing where the id ends with it."""
     stem, dot, extension = name.rpartition(".")
     return f".{extension}" if dot and stem and not image.endswith(f".{extension}") else ""
+
+
+def csv_rows(rows: Sequence[Sequence[str]]) -> bytes:
+    """A few rows of equal length."""
+    columns = [Ragged.from_bytes([text.encode("utf-8") for text in column]) for column in zip(*rows, strict=True)]
+    return join_columns(columns, len(rows)) if columns else b""

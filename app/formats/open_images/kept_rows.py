@@ -28,6 +28,7 @@ Columns = dict[str, Ragged]
 SIDE = "\0side"
 """A column of cells that is not written into the table: the side file's entry of each row, empty where it needs none.
 Rows that need one are made from cells, so the kept lines have none."""
+EXPANDED = ("boxes", "tags", "machine")
 UNKNOWN = "-1"
 _UNKNOWN_COLUMNS = frozenset(name.casefold() for name in CLICK_COLUMNS)
 """Columns whose empty cell is written as unknown."""
@@ -124,6 +125,8 @@ def _tables_of(kept: Kept, chosen: Rows | None = None) -> Iterator[tuple[int, in
 def header_columns(plan: Plan, kinds: Sequence[Kind], subset: str | None) -> tuple[str, ...]:
     """The canonical columns, then every further one that a kept table of the subset has, in its first spelling."""
     known = {name.casefold(): name for name in COLUMNS[kinds[0]]}
+    if plan.options.expand != "none" and kinds[0] in EXPANDED:
+        return tuple(known.values())  # the tools that want such tables count their columns
     for table in (table for kind in kinds for table in plan.tables_of(kind, subset)):
         for name in table.columns:
             known.setdefault(name.casefold(), name)

@@ -41,7 +41,7 @@ class Plan:
         shown: (N,) bool, frames that are exported (deleted ones are not).
         extras: by set, oldest first.
         spellings: ids of kept rows that mean a frame as well as its own id: frame number by id, filled on the way.
-        strays: LabelNames of kept rows that mean no label of the task (any more), filled on the way.
+        strays: LabelNames of rows that mean no label of the task (any more), filled on the way.
     """
 
     target: Target
@@ -208,6 +208,8 @@ class Plan:
         rows = dict(self.imported_classes)
         for label in labels:
             rows.setdefault(self.label_names[label.id], label.name)
+        for name in self.strays:
+            rows.setdefault(name, name)
         return list(rows.items())
 
 

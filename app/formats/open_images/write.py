@@ -18,9 +18,11 @@ import numpy as np
 
 from app.annotations import Shapes, ShapeType, expand_tracks
 from app.archive import ArchiveWriter, DeflatedMember
-from app.columns import Ragged, join_columns, join_lines
+from app.columns import Ragged, decode_texts, join_lines, split_lines
 from app.errors import Problem, Report, shorten
 from app.formats.base import ExportOptions, Progress, Source, Target
+from app.formats.open_images.expansion import Expansion
+from app.formats.open_images.export_layouts import CLASS_COLUMNS, csv_rows
 from app.formats.open_images.extras import KeptFile
 from app.formats.open_images.hierarchy import default_hierarchy, rename_classes
 from app.formats.open_images.kept_rows import TableRows, header_columns, merge_by_frame
@@ -57,6 +59,7 @@ def write(
     writer.write_sizes()
     writer.write_side_file()
     writer.write_kept_files()
+    writer.write_companions()
     if options.save_images:
         writer.write_pictures()
     writer.tell_unwritten()
@@ -73,10 +76,13 @@ class Writer:
         self._subsets: Sequence[str | None] = [None] if self._layout.one_table else subsets
         self._all_subsets = subsets
         self._mask_names = MaskNames(archive, in_all_folders=self._layout.one_mask_folder)
+        self._masked: dict[str, None] = {}  # LabelNames of masks
         self._unwritten = np.zeros(len(ShapeType), dtype=np.int64)
         self._is_counted = False
         self._tracks: Shapes | None = None
-        self._side = SideWriter(plan) if plan.options.side_file else None
+        self._expansion = self._make_expansion() if plan.options.expand == "hierarchy" else None
+        # Copied rows are counted nowhere else, so rows cannot be told by their number.
+        self._side = SideWriter(plan) if plan.options.side_file and self._expansion is None else None
 
     # --- image lists ---
 
@@ -92,10 +98,23 @@ class Writer:
 
     def write_classes(self) -> None:
         """Class names and the hierarchy."""
+        if self._expansion is not None:
+            self._plan.strays.update(self._expansion.made)
         classes = self._plan.classes()
-        rows = [("LabelName", "DisplayName"), *classes] if self._layout.has_class_header else classes
-        self._write_text(self._layout.classes, [_csv(rows)])
+        rows = [CLASS_COLUMNS, *classes] if self._layout.has_class_header else classes
+        self._write_text(self._layout.classes, [csv_rows(rows)])
         self._write_text(self._layout.hierarchy, [self._hierarchy(classes).encode()])
+
+    def _make_expansion(self) -> Expansion | None:
+        """By the hierarchy that imports left, in the names that the tables of this export have."""
+        plan = self._plan
+        trees = [extras.hierarchy for extras in plan.extras.values() if extras.hierarchy is not None]
+        if not trees:
+            message = "expand=hierarchy: no import has left a class hierarchy, so there is nothing to expand"
+            plan.report.warn("export.unsupported", message)
+            return None
+        by_name = plan.options.label_ids == "name"
+        return Expansion(rename_classes(trees[-1], plan.names_of_mids) if by_name else trees[-1])
 
     def _hierarchy(self, classes: Sequence[tuple[str, str]]) -> str:
         plan = self._plan
@@ -104,6 +123,12 @@ class Writer:
         if self._layout.names_hierarchy:
             return rename_classes(tree, {ROOT: "Entity"} | dict(classes))
         return rename_classes(tree, plan.names_of_mids) if trees and plan.options.label_ids == "name" else tree
+
+    def write_companions(self) -> None:
+        """Members that only this layout has, so that its tool finds every file it opens; not in place of a kept one."""
+        for path, data in self._layout.companions(self._plan.classes(), list(self._masked)).items():
+            if self._archive.accepts(path):
+                self._write_text(path, [data])
 
     def write_sizes(self) -> None:
         """images.meta: every frame, under each id that some row has for it."""
@@ -145,6 +170,8 @@ class Writer:
     def _write_boxes(self, subset: str | None) -> None:
         columns = header_columns(self._plan, ("boxes",), subset)
         rows = box_rows(self._plan, self._shapes(), subset, columns, self._side)
+        if self._expansion is not None:
+            rows = self._expansion.boxes(rows, columns)
         self._write_table(self._path("boxes", subset), columns, rows)
 
     def _write_tags(self, subset: str | None, kinds: Sequence[Kind]) -> None:
@@ -153,6 +180,8 @@ class Writer:
         rows: Iterable[TableRows] = tag_rows(plan, source.tags(), subset, columns, kinds, self._side)
         if any(plan.has_table(kind) for kind in kinds):
             rows = merge_by_frame(rows, hidden_rows(plan, source.rows(), subset, columns, kinds))
+        if self._expansion is not None and "tags" in kinds:
+            rows = self._expansion.tags(rows, columns)
         self._write_table(self._path(kinds[0], subset), columns, rows)
 
     def _write_masks(self, subset: str | None) -> None:
@@ -162,6 +191,9 @@ class Writer:
         # One after the other, so that neither names nor the order of PNGs depend on how the source cuts its batches.
         hidden = list(table.hidden(self._source.rows())) if self._plan.has_table("masks") else []
         shown = list(table.rows(self._shapes()))
+        for part in (*hidden, *shown):
+            names = decode_texts(split_lines(part.records, columns).cells("LabelName"))
+            self._masked |= dict.fromkeys(names.values)
         self._write_table(self._path("masks", subset), columns, merge_by_frame(shown, hidden))
 
     def _path(self, kind: Kind, subset: str | None) -> str:
@@ -279,14 +311,14 @@ class Writer:
         member: DeflatedMember | None = None
         if even_empty or self._layout.empty_tables:
             member = self._open(name)
-            member.write(_csv([columns]))
+            member.write(csv_rows([columns]))
         n_rows = 0
         for part in rows:
             if not len(part):
                 continue
             if member is None:
                 member = self._open(name)
-                member.write(_csv([columns]))
+                member.write(csv_rows([columns]))
             member.write(join_lines(part.records))
             if self._side is not None and part.entries is not None:
                 self._side.add_rows(name, n_rows, part.entries)
@@ -301,12 +333,6 @@ class Writer:
 
     def _open(self, name: str) -> DeflatedMember:
         return self._archive.open_deflated(name, may_be_large=len(self._plan.ids) > LARGE_FRAMES)
-
-
-def _csv(rows: Sequence[Sequence[str]]) -> bytes:
-    """A few rows of equal length."""
-    columns = [Ragged.from_bytes([text.encode("utf-8") for text in column]) for column in zip(*rows, strict=True)]
-    return join_columns(columns, len(rows)) if columns else b""
 
 
 def _between(shapes: Shapes, first: int, stop: int) -> Shapes:

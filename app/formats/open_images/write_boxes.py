@@ -5,7 +5,7 @@ Source: Open Images reference 4.5 (cells of new rows), 4.9 (numbers), 5 (edit ru
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -173,7 +173,7 @@ def _attribute_cells(plan: Plan, shapes: Shapes, cells: Columns, imported: Mask,
     cells[OCCLUDED] = _occluded_cells(cells[OCCLUDED], shapes.occluded, imported)
 
 
-Pairs = list[tuple[int, dict[str, str]]]
+Pairs = Sequence[tuple[int, Mapping[str, str]]]
 
 
 def confidence_rule(plan: Plan, pairs: Pairs) -> Callable[[int, str], str]:

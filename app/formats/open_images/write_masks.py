@@ -8,7 +8,7 @@ Source: Open Images reference 4.5 to 4.9, 5.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -441,7 +441,7 @@ def _is_traced(shapes: Shapes, instance: Instance) -> bool:
     )
 
 
-def _set_quality(line: Line, values: dict[str, str], redrawn: bool) -> None:
+def _set_quality(line: Line, values: Mapping[str, str], redrawn: bool) -> None:
     """PredictedIoU: the attribute, else the kept cell while the pixels are the imported ones."""
     wanted = values.get("predicted_iou", "")
     if wanted.strip():
