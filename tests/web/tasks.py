@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import urllib.parse
@@ -88,9 +89,9 @@ def archive(
     classes: Sequence[tuple[str, str]] = CLASSES,
 ) -> bytes:
     """An Open Images archive of rows."""
-    members: dict[str, bytes | str] = {
-        "annotations/class-descriptions.csv": "".join(f"{mid},{name}\n" for mid, name in classes)
-    }
+    described = io.StringIO()
+    csv.writer(described, lineterminator="\n").writerows(classes)
+    members: dict[str, bytes | str] = {"annotations/class-descriptions.csv": described.getvalue()}
     if boxes:
         members["annotations/train-annotations-bbox.csv"] = "\n".join([BOX_HEADER, *boxes]) + "\n"
     if tags:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -104,7 +105,7 @@ def random_shapes(rng: np.random.Generator, n: int, n_frames: int, label_ids: li
         is_mask = kind == ShapeType.MASK
         points.append([] if is_mask else corners)
         runs.append([0, wide * tall, left, top, left + wide - 1, top + tall - 1] if is_mask else [])
-    texts = ["[]", '[{"spec_id":%d,"value":"true"}]' % spec_id, '[{"spec_id":%d,"value":"false"}]' % spec_id]
+    texts = ["[]", *(f'[{{"spec_id":{spec_id},"value":"{value}"}}]' for value in ("true", "false"))]
     return Shapes.empty(n).replace(
         frames=np.sort(rng.integers(0, n_frames, n)).astype(np.int32),
         types=kinds.astype(np.uint8),
@@ -287,7 +288,7 @@ def test_a_large_task_is_counted_in_part_and_says_so(storage: Storage) -> None:
 def test_stretches_are_whole_blocks_in_order(n_frames: int, n_rows: int) -> None:
     stretches = chosen_stretches(n_frames, n_rows, 10**6)
     assert all(0 <= start < stop <= n_frames for start, stop in stretches)
-    assert all(a[1] <= b[0] for a, b in zip(stretches, stretches[1:], strict=False))
+    assert all(a[1] <= b[0] for a, b in pairwise(stretches))
     assert all(start % 64 == 0 for start, _ in stretches)
     share = sum(stop - start for start, stop in stretches) / n_frames
     assert share == 1 if n_rows <= 10**6 or n_frames < 3072 else share < 1

@@ -74,7 +74,7 @@ class App extends Part {
   key(event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const target = event.target instanceof Element ? event.target : null;
-    if (target?.closest("input, select, textarea, dialog")) return;
+    if (target?.closest("input, select, textarea, dialog[open]")) return;
     if (event.key === "?") {
       event.preventDefault();
       this.querySelector("dialog.help").showModal();

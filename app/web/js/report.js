@@ -133,12 +133,9 @@ td.n,th.n{text-align:right}h1{font-size:1.5rem}h2{font-size:1.1rem;margin-top:2r
 /** One page that needs nothing else. Built as a document and written out, so every name in it is escaped. */
 export function reportAsHTML(outcome, about) {
   const page = document.implementation.createHTMLDocument(`Import of ${about.file}`);
-  const style = page.createElement("style");
-  style.textContent = SHEET;
   const charset = page.createElement("meta");
   charset.setAttribute("charset", "utf-8");
   page.head.prepend(charset);
-  page.head.append(style);
   render(
     html`<h1>Import of ${about.file}</h1>
       <p>Into the task <strong>${about.task}</strong>, ${about.moment}. ${outcome.message}</p>
@@ -172,5 +169,7 @@ export function reportAsHTML(outcome, about) {
   const found = [];
   while (comments.nextNode()) found.push(comments.currentNode);
   for (const comment of found) comment.remove();
-  return new Blob([`<!doctype html>\n${page.documentElement.outerHTML}\n`], { type: "text/html" });
+  // The style goes in as text: within this page's documents its policy would forbid it.
+  const text = page.documentElement.outerHTML.replace("</head>", () => `<style>${SHEET}</style></head>`);
+  return new Blob([`<!doctype html>\n${text}\n`], { type: "text/html" });
 }

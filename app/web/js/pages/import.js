@@ -335,7 +335,7 @@ class Import extends Part {
       if (problem.file && problem.severity === "error") errorsByFile[problem.file] = (errorsByFile[problem.file] ?? 0) + 1;
     }
     return html`<section class="panel archive" aria-label="The archive">
-      <div class="row"><h3 class="grow clip" title=${this.file.name}>${this.file.name}</h3><span class="fine">${fileSize(this.file.size)}</span></div>
+      <div class="row"><h2 class="grow clip" title=${this.file.name}>${this.file.name}</h2><span class="fine">${fileSize(this.file.size)}</span></div>
       ${this.formatLine()}
       <ap-tree .files=${this.found.files} .counts=${this.outcome?.tables ?? {}} .problems=${errorsByFile}></ap-tree>
       ${this.isCut
@@ -354,10 +354,10 @@ class Import extends Part {
   }
 
   working() {
-    if (this.stage === "sending") return html`<section class="panel"><h3>Sending</h3><ap-upload .upload=${this.upload} name=${this.file.name}></ap-upload></section>`;
+    if (this.stage === "sending") return html`<section class="panel"><h2>Sending</h2><ap-upload .upload=${this.upload} name=${this.file.name}></ap-upload></section>`;
     const what = this.stage === "importing" ? "Importing" : "Reading every row";
     return html`<section class="panel" aria-live="polite">
-      <div class="row"><h3 class="grow">${what} …</h3>${this.running ? html`<button type="button" class="button small" @click=${() => this.cancelWork()}>Cancel</button>` : nothing}</div>
+      <div class="row"><h2 class="grow">${what} …</h2>${this.running ? html`<button type="button" class="button small" @click=${() => this.cancelWork()}>Cancel</button>` : nothing}</div>
       ${bar(this.work?.progress ?? null, what)}
       <p class="fine">${this.work?.message || (this.stage === "importing" ? "All of it, or nothing" : "Nothing is changed yet")}</p>
     </section>`;
@@ -493,7 +493,7 @@ class Import extends Part {
 
   render() {
     const stages = {
-      looking: () => html`<section class="panel"><h3>Looking inside …</h3>${bar(null, "Looking inside")}</section>`,
+      looking: () => html`<section class="panel"><h2>Looking inside …</h2>${bar(null, "Looking inside")}</section>`,
       sending: () => this.working(),
       checking: () => this.working(),
       importing: () => this.working(),

@@ -116,20 +116,18 @@ class Tasks extends Part {
     const facts = this.facts[task.id];
     const labels = facts?.labels ?? [];
     return html`<li class="card">
-      <a class="card-link" href="/tasks/${task.id}" aria-label=${task.name}>
-        <div class="shot">
+      <div class="shot">
           ${task.size
             ? html`<img src="/api/tasks/${task.id}/preview" alt="" loading="lazy" width="256" height="168">`
             : html`<span class="shot-empty">${icon("image")}</span>`}
-        </div>
+      </div>
         <div class="card-body">
-          <strong class="clip" title=${task.name}>${task.name}</strong>
+          <a class="card-link clip" href="/tasks/${task.id}" title=${task.name}>${task.name}</a>
           <span class="fine">${counted(task.size ?? 0, "picture")}${facts ? html` · ${counted(facts.shapes, "shape")}${facts.tags ? html` · ${counted(facts.tags, "tag")}` : nothing}` : nothing}</span>
           <span class="labels">${labels.slice(0, 3).map((label) => html`<span class="label"><ap-dot .color=${label.color}></ap-dot><span class="clip">${label.name}</span></span>`)}
             ${facts && facts.n_labels > 3 ? html`<span class="fine">+${count(facts.n_labels - 3)}</span>` : nothing}</span>
           <time class="fine" datetime=${task.updated_date} title=${moment(task.updated_date)}>Changed ${ago(task.updated_date)}</time>
         </div>
-      </a>
       <div class="card-foot">
         ${task.size
           ? html`<a class="button small quiet" href="/tasks/${task.id}/import" aria-label="Import into ${task.name}">${icon("upload")} Import</a>

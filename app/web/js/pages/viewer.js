@@ -521,18 +521,18 @@ class Viewer extends Part {
     const objects = this.shown;
     const tags = picture.tags.filter((tag) => !this.hidden.has(tag.label_id));
     return html`
-      <h3>Labels</h3>
+      <h2>Labels</h2>
       ${perLabel.size
         ? html`<ul class="label-list">${[...perLabel].map(([id, n]) => {
             const label = this.labelsById.get(id);
             const off = this.hidden.has(id);
-            return html`<li><button type="button" class="object-button ${off ? "is-off" : ""}" aria-pressed=${!off} aria-label="Show ${label?.name ?? "unknown label"}" @click=${() => this.toggleLabel(id)}>
-              <ap-dot .color=${label?.color}></ap-dot><span class="grow clip">${label?.name ?? "unknown label"}</span><span class="fine">${count(n)}</span>${icon(off ? "hidden" : "eye")}</button></li>`;
+            return html`<li><button type="button" class="object-button ${off ? "is-off" : ""}" aria-pressed=${!off} @click=${() => this.toggleLabel(id)}>
+              <ap-dot .color=${label?.color}></ap-dot><span class="grow clip"><span class="away">Show</span> ${label?.name ?? "unknown label"}</span><span class="fine">${count(n)}</span>${icon(off ? "hidden" : "eye")}</button></li>`;
           })}</ul>`
         : html`<p class="fine">Nothing is said of this picture.</p>`}
-      ${tags.length ? html`<h3>Tags</h3><ul class="objects">${tags.map((tag) => this.object(tag, "tag"))}</ul>` : nothing}
+      ${tags.length ? html`<h2>Tags</h2><ul class="objects">${tags.map((tag) => this.object(tag, "tag"))}</ul>` : nothing}
       ${objects.length
-        ? html`<h3>${counted(objects.length, "shape")}</h3>
+        ? html`<h2>${counted(objects.length, "shape")}</h2>
             <ul class="objects">${repeat(objects.slice(0, LISTED), (shape) => shape.key, (shape) => this.object(shape, shape.type))}</ul>
             ${objects.length > LISTED ? html`<p class="fine">The first ${count(LISTED)} are listed; all are drawn.</p>` : nothing}`
         : nothing}`;

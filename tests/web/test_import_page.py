@@ -1,0 +1,336 @@
+"""Importing: what is seen before, what goes wrong, what is done about it, and uploads that are cut."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from playwright.sync_api import expect
+
+from tests.samples import mask_png, picture
+from tests.web.tasks import Caller, archive, box
+
+OpenPage = Callable[..., Any]
+
+
+def give(page: Any, folder: Path, data: bytes, name: str = "upload.zip") -> Path:
+    path = folder / name
+    path.write_bytes(data)
+    page.locator("input[type=file]").set_input_files(path)
+    return path
+
+
+def verdict(page: Any) -> Any:
+    return page.locator(".verdict h2")
+
+
+def test_what_an_archive_would_do_is_seen_first(open_page: OpenPage, caller: Caller, tmp_path: Path) -> None:
+    task_id = caller.task("preview", 2)
+    caller.load(task_id, archive([box("p000"), box("p001"), box("p001", place="0.2,0.3,0.2,0.3")]))
+    page = open_page(f"/tasks/{task_id}/import")
+    give(page, tmp_path, archive([box("p000", "/m/0bt9lr")], ["p001,verification,/m/01yrx,1"], {"README.md": "hello"}))
+    expect(verdict(page)).to_have_text("Ready: 1 box and 1 picture label")
+    rows = page.locator(".ledger tbody tr")
+    expect(rows.nth(0)).to_have_text(re.compile(r"Shapes\s*3\s*−3\s*\+1\s*1"))
+    expect(rows.nth(1)).to_have_text(re.compile(r"Tags\s*0\s*0\s*\+1\s*1"))
+    tree = page.locator("ap-tree")
+    expect(tree).to_contain_text("train-annotations-bbox.csv")
+    expect(tree).to_contain_text("kept as it is")
+    expect(page.locator(".counts tbody tr", has_text="bbox")).to_have_text(re.compile(r"1\s*1\s*0\s*0$"))
+    expect(page.locator(".looks rect")).to_have_count(1)
+    assert len(caller.annotations(task_id)["shapes"]) == 3, "looking changes nothing"
+    page.get_by_label("Keep it").check()
+    expect(rows.nth(0)).to_have_text(re.compile(r"Shapes\s*3\s*0\s*\+1\s*4"))
+    page.get_by_role("button", name="Import", exact=True).click()
+    expect(verdict(page)).to_have_text("Imported 1 box and 1 picture label")
+    stored = caller.annotations(task_id)
+    assert (len(stored["shapes"]), len(stored["tags"])) == (4, 1)
+
+
+def sixty_problems() -> bytes:
+    rows = [
+        *(box(f"missing{number:02d}") for number in range(30)),
+        *(box("p000", place=f"{number + 3},{number + 40},0.1,0.2") for number in range(10)),
+        *(box("p001", flags="perhaps,0,0,0,0") for _ in range(10)),
+    ]
+    return archive(rows)
+
+
+def test_sixty_problems_are_grouped_and_lead_to_their_lines(
+    open_page: OpenPage, caller: Caller, tmp_path: Path
+) -> None:
+    task_id = caller.task("sixty", 2)
+    page = open_page(f"/tasks/{task_id}/import")
+    give(page, tmp_path, sixty_problems())
+    expect(verdict(page)).to_have_text("Not yet: nothing was changed")
+    expect(page.locator("ap-report h3")).to_have_text("60 problems of 3 kinds")
+    groups = page.locator(".group.error")
+    expect(groups.locator("h4")).to_have_text(
+        ["The task has no such picture", "A number is out of range", "A flag is neither 0, 1 nor -1"]
+    )
+    expect(groups.locator(".chip")).to_have_text(["30 times", "20 times", "10 times"])
+    first = page.locator('[data-code="image.unmatched"]')
+    expect(first.locator(".problem")).to_have_count(5)
+    first.get_by_role("button", name="Show 25 more").click()
+    expect(first.locator(".problem")).to_have_count(30)
+    ranges = page.locator('[data-code="value.range"]')
+    ranges.get_by_role("button", name=re.compile("row 32, XMin")).click()
+    excerpt = ranges.locator(".excerpt")
+    expect(excerpt.locator("tr.hit th")).to_have_text("32")
+    expect(excerpt.locator("td.hit")).to_have_text("3")
+    expect(excerpt.locator("th.hit")).to_have_text("XMin")
+    expect(page.get_by_role("button", name="Import", exact=True)).to_have_count(0)
+    expect(page.locator("ap-tree .chip.bad")).to_have_text("60")
+
+
+def test_rows_of_unknown_pictures_are_left_out_with_one_click(
+    open_page: OpenPage, caller: Caller, tmp_path: Path
+) -> None:
+    task_id = caller.task("skip", 1)
+    page = open_page(f"/tasks/{task_id}/import")
+    give(page, tmp_path, archive([box("p000"), box("elsewhere"), box("elsewhere")]))
+    page.get_by_role("button", name="Leave these rows out").click()
+    expect(verdict(page)).to_have_text("Ready: 1 box")
+    expect(page.get_by_label("Leave out pictures that are not in the task")).to_be_checked()
+    expect(page.locator(".counts tbody tr", has_text="bbox")).to_have_text(re.compile(r"3\s*1\s*0\s*2$"))
+    page.get_by_role("button", name="Import", exact=True).click()
+    expect(verdict(page)).to_have_text("Imported 1 box")
+
+
+def test_missing_labels_are_added_with_one_click(open_page: OpenPage, caller: Caller, tmp_path: Path) -> None:
+    task_id = caller.task("labels", 1)
+    page = open_page(f"/tasks/{task_id}/import")
+    rows = [box("p000", "/m/0bird"), box("p000", "/m/0fish"), box("p000")]
+    give(page, tmp_path, archive(rows, classes=[("/m/01yrx", "Cat"), ("/m/0bird", "Bird"), ("/m/0fish", "Fish")]))
+    page.get_by_role("button", name="Add these labels to the task").click()
+    expect(verdict(page)).to_have_text("Ready: 3 boxes")
+    found = caller.call("GET", "/api/labels", task_id=task_id)["results"]
+    assert [label["name"] for label in found] == ["Cat", "Dog", "Bird", "Fish"]
+    assert {attribute["name"] for attribute in found[2]["attributes"]} >= {"truncated", "is_group_of"}
+
+
+def test_the_report_is_saved_as_a_page_as_csv_and_as_json(open_page: OpenPage, caller: Caller, tmp_path: Path) -> None:
+    task_id = caller.task('report <b>"&', 1)
+    page = open_page(f"/tasks/{task_id}/import")
+    give(page, tmp_path, archive([box("a<script>alert(1)</script>,b".replace(",", ""))]))
+    saved = {}
+    for name in ("one page", "CSV", "JSON"):
+        with page.expect_download() as download:
+            page.get_by_role("button", name=name, exact=True).click()
+        saved[name] = Path(download.value.path()).read_text()
+    assert "<script>" not in saved["one page"]
+    assert "&lt;script&gt;" in saved["one page"]
+    assert "report &lt;b&gt;" in saved["one page"]
+    assert "http" not in saved["one page"].replace("http-equiv", "")
+    (row,) = csv.DictReader(saved["CSV"].splitlines())
+    assert (row["code"], row["row"], row["column"]) == ("image.unmatched", "2", "ImageID")
+    assert json.loads(saved["JSON"])["counts"] == {"image.unmatched": 1}
+
+
+def test_what_is_no_zip_is_said_at_once(open_page: OpenPage, caller: Caller, tmp_path: Path) -> None:
+    page = open_page(f"/tasks/{caller.task('no zip', 1)}/import")
+    give(page, tmp_path, b"this is not a zip", "notes.zip")
+    expect(page.get_by_role("alert")).to_contain_text("“notes.zip”: this is not a zip")
+    give(page, tmp_path, archive(more={"a.txt": "x"}, classes=[])[:-10], "cut.zip")
+    expect(page.get_by_role("alert")).to_contain_text("its end is missing")
+
+
+def test_an_archive_without_tables_is_refused_by_the_service(
+    open_page: OpenPage, caller: Caller, tmp_path: Path
+) -> None:
+    from tests.web.tasks import zip_of
+
+    page = open_page(f"/tasks/{caller.task('nothing in it', 1)}/import")
+    give(page, tmp_path, zip_of({"holiday.txt": "sun"}))
+    expect(page.locator(".group.error h4")).to_have_text("No Open Images table in this zip")
+    expect(page.locator(".verdict")).to_contain_text("nothing was changed")
+
+
+def heavy(names: list[str], megabytes: int = 12) -> bytes:
+    """An archive that takes a while to send: kept files of noise, which no packing makes smaller."""
+    noise = np.random.default_rng(0).bytes(megabytes << 20)
+    return archive([box(name) for name in names], more={"notes.bin": noise})
+
+
+def slow_down(page: Any, bytes_per_second: int) -> Any:
+    session = page.context.new_cdp_session(page)
+    session.send("Network.enable")
+    limits = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": bytes_per_second}
+    session.send("Network.emulateNetworkConditions", limits)
+    return session
+
+
+def full_speed(session: Any) -> None:
+    limits = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+    session.send("Network.emulateNetworkConditions", limits)
+
+
+def sent_percent(page: Any) -> int:
+    return int(page.get_by_role("progressbar", name=re.compile("Sending")).get_attribute("aria-valuenow"))
+
+
+def wait_until_sent(page: Any, percent: int) -> None:
+    page.wait_for_function(
+        "least => Number(document.querySelector('.upload .bar')?.getAttribute('aria-valuenow')) >= least", arg=percent
+    )
+
+
+def test_an_upload_is_paused_and_goes_on(open_page: OpenPage, caller: Caller, tmp_path: Path) -> None:
+    task_id = caller.task("pause", 1)
+    page = open_page(f"/tasks/{task_id}/import")
+    session = slow_down(page, 6 << 20)
+    give(page, tmp_path, heavy(["p000"]))
+    wait_until_sent(page, 15)
+    page.get_by_role("button", name="Pause", exact=True).click()
+    expect(page.locator(".upload")).to_have_attribute("data-state", "paused")
+    before = sent_percent(page)
+    page.wait_for_timeout(300)
+    assert sent_percent(page) == before < 100
+    full_speed(session)
+    page.get_by_role("button", name="Go on").click()
+    expect(verdict(page)).to_have_text("Ready: 1 box")
+
+
+def test_an_upload_goes_on_after_the_page_was_closed(open_page: OpenPage, caller: Caller, tmp_path: Path) -> None:
+    task_id = caller.task("reload", 1)
+    page = open_page(f"/tasks/{task_id}/import")
+    slow_down(page, 6 << 20)
+    path = give(page, tmp_path, heavy(["p000"]))
+    wait_until_sent(page, 30)
+    page.reload()
+    notice = page.locator(".notice", has_text="upload.zip")
+    expect(notice).to_contain_text("Choose the same file, and it goes on from there")
+    held = int(re.findall(r"stopped at (\d+)%", notice.inner_text())[0])
+    assert held > 5
+    offsets: list[int] = []
+    page.on(
+        "request",
+        lambda request: offsets.append(int(request.headers["upload-offset"])) if request.method == "PATCH" else None,
+    )
+    page.locator("input[type=file]").set_input_files(path)
+    expect(verdict(page)).to_have_text("Ready: 1 box")
+    assert offsets
+    assert offsets[0] > 0, "it began anew"
+    page.reload()
+    expect(page.locator(".drop")).to_be_visible()
+    expect(page.locator(".notice")).to_have_count(0)
+
+
+def test_a_cut_connection_is_survived(open_page: OpenPage, caller: Caller, tmp_path: Path, guard: Any) -> None:
+    # The service may take an upload away with its dry run; the page then sends it once more.
+    guard.allowed += ["net::ERR_CONNECTION_RESET", "status of 400 .*/annotations"]
+    task_id = caller.task("cut", 1)
+    page = open_page(f"/tasks/{task_id}/import")
+    cuts = []
+
+    def cut(route: Any) -> None:
+        if len(cuts) < 2 and route.request.method == "PATCH":
+            cuts.append(route.request.url)
+            route.abort("connectionreset")
+        else:
+            route.continue_()
+
+    page.route("**/annotations/*", cut)
+    give(page, tmp_path, heavy(["p000"], 6))
+    expect(verdict(page)).to_have_text("Ready: 1 box")
+    assert len(cuts) == 2
+    page.get_by_role("button", name="Import", exact=True).click()
+    expect(verdict(page)).to_have_text("Imported 1 box")
+
+
+def test_a_cancelled_upload_leaves_nothing_changed(open_page: OpenPage, caller: Caller, tmp_path: Path) -> None:
+    task_id = caller.task("cancel", 1)
+    page = open_page(f"/tasks/{task_id}/import")
+    slow_down(page, 2 << 20)
+    give(page, tmp_path, heavy(["p000"]))
+    wait_until_sent(page, 5)
+    page.get_by_role("button", name="Cancel", exact=True).click()
+    expect(page.get_by_role("button", name="Choose a zip")).to_be_visible()
+    assert caller.annotations(task_id)["shapes"] == []
+
+
+def test_pictures_of_the_task_are_not_sent_again(open_page: OpenPage, caller: Caller, tmp_path: Path) -> None:
+    noise = np.random.default_rng(1).bytes(5 << 20)
+    task_id = caller.task("not again", {"a.png": picture(100, 50), "b.png": picture(100, 50)})
+    mask = np.zeros((50, 100), dtype=np.bool_)
+    mask[5:20, 10:40] = True
+    more = {
+        "images/train/a.png": noise,
+        "masks/train/a_m.png": mask_png(mask),
+        "annotations/train-annotations-object-segmentation.csv": (
+            "MaskPath,ImageID,LabelName,BoxID,BoxXMin,BoxXMax,BoxYMin,BoxYMax,PredictedIoU,Clicks\n"
+            "a_m.png,a,/m/01yrx,00000000,,,,,0.9,\n"
+        ),
+    }
+    page = open_page(f"/tasks/{task_id}/import")
+    sizes: list[int] = []
+    page.on("request", lambda request: sizes.append(len(request.post_data_buffer or b"")))
+    give(page, tmp_path, archive([box("a")], more=more))
+    expect(verdict(page)).to_have_text("Ready: 1 box and 1 mask")
+    expect(page.locator(".archive")).to_contain_text("stay on this machine")
+    assert max(sizes) < 100_000
+    page.get_by_role("button", name="Import", exact=True).click()
+    expect(verdict(page)).to_have_text("Imported 1 box and 1 mask")
+    kinds = sorted(shape["type"] for shape in caller.annotations(task_id)["shapes"])
+    assert kinds == ["mask", "rectangle"]
+
+
+def test_an_import_by_keyboard_alone(open_page: OpenPage, caller: Caller, tmp_path: Path) -> None:
+    task_id = caller.task("keys", 1)
+    path = tmp_path / "keys.zip"
+    path.write_bytes(archive([box("p000"), box("elsewhere")]))
+    page = open_page(f"/tasks/{task_id}/import")
+    expect(page.get_by_role("button", name="Choose a zip")).to_be_visible()
+    with page.expect_file_chooser() as chooser:
+        tab_to(page, "Choose a zip")
+        page.keyboard.press("Enter")
+    chooser.value.set_files(path)
+    expect(page.get_by_role("button", name="Leave these rows out")).to_be_visible()
+    tab_to(page, "Leave these rows out")
+    page.keyboard.press("Enter")
+    expect(verdict(page)).to_have_text("Ready: 1 box")
+    tab_to(page, "Import", tag="BUTTON")
+    page.keyboard.press("Enter")
+    expect(verdict(page)).to_have_text("Imported 1 box")
+    tab_to(page, "Look at the pictures")
+    page.keyboard.press("Enter")
+    expect(page.locator(".shapes rect")).to_have_count(1)
+    page.keyboard.press(".")
+    expect(page.locator(".object.is-selected")).to_contain_text("Cat")
+
+
+def tab_to(page: Any, name: str, tag: str = "") -> None:
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        focused = page.evaluate(
+            "() => [document.activeElement.innerText?.trim() ?? '', document.activeElement.tagName,"
+            " document.activeElement.matches(':focus-visible')]"
+        )
+        if focused[0] == name and (not tag or focused[1] == tag):
+            assert focused[2], f"nobody sees that {name} has the focus"
+            return
+    raise AssertionError(f"{name} cannot be reached with Tab")
+
+
+def test_the_lines_for_the_terminal_do_the_same(open_page: OpenPage, caller: Caller, tmp_path: Path) -> None:
+    task_id = caller.task("terminal", 1)
+    page = open_page(f"/tasks/{task_id}/import")
+    give(page, tmp_path, archive([box("p000")]), "it's mine.zip")
+    expect(verdict(page)).to_have_text("Ready: 1 box")
+    page.get_by_label("Leave out pictures that are not in the task").check()
+    expect(verdict(page)).to_have_text("Ready: 1 box")
+    page.get_by_text("The same from a terminal").click()
+    lines = page.locator(".command code").all_inner_texts()
+    url = f"{caller.url}/api/tasks/{task_id}/import"
+    assert lines[0] == f"curl -F 'file=@it'\\''s mine.zip' '{url}?dry_run=true&unmatched=skip'"
+    assert lines[1] == f"curl -F 'file=@it'\\''s mine.zip' '{url}?unmatched=skip'"
+    port = caller.url.rsplit(":", 1)[1]
+    assert lines[2] == (
+        f"cvat-cli --server-host http://127.0.0.1 --server-port {port} --auth admin task import-dataset "
+        f"--format 'Open Images V6 1.0' {task_id} 'it'\\''s mine.zip'"
+    )

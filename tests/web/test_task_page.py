@@ -1,0 +1,263 @@
+"""Looking at pictures, their numbers, and taking them away."""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from playwright.sync_api import expect
+
+from tests.samples import mask_png, picture
+from tests.web.browser import Guard
+from tests.web.tasks import Caller, archive, box
+
+OpenPage = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def task(caller: Caller) -> int:
+    """Five pictures: boxes and tags on the first two, a mask on the third, every other kind of shape on the fourth."""
+    task_id = caller.task("viewer", {f"p{n}.png": picture(120, 80, n) for n in range(5)})
+    mask = np.zeros((80, 120), dtype=np.bool_)
+    mask[20:60, 30:90] = True
+    more = {
+        "masks/train/p2_m.png": mask_png(mask),
+        "annotations/train-annotations-object-segmentation.csv": (
+            "MaskPath,ImageID,LabelName,BoxID,BoxXMin,BoxXMax,BoxYMin,BoxYMax,PredictedIoU,Clicks\n"
+            "p2_m.png,p2,/m/01yrx,00000000,,,,,0.9,\n"
+        ),
+    }
+    boxes = [box("p0", flags="1,1,0,0,-1"), box("p0", "/m/0bt9lr", "0.6,0.9,0.6,0.9"), box("p1")]
+    caller.load(task_id, archive(boxes, ["p0,verification,/m/01yrx,1", "p1,verification,/m/0bt9lr,0"], more))
+    cat = caller.call("GET", "/api/labels", task_id=task_id)["results"][0]["id"]
+    shapes = [
+        {"type": "polygon", "points": [5, 5, 40, 5, 20, 40]},
+        {"type": "ellipse", "points": [70, 30, 90, 20]},
+        {"type": "points", "points": [10, 60, 20, 70, 30, 60]},
+        {"type": "polyline", "points": [40, 60, 60, 75, 80, 60]},
+        {"type": "rectangle", "points": [90, 50, 115, 70], "rotation": 30},
+    ]
+    track = {
+        "frame": 3,
+        "label_id": cat,
+        "shapes": [
+            {"type": "rectangle", "frame": 3, "points": [0, 0, 10, 10], "attributes": []},
+            {"type": "rectangle", "frame": 4, "points": [20, 0, 30, 10], "attributes": []},
+        ],
+    }
+    body = {"shapes": [{"frame": 3, "label_id": cat, **shape} for shape in shapes], "tracks": [track]}
+    caller.call("PATCH", f"/api/tasks/{task_id}/annotations?action=create", json.dumps(body).encode())
+    return task_id
+
+
+def test_a_picture_is_shown_with_what_was_said_of_it(open_page: OpenPage, task: int) -> None:
+    page = open_page(f"/tasks/{task}")
+    expect(page.locator(".shapes rect")).to_have_count(2)
+    expect(page.locator(".canvas img")).to_have_js_property("complete", True)
+    assert page.locator(".canvas img").evaluate("image => image.naturalWidth") == 120
+    first = page.locator(".shapes rect").first
+    assert [float(first.get_attribute(name)) for name in ("x", "y", "width", "height")] == [12, 16, 48, 32]
+    expect(page.locator(".stage-tags .label")).to_have_text(["Cat"])
+    page.get_by_role("button", name=re.compile("^Cat box")).click()
+    expect(page.locator(".facts")).to_contain_text("occluded")
+    expect(page.locator(".facts")).to_contain_text("truncated")
+    expect(page.locator(".shape.is-selected")).to_have_count(1)
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".viewer-bar strong")).to_have_text("p1.png")
+    expect(page.locator(".stage-tags .label")).to_have_text(["no Dog"])
+    expect(page).to_have_url(re.compile("frame=1"))
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator(".viewer-bar strong")).to_have_text("p0.png")
+
+
+def test_hovering_and_clicking_on_the_picture(open_page: OpenPage, task: int) -> None:
+    page = open_page(f"/tasks/{task}")
+    shape = page.locator(".shapes rect").first
+    expect(shape).to_be_visible()
+    place = shape.bounding_box()
+    middle = (place["x"] + place["width"] / 2, place["y"] + place["height"] / 2)
+    page.mouse.move(*middle)
+    expect(page.locator(".tip")).to_contain_text("Cat")
+    expect(page.locator(".tip")).to_contain_text("truncated: yes")
+    page.mouse.click(*middle)
+    expect(page.locator(".object.is-selected")).to_contain_text("Cat")
+    page.keyboard.press("Escape")
+    expect(page.locator(".object.is-selected")).to_have_count(0)
+
+
+def test_masks_are_painted_and_can_be_pointed_at(open_page: OpenPage, task: int, guard: Guard) -> None:
+    guard.allowed.append("Canvas2D: Multiple readback")  # of this test
+    page = open_page(f"/tasks/{task}?frame=2")
+    expect(page.locator(".viewer-bar strong")).to_have_text("p2.png")
+    alpha = """() => { const c = document.querySelector('canvas.masks');
+        const at = (x, y) => c.getContext('2d').getImageData(x, y, 1, 1).data[3];
+        return [at(29, 40), at(30, 20), at(89, 59), at(90, 40), at(60, 19)]; }"""
+    page.wait_for_function(f"() => ({alpha})()[1] > 0")
+    edges = page.evaluate(alpha)
+    assert [value > 0 for value in edges] == [False, True, True, False, False]
+    place = page.locator("canvas.masks").bounding_box()
+    page.mouse.move(place["x"] + place["width"] / 2, place["y"] + place["height"] / 2)
+    expect(page.locator(".tip")).to_contain_text("mask")
+    page.keyboard.press("h")
+    assert not any(page.evaluate(alpha))
+
+
+def test_every_kind_of_shape_is_drawn_and_tracks_too(open_page: OpenPage, task: int) -> None:
+    page = open_page(f"/tasks/{task}?frame=3")
+    expect(page.locator(".shapes .shape")).to_have_count(6)
+    expect(page.locator(".shapes .polygon path")).to_have_attribute("d", "M5 5L40 5L20 40Z")
+    ellipse = page.locator(".shapes ellipse")
+    assert [ellipse.get_attribute(name) for name in ("cx", "cy", "rx", "ry")] == ["70", "30", "20", "10"]
+    expect(page.locator(".shapes .points circle")).to_have_count(3)
+    expect(page.locator(".shapes .polyline path.open")).to_have_count(1)
+    turned = page.locator(".shapes .rectangle rect[transform*=rotate]")
+    assert turned.get_attribute("transform") == "rotate(30 102.5 60)"
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".viewer-bar strong")).to_have_text("p4.png")
+    assert page.locator(".shapes rect").get_attribute("x") == "20"
+
+
+def test_pictures_are_found_by_name_label_and_emptiness(open_page: OpenPage, task: int) -> None:
+    page = open_page(f"/tasks/{task}")
+    names = page.locator(".frame .clip")
+    expect(names).to_have_count(5)
+    page.get_by_label("Search pictures by name").fill("P3")
+    expect(names).to_have_text(["p3.png"])
+    page.get_by_label("Search pictures by name").fill("")
+    page.get_by_label("Which pictures").select_option(label="Dog")
+    expect(names).to_have_text(["p0.png", "p1.png"])
+    page.get_by_label("Which pictures").select_option(label="Without annotations")
+    expect(names).to_have_text(["p4.png"])
+    page.get_by_label("Which pictures").select_option(label="With annotations")
+    expect(names).to_have_text(["p0.png", "p1.png", "p2.png", "p3.png"])
+
+
+def test_labels_are_hidden_and_shown(open_page: OpenPage, task: int) -> None:
+    page = open_page(f"/tasks/{task}")
+    expect(page.locator(".shapes rect")).to_have_count(2)
+    dog = page.get_by_role("button", name=re.compile("Show Dog"))
+    expect(dog).to_have_attribute("aria-pressed", "true")
+    dog.click()
+    expect(page.locator(".shapes rect")).to_have_count(1)
+    expect(dog).to_have_attribute("aria-pressed", "false")
+
+
+def middle(place: dict[str, float]) -> tuple[float, float]:
+    """Of a box; its edges move with the width of its line."""
+    return place["x"] + place["width"] / 2, place["y"] + place["height"] / 2
+
+
+def test_zoom_and_pan(open_page: OpenPage, task: int) -> None:
+    page = open_page(f"/tasks/{task}")
+    shape = page.locator(".shapes rect").first
+    expect(shape).to_be_visible()
+    fitted = shape.bounding_box()
+    page.mouse.move(fitted["x"] + fitted["width"] / 2, fitted["y"] + fitted["height"] / 2)
+    page.mouse.wheel(0, -400)
+    page.wait_for_function(
+        "width => document.querySelector('.shapes rect').getBoundingClientRect().width > 1.5 * width",
+        arg=fitted["width"],
+    )
+    larger = shape.bounding_box()
+    assert abs((larger["x"] + larger["width"] / 2) - (fitted["x"] + fitted["width"] / 2)) < 3, "the pointer stays on it"
+    stage = page.locator(".stage").bounding_box()
+    page.mouse.move(stage["x"] + 10, stage["y"] + 10)
+    page.mouse.down()
+    page.mouse.move(stage["x"] + 60, stage["y"] + 40, steps=4)
+    page.mouse.up()
+    moved = shape.bounding_box()
+    assert [round(after - before) for after, before in zip(middle(moved), middle(larger), strict=True)] == [50, 30]
+    page.keyboard.press("0")
+    expect(shape).to_have_js_property("isConnected", True)
+    assert abs(shape.bounding_box()["x"] - fitted["x"]) < 1
+
+
+def test_a_long_list_holds_few_rows_and_scrolls_far(open_page: OpenPage, caller: Caller) -> None:
+    tiny = picture(8, 8)
+    task_id = caller.task("long", {f"{n:05d}.png": tiny for n in range(3000)})
+    page = open_page(f"/tasks/{task_id}")
+    expect(page.locator(".frame").first).to_contain_text("00000.png")
+    assert page.locator(".frame").count() < 60
+    page.locator(".frames").evaluate("list => list.scrollTop = list.scrollHeight")
+    expect(page.locator(".frame").last).to_contain_text("02999.png")
+    assert page.locator(".frame").count() < 60
+    page.locator(".frames").focus()
+    page.keyboard.press("End")
+    expect(page.locator(".viewer-bar strong")).to_have_text("02999.png")
+
+
+def test_a_thousand_shapes_are_drawn_in_time(open_page: OpenPage, caller: Caller) -> None:
+    task_id = caller.task("crowd", 2)
+    random = np.random.default_rng(0)
+    corners = random.random((1000, 2)) * 0.9
+    rows = [box("p001", place=f"{x:.4f},{x + 0.05:.4f},{y:.4f},{y + 0.05:.4f}") for x, y in corners]
+    caller.load(task_id, archive(rows))
+    page = open_page(f"/tasks/{task_id}")
+    expect(page.locator(".viewer-bar strong")).to_have_text("p000.png")
+    page.wait_for_timeout(300)
+    seconds = page.evaluate(
+        """async () => {
+            const began = performance.now();
+            document.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowRight", bubbles: true }));
+            while (document.querySelectorAll(".shapes rect").length < 1000) await new Promise(requestAnimationFrame);
+            return (performance.now() - began) / 1000;
+        }"""
+    )
+    assert seconds < 1.5, f"{seconds:.2f} s"
+
+
+def test_the_health_check_counts_and_leads_to_pictures(open_page: OpenPage, caller: Caller, task: int) -> None:
+    page = open_page(f"/tasks/{task}/health")
+    expect(page.locator(".figure").nth(0)).to_contain_text(re.compile(r"5\s*pictures"))
+    stats = caller.call("GET", f"/api/tasks/{task}/stats")
+    assert (stats["shapes"], stats["tags"], stats["tracks"]) == (9, 2, 1)
+    expect(page.locator(".bars tbody tr").first).to_contain_text("Cat")
+    expect(page.locator(".flags tbody tr", has_text="truncated")).to_have_text(re.compile(r"truncated\s*1\s*\d+\s*\d+"))
+    expect(page.locator(".heat rect").first).to_be_attached()
+    page.get_by_text("These numbers as JSON").click()
+    expect(page.locator(".command code")).to_contain_text(f"/api/tasks/{task}/stats")
+    page.locator(".bars tbody tr", has_text="Dog").get_by_role("link").click()
+    expect(page.locator(".frame .clip")).to_have_text(["p0.png", "p1.png"])
+
+
+def test_an_empty_task_invites_to_import(open_page: OpenPage, caller: Caller) -> None:
+    page = open_page(f"/tasks/{caller.task('bare', 1)}/health")
+    page.get_by_role("link", name="Import annotations").click()
+    expect(page.locator(".drop-heading")).to_have_text("Drop a zip of annotations")
+
+
+def test_export_at_once_and_prepared(open_page: OpenPage, task: int, tmp_path: Path) -> None:
+    page = open_page(f"/tasks/{task}/export")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download viewer.zip").click()
+    assert download.value.suggested_filename == "viewer.zip"
+    with zipfile.ZipFile(download.value.path()) as exported:
+        assert "annotations/train-annotations-bbox.csv" in exported.namelist()
+        assert not [name for name in exported.namelist() if name.startswith("images/")]
+    page.get_by_label("With the pictures").check()
+    page.get_by_text("The same from a terminal").click()
+    expect(page.locator(".command code").first).to_contain_text("save_images=true")
+    with page.expect_download() as prepared:
+        page.get_by_role("button", name="Prepare it first").click()
+    with zipfile.ZipFile(prepared.value.path()) as exported:
+        assert len([name for name in exported.namelist() if name.startswith("images/")]) == 5
+    row = page.locator(".request")
+    expect(row).to_have_count(1)
+    expect(row).to_contain_text("kept until")
+    with page.expect_download() as again:
+        row.get_by_role("link", name="Download").click()
+    assert Path(again.value.path()).read_bytes() == Path(prepared.value.path()).read_bytes()
+
+
+def test_activity_lists_what_was_done(open_page: OpenPage, task: int) -> None:
+    page = open_page("/activity")
+    row = page.locator(".request", has=page.get_by_role("link", name=f"task {task}", exact=True)).first
+    expect(row).to_be_visible()
+    row.get_by_role("link", name=f"task {task}").click()
+    expect(page).to_have_url(re.compile(f"/tasks/{task}"))
