@@ -20,13 +20,15 @@ from app.formats.open_images.read_mask_rows import MaskRows
 from app.formats.open_images.reading import WARNINGS_LISTED, Ints, Mask, Reading, TableState
 from app.formats.open_images.side_items import Item
 from app.formats.open_images.side_write import mask_check
-from app.geometry import PackedMask, ShapeTooComplex, mask_to_runs, masks_to_polygons, resize_mask
+from app.geometry import Flips, PackedMask, ShapeTooComplex, find_flips, flips_to_polygons, flips_to_runs, resize_flips
 from app.images import BadPNG, decode_mask
 
 Ids = npt.NDArray[np.int64]
 
 BATCH_MASKS = 256
 BATCH_BYTES = 32 << 20
+BATCH_FLIPS = 4_000_000
+"""Flips of masks held at once, 8 bytes each: PNGs of a few kilobytes may hold tens of millions."""
 ASPECT_TOLERANCE = 0.01
 MAX_REPEATED_BYTES = 256 << 20
 """Bytes of PNGs that come again because several rows name them; each row keeps its own."""
@@ -36,7 +38,7 @@ MAX_REPEATED_BYTES = 256 << 20
 class Decoded:
     """One mask at frame size, with the place of its PNG; None for a mask without pixels."""
 
-    mask: PackedMask | None
+    mask: Flips | None
     png: tuple[int, int, int]
     is_resized: bool = False
 
@@ -115,7 +117,22 @@ def _read_batch(
     files: MaskFiles,
 ) -> None:
     """Some rows of a block: decode, keep, write."""
-    decoded = _decode_all(reading, table, rows, numbers_of_rows, files)
+    for places, decoded in _decode_all(reading, table, rows, numbers_of_rows, files):
+        _write_batch(reading, table, block, chosen[places], rows, numbers_of_rows[places], groups, numbers, decoded)
+
+
+def _write_batch(
+    reading: Reading,
+    table: TableState,
+    block: CSVBlock,
+    chosen: Ids,
+    rows: MaskRows,
+    numbers_of_rows: Ids,
+    groups: Ints,
+    numbers: Ints,
+    decoded: list[Decoded | None],
+) -> None:
+    """Rows of a block with their masks, None for a bad one."""
     count = reading.report.table(table.path)
     refused = np.array([one is None for one in decoded], dtype=np.bool_)
     count.dropped += int(refused.sum())
@@ -180,7 +197,7 @@ def _with_entries(
     block_rows: Ids,
     source: Ids,
     shapes: Shapes,
-    masks: list[PackedMask | None],
+    masks: list[Flips | None],
 ) -> Shapes:
     """The shapes of some rows, as the side file knows them.
 
@@ -211,7 +228,7 @@ def _with_entries(
 
 
 def _shapes_of(
-    reading: Reading, table: TableState, rows: MaskRows, mask_rows: Ids, masks: list[PackedMask]
+    reading: Reading, table: TableState, rows: MaskRows, mask_rows: Ids, masks: list[Flips]
 ) -> tuple[Ids, npt.NDArray[np.uint8], Ragged, Ragged, Mask]:
     """Masks as shapes.
 
@@ -223,13 +240,13 @@ def _shapes_of(
     if reading.options.conv_mask_to_poly and masks:
         whole = []
         try:
-            outlines = masks_to_polygons(masks)
+            outlines = flips_to_polygons(masks)
             pieces = np.split(outlines.points, outlines.offsets[1:-1])
             polygons = list(zip(outlines.masks.tolist(), pieces, strict=True))
         except ShapeTooComplex:
             for place, mask in enumerate(masks):
                 try:
-                    outlines = masks_to_polygons([mask])
+                    outlines = flips_to_polygons([mask])
                 except ShapeTooComplex as error:
                     row = int(rows.rows[mask_rows[place]])
                     _tell(reading, table, "warning", "mask.too_complex", row, f"{error.detail}; it stays a mask", None)
@@ -238,7 +255,7 @@ def _shapes_of(
                     polygons += [(place, part) for part in np.split(outlines.points, outlines.offsets[1:-1])]
     no_points, no_runs = np.empty(0, dtype=np.float64), np.empty(0, dtype=np.int32)
     entries = [(place, ShapeType.POLYGON, points, no_runs) for place, points in polygons]
-    entries += [(place, ShapeType.MASK, no_points, mask_to_runs(masks[place])) for place in whole]
+    entries += [(place, ShapeType.MASK, no_points, flips_to_runs(masks[place])) for place in whole]
     entries.sort(key=lambda entry: entry[0])  # stable: parts stay in order
     at = np.array([entry[0] for entry in entries], dtype=np.int64)
     is_split = np.bincount(at, minlength=len(masks)) > 1
@@ -254,17 +271,20 @@ def _decode_all(
     rows: MaskRows,
     mask_rows: Ids,
     files: MaskFiles,
-) -> list[Decoded | None]:
-    """The masks of some rows, read in the order in which they lie in the zip; None for a bad one, which is told."""
+) -> Iterator[tuple[Ids, list[Decoded | None]]]:
+    """The masks of some rows (and which of the rows they are), read in the order in which they lie in the zip; None for
+    a bad one, which is told. All at once, unless they hold so much that they come in parts."""
     entries = [reading.archive.entry(files.paths[place]) for place in rows.places[mask_rows].tolist()]
     order = sorted(range(len(entries)), key=lambda at: entries[at].offset)
-    decoded: list[Decoded | None] = [None] * len(entries)
+    decoded: dict[int, Decoded | None] = {}
+    n_flips = 0
     for at in order:
         if entries[at].size > reading.options.max_mask_bytes:
             row = int(rows.rows[mask_rows[at]])
             limit = reading.options.max_mask_bytes
             message = f"{entries[at].name} has {entries[at].size:,} bytes, over the limit of {limit:,}"
             _tell(reading, table, "error", "mask.bad_png", row, message, files.paths[rows.places[mask_rows[at]]])
+            decoded[at] = None
     wanted = [at for at in order if entries[at].size <= reading.options.max_mask_bytes]
     for at, (entry, data) in zip(wanted, reading.archive.read_many(entries[at] for at in wanted), strict=True):
         mask_row = int(mask_rows[at])
@@ -276,15 +296,26 @@ def _decode_all(
         except BadPNG as error:
             message = f"{entry.name}: {error.detail}"
             _tell(reading, table, "error", "mask.bad_png", int(rows.rows[mask_row]), message, entry.name)
+            decoded[at] = None
             continue
         decoded[at] = Decoded(mask, reading.sink.keep(data), is_resized)
-    return decoded
+        n_flips += 0 if mask is None else len(mask)
+        if n_flips > BATCH_FLIPS:
+            yield _in_table_order(decoded)
+            decoded, n_flips = {}, 0
+    if decoded:
+        yield _in_table_order(decoded)
+
+
+def _in_table_order(decoded: dict[int, Decoded | None]) -> tuple[Ids, list[Decoded | None]]:
+    places = sorted(decoded)
+    return np.array(places, dtype=np.int64), [decoded[at] for at in places]
 
 
 def _decode(
     reading: Reading, table: TableState, row: int, frame: int, name: str, data: bytes | memoryview
-) -> tuple[PackedMask | None, bool]:
-    """The pixels at frame size (None where there are none), and whether the PNG has another size."""
+) -> tuple[Flips | None, bool]:
+    """The mask at frame size (None where it has no pixel), and whether the PNG has another size."""
     options, frames = reading.options, reading.target.frames
     found = decode_mask(data, max_pixels=options.max_mask_pixels, max_bytes=options.max_mask_bytes)
     at = frame - frames.start
@@ -299,12 +330,12 @@ def _decode(
             _tell(reading, table, "warning", "mask.resized", row, f"{sizes}; it is scaled", name)
         else:
             _tell(reading, table, "warning", "mask.aspect", row, f"{sizes}: another shape; it is stretched", name)
-    mask = PackedMask(found.rows, found.width)
-    if not mask.rows.any():
+    mask = find_flips(PackedMask(found.rows, found.width))
+    if not len(mask):
         _tell(reading, table, "warning", "mask.empty", row, f"{name} has no pixel set: kept, but no shape", name)
         return None, is_resized
-    resized = resize_mask(mask, width, height) if is_resized else mask
-    if not resized.rows.any():
+    resized = resize_flips(mask, width, height) if is_resized else mask
+    if not len(resized):
         _tell(reading, table, "warning", "mask.empty", row, f"{name} has no pixel left at the frame's size", name)
         return None, is_resized
     return resized, is_resized

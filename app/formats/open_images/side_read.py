@@ -24,7 +24,7 @@ from app.columns import CSVBlock, Ragged
 from app.errors import Report
 from app.formats.open_images.side_items import BadItem, Item, ItemCodec, need, shapes_table, tags_table
 from app.formats.open_images.side_write import VERSION
-from app.geometry import PackedMask, ShapeTooComplex, mask_to_polygons, mask_to_runs
+from app.geometry import Flips, ShapeTooComplex, flips_to_polygons, flips_to_runs
 
 MAX_BYTES = 512 << 20
 MAX_GROUP = 1 << 30
@@ -149,7 +149,7 @@ class SideFile:
         shapes: Shapes,
         kept: Callable[[int], Kept],
         frame: Callable[[int], int],
-        pixels: Callable[[int], PackedMask | None] = lambda row: None,
+        pixels: Callable[[int], Flips | None] = lambda row: None,
         masks_stay: bool = True,
     ) -> Shapes:
         """The shapes of some rows, with those of their entries in their place.
@@ -196,7 +196,7 @@ class SideFile:
         return whole.take(np.argsort(positions, kind="stable"))
 
     def _read_items(
-        self, entry: Item, items: list[Any], check: str, frame: int, pixels: PackedMask | None
+        self, entry: Item, items: list[Any], check: str, frame: int, pixels: Flips | None
     ) -> tuple[list[Item], list[int]]:
         """The shapes of an entry, and the numbers of tracks that the row shows. Raises BadItem."""
         need(entry.get("is") == check, "the row was changed")
@@ -217,7 +217,7 @@ class SideFile:
             elif row["types"] == ShapeType.MASK and not row["runs"]:
                 need(pixels is not None, "no pixels")
                 assert pixels is not None
-                row["runs"] = mask_to_runs(pixels).tolist()
+                row["runs"] = flips_to_runs(pixels).tolist()
             row["groups"] += self._more_group if row["groups"] else 0
             rows.append(row)
         need(not tracks or not rows, "a track and other shapes in one row")
@@ -324,11 +324,12 @@ def _in_table(kept: Kept, number: int) -> Kept:
     return kept.replace(tables=np.full(len(kept), number, dtype=np.int32))
 
 
-def _outlines(mask: PackedMask | None) -> list[npt.NDArray[np.float64]]:
+def _outlines(mask: Flips | None) -> list[npt.NDArray[np.float64]]:
     need(mask is not None, "no pixels")
     assert mask is not None
     try:
-        return mask_to_polygons(mask)
+        outlines = flips_to_polygons([mask])
+        return np.split(outlines.points, outlines.offsets[1:-1])
     except ShapeTooComplex as error:
         raise BadItem(error.detail) from error
 

@@ -265,14 +265,14 @@ def test_parts_of_an_unlinked_mask_have_a_group_of_their_own() -> None:
 
 def test_a_mask_too_complex_for_an_outline_stays_a_mask(monkeypatch: pytest.MonkeyPatch) -> None:
     from app.formats.open_images import read_masks
-    from app.geometry import PackedMask, ShapeTooComplex, masks_to_polygons
+    from app.geometry import Flips, ShapeTooComplex, flips_to_polygons
 
-    def refuse(masks: list[PackedMask]) -> object:
-        if any(mask.area == 15 for mask in masks):
+    def refuse(masks: list[Flips]) -> object:
+        if any(len(mask) > 2 for mask in masks):
             raise ShapeTooComplex("too many corners")
-        return masks_to_polygons(masks)
+        return flips_to_polygons(masks)
 
-    monkeypatch.setattr(read_masks, "masks_to_polygons", refuse)
+    monkeypatch.setattr(read_masks, "flips_to_polygons", refuse)
     rows = ALONE + ALONE.replace("m.png", "n.png")
     files = {"masks/train/m.png": PNG, "masks/train/n.png": rectangle_png(8, 6, 0, 0, 1, 1)}
     sink, report = good(archive(rows, files), TASK, conv_mask_to_poly=True)
@@ -318,3 +318,18 @@ def test_many_masks_are_read_in_batches(monkeypatch: pytest.MonkeyPatch) -> None
     shapes = shapes_of(sink)
     assert [shapes.runs.row(row).tolist()[2] for row in range(10)] == [n % 8 for n in range(10)]
     assert len(sink.batches) >= 4
+
+
+def test_masks_of_many_flips_are_read_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    from app.formats.open_images import read_masks
+
+    monkeypatch.setattr(read_masks, "BATCH_FLIPS", 5)
+    files = {f"masks/train/m{n}.png": rectangle_png(8, 6, n % 8, 0, n % 8 + 1, 2) for n in range(10)}
+    files |= {"masks/train/m4.png": b"no picture"}
+    rows = "".join(ALONE.replace("m.png", f"m{n}.png") for n in range(10))
+    sink, report = imported(archive(rows, files), TASK)
+    assert places(report.errors) == [("mask.bad_png", MASKS, 6, "MaskPath")]
+    assert sorted(shapes_of(sink).runs.row(row).tolist()[-4] for row in range(9)) == [0, 0, 1, 1, 2, 3, 5, 6, 7]
+    assert (report.table(MASKS).kept, report.table(MASKS).dropped) == (9, 1)
+    # Two masks of four flips each fill a part; lists of images and boxes come in none.
+    assert sum(len(batch.shapes) > 0 for batch in sink.batches) == 5
