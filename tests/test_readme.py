@@ -54,9 +54,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_pictures(folder, {"a.jpg": (64, 48), "b.jpg": (80, 60)})
     archive = OpenImages(classes=[("cat", "cat"), ("dog", "dog")], images=[("a", "default"), ("b", "default")])
     archive.box("a", "cat", ("0.25", "0.5", "0.25", "0.5"))
-    archive.box("b", "dog", ("0", "1", "0", "1"))
+    archive.box("b", "cat", ("0", "1", "0", "1"))
     archive.tag("b", "cat")
-    archive.mask("a", "dog", "00000000", mask_png(disk_with_hole(64, 48, 10, 3)))
+    archive.mask("a", "cat", "00000000", mask_png(disk_with_hole(64, 48, 10, 3)))
     archive.write(folder / "upload.zip")
     return folder
 
@@ -85,7 +85,7 @@ def test_the_curl_lines_do_the_main_job(fresh: Service, folder: Path) -> None:
         assert sum(table["dropped"] for table in report["tables"].values()) == 0
     members = read_archive(folder / "pets.zip")
     assert len(read_table(members["annotations/default-annotations-bbox.csv"])) == 2
-    assert [name for name in members if name.startswith("masks/")] == ["masks/default/a_dog_00000000.png"]
+    assert [name for name in members if name.startswith("masks/")] == ["masks/default/a_cat_00000000.png"]
 
 
 def test_the_cvat_cli_lines_do_the_main_job(fresh: Service, folder: Path) -> None:

@@ -32,13 +32,15 @@ from app.errors import InvalidInput, Unsupported, shorten
 from app.formats import ExportOptions
 from app.requests import wait_until_final_async
 from app.storage import Request as Work
-from app.storage import tasks
+from app.storage import requests, tasks
 
 router = Router(tags=["direct"])
 
 DEFAULT_FORMAT = "Open Images V6 1.0"
 DEFAULT_WAIT_SECONDS = 30.0
 MAX_WAIT_SECONDS = 600.0
+# Lines pasted into a shell reach these doors before the pictures of the line above are frames; a body waits meanwhile.
+DATA_WAIT_SECONDS = 10.0
 EXPORT_NAMES = (*option_names(ExportOptions), "format", "filename")
 
 FormatQuery = Annotated[str | None, Query(description="Display name of the format; left out: by the archive's entries")]
@@ -80,19 +82,32 @@ def parse_wait(text: str | None) -> float:
     return seconds
 
 
+async def _find(services: Services, caller: Caller, target: str, number: int) -> tuple[Goal, str]:
+    """The goal and the name of its task, which has data, at the latest when the request that makes it has ended."""
+
+    def look(*, refuse: bool) -> tuple[Goal, str, str | None]:
+        with services.storage.database.read() as conn:
+            goal = find_goal(conn, caller, target, number)
+            assert goal.task_id is not None
+            task = tasks.load(conn, goal.task_id)
+            making = None if task.has_data or refuse else requests.making_data(conn, caller.user, goal.task_id)
+            if making is None:
+                check_has_data(conn, goal.task_id)
+            return goal, task.name, making
+
+    goal, name, making = await run_in_threadpool(look, refuse=False)
+    if making is not None:
+        await wait_until_final_async(services.storage, caller.user, making, DATA_WAIT_SECONDS)
+        goal, name, _ = await run_in_threadpool(look, refuse=True)
+    return goal, name
+
+
 async def _import(
     request: Request, services: Services, caller: Caller, links: Links, target: str, number: int
 ) -> Response:
     query = query_of(request)
 
-    def look() -> Goal:
-        with services.storage.database.read() as conn:
-            goal = find_goal(conn, caller, target, number)
-            assert goal.task_id is not None
-            check_has_data(conn, goal.task_id)
-            return goal
-
-    goal = await run_in_threadpool(look)
+    goal, _ = await _find(services, caller, target, number)
     options = own_import_options(services, query)
     wait = parse_wait(query.get("wait"))
     if media_type(request).endswith("json") and not is_form(request):
@@ -172,14 +187,7 @@ async def import_into_job(
 async def _export(request: Request, services: Services, caller: Caller, target: str, number: int) -> Response:
     query = query_of(request)
 
-    def look() -> tuple[Goal, str]:
-        with services.storage.database.read() as conn:
-            goal = find_goal(conn, caller, target, number)
-            assert goal.task_id is not None
-            check_has_data(conn, goal.task_id)
-            return goal, tasks.load(conn, goal.task_id).name
-
-    goal, name = await run_in_threadpool(look)
+    goal, name = await _find(services, caller, target, number)
     check_names(query, EXPORT_NAMES)
     options = parse_options(ExportOptions, query)
     chosen = format_named(services, query.get("format") or DEFAULT_FORMAT, reading=False)

@@ -225,6 +225,14 @@ def load(conn: Connection, request_id: str) -> Request:
     return _one(conn, _select(), request_id)
 
 
+def making_data(conn: Connection, viewer: User, task_id: int) -> str | None:
+    """The viewer's request that is about to give this task its data, if there is one."""
+    chosen = sa.select(requests.c.id).where(
+        requests.c.task_id == task_id, requests.c.type == "create:task", requests.c.status.in_(ACTIVE)
+    )
+    return conn.execute(visible(chosen, requests, viewer).limit(1)).scalar()
+
+
 def list_page(conn: Connection, viewer: User, query: ListQuery) -> Page[Request]:
     """Raises InvalidInput for an unknown field or operator, NotFound for a page out of range."""
     return fetch_page(conn, visible(_select(), requests, viewer), LISTING, query, lambda row: _request(row, ()))

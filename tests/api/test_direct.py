@@ -16,7 +16,7 @@ from app.requests.context import Context
 from app.storage import Result, Storage, Task, requests
 from tests.api.conftest import BASE_URL, MakeClient, TestClient
 from tests.api.test_uploads import FORMAT, request_row
-from tests.api.working import new_task, raw_form, work
+from tests.api.working import HANDLERS, as_form, new_task, picture, raw_form, work
 
 REPORT = {"problems": [], "counts": {}, "n_errors": 0, "n_warnings": 0, "annotations": {"shapes": 3}}
 
@@ -153,6 +153,22 @@ def test_what_is_no_archive_is_refused_at_the_door(client: TestClient, task_id: 
         assert answer.status_code == 400, answer.text
     empty = new_task(client)
     assert client.post(f"/api/tasks/{empty}/import", content=b"PK").json()["code"] == "task.no_data"
+
+
+def test_lines_that_are_pasted_wait_for_the_pictures_of_the_line_above(client: TestClient, services: Services) -> None:
+    number = new_task(client)
+    assert client.post(f"/api/tasks/{number}/data", files=as_form({"a.png": picture()})).status_code == 202
+    with Workers(services, {**HANDLERS, "import:annotations": finish}):
+        answer = client.post(f"/api/tasks/{number}/import", content=b"PK")
+    assert (answer.status_code, answer.json()["status"]) == (200, "finished")
+
+
+def test_pictures_that_fail_leave_the_lines_below_without_data(client: TestClient, services: Services) -> None:
+    number = new_task(client)
+    assert client.post(f"/api/tasks/{number}/data", files=as_form({"a.png": b"none"})).status_code == 202
+    with Workers(services, HANDLERS):
+        answer = client.post(f"/api/tasks/{number}/import", content=b"PK")
+    assert (answer.status_code, answer.json()["code"]) == (400, "task.no_data")
 
 
 # Export
