@@ -27,6 +27,7 @@ from typing import Any, Literal
 Severity = Literal["error", "warning"]
 
 MAX_VALUE_CHARACTERS = 80
+MAX_COLUMN_CHARACTERS = 1000  # the JSON path of the deepest node of a hierarchy is shorter
 
 
 def shorten(value: object) -> str:
@@ -49,6 +50,13 @@ class Problem:
     column: str | None = None
     value: str | None = None
     suggestion: str | None = None
+
+    def __post_init__(self) -> None:
+        # Cells may hold megabytes and headers are anybody's text; every report carries them to people and logs.
+        if self.value is not None:
+            object.__setattr__(self, "value", shorten(self.value))
+        if self.column is not None and len(self.column) > MAX_COLUMN_CHARACTERS:
+            object.__setattr__(self, "column", self.column[: MAX_COLUMN_CHARACTERS - 1] + "…")
 
     def __str__(self) -> str:
         place = ":".join(str(part) for part in (self.file, self.row, self.column) if part is not None)

@@ -103,7 +103,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._disarm()
         if self.transport.is_closing():
             return
-        if self.cycle is None or self.cycle.response_complete:
+        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
             phrase, code, detail = REFUSALS[status]
             body = orjson.dumps({"detail": detail, "code": code, "problems": [], "counts": {}})
             self.transport.write(

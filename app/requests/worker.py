@@ -17,7 +17,7 @@ from typing import Any
 
 import structlog
 
-from app.errors import AppError, Busy, Cancelled, ImportProblems, LimitReached, NoSpace
+from app.errors import AppError, Busy, Cancelled, ImportProblems, LimitReached, NoSpace, Problem
 from app.requests.context import Context, Stopped
 from app.requests.limits import WorkerLimits, limit_memory
 from app.requests.queue import Queue
@@ -196,15 +196,8 @@ def _report(context: Context, error: AppError) -> Mapping[str, Any]:
         return context.report
     if isinstance(error, ImportProblems):
         return error.report.to_dict()
-    problem = {
-        "code": error.code,
-        "message": error.detail,
-        "severity": "error",
-        "file": None,
-        "row": None,
-        "column": None,
-    }
-    return {"problems": [problem], "counts": {error.code: 1}, "n_errors": 1, "n_warnings": 0, "tables": {}}
+    problem = Problem(error.code, error.detail)
+    return {"problems": [problem.to_dict()], "counts": {error.code: 1}, "n_errors": 1, "n_warnings": 0, "tables": {}}
 
 
 def _fail(context: Context, limits: WorkerLimits, message: str, report: Mapping[str, Any] | None) -> str:

@@ -21,7 +21,8 @@ MAX_NODES = 100_000
 MAX_BYTES = 64 << 20
 CHILDREN = ("Subcategory", "Part")
 
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"?', re.DOTALL)
+# Possessive, as nothing here needs a second try: else the matcher remembers every character, 120 bytes for each.
+_STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _BRACKETS = re.compile(r"[\[\]{}]")
 
 

@@ -19,8 +19,9 @@ from app.columns import Ragged
 from app.errors import Report
 
 MAX_DIGITS = 6
+MAX_LINE_BYTES = 8192
+"""An id of 1,024 bytes with every character quoted is shorter. The shell's reader takes a microsecond a character."""
 _SIZE = re.compile(r"0*[1-9][0-9]{0,5}")
-_LOOSE = re.compile(r"(.*?)\s+(\S+)\s+(\S+)\s*", re.DOTALL)
 _PLAIN_LINE = re.compile(
     rb"([A-Za-z0-9_./:@%+=,-]+)[ \t]+(0{0,3}[1-9][0-9]{0,5})[ \t]+(0{0,3}[1-9][0-9]{0,5})[ \t]*\r?"
 )
@@ -48,6 +49,9 @@ def read_sizes(blocks: Iterable[bytes], file: str, report: Report) -> Iterator[S
             lines = whole.split(b"\n")
             yield _decode_lines(lines, row, file, report)
             row += len(lines)
+        if len(rest) > MAX_LINE_BYTES:
+            _refuse_long_line(rest, row, file, report)
+            return
     if rest:
         yield _decode_lines([rest], row, file, report)
 
@@ -89,8 +93,21 @@ def _decode_lines(lines: list[bytes], first_row: int, file: str, report: Report)
     return SizeLines(Ragged.from_bytes(ids), pairs[:, 0], pairs[:, 1], np.array(rows, dtype=np.int64))
 
 
+def _refuse_long_line(line: bytes, row: int, file: str, report: Report) -> None:
+    report.error(
+        "meta.bad_line",
+        f"the line is longer than {MAX_LINE_BYTES:,} bytes; expected `<id> <height> <width>`",
+        file=file,
+        row=row,
+        value=line[:80].decode("utf-8", "replace"),
+    )
+
+
 def _decode_line(line: bytes, row: int, file: str, report: Report) -> tuple[str, int, int] | None:
     """Id, height, width of a line in shell quoting; None for a blank line, a comment or a bad one."""
+    if len(line) > MAX_LINE_BYTES:
+        _refuse_long_line(line, row, file, report)
+        return None
     try:
         text = line.decode("utf-8")
     except UnicodeDecodeError:
@@ -99,8 +116,7 @@ def _decode_line(line: bytes, row: int, file: str, report: Report) -> tuple[str,
     try:
         words = shlex.split(text, comments=True)
     except ValueError:  # a lone quote: the last two numbers, the rest is the id
-        loose = _LOOSE.fullmatch(text.strip())
-        words = list(loose.groups()) if loose is not None else []
+        words = text.strip().rsplit(None, 2)
     else:
         if not words:
             return None

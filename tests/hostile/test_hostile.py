@@ -1,0 +1,55 @@
+"""Every bad archive is refused by its code and place, changes nothing and costs little; every sound one is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.hostile.archives import BAD
+from tests.hostile.arena import Arena, open_arena
+from tests.hostile.requests import LOCAL, REQUESTS, exchange, write
+from tests.hostile.sound import SOUND
+from tests.service import running_service
+
+
+@pytest.fixture(scope="module")
+def arena(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arena]:
+    with open_arena(tmp_path_factory.mktemp("arena")) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_archive_is_refused_and_changes_nothing(arena: Arena, name: str) -> None:
+    shot = arena.shoot(BAD[name].make())
+    assert shot.misses(BAD[name]) == ""
+    assert shot.costs_too_much() == ""
+    assert arena.change() == ""
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_bad_request_is_refused_and_changes_nothing(arena: Arena, name: str) -> None:
+    assert REQUESTS[name].misses(REQUESTS[name].send(arena)) == ""
+    assert arena.change() == ""
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_sound_archive_is_taken(arena: Arena, name: str) -> None:
+    shot = arena.shoot(SOUND[name]())
+    assert shot.status == 200, shot.answer
+    assert shot.costs_too_much() == ""
+
+
+def test_the_corpus_is_large_enough() -> None:
+    assert len(BAD) >= 120
+    assert len(REQUESTS) >= 60
+    assert len(SOUND) >= 25
+
+
+def test_a_service_without_passwords_is_closed_to_other_sites(tmp_path: Path) -> None:
+    with running_service(tmp_path, auth_mode="local", arguments=("--no-worker",)) as service:
+        for name, request in LOCAL.items():
+            assert request.misses(exchange(service.url, request.write(1))) == "", name
+        mine = exchange(service.url, write("GET", "/api/tasks", [("Origin", "http://127.0.0.1")], auth=False))
+        assert mine.status == 200
