@@ -108,7 +108,7 @@ class Table:
                 raise ValueError(f"{type(self).__name__}.{name}: expected {rows} rows, got {len(column)}")
         for name, dtype in dtypes.items():
             column = getattr(self, name)
-            found = column.values.dtype if isinstance(column, Ragged) else column.dtype
+            found = column.dtype
             if found != np.dtype(dtype):
                 raise ValueError(f"{type(self).__name__}.{name}: expected {np.dtype(dtype)}, got {found}")
 

@@ -22,6 +22,7 @@ from app.columns.codecs import (
 )
 from app.columns.csv import CSVBlock, CSVReader, split_lines
 from app.columns.joins import join_columns, join_lines, join_records
+from app.columns.lazy import LazyRagged, LazyTexts
 from app.columns.ragged import Indices, Ragged, Texts
 from app.columns.words import equal_cells, hash_cells
 
@@ -31,6 +32,8 @@ __all__ = [
     "Cells",
     "Flags",
     "Indices",
+    "LazyRagged",
+    "LazyTexts",
     "Numbers",
     "Ragged",
     "Runs",

@@ -45,6 +45,11 @@ class Ragged:
         return len(self.offsets) - 1
 
     @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the values."""
+        return self.values.dtype
+
+    @property
     def lengths(self) -> Offsets:
         """(N,) int64, the length of each row."""
         return np.diff(self.offsets)

@@ -80,7 +80,13 @@ class AnnotationReader:
     def _pass(self, kind: str) -> Iterator[Any]:
         start = -1 if kind == "rows" and self._is_whole else self._start
         batches = annotation_rows.iterate(
-            self._conn, self._task_id, start=start, stop=self._stop, kinds=(kind,), batch_rows=self._batch_rows
+            self._conn,
+            self._task_id,
+            start=start,
+            stop=self._stop,
+            kinds=(kind,),
+            batch_rows=self._batch_rows,
+            lazy=True,
         )
         for batch in batches:
             table = getattr(batch, kind)

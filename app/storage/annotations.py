@@ -13,6 +13,7 @@ Every change locks the task's row first, and raises its revision and those of th
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from app.errors import InvalidInput, NotFound
 from app.storage.block_rows import (
     BLOCK_BITS,
     KINDS,
+    LATER,
     OBJECT_KINDS,
     Ids,
     Placed,
@@ -85,16 +87,29 @@ def _last(conn: Connection, task_id: int, stop: int | None) -> int:
     return int(size) if stop is None else min(stop, int(size))
 
 
-def _read(conn: Connection, task_id: int, kinds: Sequence[str], start: int, stop: int, with_kept: bool) -> Annotations:
+def _read(
+    conn: Connection, task_id: int, kinds: Sequence[str], start: int, stop: int, with_kept: bool, lazy: bool = False
+) -> Annotations:
     tables: dict[str, Any] = {}
     if start >= stop:
         return Annotations()
     first, last = start >> BLOCK_BITS, (stop - 1) >> BLOCK_BITS
     for kind in kinds:
-        chosen = select_blocks(kind, task_id, columns_of(kind, with_kept=with_kept), first=first, last=last)
-        placed = in_frame_order(decode_rows(kind, conn.execute(chosen).all(), with_kept=with_kept))
+        later = {
+            name: partial(_read_column, conn, task_id, kind, name, first, last)
+            for name in (LATER.get(kind, ()) if lazy else ())
+        }
+        names = [name for name in columns_of(kind, with_kept=with_kept) if name not in later]
+        chosen = select_blocks(kind, task_id, names, first=first, last=last)
+        placed = in_frame_order(decode_rows(kind, conn.execute(chosen).all(), with_kept=with_kept, later=later))
         tables[kind] = in_range(placed, start, stop).table
     return Annotations(**tables)
+
+
+def _read_column(conn: Connection, task_id: int, kind: str, name: str, first: int, last: int) -> Any:
+    """One column of some blocks, in the order of `decode_rows`."""
+    rows = conn.execute(select_blocks(kind, task_id, (name,), first=first, last=last)).all()
+    return decode_column(kind, name, [row[-1] for row in rows], [row.n_rows for row in rows])
 
 
 def load(
@@ -124,10 +139,12 @@ def iterate(
     kinds: Sequence[str] = OBJECT_KINDS,
     batch_rows: int = 100_000,
     with_kept: bool = True,
+    lazy: bool = False,
 ) -> Iterator[Annotations]:
     """The same as `load` in batches of whole blocks: ascending, disjoint frame ranges, about `batch_rows` rows each.
 
-    Several queries: on PostgreSQL only a `snapshot()` makes them see one state.
+    Several queries: on PostgreSQL only a `snapshot()` makes them see one state. `lazy` leaves the largest columns
+    (`LATER`) until they are looked at, which must be within that same snapshot.
     """
     stop = _last(conn, task_id, stop)
     if start >= stop:
@@ -156,7 +173,7 @@ def iterate(
     for first, last in zip([0, *edges.tolist()], [*edges.tolist(), len(blocks)], strict=True):
         low = max(start, int(blocks[first]) << BLOCK_BITS)
         high = min(stop, (int(blocks[last - 1]) + 1) << BLOCK_BITS)
-        yield _read(conn, task_id, kinds, low, high, with_kept)
+        yield _read(conn, task_id, kinds, low, high, with_kept, lazy)
 
 
 def counts(conn: Connection, task_id: int) -> dict[str, int]:

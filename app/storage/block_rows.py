@@ -8,7 +8,7 @@ Rows of a part are in ascending frames. An import writes one part per flush; an 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -18,7 +18,7 @@ import numpy.typing as npt
 import sqlalchemy as sa
 
 from app.annotations import Kept, Table
-from app.columns import Ragged, Texts
+from app.columns import LazyRagged, LazyTexts, Ragged, Texts
 from app.storage.block_codec import (
     decode_arrays,
     decode_ragged,
@@ -47,6 +47,10 @@ class Placed:
 
     def take(self, indices: npt.NDArray[Any]) -> Placed:
         return Placed(self.table.take(indices), self.set_ids[indices])
+
+
+LATER = {"shapes": ("attributes", "points", "runs", "elements"), "tags": ("attributes",)}
+"""What a reader of many rows often has no need of; by far the largest columns."""
 
 
 def frames_of(table: Any) -> npt.NDArray[np.int32]:
@@ -145,7 +149,7 @@ def decode_column(kind: str, name: str, blobs: Sequence[bytes], counts: Sequence
     """One stored column of several parts."""
     model = _MODELS[kind][name]
     if isinstance(model, Ragged):
-        return decode_ragged(blobs, counts, model.values.dtype)
+        return decode_ragged(blobs, counts, model.dtype)
     if isinstance(model, Texts):
         return decode_texts(blobs, counts)
     return decode_arrays(blobs, counts, model.dtype)
@@ -159,17 +163,26 @@ def columns_of(kind: str, *, with_kept: bool = True) -> tuple[str, ...]:
     return tuple(name for name in block_columns(kind) if with_kept or not name.startswith("kept_"))
 
 
-def decode_rows(kind: str, rows: Sequence[Any], *, with_kept: bool = True) -> Placed:
-    """The table of the rows that `select_blocks` found with the columns `columns_of`, in their order."""
+def decode_rows(
+    kind: str, rows: Sequence[Any], *, with_kept: bool = True, later: Mapping[str, Callable[[], Any]] | None = None
+) -> Placed:
+    """The table of the rows that `select_blocks` found with the columns `columns_of`, in their order.
+
+    Args:
+        later: Ragged and Texts columns that the rows lack, and how to get them when they are looked at.
+    """
     empty = TABLES_BY_KIND[kind].empty()
     if not rows:
         return Placed(empty, np.empty(0, dtype=np.int64))
     _blocks, set_ids, counts, *blobs = zip(*rows, strict=True)
     row_sets = np.repeat(np.array(set_ids, dtype=np.int64), counts)
-    decoded = {
-        name: decode_column(kind, name, column, counts)
-        for name, column in zip(columns_of(kind, with_kept=with_kept), blobs, strict=True)
-    }
+    later = later or {}
+    names = [name for name in columns_of(kind, with_kept=with_kept) if name not in later]
+    decoded = {name: decode_column(kind, name, column, counts) for name, column in zip(names, blobs, strict=True)}
+    for name, load in later.items():
+        model = _MODELS[kind][name]
+        is_ragged = isinstance(model, Ragged)
+        decoded[name] = LazyRagged(load, len(row_sets), model.dtype) if is_ragged else LazyTexts(load, len(row_sets))
     kept = {name.removeprefix("kept_"): decoded.pop(name) for name in list(decoded) if name.startswith("kept_")}
     if kept:
         sets = np.where(kept["tables"] >= 0, row_sets, 0)

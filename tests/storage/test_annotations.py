@@ -516,3 +516,23 @@ def test_a_read_without_what_is_kept_is_else_the_same(storage: Storage, task_id:
             expected = getattr(whole, kind)
             expected = expected.replace(kept=type(expected).empty(len(expected)).kept)
             assert as_lists(getattr(found, kind)) == as_lists(expected)
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, None), (3, 7), (70, 140)])
+def test_a_lazy_read_is_the_same_when_it_is_looked_at(
+    storage: Storage, task_id: int, start: int, stop: int | None
+) -> None:
+    put_in(storage, task_id, Annotations(shapes=every_column(8), tags=tags([1, 2, 139], kept=kept([b"a", b"b", b"c"]))))
+    with storage.database.write() as conn:
+        annotations.append(conn, task_id, Annotations(shapes=shapes([139, 3, 3, 70, 5])))
+    with storage.database.snapshot() as conn:
+        for batch_rows in (3, 1000):
+            bounds = {"start": start, "stop": stop, "batch_rows": batch_rows}
+            eager = list(annotations.iterate(conn, task_id, **bounds))
+            lazy = list(annotations.iterate(conn, task_id, lazy=True, **bounds))
+            assert len(eager) == len(lazy)
+            for one, other in zip(eager, lazy, strict=True):
+                for kind in ("shapes", "tags", "tracks"):
+                    assert as_lists(getattr(other, kind)) == as_lists(getattr(one, kind))
+                order = np.arange(len(one.shapes), dtype=np.int64)[::-2]
+                assert as_lists(other.shapes.take(order)) == as_lists(one.shapes.take(order))
