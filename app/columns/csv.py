@@ -392,9 +392,14 @@ def split_lines(lines: Ragged, columns: Sequence[str], ragged: bool = False) -> 
     Raises:
         Damaged: a line is not one record of so many columns.
     """
-    plain = None if ragged else _split_plain(lines, tuple(columns))
-    if plain is not None:
-        return plain
+    if not ragged:
+        block = _split_plain(lines, tuple(columns)) or _split_mixed(lines, tuple(columns))
+        if block is not None:
+            return block
+    return _split_by_reader(lines, columns, ragged)
+
+
+def _split_by_reader(lines: Ragged, columns: Sequence[str], ragged: bool) -> CSVBlock:
     report = Report()
     data = join_lines(lines)
     longest = max(len(data), 1)
@@ -436,6 +441,39 @@ def _split_plain(lines: Ragged, columns: tuple[str, ...]) -> CSVBlock | None:
     rows = np.arange(1, n + 1, dtype=np.int64)
     counts = np.full(n, len(columns), dtype=np.int64)
     return CSVBlock(rows, columns, n, buffer, starts.T, stops.T, starts[0], stops[-1], counts)
+
+
+def _split_mixed(lines: Ragged, columns: tuple[str, ...]) -> CSVBlock | None:
+    """`split_lines` where some lines hold quotes: those by the reader, the others as `_split_plain` does."""
+    quotes = np.flatnonzero(lines.values == QUOTE)
+    is_quoted = np.zeros(len(lines), dtype=np.bool_)
+    is_quoted[np.searchsorted(lines.offsets, quotes, side="right") - 1] = True
+    quoted, rest = np.flatnonzero(is_quoted), np.flatnonzero(~is_quoted)
+    if not len(quoted) or not len(rest):
+        return None
+    plain = _split_plain(lines.take(rest), columns)
+    if plain is None:
+        return None
+    other = _split_by_reader(lines.take(quoted), columns, False)
+    order = np.empty(len(lines), dtype=np.int64)  # places in the two blocks, one behind the other
+    order[rest] = np.arange(len(rest), dtype=np.int64)
+    order[quoted] = len(rest) + np.arange(len(quoted), dtype=np.int64)
+    move = len(plain.buffer)
+    last = lines.row_bytes(int(quoted[-1]))
+    behind = other.rows[-1] + 1 + last.count(b"\n") + last.count(b"\r") - last.count(b"\r\n")
+    n_lines = np.ones(len(lines), dtype=np.int64)  # of each record
+    n_lines[quoted] = np.diff(other.rows, append=behind)
+    return CSVBlock(
+        rows=np.cumsum(n_lines) - n_lines + 1,
+        columns=columns,
+        n_seen=len(lines),
+        buffer=np.concatenate([plain.buffer, other.buffer]),
+        starts=np.concatenate([plain.starts.T, other.starts.T + move], axis=1)[:, order].T,
+        stops=np.concatenate([plain.stops.T, other.stops.T + move], axis=1)[:, order].T,
+        line_starts=np.concatenate([plain.line_starts, other.line_starts + move])[order],
+        line_stops=np.concatenate([plain.line_stops, other.line_stops + move])[order],
+        field_counts=np.concatenate([plain.field_counts, other.field_counts])[order],
+    )
 
 
 def _splits_a_character(lines: Ragged) -> bool:

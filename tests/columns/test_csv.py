@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.columns import CSVBlock, CSVReader, Ragged, join_records, split_lines
+from app.columns import csv as csv_module
 from app.errors import Damaged, Report
 from tests import reference_columns as reference
 
@@ -382,3 +383,19 @@ def test_split_lines_gives_the_cells_that_were_joined(width: int, texts: list[st
 def test_split_lines_takes_no_cell_from_the_line_beside(lines: list[bytes]) -> None:
     with pytest.raises(Damaged):
         split_lines(Ragged.from_bytes(lines), ["a", "b"])
+
+
+def test_split_lines_of_quoted_and_plain_ones_is_what_the_reader_gives() -> None:
+    rng = random.Random(4)
+    texts = ["", "a", "é", '"', "x,y", "1\n2", "1\r\n2\r3", "plain", "b" * 60]
+    for n in range(1, 40):
+        table = [[rng.choice(texts) for _ in range(3)] for _ in range(n)]
+        lines = join_records([Ragged.from_bytes([row[place].encode() for row in table]) for place in range(3)], n)
+        block, expected = split_lines(lines, "abc"), csv_module._split_by_reader(lines, "abc", False)
+        assert (block.columns, block.n_seen) == (expected.columns, expected.n_seen)
+        assert block.rows.tolist() == expected.rows.tolist()
+        assert block.field_counts.tolist() == expected.field_counts.tolist()
+        assert block.lines.to_bytes_list() == expected.lines.to_bytes_list() == lines.to_bytes_list()
+        for place, name in enumerate("abc"):
+            assert block.cells(name).ragged().to_texts() == [row[place] for row in table]
+            assert block.cells_at(place).ragged().to_texts() == expected.cells(name).ragged().to_texts()
