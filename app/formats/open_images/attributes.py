@@ -223,6 +223,8 @@ class AttributeDecoder:
         self, label_ids: Codes, attributes: Texts
     ) -> tuple[npt.NDArray[np.int64], list[tuple[int, dict[str, str]]]]:
         """(N,) places in a list of distinct (label id, values by name)."""
+        if not len(label_ids):
+            return np.zeros(0, dtype=np.int64), []
         keys = label_ids.astype(np.int64) * max(len(attributes.values), 1) + attributes.codes
         _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
         found = []
