@@ -34,6 +34,7 @@ from app.errors import Report
 from app.formats.open_images.attributes import attributes_text, share_text, shown_value
 from app.formats.open_images.kept_rows import UNKNOWN, Columns, Mask, is_sided
 from app.formats.open_images.layout import COORDINATES, FLAGS
+from app.formats.open_images.names import is_safe_box_id
 from app.formats.open_images.plan import Plan
 from app.formats.open_images.side_items import MANUAL, Item, ItemCodec
 from app.formats.open_images.write_boxes import confidence_rule, flag_rule, is_rotated, norm_boxes, source_rule
@@ -265,10 +266,11 @@ class SideWriter:
 
 
 def _mask_cells(values: dict[str, str]) -> dict[str, tuple[str, bool]]:
-    """Attribute name → cell of a new mask; a BoxID that has to be made up is like no attribute."""
-    quality = values.get("predicted_iou", "")
+    """Attribute name → cell of a new mask; a BoxID that is made up or rewritten is like no attribute."""
+    quality, box_id = values.get("predicted_iou", ""), values.get("box_id", "")
+    is_kept = is_safe_box_id(box_id) and not box_id.endswith(".0")
     return {
-        "box_id": (values.get("box_id", "") or "00000000", False),
+        "box_id": (box_id if is_kept else "made up", False),
         "predicted_iou": (share_text(quality) or "" if quality.strip() else "", False),
     }
 

@@ -7,13 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.annotations import Annotations, AttributeSpec, Label, LabelCatalog, Shapes, ShapeType, Tags, Tracks
 from app.columns import Ragged, Texts
 from app.geometry import mask_to_runs, pack_mask
-from tests.formats.builders import all_attributes, exported, good, target
+from tests.formats.builders import all_attributes, exported, good, read_zip, target
 from tests.formats.memory import MemorySource
 
 SIDE = "annotations/oid_extra.json"
@@ -197,3 +198,282 @@ def test_whatever_a_task_holds_comes_back_the_same(
     second, report = good(again, TASK)
     assert [p for p in report.warnings if p.code.startswith("extra")] == []
     assert_same(given_, second.annotations())
+
+
+# --- what is written, and when ---
+
+
+def one(kind: ShapeType, points: list[float], **columns: Any) -> Shapes:
+    base = replace(
+        Shapes.empty(1),
+        types=np.array([kind], dtype=np.uint8),
+        label_ids=np.array([2], dtype=np.int32),
+        points=Ragged.from_arrays([[] if kind == ShapeType.MASK else points], np.float64),
+        runs=Ragged.from_arrays([points if kind == ShapeType.MASK else []], np.int32),
+    )
+    return replace(base, **columns)
+
+
+BOX = one(ShapeType.RECTANGLE, [1, 1, 3, 4])
+MASK = one(ShapeType.MASK, [0, 15, 1, 1, 5, 3])
+POLYGON = one(ShapeType.POLYGON, [1, 1, 6, 1, 6, 4])
+RAISED = one(ShapeType.RECTANGLE, [1, 1, 3, 5], z_orders=np.array([7], dtype=np.int32))
+BOXES = "annotations/train-annotations-bbox.csv"
+
+
+def members_of(*parts: Shapes, tracks: Tracks | None = None, **options: Any) -> dict[str, bytes]:
+    found = Annotations(shapes=Shapes.concatenate(list(parts)), tracks=tracks or Tracks.empty())
+    return read_zip(exported(MemorySource(found, TASK.frames), TASK, **options)[0])
+
+
+def entries_of(members: dict[str, bytes]) -> list[dict[str, Any]]:
+    entries: list[dict[str, Any]] = json.loads(members[SIDE])["entries"]
+    return entries
+
+
+def test_nothing_is_written_where_the_tables_say_it_all() -> None:
+    assert SIDE not in members_of(BOX, MASK)
+    assert SIDE not in members_of(RAISED, side_file=False)
+
+
+def test_an_entry_names_its_row() -> None:
+    members = members_of(BOX, RAISED)
+    (entry,) = entries_of(members)
+    assert json.loads(members[SIDE])["files"] == ["train-annotations-bbox.csv"]
+    assert entry == {
+        "row": [0, 1],
+        "image": "a",
+        "size": [8, 6],
+        "is": 'a, "b",0.125,0.375,0.16666666666666666,0.8333333333333334',
+        "shapes": [{"type": "rectangle", "label": 'a, "b"', "points": [1.0, 1.0, 3.0, 5.0], "z_order": 7}],
+    }
+
+
+def test_a_task_of_other_ids_understands_it_by_names() -> None:
+    data = members_of(one(ShapeType.POLYGON, [1, 1, 6, 1, 6, 4], label_ids=np.array([1], dtype=np.int32)))
+    other = LabelCatalog((Label(77, "cat", "#f", "any", all_attributes(4000)), Label(5, 'a, "b"', "#f", "any")))
+    sink, _ = good(dict(data), target(FRAMES, other))
+    assert sink.annotations().shapes.types.tolist() == [ShapeType.POLYGON]
+    assert sink.annotations().shapes.label_ids.tolist() == [77]
+
+
+def reread(members: dict[str, bytes], **options: Any) -> tuple[Shapes, list[str], Tracks]:
+    sink, report = good(dict(members), TASK, **options)
+    codes = [problem.code for problem in report.warnings]
+    return sink.annotations().shapes, codes, sink.annotations().tracks
+
+
+def test_an_edited_row_wins() -> None:
+    members = members_of(BOX, RAISED)
+    lines = members[BOXES].decode().splitlines()
+    lines[2] = lines[2].replace("0.375", "0.5")
+    members[BOXES] = "\n".join(lines).encode()
+    shapes, codes, _ = reread(members)
+    assert shapes.z_orders.tolist() == [0, 0]
+    assert shapes.points.values.tolist() == [1, 1, 3, 4, 1, 1, 4, 5]
+    assert codes == ["extra.ignored"]
+
+
+def test_a_deleted_row_takes_its_entry_along() -> None:
+    members = members_of(RAISED, BOX)
+    lines = members[BOXES].decode().splitlines(keepends=True)
+    members[BOXES] = "".join([lines[0], *lines[2:]]).encode()
+    shapes, _, _ = reread(members)
+    assert len(shapes) == 1
+
+
+def test_another_png_wins() -> None:
+    members = members_of(POLYGON)
+    (name,) = (name for name in members if name.startswith("masks/"))
+    members[name] = members_of(MASK)[name]
+    shapes, codes, _ = reread(members)
+    assert shapes.types.tolist() == [ShapeType.MASK]
+    assert shapes.runs.row(0).tolist() == [0, 15, 1, 1, 5, 3]
+    assert codes == ["extra.ignored"]
+
+
+def test_a_frame_of_another_size_is_read_by_its_rows() -> None:
+    members = members_of(POLYGON)
+    sink, report = good(dict(members), target({"a.jpg": (16, 12), "dir/b.png": (13, 7), "c.jpg": (40, 30)}, LABELS))
+    assert sink.annotations().shapes.types.tolist() == [ShapeType.MASK]
+    assert "extra.ignored" in report.counts
+
+
+def test_polygons_where_masks_are_to_become_polygons() -> None:
+    hidden = one(ShapeType.MASK, [0, 15, 1, 1, 5, 3], occluded=np.array([True]))
+    shapes, codes, _ = reread(members_of(hidden), conv_mask_to_poly=True)
+    assert shapes.types.tolist() == [ShapeType.POLYGON]
+    assert codes == []
+    shapes, _, _ = reread(members_of(hidden))
+    assert shapes.occluded.tolist() == [True]
+
+
+def track_of(frames: list[int]) -> Tracks:
+    keys = [
+        {
+            "type": "rectangle",
+            "occluded": False,
+            "outside": False,
+            "z_order": 0,
+            "rotation": 0.0,
+            "points": [frame, 0.0, frame + 1.0, 1.0],
+            "attributes": [],
+            "frame": frame,
+        }
+        for frame in frames
+    ]
+    body = json.dumps({"shapes": keys, "elements": []}).encode()
+    return replace(
+        Tracks.empty(1),
+        frames=np.array(frames[:1], dtype=np.int32),
+        label_ids=np.array([2], dtype=np.int32),
+        bodies=Ragged.from_bytes([body]),
+    )
+
+
+def test_a_track_comes_back_where_all_of_its_rows_do() -> None:
+    shapes, codes, tracks = reread(members_of(BOX, tracks=track_of([0, 2])))
+    assert (len(shapes), len(tracks), codes) == (1, 1, [])
+
+
+@pytest.mark.parametrize("edit", ["change", "delete"])
+def test_a_track_of_which_a_row_was_edited_is_shapes(edit: str) -> None:
+    members = members_of(tracks=track_of([0, 2]))
+    lines = members[BOXES].decode().splitlines(keepends=True)
+    assert len(lines) == 4
+    kept = [lines[0], lines[1].replace(",0,0.125,", ",0,0.25,")] if edit == "change" else [lines[0]]
+    members[BOXES] = "".join([*kept, *lines[2:]]).encode()
+    shapes, codes, tracks = reread(members)
+    assert (len(shapes), len(tracks)) == (len(kept) - 1 + 2, 0)
+    assert codes == ["extra.ignored"]
+
+
+def test_a_track_that_reaches_out_of_a_job_is_shapes() -> None:
+    part = target(dict(list(FRAMES.items())[:2]), LABELS, subset="train")
+    found = Annotations(tracks=track_of([0, 2]))
+    data, _ = exported(MemorySource(found, part.frames), part)
+    sink, _ = good(data, part)
+    assert (len(sink.annotations().shapes), len(sink.annotations().tracks)) == (2, 0)
+
+
+def test_groups_begin_where_told() -> None:
+    grouped = [replace(part, groups=np.array([3], dtype=np.int32)) for part in (POLYGON, RAISED)]
+    where = replace(TASK, first_group=10)
+    sink, _ = good(dict(members_of(*grouped)), where)
+    assert sink.annotations().shapes.groups.tolist() == [12, 12]
+
+
+def test_it_may_be_laid_out_anew() -> None:
+    members = members_of(BOX, RAISED, POLYGON, one(ShapeType.POINTS, [1, 1]))
+    expected, _, _ = reread(members)
+    members[SIDE] = json.dumps(json.loads(members[SIDE]), indent=2).encode()
+    shapes, codes, _ = reread(members)
+    assert rows_of(shapes) == rows_of(expected)
+    assert codes == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"\xff\xfe",
+        b"nonsense",
+        b"[]",
+        b"{}",
+        b'{"version":2,"files":[],"entries":[\n]}',
+        b'{"version":1,"files":7,"entries":[]}',
+        b'{"version":1,"files":[],"max_group":-1,"entries":[]}',
+        b'{"version":1,"files":[],"entries":[{"x":1}]}',
+        b'{"version":1,"files":[],"entries":[{"track":"a","rows":1}]}',
+        b'{"version":1,"files":[],"entries":' + b"[" * 100_000,
+    ],
+    ids=range(11),
+)
+def test_a_side_file_that_cannot_be_used_changes_nothing(text: bytes) -> None:
+    members = members_of(BOX, RAISED)
+    members[SIDE] = text
+    shapes, codes, _ = reread(members)
+    assert shapes.z_orders.tolist() == [0, 0]
+    assert codes == ["extra.ignored"]
+
+
+def test_a_side_file_over_the_limit_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    from app.formats.open_images import side_read
+
+    monkeypatch.setattr(side_read, "MAX_BYTES", 10)
+    shapes, codes, _ = reread(members_of(RAISED))
+    assert (shapes.z_orders.tolist(), codes) == ([0], ["extra.ignored"])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"shapes": 7},
+        {"shapes": [7]},
+        {"is": "something else"},
+        {"size": [1, 1]},
+        {"shapes": [{"type": "circle", "label": "cat"}]},
+        {"shapes": [{"type": "rectangle", "label": "bird", "points": [0, 0, 1, 1]}]},
+        {"shapes": [{"type": "rectangle", "label": "cat", "points": [0, 0, 1]}]},
+        {"shapes": [{"type": "rectangle", "label": "cat", "points": [0, 0, 1, "x"]}]},
+        {"shapes": [{"type": "rectangle", "label": "cat", "points": [0, 0, 1, 1e300]}]},
+        {"shapes": [{"type": "polygon", "label": "cat", "points": [0, 0, 1, 1, 2]}]},
+        {"shapes": [{"type": "polygon", "label": "cat", "traced": True}]},
+        {"shapes": [{"type": "rectangle", "label": "cat", "traced": True}]},
+        {"shapes": [{"type": "mask", "label": "cat"}]},
+        {"shapes": [{"type": "mask", "label": "cat", "runs": [1, 2, 3]}]},
+        {"shapes": [{"type": "mask", "label": "cat", "runs": [0, 1, 50, 50, 50, 50]}]},
+        {"shapes": [{"type": "skeleton", "label": "bones"}]},
+        {"shapes": [{"type": "skeleton", "label": "bones", "elements": [{"type": "points", "label": "nose"}]}]},
+        {"shapes": [{"type": "rectangle", "label": "cat", "points": [0, 0, 1, 1], "group": -1}]},
+        {"shapes": [{"type": "rectangle", "label": "cat", "points": [0, 0, 1, 1], "z_order": 2.5}]},
+        {"shapes": [{"type": "rectangle", "label": "cat", "points": [0, 0, 1, 1], "occluded": 1}]},
+        {"shapes": [{"type": "rectangle", "label": "cat", "points": [0, 0, 1, 1], "rotation": "x"}]},
+        {"shapes": [{"type": "rectangle", "label": "cat", "points": [0, 0, 1, 1], "source": 5}]},
+        {"shapes": [{"type": "rectangle", "label": "cat", "points": [0, 0, 1, 1], "attributes": [1]}]},
+        {"shapes": [{"type": "rectangle", "label": "cat", "points": [0, 0, 1, 1], "attributes": {"mood": 1}}]},
+        {"shapes": [{"track": 99}]},
+    ],
+    ids=str,
+)
+def test_an_entry_that_fits_nothing_leaves_the_row(change: dict[str, Any]) -> None:
+    members = members_of(BOX, RAISED)
+    document = json.loads(members[SIDE])
+    document["entries"][0] |= change
+    members[SIDE] = json.dumps(document).encode()
+    shapes, codes, _ = reread(members)
+    assert shapes.z_orders.tolist() == [0, 0]
+    assert shapes.points.values.tolist() == [1, 1, 3, 4, 1, 1, 3, 5]
+    assert codes == ["extra.ignored"]
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"image": "zz", "size": [8, 6], "shapes": []},
+        {"image": 7, "size": [8, 6], "shapes": []},
+        {"image": "a", "size": [8, 6]},
+        {"image": "a", "size": [8, 6], "shapes": [{"type": "mask", "label": "cat"}]},
+        {"image": "a", "size": [1, 6], "shapes": [{"type": "points", "label": "cat", "points": [1, 1]}]},
+    ],
+)
+def test_a_shape_without_a_row_must_fit_its_frame(entry: dict[str, Any]) -> None:
+    members = members_of(one(ShapeType.POINTS, [1, 1]))
+    document = json.loads(members[SIDE])
+    document["entries"] = [{"row": None, **entry}]
+    members[SIDE] = json.dumps(document).encode()
+    shapes, codes, _ = reread(members)
+    assert (len(shapes), codes) == (0, ["extra.ignored"])
+
+
+def test_tag_entries_that_do_not_fit_leave_the_tag() -> None:
+    tag = replace(Tags.empty(1), label_ids=np.array([2], dtype=np.int32), groups=np.array([4], dtype=np.int32))
+    data, _ = exported(MemorySource(Annotations(tags=tag), TASK.frames), TASK)
+    members = read_zip(data)
+    assert good(dict(members), TASK)[0].annotations().tags.groups.tolist() == [4]
+    for change in ({"tags": []}, {"is": "x"}, {"tags": [{"label": "bird"}]}, {"tags": [[]]}):
+        document = json.loads(members[SIDE])
+        document["entries"][0] |= change
+        sink, report = good({**members, SIDE: json.dumps(document).encode()}, TASK)
+        assert sink.annotations().tags.groups.tolist() == [0]
+        assert report.counts == {"extra.ignored": 1}
