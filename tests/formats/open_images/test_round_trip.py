@@ -257,7 +257,7 @@ def masks(draw: st.DrawFn) -> Shapes:
     )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(boxes(), max_size=5), st.lists(masks(), max_size=4))
 def test_what_tables_can_say_comes_back_the_same(some_boxes: list[Shapes], some_masks: list[Shapes]) -> None:
     shapes = Shapes.concatenate([*some_boxes, *some_masks])
@@ -268,7 +268,7 @@ def test_what_tables_can_say_comes_back_the_same(some_boxes: list[Shapes], some_
     assert_same(Annotations(shapes=shapes), Annotations(shapes=found.shapes))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(masks(), st.booleans())
 def test_a_mask_survives_the_trip_as_polygons(mask: Shapes, again: bool) -> None:
     data, _ = exported(MemorySource(Annotations(shapes=mask), WHERE.frames), WHERE)

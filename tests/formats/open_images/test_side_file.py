@@ -179,11 +179,28 @@ def assert_same(one: Annotations, other: Annotations) -> None:
         assert rows_of(getattr(one, kind)) == rows_of(getattr(other, kind)), kind
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-@given(st.lists(shapes(), max_size=7), st.lists(tags(), max_size=3), st.lists(tracks(), max_size=2))
+TASKS = (st.lists(shapes(), max_size=7), st.lists(tags(), max_size=3), st.lists(tracks(), max_size=2))
+TOO_SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=TOO_SLOW)
+@given(*TASKS)
 def test_whatever_a_task_holds_comes_back_the_same(
     some_shapes: list[Shapes], some_tags: list[Tags], some_tracks: list[Tracks]
 ) -> None:
+    check_two_trips(some_shapes, some_tags, some_tracks)
+
+
+@pytest.mark.long
+@settings(max_examples=2000, deadline=None, suppress_health_check=TOO_SLOW)
+@given(*TASKS)
+def test_a_great_many_tasks_come_back_the_same(
+    some_shapes: list[Shapes], some_tags: list[Tags], some_tracks: list[Tracks]
+) -> None:
+    check_two_trips(some_shapes, some_tags, some_tracks)
+
+
+def check_two_trips(some_shapes: list[Shapes], some_tags: list[Tags], some_tracks: list[Tracks]) -> None:
     given_ = Annotations(
         shapes=Shapes.concatenate(sorted(some_shapes, key=lambda s: int(s.frames[0]))),
         tags=Tags.concatenate(sorted(some_tags, key=lambda t: int(t.frames[0]))),
