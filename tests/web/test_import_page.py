@@ -50,6 +50,10 @@ def test_what_an_archive_would_do_is_seen_first(open_page: OpenPage, caller: Cal
     expect(verdict(page)).to_have_text("Imported 1 box and 1 picture label")
     stored = caller.annotations(task_id)
     assert (len(stored["shapes"]), len(stored["tags"])) == (4, 1)
+    page.get_by_role("button", name="Import another").click()
+    expect(page.locator(".request")).to_have_count(2)
+    page.locator(".request summary").first.click()
+    expect(page.locator(".request .counts").first).to_contain_text("train-annotations-bbox.csv")
 
 
 def sixty_problems() -> bytes:
@@ -68,9 +72,9 @@ def test_sixty_problems_are_grouped_and_lead_to_their_lines(
     page = open_page(f"/tasks/{task_id}/import")
     give(page, tmp_path, sixty_problems())
     expect(verdict(page)).to_have_text("Not yet: nothing was changed")
-    expect(page.locator("ap-report h3")).to_have_text("60 problems of 3 kinds")
+    expect(page.locator("ap-report h2")).to_have_text("60 problems of 3 kinds")
     groups = page.locator(".group.error")
-    expect(groups.locator("h4")).to_have_text(
+    expect(groups.locator("h3")).to_have_text(
         ["The task has no such picture", "A number is out of range", "A flag is neither 0, 1 nor -1"]
     )
     expect(groups.locator(".chip")).to_have_text(["30 times", "20 times", "10 times"])
@@ -147,7 +151,7 @@ def test_an_archive_without_tables_is_refused_by_the_service(
 
     page = open_page(f"/tasks/{caller.task('nothing in it', 1)}/import")
     give(page, tmp_path, zip_of({"holiday.txt": "sun"}))
-    expect(page.locator(".group.error h4")).to_have_text("No Open Images table in this zip")
+    expect(page.locator(".group.error h3")).to_have_text("No Open Images table in this zip")
     expect(page.locator(".verdict")).to_contain_text("nothing was changed")
 
 

@@ -1,8 +1,8 @@
 import { call, get } from "../api.js";
 import { Part, html, icon, nothing } from "../dom.js";
 import { count } from "../format.js";
+import { requestRows } from "../parts/requests.js";
 import { toastError } from "../parts/toasts.js";
-import { requestRows } from "./export.js";
 
 /** Everything that was done in the background. */
 class Activity extends Part {

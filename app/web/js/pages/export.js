@@ -1,8 +1,8 @@
 import { address, call, get, untilFinal } from "../api.js";
-import { Part, html, icon, nothing } from "../dom.js";
-import { ago, counted, moment } from "../format.js";
+import { Part, html, icon } from "../dom.js";
+import { counted } from "../format.js";
 import { cvat, curlLogin, quoted } from "../parts/commands.js";
-import { bar } from "../parts/progress.js";
+import { requestRows } from "../parts/requests.js";
 import { toast, toastError } from "../parts/toasts.js";
 
 const LAYOUTS = {
@@ -10,33 +10,6 @@ const LAYOUTS = {
   official: ["As published", "file names of the official downloads"],
   fiftyone: ["For FiftyOne", "data, labels and metadata folders"],
 };
-
-const what = (request) =>
-  ({ "export:dataset": "Pictures and annotations", "export:annotations": "Annotations", "import:annotations": "Import", "create:task": "Reading pictures" })[request.operation.type] ?? request.operation.type;
-
-/** Background work, newest first. `requests`: of the API. Tells `ap-again` with a request to be asked for anew. */
-export function requestRows(requests, { onCancel, onAgain, withTask = false }) {
-  return html`<ul class="requests">${requests.map((request) => {
-    const running = request.status === "queued" || request.status === "started";
-    const warnings = request.report?.n_warnings ?? 0;
-    return html`<li class="request is-${request.status}">
-      ${icon({ finished: "check", failed: "error", queued: "clock", started: "retry" }[request.status])}
-      <div class="grow">
-        <div><strong>${what(request)}</strong> <span class="fine">${request.operation.format ?? ""}</span>
-          ${withTask && request.operation.task_id ? html`<a href="/tasks/${request.operation.task_id}">task ${request.operation.task_id}</a>` : nothing}</div>
-        ${running ? bar(request.progress, what(request)) : nothing}
-        <div class="fine wrap-anywhere">${request.message || (running ? (request.status === "queued" ? "Waiting for its turn" : "Working") : "")}</div>
-        <div class="fine"><time datetime=${request.created_date} title=${moment(request.created_date)}>${ago(request.created_date)}</time>${request.result_url && request.expiry_date ? html`, kept until ${moment(request.expiry_date)}` : nothing}${warnings ? html`, ${counted(warnings, "note")}` : nothing}</div>
-      </div>
-      <div class="row">
-        ${request.result_url ? html`<a class="button small primary" href=${request.result_url} download>${icon("download")} Download</a>` : nothing}
-        ${running ? html`<button type="button" class="button small" @click=${() => onCancel(request)}>Cancel</button>` : nothing}
-        ${request.status === "failed" && request.operation.type.startsWith("export:") && onAgain ? html`<button type="button" class="button small" @click=${() => onAgain(request)}>${icon("retry")} Try again</button>` : nothing}
-        ${request.status === "failed" && request.operation.type === "import:annotations" && request.operation.task_id ? html`<a class="button small" href="/tasks/${request.operation.task_id}/import">${icon("retry")} Import again</a>` : nothing}
-      </div>
-    </li>`;
-  })}</ul>`;
-}
 
 /** The task as a zip. */
 class Export extends Part {

@@ -9,6 +9,7 @@ import { finishUpload, forgetUpload, heldBytes, sendResumable, unfinishedUploads
 import { NotAZip, cutZip, openZip } from "../zip.js";
 import { cvat, curlLogin, quoted } from "../parts/commands.js";
 import { bar } from "../parts/progress.js";
+import { requestRows } from "../parts/requests.js";
 import { toast, toastError } from "../parts/toasts.js";
 import { openImagesAttributes } from "./new.js";
 
@@ -36,12 +37,14 @@ class Import extends Part {
     refused: { state: true },
     fixing: { state: true },
     looks: { state: true },
+    earlier: { state: true },
   };
 
   constructor() {
     super();
     this.labels = [];
     this.existing = null;
+    this.earlier = [];
     this.unfinished = [];
     this.options = { mode: "replace", unmatched: "error", conv_mask_to_poly: false };
     this.reset();
@@ -69,6 +72,7 @@ class Import extends Part {
     super.connectedCallback();
     this.lookForUnfinished();
     this.countExisting();
+    this.loadEarlier();
     const handed = takeHanded();
     if (handed) {
       this.isNew = Boolean(handed[0].isNew);
@@ -93,6 +97,16 @@ class Import extends Part {
   async countExisting() {
     try {
       this.existing = (await get("/api/stats", { tasks: this.task.id })).tasks[this.task.id] ?? null;
+    } catch (error) {
+      toastError(error);
+    }
+  }
+
+  /** The reports of this task's imports stay with it for a while. */
+  async loadEarlier() {
+    try {
+      const found = await get("/api/requests", { task_id: this.task.id, action: "import", page_size: 20 });
+      this.earlier = found.results.filter((request) => !request.report?.dry_run).slice(0, 5);
     } catch (error) {
       toastError(error);
     }
@@ -183,6 +197,7 @@ class Import extends Part {
       if (!result.ok) this.outcome = result;
       else this.tell("ap-imported", { id: this.task.id });
       this.countExisting();
+      this.loadEarlier();
     } catch (error) {
       this.stop(error);
     }
@@ -258,6 +273,11 @@ class Import extends Part {
     this.controller.abort();
   }
 
+  async cancelEarlier(request) {
+    await call("POST", `/api/requests/${request.id}/cancel`).catch(toastError);
+    await this.loadEarlier();
+  }
+
   async setOption(name, value, again = true) {
     this.options = { ...this.options, [name]: value };
     if (again && this.file && !this.isBusy) await this.check();
@@ -320,7 +340,10 @@ class Import extends Part {
         <a href="/help">How a zip should look</a>
         <a href="/samples/open-images-tables.zip" download>A small one to try</a>
         <a href="/samples/open-images-mistakes.zip" download>One with mistakes</a>
-      </p>`;
+      </p>
+      ${this.earlier.length
+        ? html`<section class="stack tight"><h2>Earlier imports</h2>${requestRows(this.earlier, { onCancel: (request) => this.cancelEarlier(request) })}</section>`
+        : nothing}`;
   }
 
   formatLine() {
@@ -429,16 +452,18 @@ class Import extends Part {
               : `${counted(this.outcome.errors, "problem")} must be solved first. An import is all or nothing.`}</p>
           </div>
         </div>
-        ${ok && !nothingKept ? this.ledger() : nothing}
-        ${this.glances()}
-        ${this.choices()}
-        <div class="row end">
-          ${ok
-            ? html`<button type="button" class="button primary big" data-key="Enter" ?disabled=${nothingKept} @click=${() => this.commit()}>${icon("check")} Import</button>`
-            : html`<button type="button" class="button" @click=${() => this.check()}>${icon("retry")} Check again</button>`}
-        </div>
+        ${ok
+          ? html`${nothingKept ? nothing : this.ledger()}
+              ${this.glances()}
+              ${this.choices()}
+              <div class="row end"><button type="button" class="button primary big" data-key="Enter" ?disabled=${nothingKept} @click=${() => this.commit()}>${icon("check")} Import</button></div>`
+          : nothing}
       </section>
-      <section class="panel"><ap-report .outcome=${this.outcome} .zip=${this.zip} .fixes=${this.fixes} .about=${this.about}></ap-report></section>`;
+      <section class="panel"><ap-report .outcome=${this.outcome} .zip=${this.zip} .fixes=${this.fixes} .about=${this.about}></ap-report></section>
+      ${ok
+        ? nothing
+        : html`<section class="panel">${this.glances()}${this.choices()}
+            <div class="row end"><button type="button" class="button" @click=${() => this.check()}>${icon("retry")} Check again</button></div></section>`}`;
   }
 
   where() {

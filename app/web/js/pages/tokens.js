@@ -3,7 +3,7 @@ import { Part, copyText, html, icon, nothing } from "../dom.js";
 import { ago, moment } from "../format.js";
 import { toast, toastError } from "../parts/toasts.js";
 
-const LIVES = { "": "Never", 7: "In a week", 30: "In a month", 365: "In a year" };
+const LIVES = [["30", "In a month"], ["7", "In a week"], ["365", "In a year"], ["", "Never"]];
 
 /** Keys for scripts and tools. */
 class Tokens extends Part {
@@ -75,7 +75,7 @@ class Tokens extends Part {
       <p>A token lets a script or a tool work in your name: <span class="mono">Authorization: Bearer …</span></p>
       <form class="panel row wrap bottoms" @submit=${this.create}>
         <label class="grow stack tight"><span class="name">What is it for?</span><input name="name" required maxlength="256" autocomplete="off" placeholder="nightly export"></label>
-        <label class="stack tight"><span class="name">Ends</span><select name="life">${Object.entries(LIVES).map(([days, words]) => html`<option value=${days}>${words}</option>`)}</select></label>
+        <label class="stack tight"><span class="name">Ends</span><select name="life">${LIVES.map(([days, words]) => html`<option value=${days}>${words}</option>`)}</select></label>
         <label class="check"><input type="checkbox" name="read_only"><span>Reading only</span></label>
         <button type="submit" class="button primary" ?disabled=${this.busy}>Create</button>
       </form>

@@ -97,10 +97,10 @@ class Report extends Part {
     const listed = isOpen ? group.problems : group.problems.slice(0, FIRST);
     const hidden = group.problems.length - listed.length;
     const fixes = severity === "error" ? (this.fixes[group.code] ?? []) : [];
-    return html`<section class="group ${severity}" data-code=${group.code} aria-label=${group.title}>
+    return html`<div role="group" class="group ${severity}" data-code=${group.code} aria-label=${group.title}>
       <header>
         ${icon(severity === "error" ? "error" : "warning")}
-        <h4 class="grow">${group.title}</h4>
+        <h3 class="grow">${group.title}</h3>
         <span class="chip ${severity === "error" ? "bad" : "warn"}">${counted(group.count, "time")}</span>
       </header>
       ${group.advice ? html`<p class="advice">${group.advice}</p>` : nothing}
@@ -117,7 +117,7 @@ class Report extends Part {
       ${isOpen && group.count > group.problems.length
         ? html`<p class="fine">The first ${count(group.problems.length)} of ${count(group.count)} are listed; all are counted.</p>`
         : nothing}
-    </section>`;
+    </div>`;
   }
 
   tables() {
@@ -148,7 +148,7 @@ class Report extends Part {
     const warnings = groupsOf(this.outcome, "warning");
     return html`
       ${errors.length
-        ? html`<h3>${counted(this.outcome.errors, "problem")} of ${counted(errors.length, "kind")}</h3>${errors.map((group) => this.group(group, "error"))}`
+        ? html`<h2>${counted(this.outcome.errors, "problem")} of ${counted(errors.length, "kind")}</h2>${errors.map((group) => this.group(group, "error"))}`
         : nothing}
       ${this.tables()}
       ${warnings.length
