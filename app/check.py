@@ -15,7 +15,7 @@ from app.annotations import AttributeSpec, FrameTable, Label, LabelCatalog
 from app.archive import Archive, FileSource, open_archive
 from app.columns import Texts
 from app.errors import ImportProblems, InvalidInput, Report
-from app.formats import Survey, Target
+from app.formats import Survey, Target, read_selected
 from app.images import measure_picture
 from app.main import limits_of
 from app.operations import PICTURE_EXTENSIONS, CountingSink, choose_format, import_options
@@ -45,11 +45,10 @@ def check_archive(
             archive = open_archive(source, limits.archive)
             format_ = choose_format(format_name, archive.names())
             report.summary["format"] = format_.display_name
-            assert format_.read is not None
             assert format_.survey is not None
             target = _target(archive, format_.survey, frames_path, labels_path)
             sink = CountingSink()
-            format_.read(archive, target, import_options(options, limits), sink, report, lambda done: None)
+            read_selected(format_, archive, target, import_options(options, limits), sink, report, lambda done: None)
             archive.verify()
             report.summary["annotations"] = sink.close()
         except ImportProblems as problems:

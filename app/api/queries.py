@@ -14,10 +14,12 @@ from fastapi import Request
 
 from app.api.errors import did_you_mean
 from app.errors import InvalidInput, shorten
+from app.formats import ListText
 
 TRUE = frozenset({"true", "1", "yes", "y", "on", "t"})
 FALSE = frozenset({"false", "0", "no", "n", "off", "f"})
 MAX_TEXT_CHARACTERS = 256
+MAX_LIST_CHARACTERS = 64 << 10
 COMMON_NAMES = frozenset({"org", "org_id"})
 
 
@@ -66,6 +68,13 @@ def parse_text(name: str, text: str) -> str:
     return text
 
 
+def parse_list(name: str, text: str) -> str:
+    """A list in one text, entries separated by commas or line breaks; it stays a text."""
+    if len(text) > MAX_LIST_CHARACTERS or "\0" in text:
+        raise InvalidInput(f"a list of at most {MAX_LIST_CHARACTERS:,} characters is needed", place=name)
+    return text
+
+
 def parse_options(kind: type[Any], given: Mapping[str, str]) -> dict[str, Any]:
     """The values of an options dataclass that are given, by name: flags, choices and texts. Limits are no options.
 
@@ -83,6 +92,8 @@ def parse_options(kind: type[Any], given: Mapping[str, str]) -> dict[str, Any]:
             options[name] = parse_flag(name, text)
         elif get_origin(hint) is Literal:
             options[name] = parse_choice(name, text, get_args(hint))
+        elif hint is ListText:
+            options[name] = parse_list(name, text)
         else:
             options[name] = parse_text(name, text)
     return options

@@ -12,14 +12,17 @@ from app.formats.base import (
     ExportOptions,
     Format,
     ImportOptions,
+    ListText,
     Picture,
     Progress,
+    SelectionOptions,
     Sink,
     Source,
     Survey,
     Target,
 )
 from app.formats.registry import FORMATS, detect, find_format
+from app.formats.selection import parse_selection, read_selected
 
 __all__ = [
     "FORMATS",
@@ -27,12 +30,16 @@ __all__ = [
     "ExportOptions",
     "Format",
     "ImportOptions",
+    "ListText",
     "Picture",
     "Progress",
+    "SelectionOptions",
     "Sink",
     "Source",
     "Survey",
     "Target",
     "detect",
     "find_format",
+    "parse_selection",
+    "read_selected",
 ]

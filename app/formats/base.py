@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NewType, Protocol
 
 from app.annotations import Annotations, FrameTable, Images, LabelCatalog, Rows, Shapes, Tags, Tracks
 from app.archive import Archive, ArchiveWriter
@@ -43,8 +43,30 @@ class Target:
     first_group: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class ImportOptions:
+ListText = NewType("ListText", str)
+"""A list as one text: entries separated by commas or line breaks, quoted where they hold one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelectionOptions:
+    """Which part of a data set is wanted, as a caller writes it; `selection.py` says what each means. Empty: all."""
+
+    classes: ListText = ListText("")
+    descendants: bool = False
+    only_matching: bool = False
+    subsets: ListText = ListText("")
+    image_ids: ListText = ListText("")
+    attributes: ListText = ListText("")
+    min_confidence: str = ""
+    max_confidence: str = ""
+    annotated_only: bool = False
+    label_types: ListText = ListText("")
+    max_images: str = ""
+    seed: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportOptions(SelectionOptions):
     """How an archive is read; every option of every format, by name."""
 
     unmatched: Literal["error", "skip"] = "error"
@@ -58,8 +80,8 @@ class ImportOptions:
     max_columns: int = 256
 
 
-@dataclass(frozen=True, slots=True)
-class ExportOptions:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportOptions(SelectionOptions):
     """How an archive is written."""
 
     save_images: bool = False
@@ -139,10 +161,26 @@ class ArchivePicture:
     subset: str
 
 
+@dataclass(frozen=True, slots=True)
+class ClassWords:
+    """What words may mean a label beside its name.
+
+    Attributes:
+        mids: the format's own name of a label, by label id.
+        display_names: display name by the format's own name of a class.
+        hierarchy: a checked class hierarchy, as the JSON text `{"LabelName": …, "Subcategory": […]}`.
+    """
+
+    mids: Mapping[int, str] = field(default_factory=dict)
+    display_names: Mapping[str, str] = field(default_factory=dict)
+    hierarchy: str | None = None
+
+
 Accepts = Callable[[Sequence[str]], bool]
 Read = Callable[[Archive, Target, ImportOptions, Sink, Report, Progress], None]
 Write = Callable[[Source, Target, ArchiveWriter, ExportOptions, Report, Progress], None]
 TakeSurvey = Callable[[Archive], Survey]
+FindWords = Callable[[Archive, LabelCatalog], ClassWords]
 TakePictures = Callable[[Archive], list[ArchivePicture]]
 
 
@@ -155,6 +193,7 @@ class Format:
         read: writes batches to the sink and problems to the report; the caller decides what errors mean.
         write: writes the whole archive, but does not close the writer.
         survey: tells which images and labels an archive speaks of; None for a format that is not read.
+        class_words: tells which words of an archive mean the labels of a target; None where only their names do.
         pictures: tells the pictures of an archive with their subsets; None where it never has any.
     """
 
@@ -165,6 +204,7 @@ class Format:
     write: Write | None
     survey: TakeSurvey | None = None
     pictures: TakePictures | None = None
+    class_words: FindWords | None = None
     ext: str = "ZIP"
     dimension: str = "2d"
     carries: frozenset[str] = field(default_factory=frozenset)

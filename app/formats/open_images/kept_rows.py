@@ -18,7 +18,7 @@ import numpy.typing as npt
 from app.annotations import Kept
 from app.columns import Cells, CSVBlock, Ragged, Texts, join_records, split_lines
 from app.formats.open_images.layout import CLICK_COLUMNS, COLUMNS, Kind
-from app.formats.open_images.plan import Plan
+from app.formats.open_images.plan import Plan, tables_of
 
 Codes = npt.NDArray[np.int32]
 Mask = npt.NDArray[np.bool_]
@@ -92,7 +92,7 @@ def pick(column: Ragged, rows: Rows) -> Ragged:
 def is_kind(plan: Plan, kept: Kept, *kinds: str) -> Mask:
     """(N,) bool: the row was imported from a table of such a kind."""
     result = np.zeros(len(kept), dtype=np.bool_)
-    for set_id, number, rows in _tables_of(kept):
+    for set_id, number, rows in tables_of(kept):
         if plan.table(set_id, number).kind in kinds:
             result[rows] = True
     return result
@@ -102,24 +102,9 @@ def is_sided(plan: Plan, kept: Kept) -> Mask:
     """(N,) bool: the row was imported with an entry of the side file, so it says less than the annotation."""
     result = np.zeros(len(kept), dtype=np.bool_)
     if any(extras.sided for extras in plan.extras.values()):
-        for set_id, number, rows in _tables_of(kept):
+        for set_id, number, rows in tables_of(kept):
             result[rows] = number in plan.extras[set_id].sided
     return result
-
-
-def _tables_of(kept: Kept, chosen: Rows | None = None) -> Iterator[tuple[int, int, Rows]]:
-    """Each table that rows (all, or the chosen ones) came from: set, number, rows in order."""
-    if chosen is None:
-        chosen = np.arange(len(kept), dtype=np.int64)
-    imported = chosen[kept.tables[chosen] >= 0]
-    if not len(imported):
-        return
-    keys = kept.sets[imported] << 32 | kept.tables[imported]
-    if (keys == keys[0]).all():
-        yield int(keys[0] >> 32), int(keys[0] & 0xFFFFFFFF), imported
-        return
-    for key in np.unique(keys).tolist():
-        yield key >> 32, key & 0xFFFFFFFF, imported[keys == key]
 
 
 def header_columns(plan: Plan, kinds: Sequence[Kind], subset: str | None) -> tuple[str, ...]:
@@ -154,7 +139,7 @@ def kept_lines(
     if plan.options.label_ids == "name" and "LabelName" in columns:
         candidates = candidates[:0]  # every row has another LabelName
     untouched = candidates[kept.edits[candidates] == 0]
-    for set_id, number, rows in _tables_of(kept, untouched):
+    for set_id, number, rows in tables_of(kept, untouched):
         table = plan.table(set_id, number)
         if table.kind not in kinds or tuple(name.casefold() for name in table.columns) != wanted:
             continue
@@ -195,7 +180,7 @@ def table_rows(frames: Codes, chosen: Rows, kept: KeptLines, cells: Columns, col
 def kept_columns(plan: Plan, kept: Kept, columns: Sequence[str]) -> Columns:
     """The kept cells of N rows by output column; a blank cell where the row or its table has none."""
     n = len(kept)
-    tables = [(plan.table(set_id, number), rows) for set_id, number, rows in _tables_of(kept)]
+    tables = [(plan.table(set_id, number), rows) for set_id, number, rows in tables_of(kept)]
     if not tables:
         return {name: _blank(name, 1).take(np.zeros(n, dtype=np.int64)) for name in columns}
     order = np.concatenate([rows for _, rows in tables])

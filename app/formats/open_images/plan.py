@@ -5,15 +5,15 @@ Source: Open Images reference 4.2 (ids), 4.3 (subsets), 4.4 (labels).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from app.annotations import FrameIndex, TextLookup
-from app.columns import Cells, Ragged, Texts, decode_runs, equal_cells
+from app.annotations import FrameIndex, Kept, Shapes, Tags, TextLookup
+from app.columns import Cells, Ragged, Texts, decode_numbers, decode_runs, equal_cells, split_lines
 from app.errors import Problem, Report, shorten
 from app.formats.base import ExportOptions, Source, Target
 from app.formats.open_images.attributes import AttributeDecoder
@@ -21,10 +21,12 @@ from app.formats.open_images.export_layouts import LAYOUTS, ExportLayout
 from app.formats.open_images.extras import Extras, KeptTable
 from app.formats.open_images.layout import DEFAULT_SUBSET
 from app.formats.open_images.names import clean_subset, fold_name
+from app.formats.selection import Selector
 
 Codes = npt.NDArray[np.int32]
 Rows = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
+Reals = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +42,7 @@ class Plan:
         moved_subset: some frame is in another subset now than an import said.
         shown: (N,) bool, frames that are exported (deleted ones are not).
         extras: by set, oldest first.
+        selector: tells which rows are exported; None: all.
         spellings: ids of kept rows that mean a frame as well as its own id: frame number by id, filled on the way.
         strays: LabelNames of rows that mean no label of the task (any more), filled on the way.
     """
@@ -55,6 +58,7 @@ class Plan:
     moved_subset: bool
     shown: Mask
     extras: Mapping[int, Extras]
+    selector: Selector | None = None
     spellings: dict[bytes, int] = field(default_factory=dict)
     strays: dict[str, None] = field(default_factory=dict)
 
@@ -84,6 +88,30 @@ class Plan:
             code = self.subsets.values.index(subset) if subset in self.subsets.values else -1
             chosen &= self.subsets.codes[rows] == code
         return chosen
+
+    def chosen_shapes(self, shapes: Shapes, subset: str | None) -> Mask:
+        """(N,) bool: shapes of the subset's tables that are exported."""
+        chosen = self.in_subset(shapes.frames, subset)
+        if self.selector is not None and chosen.any():
+            chosen &= self.selector.keeps(shapes, self.confidences(shapes.kept))
+        return chosen
+
+    def chosen_tags(self, tags: Tags, subset: str | None) -> Mask:
+        chosen = self.in_subset(tags.frames, subset)
+        if self.selector is not None and chosen.any():
+            chosen &= self.selector.keeps(tags, self.confidences(tags.kept))
+        return chosen
+
+    def confidences(self, kept: Kept) -> Reals | None:
+        """(N,) the Confidence of kept rows, NaN where there is none; None where nobody asks for it."""
+        if self.selector is None or not self.selector.selection.by_confidence:
+            return None
+        values = np.full(len(kept), np.nan, dtype=np.float64)
+        for set_id, number, rows in tables_of(kept):
+            block = split_lines(kept.lines.take(rows), self.table(set_id, number).columns)
+            if block.has("Confidence"):
+                values[rows] = decode_numbers(block.cells("Confidence")).values
+        return values
 
     def ids_of(self, frames: Codes) -> Ragged:
         return self.ids.take(frames - self.start)
@@ -188,6 +216,11 @@ class Plan:
         found.update({name: name for name in labels})
         return found
 
+    @cached_property
+    def label_ids_of_names(self) -> dict[str, int]:
+        """LabelName of kept rows → label id."""
+        return {mid: self.target.labels.by_name[name].id for mid, name in self.names_of_mids.items()}
+
     def name_of(self, kept_name: str) -> str:
         """What `label_ids=name` writes for the LabelName of a row that no annotation shows."""
         if kept_name not in self.names_of_mids:
@@ -211,6 +244,21 @@ class Plan:
         for name in self.strays:
             rows.setdefault(name, name)
         return list(rows.items())
+
+
+def tables_of(kept: Kept, chosen: Rows | None = None) -> Iterator[tuple[int, int, Rows]]:
+    """Each table that rows (all, or the chosen ones) came from: set, number, rows in order."""
+    if chosen is None:
+        chosen = np.arange(len(kept), dtype=np.int64)
+    imported = chosen[kept.tables[chosen] >= 0]
+    if not len(imported):
+        return
+    keys = kept.sets[imported] << 32 | kept.tables[imported]
+    if (keys == keys[0]).all():
+        yield int(keys[0] >> 32), int(keys[0] & 0xFFFFFFFF), imported
+        return
+    for key in np.unique(keys).tolist():
+        yield key >> 32, key & 0xFFFFFFFF, imported[keys == key]
 
 
 def make_plan(source: Source, target: Target, options: ExportOptions, report: Report) -> Plan:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import posixpath
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
 
 import numpy as np
@@ -20,7 +21,7 @@ from app.annotations import Shapes, ShapeType, expand_tracks
 from app.archive import ArchiveWriter, DeflatedMember
 from app.columns import Ragged, decode_texts, join_lines, split_lines
 from app.errors import Problem, Report, shorten
-from app.formats.base import ExportOptions, Progress, Source, Target
+from app.formats.base import ClassWords, ExportOptions, Progress, Source, Target
 from app.formats.open_images.expansion import Expansion
 from app.formats.open_images.export_layouts import CLASS_COLUMNS, csv_rows
 from app.formats.open_images.extras import KeptFile
@@ -35,6 +36,7 @@ from app.formats.open_images.write_boxes import box_rows
 from app.formats.open_images.write_images import image_rows
 from app.formats.open_images.write_masks import MaskTable
 from app.formats.open_images.write_tags import hidden_rows, tag_rows
+from app.formats.selection import Selection, Selector, parse_selection
 
 # Tables of tasks beyond this many frames may pass 4 GiB, which a zip must say beforehand.
 LARGE_FRAMES = 200_000
@@ -53,6 +55,9 @@ def write(
     """Write every member of the archive; see the module."""
     plan = make_plan(source, target, options, report)
     writer = Writer(plan, source, archive, progress)
+    selection = parse_selection(options)
+    if not selection.is_empty:
+        writer = Writer(writer.select(selection), source, archive, progress)
     writer.write_lists()
     writer.write_tables()
     writer.write_classes()
@@ -81,8 +86,26 @@ class Writer:
         self._is_counted = False
         self._tracks: Shapes | None = None
         self._expansion = self._make_expansion() if plan.options.expand == "hierarchy" else None
-        # Copied rows are counted nowhere else, so rows cannot be told by their number.
-        self._side = SideWriter(plan) if plan.options.side_file and self._expansion is None else None
+        # Entries tell rows by their number, and tracks by all their rows: not of copies, not of a part.
+        is_whole = self._expansion is None and (plan.selector is None or not len(source.tracks()))
+        self._side = SideWriter(plan) if plan.options.side_file and is_whole else None
+
+    # --- selection ---
+
+    def select(self, selection: Selection) -> Plan:
+        """The plan of what is selected: one pass over everything tells what there is."""
+        plan = self._plan
+        trees = [extras.hierarchy for extras in plan.extras.values() if extras.hierarchy is not None]
+        words = ClassWords(plan.mids, plan.imported_classes, trees[-1] if trees else None)
+        selector = Selector(selection, plan.target, words, plan.report)
+        chosen = replace(plan, selector=selector)
+        for shapes in self._with_tracks(plan.start):
+            selector.see(shapes, chosen.confidences(shapes.kept))
+        for tags in self._source.tags():
+            selector.see(tags, chosen.confidences(tags.kept))
+        selector.choose_images(plan.index, plan.subsets)
+        selector.settle()
+        return replace(chosen, shown=plan.shown & selector.shown)
 
     # --- image lists ---
 
@@ -205,9 +228,10 @@ class Writer:
         counting, self._is_counted = not self._is_counted, True
         for shapes in self._with_tracks(done):
             if counting:
-                self._unwritten += np.bincount(shapes.types, minlength=len(ShapeType))[: len(ShapeType)]
+                rowless = shapes.take(np.isin(shapes.types, UNWRITTEN) & self._plan.chosen_shapes(shapes, None))
+                self._unwritten += np.bincount(rowless.types, minlength=len(ShapeType))[: len(ShapeType)]
                 if self._side is not None:
-                    self._side.add_rowless(shapes.take(np.isin(shapes.types, UNWRITTEN)))
+                    self._side.add_rowless(rowless)
             yield shapes
 
     def _with_tracks(self, done: int) -> Iterator[Shapes]:
@@ -248,6 +272,11 @@ class Writer:
         kept = [
             (set_id, file) for set_id, extras in self._plan.extras.items() for file in (*extras.files, *extras.masks)
         ]
+        if self._plan.selector is not None and kept:
+            # They speak of images and classes that may not be among the selected ones.
+            message = f"{len(kept)} kept files are left out of a selection, such as {shorten(kept[0][1].path)}"
+            self._plan.report.add_many([Problem("export.unsupported", message, "warning")], len(kept))
+            return
         for set_id, file in reversed(kept):
             if written.get(file.path) == (file.crc, file.size):
                 continue

@@ -57,7 +57,7 @@ def box_rows(
 ) -> Iterator[TableRows]:
     """The rows of the subset's box table, in the order of the shapes."""
     for shapes in batches:
-        is_box = boxes_of(plan, shapes) & plan.in_subset(shapes.frames, subset)
+        is_box = boxes_of(plan, shapes) & plan.chosen_shapes(shapes, subset)
         chosen = np.flatnonzero(is_box)
         if not len(chosen):
             continue
@@ -150,15 +150,15 @@ def label_cells(
 
 def _attribute_cells(plan: Plan, shapes: Shapes, cells: Columns, imported: Mask, moved: Mask) -> None:
     """Confidence, Source and the flags, in place."""
-    places, pairs = plan.decoder.pairs(shapes.label_ids, shapes.attributes)
     edits = shapes.kept.edits
     free = ~imported | (edits & (Edit.ATTRIBUTES | Edit.LABEL) != 0)  # rows whose attributes speak
     rows = np.flatnonzero(free)
+    places, pairs = plan.decoder.pairs(shapes.label_ids[rows], shapes.attributes.take(rows))
 
     def speak(column: str, change: Callable[[int, str], str]) -> None:
         if len(rows):
             kept = decode_texts(Cells.of(cells[column].take(rows)))
-            cells[column] = put(cells[column], rows, map_texts(places[rows], kept, change))
+            cells[column] = put(cells[column], rows, map_texts(places, kept, change))
 
     speak("Confidence", confidence_rule(plan, pairs))
     cells["Confidence"] = fill_confidence(cells["Confidence"])

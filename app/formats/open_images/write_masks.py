@@ -49,7 +49,7 @@ from app.formats.open_images.names import is_plain_name, is_safe_box_id, mask_st
 from app.formats.open_images.plan import Plan
 from app.formats.open_images.side_write import SideWriter, mask_check
 from app.formats.open_images.write_boxes import coordinate_texts, id_cells, is_rotated
-from app.formats.open_images.write_tags import kept_label_cells
+from app.formats.open_images.write_tags import kept_label_cells, selected_rows
 from app.geometry import PackedMask, boxes_to_norm, place_mask, resize_mask, tighten_mask
 from app.images import decode_mask, encode_mask
 
@@ -115,7 +115,7 @@ class MaskTable:
     def rows(self, batches: Iterator[Shapes]) -> Iterator[TableRows]:
         """The rows of shapes, one PNG written for each."""
         for shapes in batches:
-            chosen = drawn_shapes(self._plan, shapes) & self._plan.in_subset(shapes.frames, self._subset)
+            chosen = drawn_shapes(self._plan, shapes) & self._plan.chosen_shapes(shapes, self._subset)
             if not chosen.any():
                 continue
             batch = self._batch(shapes, find_instances(self._plan, shapes, chosen))
@@ -126,7 +126,7 @@ class MaskTable:
         """Kept rows that show nothing (masks without a pixel), with their PNGs."""
         for rows in batches:
             here = self._plan.in_subset(rows.frames, self._subset) & is_kind(self._plan, rows.kept, "masks")
-            part = rows.take(here)
+            part = selected_rows(self._plan, rows.take(here), "segmentations")
             for start in range(0, len(part), TAKEN_AT_ONCE):
                 yield self._write_hidden(part.take(np.arange(start, min(start + TAKEN_AT_ONCE, len(part)))))
 

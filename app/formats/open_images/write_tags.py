@@ -28,6 +28,7 @@ from app.formats.open_images.kept_rows import Rows as Places
 from app.formats.open_images.plan import Plan
 from app.formats.open_images.side_write import SideWriter
 from app.formats.open_images.write_boxes import confidence_rule, fill_confidence, id_cells, label_cells, source_rule
+from app.formats.selection import LabelType
 
 MACHINE = "machine"
 
@@ -42,7 +43,7 @@ def tag_rows(
 ) -> Iterator[TableRows]:
     """The rows of the subset's table: `tags` (imported from such a table, and new ones), `machine`, or both."""
     for tags in batches:
-        chosen = plan.in_subset(tags.frames, subset)
+        chosen = plan.chosen_tags(tags, subset)
         if len(kinds) == 1 and plan.has_table(MACHINE):
             chosen &= is_kind(plan, tags.kept, MACHINE) == (kinds[0] == MACHINE)
         places = np.flatnonzero(chosen)
@@ -86,13 +87,24 @@ def hidden_rows(
     plan: Plan, batches: Iterator[Rows], subset: str | None, columns: Sequence[str], kinds: Sequence[str]
 ) -> Iterator[TableRows]:
     """Kept lines of these kinds that no annotation shows, as they came."""
-    for rows in batches:
-        chosen = np.flatnonzero(plan.in_subset(rows.frames, subset) & is_kind(plan, rows.kept, *kinds))
-        if not len(chosen):
+    for batch in batches:
+        here = plan.in_subset(batch.frames, subset) & is_kind(plan, batch.kept, *kinds)
+        rows = selected_rows(plan, batch.take(here), "classifications")
+        if not len(rows):
             continue
+        chosen = np.arange(len(rows), dtype=np.int64)
         lines = kept_lines(plan, rows.kept, rows.frames, chosen, kinds, columns, _is_plain)
         rest = rows.take(lines.others(chosen))
         yield table_rows(rows.frames, chosen, lines, hidden_columns(plan, rest, columns), columns)
+
+
+def selected_rows(plan: Plan, rows: Rows, kind: LabelType) -> Rows:
+    """Those of some kept rows that the selection leaves."""
+    if plan.selector is None or not len(rows):
+        return rows
+    names = decode_texts(Cells.of(kept_columns(plan, rows.kept, ("LabelName",))["LabelName"]))
+    ids = np.array([plan.label_ids_of_names.get(name, -1) for name in names.values], dtype=np.int32)
+    return rows.take(plan.selector.keeps_absent(rows.frames, ids[names.codes], kind))
 
 
 def hidden_columns(plan: Plan, rows: Rows, columns: Sequence[str]) -> Columns:
