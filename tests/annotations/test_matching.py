@@ -206,3 +206,12 @@ def test_the_nearest_names_come_first() -> None:
     assert nearest_texts("picture_00017", names)[0] == "picture_00017.jpg"
     assert nearest_texts("rome", names) == ["cats/Rome.jpg"]
     assert nearest_texts("zzzzzzzz", ragged("a.jpg")) == []
+
+
+def test_names_with_nul_are_normalised_one_by_one() -> None:
+    assert normalise_names(ragged("e\u0301\0x", "./é")).to_texts() == ["é\0x", "é"]
+
+
+def test_a_subset_that_is_empty_takes_nothing_off() -> None:
+    of = index("a.jpg")
+    assert found(of, "/b", "train/a", subsets=Texts.from_list(["", "train"])) == [-1, 0]

@@ -494,3 +494,53 @@ def test_tag_entries_that_do_not_fit_leave_the_tag() -> None:
         sink, report = good({**members, SIDE: json.dumps(document).encode()}, TASK)
         assert sink.annotations().tags.groups.tolist() == [0]
         assert report.counts == {"extra.ignored": 1}
+
+
+def test_skeleton_and_mask_tracks_come_back() -> None:
+    point = {"type": "points", "occluded": False, "outside": False, "z_order": 0, "rotation": 0.0, "points": [1.0, 2.0]}
+    wild = [{"spec_id": 900, "value": "wild"}]
+    key = {**point, "type": "skeleton", "points": [], "attributes": [], "frame": 0}
+    parts = [
+        {
+            "frame": 0,
+            "label_id": part.id,
+            "group": 0,
+            "source": "auto",
+            "attributes": [],
+            "shapes": [{**point, "attributes": wild, "frame": 0}],
+        }
+        for part in PARTS
+    ]
+    mask = {**point, "type": "mask", "points": [0, 15, 1, 1, 5, 3], "attributes": [], "frame": 1}
+    bodies = [{"shapes": [key], "elements": parts}, {"shapes": [mask], "elements": []}]
+    two = replace(
+        Tracks.empty(2),
+        frames=np.array([0, 1], dtype=np.int32),
+        label_ids=np.array([3, 2], dtype=np.int32),
+        sources=Texts.from_list(["auto", "manual"]),
+        bodies=Ragged.from_bytes([json.dumps(body).encode() for body in bodies]),
+    )
+    _, codes, tracks = reread(members_of(tracks=two))
+    assert codes == []
+    assert rows_of(tracks) == rows_of(two)
+
+
+def test_scores_of_models_come_back() -> None:
+    scored = one(ShapeType.RECTANGLE, [1, 1, 3, 4], scores=np.array([0.25]), sources=Texts.from_list(["auto"]))
+    shapes, _, _ = reread(members_of(scored))
+    assert (shapes.scores.tolist(), shapes.sources.to_list()) == ([0.25], ["auto"])
+
+
+def test_attributes_the_label_has_not_are_left_out() -> None:
+    members = members_of(RAISED)
+    document = json.loads(members[SIDE])
+    document["entries"][0]["shapes"][0]["attributes"] = {"colour": "red"}
+    shapes, codes, _ = reread({**members, SIDE: json.dumps(document).encode()})
+    assert (shapes.attributes.to_list(), shapes.z_orders.tolist(), codes) == (["[]"], [7], [])
+
+
+def test_a_line_that_is_no_json_leaves_its_row() -> None:
+    members = members_of(RAISED)
+    members[SIDE] = members[SIDE].replace(b'"z_order":7', b'"z_order":')
+    shapes, codes, _ = reread(members)
+    assert (shapes.z_orders.tolist(), codes) == ([0], ["extra.ignored"])
