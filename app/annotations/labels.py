@@ -6,7 +6,19 @@ from dataclasses import dataclass
 from functools import cached_property
 
 INPUT_TYPES = ("checkbox", "radio", "number", "text", "select")
-LABEL_TYPES = ("any", "cuboid", "ellipse", "mask", "points", "polygon", "polyline", "rectangle", "skeleton", "tag", "interval")
+LABEL_TYPES = (
+    "any",
+    "cuboid",
+    "ellipse",
+    "mask",
+    "points",
+    "polygon",
+    "polyline",
+    "rectangle",
+    "skeleton",
+    "tag",
+    "interval",
+)
 
 
 @dataclass(frozen=True, slots=True)

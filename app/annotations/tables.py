@@ -2,7 +2,7 @@
 
     Shapes   one row a shape on one frame (rectangle, polygon, polyline, points, ellipse, cuboid, mask, skeleton)
     Tags     one row a tag of one frame
-    Tracks   one row a track; its key frames are one JSON text a row (tracks are few, and no table of a format holds them)
+    Tracks   one row a track; its key frames are one JSON text a row (tracks are few, and no table of a format has them)
     Images   one row a frame that an archive said something about: the id and the subset it came with, the kept line
     Rows     kept lines of a table that no annotation shows (a hidden negative label, an empty mask, a relationship …)
 
