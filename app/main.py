@@ -23,7 +23,16 @@ from app.api import ApiSettings, Services, build_app, guarded_protocol
 from app.archive import ArchiveLimits
 from app.errors import AppError, NotFound
 from app.formats import FORMATS
-from app.operations import Limits, export_dataset, import_annotations, import_dataset, ingest_images, stream_dataset
+from app.operations import (
+    Limits,
+    export_backup,
+    export_dataset,
+    import_annotations,
+    import_backup,
+    import_dataset,
+    ingest_images,
+    stream_dataset,
+)
 from app.settings import Settings
 from app.storage import Storage, open_storage, tokens, users
 from app.streams import StreamPool, serve_streams
@@ -79,6 +88,8 @@ def handlers_of(settings: Settings) -> Mapping[str, requests.Handler]:
     return {
         "create:task": partial(ingest_images, limits=limits),
         "import:annotations": partial(import_annotations, limits=limits),
+        "export:backup": export_backup,
+        "import:backup": partial(import_backup, limits=limits),
         "import:dataset": partial(import_dataset, limits=limits),
         "export:annotations": export_dataset,
         "export:dataset": export_dataset,

@@ -2,6 +2,8 @@
 
     POST /api/{tasks,jobs,projects}/{id}/dataset/export?format=…&save_images=…   202 {"rq_id"}
     GET  /api/{tasks,jobs,projects}/{id}/dataset/download?rq_id=…                the zip
+    POST /api/{tasks,projects}/{id}/backup/export                                202 {"rq_id"}
+    GET  /api/{tasks,projects}/{id}/backup/download?rq_id=…                      the zip
 
 Asking again for what is being written, or was written and has not changed since, gives the same request.
 """
@@ -18,7 +20,7 @@ from app.api.answers import ascii_name, content_disposition, send_source
 from app.api.deps import Caller, CallerDep, Services, ServicesDep
 from app.api.errors import Gone
 from app.api.imports import Goal, ask, check_has_data, check_location, format_named
-from app.api.queries import parse_options, query_of
+from app.api.queries import parse_flag, parse_options, query_of
 from app.api.routing import Router, body_limit
 from app.api.schemas import PathId, RqId
 from app.errors import Expired, InvalidInput, NotFound
@@ -75,7 +77,9 @@ def _export(services: Services, caller: Caller, target: str, number: int, query:
     return JSONResponse({"rq_id": work.id}, status_code=202)
 
 
-def _open_result(services: Services, caller: Caller, target: str, number: int, rq_id: str) -> tuple[Result, Any]:
+def _open_result(
+    services: Services, caller: Caller, target: str, number: int, rq_id: str, is_backup: bool
+) -> tuple[Result, Any]:
     """The file of finished work: its source, or the address where it lies."""
     with services.storage.database.read() as conn:
         goal = find_goal(conn, caller, target, number)
@@ -89,6 +93,8 @@ def _open_result(services: Services, caller: Caller, target: str, number: int, r
         goal.job_id,
         goal.project_id,
     ):
+        raise Expired("this export is unknown, or has expired: export again")
+    if (work.type == "export:backup") is not is_backup:
         raise Expired("this export is unknown, or has expired: export again")
     if work.status != "finished":
         raise InvalidInput(f"this export is {work.status}, there is nothing to download", code="export.unfinished")
@@ -130,9 +136,9 @@ RqIdQuery = Annotated[str, Query(description="The id of the finished export", ma
 
 
 async def _download(
-    request: Request, services: Services, caller: Caller, target: str, number: int, rq_id: str
+    request: Request, services: Services, caller: Caller, target: str, number: int, rq_id: str, is_backup: bool = False
 ) -> Response:
-    result, place = await run_in_threadpool(_open_result, services, caller, target, number, rq_id)
+    result, place = await run_in_threadpool(_open_result, services, caller, target, number, rq_id, is_backup)
     if isinstance(place, str):
         return RedirectResponse(place, status_code=302)
     source: BlobSource = place
@@ -166,6 +172,60 @@ async def download_project(
 ) -> Response:
     """The file of a finished export."""
     return await _download(request, services, caller, "project", project_id, rq_id)
+
+
+# Backups
+
+
+def _back_up(services: Services, caller: Caller, target: str, number: int, query: dict[str, str]) -> Response:
+    with services.storage.database.read() as conn:
+        goal = find_goal(conn, caller, target, number)
+        check_location(query)
+        if goal.task_id is not None:
+            check_has_data(conn, goal.task_id)
+    # Pictures are always in it: they lie here, and CVAT leaves out only those that lie in a cloud storage.
+    lightweight = parse_flag("lightweight", query["lightweight"]) if query.get("lightweight") else False
+    draft = RequestDraft(
+        type="export:backup",
+        target=goal.target,
+        task_id=goal.task_id,
+        project_id=goal.project_id,
+        options={"lightweight": lightweight},
+    )
+    work = ask(services, caller, draft, reuse_finished=True)
+    return JSONResponse({"rq_id": work.id}, status_code=202)
+
+
+@router.post("/api/tasks/{task_id}/backup/export", status_code=202, response_model=RqId)
+@body_limit("max_login_body_bytes")
+def back_up_task(request: Request, task_id: PathId, caller: CallerDep, services: ServicesDep) -> Response:
+    """Write everything of a task into a zip that this service (not CVAT) makes a task of again."""
+    return _back_up(services, caller, "task", task_id, query_of(request))
+
+
+@router.post("/api/projects/{project_id}/backup/export", status_code=202, response_model=RqId, tags=["projects"])
+@body_limit("max_login_body_bytes")
+def back_up_project(request: Request, project_id: PathId, caller: CallerDep, services: ServicesDep) -> Response:
+    """The same of a project with all tasks that have data."""
+    return _back_up(services, caller, "project", project_id, query_of(request))
+
+
+@router.api_route("/api/tasks/{task_id}/backup/download", methods=["GET", "HEAD"], responses=ZIP)
+async def download_task_backup(
+    request: Request, task_id: PathId, caller: CallerDep, services: ServicesDep, rq_id: RqIdQuery = ""
+) -> Response:
+    """The file of a finished backup."""
+    return await _download(request, services, caller, "task", task_id, rq_id, is_backup=True)
+
+
+@router.api_route(
+    "/api/projects/{project_id}/backup/download", methods=["GET", "HEAD"], responses=ZIP, tags=["projects"]
+)
+async def download_project_backup(
+    request: Request, project_id: PathId, caller: CallerDep, services: ServicesDep, rq_id: RqIdQuery = ""
+) -> Response:
+    """The file of a finished backup."""
+    return await _download(request, services, caller, "project", project_id, rq_id, is_backup=True)
 
 
 OLD_CALL = "This call is gone. Use POST {path}/export, then GET /api/requests/{{rq_id}}."

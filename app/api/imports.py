@@ -27,10 +27,10 @@ OWN_NAMES = (*option_names(ImportOptions), "format", "mode", "dry_run", "wait", 
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What an upload or an export is for: `task`, `job` (of a task) or `project`."""
+    """What an upload or an export is for: `task`, `job` (of a task) or `project`; without id: one to be made."""
 
     target: str
-    id: int
+    id: int | None
     task_id: int | None = None
 
     @property
@@ -123,6 +123,13 @@ def import_draft(goal: Goal, upload: Upload, options: Mapping[str, Any]) -> Requ
         format=options["format"],
         options={**options, "upload": upload.id},
         upload_ids=(upload.id,),
+    )
+
+
+def backup_draft(goal: Goal, upload: Upload) -> RequestDraft:
+    """The work of making a task or project of its backup."""
+    return RequestDraft(
+        type="import:backup", target=goal.target, options={"upload": upload.id}, upload_ids=(upload.id,)
     )
 
 

@@ -69,7 +69,11 @@ def too_large(max_bytes: int) -> TooLarge:
 
 def max_bytes_of(services: Services, kind: str) -> int:
     settings = services.settings
-    return settings.max_data_upload_bytes if kind in ("data", "dataset") else settings.max_annotation_upload_bytes
+    return (
+        settings.max_data_upload_bytes
+        if kind in ("data", "dataset", "backup")
+        else settings.max_annotation_upload_bytes
+    )
 
 
 async def chunks_of(request: Request) -> AsyncIterator[bytes]:
@@ -163,7 +167,7 @@ class Intake:
             form, upload = await self.form(fields)
             if upload is None or len(form.parts) != 1:
                 await self._forget(upload)
-                wanted = fields.pattern.split("|")[0]
+                wanted = "file" if self.kind == "backup" else fields.pattern.split("|")[0]
                 raise InvalidInput(
                     f"the form holds {len(form.parts)} files; send one, in the field {wanted}", code="upload.files"
                 )

@@ -10,6 +10,7 @@
     /api/tasks/{id}/data            pictures; files of a form are `client_files[0]`, `client_files[1]`, …
     /api/tasks/{id}/annotations     an archive, `annotation_file`; the same for jobs
     /api/projects/{id}/dataset      an archive with pictures, `dataset_file`
+    /api/tasks/backup               a backup of ours, `task_file`; the same for projects, `project_file`
 
 Headers are tested for presence: CVAT's clients send them empty or with `True`.
 """
@@ -20,14 +21,24 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
-from fastapi import Path, Request, Response
+from fastapi import Depends, Path, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 
 from app.api import tus
 from app.api.deps import AnyoneDep, Caller, CallerDep, LinksDep, Services, ServicesDep
 from app.api.errors import respond_to_app_error
-from app.api.imports import Goal, ask, check_has_data, data_draft, format_named, import_draft, import_options
+from app.api.imports import (
+    Goal,
+    ask,
+    backup_draft,
+    check_has_data,
+    check_location,
+    data_draft,
+    format_named,
+    import_draft,
+    import_options,
+)
 from app.api.parameters import data_params, from_texts
 from app.api.queries import query_of
 from app.api.receiving import (
@@ -45,7 +56,7 @@ from app.api.receiving import (
 )
 from app.api.routing import Router, body_limit
 from app.api.schemas import PathId, RqId
-from app.errors import InvalidInput, NotFound, TooLarge, Unsupported
+from app.errors import InvalidInput, NotFound, TooLarge
 from app.storage import RequestDraft, Upload, jobs, projects, tasks, uploads
 from app.storage.database import Connection
 
@@ -54,6 +65,7 @@ router = Router(tags=["tasks"])
 ARCHIVE_FIELDS = {
     "annotations": re.compile(r"annotation_file|file"),
     "dataset": re.compile(r"dataset_file|file"),
+    "backup": re.compile(r"(task|project)_file|file"),
 }
 COMPARED_BYTES = 4 << 20
 
@@ -89,6 +101,14 @@ def job_goal(conn: Connection, caller: Caller, job_id: int, _: str) -> Goal:
 
 def project_goal(conn: Connection, caller: Caller, project_id: int, _: str) -> Goal:
     return Goal("project", projects.get(conn, caller.user, project_id).id)
+
+
+def task_to_be(conn: Connection, caller: Caller, _: int, __: str) -> Goal:
+    return Goal("task", None)
+
+
+def project_to_be(conn: Connection, caller: Caller, _: int, __: str) -> Goal:
+    return Goal("project", None)
 
 
 FindGoal = Callable[[Connection, Caller, int, str], Goal]
@@ -267,15 +287,31 @@ def _same_bytes(services: Services, one: Upload, one_offset: int, other: Upload,
 # Archives
 
 
+def field_of(kind: str, target: str) -> str:
+    """The form field that CVAT names for the file."""
+    return {"annotations": "annotation_file", "dataset": "dataset_file"}.get(kind, f"{target}_file")
+
+
+def _archive_draft(
+    services: Services, query: dict[str, str], goal: Goal, kind: str
+) -> Callable[[Upload], RequestDraft]:
+    """What to do with the archive when it is there. Raises what is wrong with the query, before a body is read."""
+    if kind == "backup":
+        check_location(query)
+        return lambda upload: backup_draft(goal, upload)
+    options = import_options(services, query, goal)
+    return lambda upload: import_draft(goal, upload, options)
+
+
 async def _receive_archive(request: Request, services: Services, caller: Caller, goal: Goal, kind: str) -> Response:
     """An archive in one request."""
-    options = import_options(services, query_of(request), goal)
+    draft = _archive_draft(services, query_of(request), goal, kind)
     if not is_form(request) and media_type(request) not in ZIP_TYPES:
-        wanted = ARCHIVE_FIELDS[kind].pattern.split("|")[0]
+        wanted = field_of(kind, goal.target)
         raise InvalidInput(f"no file came with the request; send a form with the field {wanted}", code="upload.files")
     upload = await Intake(request, services, caller, goal, kind).file(ARCHIVE_FIELDS[kind])
     try:
-        return await _ask(services, caller, import_draft(goal, upload, options))
+        return await _ask(services, caller, draft(upload))
     except BaseException:
         await run_in_threadpool(forget, services, upload)
         raise
@@ -284,7 +320,7 @@ async def _receive_archive(request: Request, services: Services, caller: Caller,
 async def _finish_archive(request: Request, services: Services, caller: Caller, goal: Goal, kind: str) -> Response:
     """The uploaded archive that `filename` names is imported."""
     query = query_of(request)
-    options = import_options(services, query, goal)
+    draft = _archive_draft(services, query, goal, kind)
     filename = query.get("filename")
     if not filename:
         raise InvalidInput("which upload? It is the header Upload-Filename of its creation", place="filename")
@@ -293,7 +329,7 @@ async def _finish_archive(request: Request, services: Services, caller: Caller, 
         with services.storage.database.read() as conn:
             return uploads.find(conn, caller.user, kind=kind, target=goal.target, target_id=goal.id, filename=filename)
 
-    return await _ask(services, caller, import_draft(goal, await run_in_threadpool(find), options))
+    return await _ask(services, caller, draft(await run_in_threadpool(find)))
 
 
 async def _ask(services: Services, caller: Caller, draft: RequestDraft) -> Response:
@@ -363,9 +399,14 @@ IN_PATH = {
 }
 
 
+async def _no_number() -> int:
+    return 0
+
+
 def _add_routes(target: str, name: str, find: FindGoal, kind: str, tag: str, what: str) -> None:
-    """POST, OPTIONS and the chunk routes of one kind of upload, at `/api/<target>s/{<target>_id}/<name>`."""
-    path = f"/api/{target}s/{{{target}_id}}/{name}"
+    """POST, OPTIONS and the chunk routes of one kind of upload, at `/api/<target>s/{<target>_id}/<name>` (for backups,
+    which are of nothing that is there, at `/api/<target>s/backup`)."""
+    path = f"/api/{target}s/backup" if kind == "backup" else f"/api/{target}s/{{{target}_id}}/{name}"
     chunk_path = path + "/{upload_id}"
 
     async def receive(
@@ -394,7 +435,9 @@ def _add_routes(target: str, name: str, find: FindGoal, kind: str, tag: str, wha
         return await _append(request, services, caller, goal, kind, upload_id)
 
     for endpoint in (receive, tell, append):
-        endpoint.__annotations__["number"] = IN_PATH[target]
+        endpoint.__annotations__["number"] = (
+            Annotated[int, Depends(_no_number)] if kind == "backup" else IN_PATH[target]
+        )
     call = f"{target}_{name}"
     router.add_api_route(
         path,
@@ -407,7 +450,7 @@ def _add_routes(target: str, name: str, find: FindGoal, kind: str, tag: str, wha
         summary=f"Upload {what}",
         description=f"Upload {what}: in one request, as groups of files, or resumable (tus 1.0.0). The headers of the "
         "request say which part of an upload it is.",
-        openapi_extra={"parameters": _described(kind), "requestBody": _bodies(kind)},
+        openapi_extra={"parameters": _described(kind), "requestBody": _bodies(kind, target)},
     )
     for one in (path, chunk_path):
         router.add_api_route(one, offer, methods=["OPTIONS"], status_code=204, include_in_schema=False)
@@ -445,6 +488,9 @@ def _described(kind: str) -> list[dict[str, Any]]:
     ]
     if kind == "data":
         return headers
+    if kind == "backup":
+        upload = "At the finish: the header `Upload-Filename` of the upload"
+        return [_option("filename", upload), _option("location", "`local`", default="local"), *headers]
     return [
         _option("format", "Display name of the format, such as `Open Images V6 1.0`"),
         _option("filename", "At the finish: the header `Upload-Filename` of the upload"),
@@ -456,7 +502,7 @@ def _described(kind: str) -> list[dict[str, Any]]:
     ]
 
 
-def _bodies(kind: str) -> dict[str, Any]:
+def _bodies(kind: str, target: str) -> dict[str, Any]:
     binary: Mapping[str, Any] = {"type": "string", "format": "binary"}
     if kind == "data":
         properties: dict[str, Any] = {
@@ -471,7 +517,7 @@ def _bodies(kind: str) -> dict[str, Any]:
             "job_file_mapping": {"type": "array", "items": {"type": "array", "items": {"type": "string"}}},
         }
     else:
-        properties = {ARCHIVE_FIELDS[kind].pattern.split("|")[0]: binary}
+        properties = {field_of(kind, target): binary}
     content = {
         "multipart/form-data": {"schema": {"type": "object", "properties": properties}},
         "application/zip": {"schema": dict(binary)},
@@ -486,30 +532,5 @@ _add_routes("task", "data", task_goal, "data", "tasks", "the pictures of a task"
 _add_routes("task", "annotations", task_goal, "annotations", "annotations", "an archive into a task")
 _add_routes("job", "annotations", job_goal, "annotations", "annotations", "an archive into a job")
 _add_routes("project", "dataset", project_goal, "dataset", "projects", "a dataset into a project")
-
-
-NO_BACKUPS = "backups are not offered here; export the dataset with images instead"
-
-
-@router.post("/api/tasks/backup", include_in_schema=False)
-@router.post("/api/projects/backup", include_in_schema=False)
-@body_limit(None)
-async def refuse_backup(caller: CallerDep) -> Response:
-    """CVAT's backups are its own; an export with images keeps everything that an archive can hold."""
-    raise Unsupported(NO_BACKUPS, code="backup.unsupported")
-
-
-@router.post("/api/tasks/{task_id}/backup/export", include_in_schema=False)
-@body_limit("max_login_body_bytes")
-def refuse_task_backup(task_id: PathId, caller: CallerDep, services: ServicesDep) -> Response:
-    with services.storage.database.read() as conn:
-        tasks.get(conn, caller.user, task_id)
-    raise Unsupported(NO_BACKUPS, code="backup.unsupported")
-
-
-@router.post("/api/projects/{project_id}/backup/export", include_in_schema=False)
-@body_limit("max_login_body_bytes")
-def refuse_project_backup(project_id: PathId, caller: CallerDep, services: ServicesDep) -> Response:
-    with services.storage.database.read() as conn:
-        projects.get(conn, caller.user, project_id)
-    raise Unsupported(NO_BACKUPS, code="backup.unsupported")
+_add_routes("task", "backup", task_to_be, "backup", "tasks", "a backup of a task, of which a new one is made")
+_add_routes("project", "backup", project_to_be, "backup", "projects", "a backup of a project")

@@ -21,7 +21,7 @@ from app.formats.base import (
     Survey,
     Target,
 )
-from app.formats.registry import FORMATS, detect, find_format
+from app.formats.registry import FORMATS, detect, find_format, relabel_extras
 from app.formats.selection import parse_selection, read_selected
 
 __all__ = [
@@ -42,4 +42,5 @@ __all__ = [
     "find_format",
     "parse_selection",
     "read_selected",
+    "relabel_extras",
 ]

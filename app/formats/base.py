@@ -181,6 +181,7 @@ Read = Callable[[Archive, Target, ImportOptions, Sink, Report, Progress], None]
 Write = Callable[[Source, Target, ArchiveWriter, ExportOptions, Report, Progress], None]
 TakeSurvey = Callable[[Archive], Survey]
 FindWords = Callable[[Archive, LabelCatalog], ClassWords]
+Relabel = Callable[[Mapping[str, Any], Mapping[int, int]], dict[str, Any] | None]
 TakePictures = Callable[[Archive], list[ArchivePicture]]
 
 
@@ -195,6 +196,8 @@ class Format:
         survey: tells which images and labels an archive speaks of; None for a format that is not read.
         class_words: tells which words of an archive mean the labels of a target; None where only their names do.
         pictures: tells the pictures of an archive with their subsets; None where it never has any.
+        relabel: the extras of an import with the ids of labels replaced (those of a task that was made anew); None
+            where they are not this format's. Raises ValueError where they are damaged.
     """
 
     name: str
@@ -205,6 +208,7 @@ class Format:
     survey: TakeSurvey | None = None
     pictures: TakePictures | None = None
     class_words: FindWords | None = None
+    relabel: Relabel | None = None
     ext: str = "ZIP"
     dimension: str = "2d"
     carries: frozenset[str] = field(default_factory=frozenset)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from typing import Any
 
 from app.errors import ImportProblems, InvalidInput, shorten
 from app.formats.base import Format
@@ -45,3 +46,16 @@ def detect(names: Sequence[str]) -> Format:
     raise ImportProblems.single(
         "layout.not_found", f"no annotation file of any format ({formats}); the zip holds {held}"
     )
+
+
+def relabel_extras(extras: Mapping[str, Any], label_ids: Mapping[int, int]) -> dict[str, Any]:
+    """The document of an import, by whichever format it is, for labels with other ids.
+
+    Raises:
+        ValueError: no format knows it, or it is damaged.
+    """
+    for one in FORMATS:
+        found = one.relabel(extras, label_ids) if one.relabel is not None else None
+        if found is not None:
+            return found
+    raise ValueError("the document of an import is of no format that there is")

@@ -1,4 +1,4 @@
-"""The walks: a zip into a task, a task into a zip, pictures into a task. Station by station, nothing else.
+"""The walks: a zip into a task or project, both into a zip, pictures into a task, backups.
 
 In: a background request (`Work`) with its options and staged uploads. Out: rows of the task, or a result file, together
 with the request's end in one transaction. Never: HTTP, SQL, the words of a format.
@@ -6,6 +6,7 @@ Spec: the journey table of the README; reliability rules for uploads (validate a
 Start with `import_annotations.py`; `HANDLERS` names the operation each function serves.
 """
 
+from app.operations.backup import export_backup, import_backup
 from app.operations.dry_run import CountingSink
 from app.operations.export_dataset import export_dataset, stream_dataset
 from app.operations.import_annotations import choose_format, import_annotations, import_options
@@ -21,8 +22,10 @@ __all__ = [
     "Work",
     "choose_format",
     "download_name",
+    "export_backup",
     "export_dataset",
     "import_annotations",
+    "import_backup",
     "import_dataset",
     "import_options",
     "ingest_images",

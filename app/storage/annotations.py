@@ -13,6 +13,7 @@ Every change locks the task's row first, and raises its revision and those of th
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -24,6 +25,7 @@ from app.annotations import Annotations, Kept
 from app.errors import InvalidInput, NotFound
 from app.storage.block_rows import (
     BLOCK_BITS,
+    KEYS_A_STATEMENT,
     KINDS,
     LATER,
     OBJECT_KINDS,
@@ -41,6 +43,7 @@ from app.storage.block_rows import (
     insert_blocks,
     pairs_of,
     read_block_list,
+    read_blocks,
     remove_range,
     select_blocks,
     visible_sets,
@@ -62,6 +65,7 @@ from app.storage.set_writer import SetWriter, begin_set, drop_empty_sets, publis
 
 __all__ = [
     "KINDS",
+    "SetRow",
     "SetWriter",
     "append",
     "begin_set",
@@ -69,10 +73,12 @@ __all__ = [
     "counts",
     "delete",
     "iterate",
+    "iterate_set",
     "load",
     "publish",
     "remove_labelled",
     "replace_all",
+    "sets_of",
     "update",
 ]
 
@@ -174,6 +180,45 @@ def iterate(
         low = max(start, int(blocks[first]) << BLOCK_BITS)
         high = min(stop, (int(blocks[last - 1]) + 1) << BLOCK_BITS)
         yield _read(conn, task_id, kinds, low, high, with_kept, lazy)
+
+
+@dataclass(frozen=True, slots=True)
+class SetRow:
+    """A visible annotation set: the document and the kept bytes of an import; the base set has neither."""
+
+    id: int
+    is_base: bool
+    extras: Mapping[str, Any] | None
+    kept_key: str | None
+
+
+def sets_of(conn: Connection, task_id: int) -> list[SetRow]:
+    """The visible sets of a task, oldest first."""
+    sets = annotation_sets.c
+    chosen = sa.select(sets.id, sets.is_base, sets.extras, sets.kept_key)
+    visible = sets.task_id == task_id, sets.state == "visible"
+    return [SetRow(*row) for row in conn.execute(chosen.where(*visible).order_by(sets.id))]
+
+
+def iterate_set(conn: Connection, task_id: int, set_id: int, kind: str, batch_rows: int = 5000) -> Iterator[Any]:
+    """All rows of one kind in a visible set, of every frame and of none, in batches of whole blocks."""
+    table = BLOCKS[kind]
+    per_block = (
+        sa.select(table.c.block, sa.func.sum(table.c.n_rows))
+        .where(table.c.task_id == task_id, table.c.set_id == set_id)
+        .group_by(table.c.block)
+        .order_by(table.c.block)
+    )
+    waiting: list[int] = []
+    n_rows = 0
+    for block, rows in conn.execute(per_block).all():
+        waiting.append(int(block))
+        n_rows += int(rows)
+        if n_rows >= batch_rows or len(waiting) == KEYS_A_STATEMENT:
+            yield read_blocks(conn, kind, task_id, blocks=waiting, set_id=set_id).table
+            waiting, n_rows = [], 0
+    if waiting:
+        yield read_blocks(conn, kind, task_id, blocks=waiting, set_id=set_id).table
 
 
 def counts(conn: Connection, task_id: int) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -137,3 +138,11 @@ def change(conn: Connection, viewer: User, job_id: int, **fields: Any) -> Job:
         .values(revision=jobs.c.revision + 1, updated_date=later(jobs.c.updated_date), **values)
     )
     return load(conn, job_id)
+
+
+def set_progress(conn: Connection, task_id: int, progress: Sequence[tuple[str, str]]) -> None:
+    """Stage and state of every job of a new task, in frame order. Raises InvalidInput for unknown ones."""
+    for job, (stage, state) in zip(of_task(conn, task_id), progress, strict=True):
+        if stage not in STAGES or state not in STATES:
+            raise InvalidInput(f"a job has no stage {stage[:32]!r} with the state {state[:32]!r}")
+        conn.execute(jobs.update().where(jobs.c.id == job.id).values(stage=stage, state=state))

@@ -336,12 +336,6 @@ def test_a_second_import_while_one_runs_is_409(client: TestClient, services: Ser
     assert staged(storage, client, task_id, "annotations") == []
 
 
-def test_backups_are_refused_with_a_sentence(client: TestClient) -> None:
-    for path in ("/api/tasks/backup/", "/api/projects/backup", f"/api/tasks/{new_task(client)}/backup/export"):
-        answer = client.post(path, headers={"Upload-Start": ""})
-        assert (answer.status_code, answer.json()["code"]) == (400, "backup.unsupported")
-
-
 # Limits, rights, and bodies that never end
 
 

@@ -15,7 +15,7 @@ Plain JSON underneath: the store keeps it as it is. `version` grows when a field
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 VERSION = 1
@@ -76,3 +76,30 @@ class Extras:
             masks=tuple(KeptFile(*entry) for entry in document.get("masks", ())),
             sided=tuple(document.get("sided", ())),
         )
+
+
+def relabel(document: Mapping[str, Any], label_ids: Mapping[int, int]) -> dict[str, Any] | None:
+    """The document for labels that have other ids by now: the same labels of a task that was made anew.
+
+    Returns:
+        None for a document of another format.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    if not {"tables", "mids", "classes"} <= document.keys():
+        return None
+    try:
+        extras = Extras.from_dict(document)
+        mids = {label_ids[label_id]: mid for label_id, mid in extras.mids.items() if label_id in label_ids}
+        texts = [*mids.values(), *(text for row in extras.classes for text in row), extras.hierarchy or ""]
+        for table in extras.tables:
+            texts += [table.kind, table.subset or "", table.path, *table.columns]
+        kept = (*extras.files, *extras.masks)
+        numbers = [number for file in kept for number in (file.offset, file.size, file.crc)]
+        whole = all(type(number) is int and number >= 0 for number in numbers)
+        if not whole or not all(isinstance(text, str) for text in (*texts, *(file.path for file in kept))):
+            raise ValueError("a value of another type than it should be")
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ValueError(f"the document of an import is damaged: {error}") from error
+    return replace(extras, mids=mids).to_dict()
