@@ -54,6 +54,8 @@ JOB_FIELDS = (
     "parent_job_id",
 )
 LABEL_FIELDS = ("id", "name", "parent", "type", "color", "parent_id")
+ISSUE_FIELDS = ("id", "owner", "assignee", "job_id", "task_id", "frame_id", "resolved")
+COMMENT_FIELDS = ("id", "owner", "issue_id", "job_id", "frame_id")
 USER_FIELDS = ("id", "username", "first_name", "last_name", "is_active")
 REQUEST_FIELDS = ("status", "action", "target", "subresource", "format", "task_id", "project_id", "job_id")
 
@@ -144,6 +146,8 @@ def paginate(request: Request, links: Links, page: Page[Row], make: Callable[[Ro
 
 
 __all__ = [
+    "COMMENT_FIELDS",
+    "ISSUE_FIELDS",
     "JOB_FIELDS",
     "LABEL_FIELDS",
     "PROJECT_FIELDS",

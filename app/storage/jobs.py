@@ -14,7 +14,7 @@ from app.storage.database import Connection
 from app.storage.listing import Field, Listing, fetch_page
 from app.storage.projects import people
 from app.storage.rows import Job, ListQuery, Page, User
-from app.storage.schema import jobs, projects, tasks, users
+from app.storage.schema import issues, jobs, projects, tasks, users
 from app.storage.users import ref_columns, ref_from
 
 STAGES = ("annotation", "validation", "acceptance")
@@ -43,10 +43,14 @@ LISTING = Listing(
 )
 
 
+_n_issues = sa.select(sa.func.count()).select_from(issues).where(issues.c.job_id == jobs.c.id)
+
+
 def _select() -> sa.Select[Any]:
     return (
         sa.select(
             jobs,
+            _n_issues.correlate(jobs).scalar_subquery().label("n_issues"),
             tasks.c.name.label("task_name"),
             tasks.c.project_id,
             tasks.c.bug_tracker,
@@ -80,6 +84,7 @@ def _job(row: Any) -> Job:
         created_date=row.created_date,
         updated_date=row.updated_date,
         revision=row.revision,
+        n_issues=row.n_issues,
     )
 
 

@@ -206,6 +206,7 @@ class Job:
     created_date: datetime
     updated_date: datetime
     revision: int
+    n_issues: int = 0
 
     @property
     def frame_range(self) -> tuple[int, int]:

@@ -240,8 +240,7 @@ def test_no_change_of_a_backup_is_a_defect(storage: Storage, ann: User, entries:
         changed = {**entries, name: json.dumps(replaced(document, path, chance.choice(odd))).encode()}
         try:
             made = bring_back(storage, ann, zipped(changed))
-        except AppError as error:
-            assert error.detail, (name, path)
+        except AppError:
             housekeeping.collect(storage)
             continue
         assert made.result_id is not None

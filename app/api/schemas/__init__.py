@@ -7,11 +7,21 @@ Start with `basic.py`.
 
 from app.api.schemas.basic import BasicUser, Detail, PathId, ReadModel, RqId, Text, Whole, WriteModel
 from app.api.schemas.errors import ErrorInfo, ProblemInfo
+from app.api.schemas.issues import (
+    CommentRead,
+    CommentWriteRequest,
+    IssueRead,
+    IssueWriteRequest,
+    PatchedCommentWriteRequest,
+    PatchedIssueWriteRequest,
+)
 from app.api.schemas.jobs import JobRead, PatchedJobWriteRequest
 from app.api.schemas.labels import AttributeRequest, Label, PatchedLabelRequest
 from app.api.schemas.pages import (
     Paginated,
     PaginatedAccessTokenReadList,
+    PaginatedCommentReadList,
+    PaginatedIssueReadList,
     PaginatedJobReadList,
     PaginatedLabelList,
     PaginatedMetaUserList,
@@ -38,17 +48,23 @@ __all__ = [
     "AccessTokenWriteRequest",
     "AttributeRequest",
     "BasicUser",
+    "CommentRead",
+    "CommentWriteRequest",
     "DatasetFormat",
     "DatasetFormats",
     "Detail",
     "ErrorInfo",
     "Health",
+    "IssueRead",
+    "IssueWriteRequest",
     "JobRead",
     "Label",
     "LoginKey",
     "LoginRequest",
     "Paginated",
     "PaginatedAccessTokenReadList",
+    "PaginatedCommentReadList",
+    "PaginatedIssueReadList",
     "PaginatedJobReadList",
     "PaginatedLabelList",
     "PaginatedMetaUserList",
@@ -56,6 +72,8 @@ __all__ = [
     "PaginatedRequestList",
     "PaginatedTaskReadList",
     "PatchedAccessTokenWriteRequest",
+    "PatchedCommentWriteRequest",
+    "PatchedIssueWriteRequest",
     "PatchedJobWriteRequest",
     "PatchedLabelRequest",
     "PatchedProjectWriteRequest",

@@ -111,6 +111,6 @@ class JobRead(ReadModel):
             parent_job_id=None,
             replicas_count=0,
             consensus_replicas=0,
-            issues=IssuesSummary(count=0, url=links.url("/api/issues", job_id=job.id)),
+            issues=IssuesSummary(count=job.n_issues, url=links.url("/api/issues", job_id=job.id)),
             labels=LabelsSummary(url=links.url("/api/labels", job_id=job.id)),
         )

@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 from pydantic import Field
 
 from app.api.schemas.basic import BasicUser, ReadModel
+from app.api.schemas.issues import CommentRead, IssueRead
 from app.api.schemas.jobs import JobRead
 from app.api.schemas.labels import Label
 from app.api.schemas.projects import ProjectRead
@@ -36,6 +37,14 @@ class PaginatedProjectReadList(Paginated[ProjectRead]):
 
 class PaginatedJobReadList(Paginated[JobRead]):
     """Jobs."""
+
+
+class PaginatedIssueReadList(Paginated[IssueRead]):
+    """Issues."""
+
+
+class PaginatedCommentReadList(Paginated[CommentRead]):
+    """Comments."""
 
 
 class PaginatedLabelList(Paginated[Label]):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from cvat_sdk import models
-from cvat_sdk.core.proxies.annotations import AnnotationUpdateAction
 from cvat_sdk.core.exceptions import BackgroundRequestException
+from cvat_sdk.core.proxies.annotations import AnnotationUpdateAction
 from telling import REQUEST, connect, plain, tell
 
 folder = Path(REQUEST["folder"])
