@@ -94,7 +94,10 @@ def test_a_rule_may_stand_deeper_and_the_stricter_one_wins() -> None:
 
 def concrete(path: str) -> str:
     """The path with the ids of the admin's things (see `things`)."""
-    for name in ("task_id", "job_id", "project_id", "label_id", "user_id", "token_id", "number"):
+    for name in (
+        *("task_id", "job_id", "project_id", "label_id", "user_id", "token_id", "number"),
+        *("issue_id", "comment_id"),
+    ):
         path = path.replace(f"{{{name}}}", "1")
     return path.replace("{request_id}", "unknown").replace("{upload_id}", "1_" + "0" * 32)
 
@@ -116,11 +119,12 @@ def test_wrong_credentials_are_401(anonymous: TestClient, method: str, path: str
 def things(
     make_client: MakeClient, make_user: Callable[..., User], give_data: Callable[..., Task], storage: Storage
 ) -> str:
-    """Of the admin, each with id 1: a user, a token, a project, a task with data, a job, labels; and a request's id."""
+    """Of the admin, each with id 1: a user, a token, a project, a task with data, a job, labels, an issue, a comment; and a request's id."""
     admin = make_client("root", is_admin=True)
     created(admin, "/api/projects", name="p", labels=[{"name": "a"}])
     created(admin, "/api/tasks", name="t", labels=[{"name": "b"}])
     give_data(1)
+    created(admin, "/api/issues", job=1, frame=0, position=[1, 2], message="look")
     draft = RequestDraft(type="export:dataset", target="task", task_id=1, format="Open Images V6 1.0")
     root = make_user("root")
     with storage.database.write() as conn:
