@@ -168,6 +168,8 @@ def _attribute_cells(plan: Plan, shapes: Shapes, cells: Columns, imported: Mask,
     speak("Source", source_rule(pairs))
     for column, name in FLAGS.items():
         if column != OCCLUDED:
+            silent = imported & (cells[column].lengths == 0)  # read as unknown, and so remembered
+            cells[column] = put(cells[column], silent, UNKNOWN.encode())
             speak(column, flag_rule(plan, pairs, name))
             cells[column] = plain_flags(cells[column])
     cells[OCCLUDED] = _occluded_cells(cells[OCCLUDED], shapes.occluded, imported)
