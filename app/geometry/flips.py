@@ -44,6 +44,11 @@ class Flips:
     def __len__(self) -> int:
         return len(self.lines)
 
+    @property
+    def area(self) -> int:
+        """How many pixels are set."""
+        return int(self.columns[1::2].sum(dtype=np.int64) - self.columns[0::2].sum(dtype=np.int64))
+
 
 def find_flips(mask: PackedMask) -> Flips:
     """The flips of a mask."""

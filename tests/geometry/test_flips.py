@@ -28,6 +28,7 @@ def test_flips_are_where_pixels_change(largest: int) -> None:
         flips = find_flips(pack_mask(pixels, 5, 7))
         assert list(zip(flips.lines.tolist(), flips.columns.tolist(), strict=True)) == slow_flips(pixels)
         assert (flips.height, flips.width, flips.left, flips.top, len(flips)) == (*pixels.shape, 5, 7, len(flips.lines))
+        assert flips.area == pixels.sum()
 
 
 @pytest.mark.parametrize("scale", [0.02, 0.3, 0.7, 1.0, 1.5, 4.0])

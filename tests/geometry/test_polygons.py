@@ -11,14 +11,17 @@ from app.geometry import (
     PackedMask,
     ShapeTooComplex,
     count_crossings,
+    masks_to_polygons,
+    pack_mask,
     place_mask,
+    polygon_areas,
     polygon_to_mask,
     polygons_to_mask,
     polygons_to_masks,
     rectangle_to_mask,
     unpack_mask,
 )
-from tests.reference_geometry import coco_pixels
+from tests.reference_geometry import coco_pixels, random_mask
 
 
 def pixels_of(mask: PackedMask | None, width: int, height: int) -> np.ndarray:
@@ -163,3 +166,19 @@ def test_more_crossings_than_any_outline_has_are_refused_before_drawing() -> Non
         polygon_to_mask(points, 20_000, 20_000)
     assert refused.value.code == "shape.too_complex"
     assert "100000 points" in refused.value.detail
+
+
+def test_areas_of_polygons() -> None:
+    shapes = [[0, 0, 4, 0, 4, 3], [], [1, 1, 1, 5, 9, 5, 9, 1], [2, 2], [0, 0, 2, 2, 2, 0, 0, 2]]
+    points = np.array([number for shape in shapes for number in shape], dtype=np.float64)
+    offsets = np.cumsum([0, *(len(shape) for shape in shapes)], dtype=np.int64)
+    assert polygon_areas(points, offsets).tolist() == [6, 0, 32, 0, 0]
+    assert polygon_areas(points[:0], offsets[:1]).tolist() == []
+
+
+def test_areas_of_outlines_are_the_pixels_of_their_masks() -> None:
+    random = np.random.default_rng(1)
+    masks = [pack_mask(random_mask(random, kind)) for kind in range(60)]
+    outlines = masks_to_polygons(masks)
+    areas = np.bincount(outlines.masks, polygon_areas(outlines.points, outlines.offsets), minlength=60)
+    assert areas.tolist() == [mask.area for mask in masks]
