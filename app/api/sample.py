@@ -52,19 +52,21 @@ def draw_harbour(seed: int) -> tuple[npt.NDArray[np.uint8], list[Thing]]:
     y, x = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32) + 0.5
     horizon = float(random.uniform(0.38, 0.5)) * HEIGHT
     dusk = float(random.uniform(0, 1))
-    top, low = np.array([96, 150, 214]), np.array([216, 226, 236])
-    warm = np.array([246, 178, 120])
-    depth = np.clip(y / horizon, 0, 1)[..., None]
-    pixels = top + (low * (1 - dusk) + warm * dusk - top) * depth
-    sea = np.array([24, 74, 104]) + np.clip((y - horizon) / (HEIGHT - horizon), 0, 1)[..., None] * [10, 34, 40]
-    ripples = (np.sin(y * 0.9 + np.sin(x * 0.05) * 3) * np.clip((y - horizon) / 60, 0, 1) * 5)[..., None]
-    is_sea = y > horizon
-    pixels = np.where(is_sea[..., None], sea + ripples, pixels)
+    top, low, warm, deep, shallow = (
+        np.array(color, dtype=np.float32)
+        for color in ((96, 150, 214), (216, 226, 236), (246, 178, 120), (24, 74, 104), (34, 108, 144))
+    )
+    rows = y[:, :1]  # colours change from row to row only
+    sky = top + (low * (1 - dusk) + warm * dusk - top) * np.clip(rows / horizon, 0, 1)
+    sea = deep + (shallow - deep) * np.clip((rows - horizon) / (HEIGHT - horizon), 0, 1)
+    pixels = np.repeat(np.where(rows > horizon, sea, sky)[:, None, :], WIDTH, axis=1)  # (HEIGHT, WIDTH, 3)
+    ripples = np.sin(y * 0.9 + np.sin(x * 0.05) * 3) * np.clip((y - horizon) / 60, 0, 1) * 5
+    pixels += ripples[..., None]
     things: list[Thing] = []
 
     def paint(mask: Mask, color: tuple[int, int, int]) -> None:
-        shade = 1.05 - 0.25 * (y / HEIGHT)[..., None]
-        pixels[mask] = (np.array(color) * shade)[mask]
+        shade = 1.05 - 0.25 * y[mask] / HEIGHT  # darker below
+        pixels[mask] = shade[:, None] * np.array(color, dtype=np.float32)
 
     if random.random() < 0.6:
         centre, radius = float(random.uniform(0.15, 0.85)) * WIDTH, float(random.uniform(16, 30))
@@ -100,7 +102,7 @@ def draw_harbour(seed: int) -> tuple[npt.NDArray[np.uint8], list[Thing]]:
         front |= thing.mask
         if visible.sum() > 60:
             seen.append(Thing(thing.label, visible, int(hidden > 0.02), thing.truncated, thing.has_mask))
-    noise = random.normal(0, 2.2, (HEIGHT, WIDTH, 1))
+    noise = np.resize(random.normal(0, 2.2, 7919).astype(np.float32), (HEIGHT, WIDTH, 1))
     return np.clip(pixels + noise, 0, 255).astype(np.uint8), seen[::-1]
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
@@ -123,36 +124,63 @@ def list_pictures(
     search: TextQuery = None,
     label_id: TextQuery = None,
     annotated: TextQuery = None,
+    subset: TextQuery = None,
+    flag: TextQuery = None,
+    finding: TextQuery = None,
 ) -> Response:
     """A stretch of the list of pictures, as columns: frames, names, widths, heights, shapes, tags. `count` is the
     length of the whole list; deleted pictures are left out. `search` is part of a name, `label_id` a label that is on
-    the picture, `annotated` whether anything is."""
+    the picture, `annotated` whether anything is, `flag` a yes-or-no attribute that a shape on it says yes to,
+    `finding` one of the health check's. Several of them narrow the list further."""
     first = parse_whole("start", start or "0", 0, 2**31)
     n_wanted = parse_whole("limit", limit or "100", 1, MAX_PICTURES)
     label = parse_whole("label_id", label_id, 0, 2**53) if label_id else None
     is_annotated = parse_flag("annotated", annotated) if annotated else None
     with services.storage.database.snapshot() as conn:
         task = tasks.get(conn, caller.user, task_id)
-        key = ("frames", task.id, task.revision, search or "", label, is_annotated)
-        numbers = memory_of(request).get(key, lambda: chosen_frames(conn, task, search or "", label, is_annotated))
+        chosen = Choice(search or "", label, is_annotated, subset, flag or "", finding or "")
+        key = ("frames", task.id, task.revision, chosen)
+        numbers = memory_of(request).get(key, lambda: chosen_frames(conn, task, chosen))
         page = numbers[first : first + n_wanted]
         body = orjson.dumps(described(conn, task, page, len(numbers)), option=orjson.OPT_SERIALIZE_NUMPY)
     return Response(body, media_type="application/json")
 
 
-def chosen_frames(
-    conn: Connection, task: Task, search: str, label_id: int | None, is_annotated: bool | None
-) -> statistics.Ints:
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which pictures a list shows; neutral values leave none out."""
+
+    search: str = ""
+    label_id: int | None = None
+    is_annotated: bool | None = None
+    subset: str | None = None
+    flag: str = ""
+    finding: str = ""
+
+
+def chosen_frames(conn: Connection, task: Task, choice: Choice) -> statistics.Ints:
     """Ascending numbers of the pictures of a list."""
     table = frames.load(conn, task.id)
-    numbers = np.flatnonzero(~table.deleted)
-    if search:
-        numbers = np.intersect1d(numbers, statistics.frames_named(table, search), assume_unique=True)
-    if label_id is not None or is_annotated is not None:
-        said = statistics.frames_with_label(conn, task.id, label_id)
-        keep = np.isin(numbers, said)
-        numbers = numbers[keep if label_id is not None or is_annotated else ~keep]
-    return numbers
+    kept = ~table.deleted
+
+    def narrow(numbers: statistics.Ints, *, to_others: bool = False) -> None:
+        is_in = np.zeros(len(kept), dtype=np.bool_)
+        is_in[numbers] = True
+        kept[is_in if to_others else ~is_in] = False
+
+    if choice.search:
+        narrow(statistics.frames_named(table, choice.search))
+    if choice.subset is not None:
+        narrow(statistics.frames_of_subset(conn, task.id, choice.subset))
+    if choice.label_id is not None:
+        narrow(statistics.frames_with_label(conn, task.id, choice.label_id))
+    if choice.is_annotated is not None:
+        narrow(statistics.frames_with_label(conn, task.id, None), to_others=not choice.is_annotated)
+    if choice.flag:
+        narrow(statistics.frames_with_flag(conn, task.id, choice.flag))
+    if choice.finding:
+        narrow(statistics.frames_with_finding(conn, task.id, choice.finding))
+    return np.flatnonzero(kept)
 
 
 def described(conn: Connection, task: Task, page: statistics.Ints, count: int) -> dict[str, Any]:

@@ -11,6 +11,7 @@ those of shapes.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from app.annotations import FrameTable, Label, LabelCatalog, Shapes, ShapeType, Tags
+from app.annotations import AttributeSpec, FrameTable, Label, LabelCatalog, Shapes, ShapeType, Tags
 from app.columns import Texts
 from app.geometry import bounding_boxes, hull_boxes, rotated_corners
 from app.storage import Connection, frames, labels, tasks
@@ -54,17 +55,27 @@ FLAG_ORDER = ("occluded", "truncated", "is_group_of", "is_depiction", "is_inside
 
 @dataclass(slots=True)
 class Finding:
-    """Something worth a look: how often, and the first frames it is on."""
+    """Something worth a look: how often, and on which frames.
 
+    Attributes:
+        on: (frames,) bool.
+    """
+
+    on: Flags
     count: int = 0
-    frames: list[int] = field(default_factory=list)
 
-    def add(self, found: npt.NDArray[np.int32]) -> None:
-        """`found`: (K,) the frame of each case, ascending."""
+    def add(self, found: npt.NDArray[np.integer[Any]]) -> None:
+        """`found`: (K,) the frame of each case."""
         self.count += len(found)
-        room = LISTED_FRAMES - len(self.frames)
-        if room > 0 and len(found):
-            self.frames += [frame for frame in np.unique(found)[:room].tolist() if frame not in self.frames]
+        self.on[found] = True
+
+
+@dataclass(slots=True)
+class Flag:
+    """A yes-or-no question about shapes: yes, no and "not said", and (frames,) bool where a shape says yes."""
+
+    on: Flags
+    counts: Ints = field(default_factory=lambda: np.zeros(3, dtype=np.int64))
 
 
 @dataclass(slots=True)
@@ -76,6 +87,7 @@ class Tally:
     counted: Flags
     subset_codes: Ints
     subset_names: list[str]
+    share: float = 1.0
     label_ids: Ints = field(init=False)
     shapes_per_frame: Ints = field(init=False)
     tags_per_frame: Ints = field(init=False)
@@ -88,7 +100,7 @@ class Tally:
     sizes: Ints = field(default_factory=lambda: np.zeros(len(SIZE_EDGES), dtype=np.int64))
     aspects: Ints = field(default_factory=lambda: np.zeros(len(ASPECT_EDGES) + 1, dtype=np.int64))
     grid: Ints = field(default_factory=lambda: np.zeros((GRID + 1, GRID + 1), dtype=np.int64))
-    flags: dict[str, Ints] = field(default_factory=dict)
+    flags: dict[str, Flag] = field(default_factory=dict)
     findings: dict[str, Finding] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -104,8 +116,20 @@ class Tally:
         """The row of each label in this tally; labels come from the same task, so each is there."""
         return np.searchsorted(self.label_ids, label_ids)
 
+    @property
+    def said(self) -> Flags:
+        """(frames,) whether a counted frame has a shape or a tag."""
+        return self.counted & ((self.shapes_per_frame + self.tags_per_frame) > 0)
+
     def finding(self, name: str) -> Finding:
-        return self.findings.setdefault(name, Finding())
+        if name not in self.findings:
+            self.findings[name] = Finding(np.zeros(len(self.table), dtype=np.bool_))
+        return self.findings[name]
+
+    def flag(self, name: str) -> Flag:
+        if name not in self.flags:
+            self.flags[name] = Flag(np.zeros(len(self.table), dtype=np.bool_))
+        return self.flags[name]
 
 
 def task_statistics(conn: Connection, task_id: int, max_rows: int = MAX_ROWS) -> dict[str, Any]:
@@ -116,6 +140,16 @@ def task_statistics(conn: Connection, task_id: int, max_rows: int = MAX_ROWS) ->
     Raises:
         NotFound: no such task.
     """
+    tally = count_task(conn, task_id, max_rows)
+    held = annotation_rows.counts(conn, task_id)
+    share = float(tally.share)
+    found = {"task_id": task_id, "revision": tasks.load(conn, task_id).revision, "counted_share": share}
+    found |= described(tally)
+    return found if share == 1 else {**found, "shapes": held["shapes"], "tags": held["tags"]}
+
+
+def count_task(conn: Connection, task_id: int, max_rows: int = MAX_ROWS) -> Tally:
+    """One pass over a task (or evenly spread parts of it). Raises NotFound."""
     task = tasks.load(conn, task_id)
     table = frames.load(conn, task_id)
     held = annotation_rows.counts(conn, task_id)
@@ -137,9 +171,11 @@ def task_statistics(conn: Connection, task_id: int, max_rows: int = MAX_ROWS) ->
     tracks = annotation_rows.load(conn, task_id, kinds=("tracks",)).tracks
     if len(tracks):
         tally.tracks_per_label += np.bincount(tally.rows_of(tracks.label_ids), minlength=len(tally.label_ids))
-    share = float(counted.mean()) if len(counted) else 1.0
-    found = {"task_id": task_id, "revision": task.revision, "counted_share": share, **described(tally)}
-    return found if share == 1 else {**found, "shapes": held["shapes"], "tags": held["tags"]}
+    note_labels(tally)
+    if not len(tracks):  # whose shapes are not counted frame by frame
+        tally.finding("nothing").add(np.flatnonzero(tally.counted & ~tally.said))
+    tally.share = float(counted.mean()) if len(counted) else 1.0
+    return tally
 
 
 def chosen_stretches(n_frames: int, n_rows: int, max_rows: int) -> list[tuple[int, int]]:
@@ -257,27 +293,30 @@ def add_places(grid: Ints, boxes_norm: Boxes) -> None:
 
 def add_flags(tally: Tally, shapes: Shapes, rows: Ints) -> None:
     """Count yes, no and "not said" of every yes-or-no attribute, and of the occluded flag."""
-    occluded = tally.flags.setdefault("occluded", np.zeros(3, dtype=np.int64))
+    occluded = tally.flag("occluded")
     n_occluded = int(shapes.occluded.sum())
-    occluded += [n_occluded, len(shapes) - n_occluded, 0]
+    occluded.counts += [n_occluded, len(shapes) - n_occluded, 0]
+    occluded.on[shapes.frames[shapes.occluded]] = True
     catalog = {label.id: label for label in tally.catalog.labels}
     for row in np.unique(rows).tolist():
         label = catalog[int(tally.label_ids[row])]
         specs = [spec for spec in label.attributes if spec.input_type == "checkbox" and spec.name != "occluded"]
         if specs:
-            texts = shapes.attributes.take(np.flatnonzero(rows == row)).compact()
-            _add_flags_of(tally.flags, specs, texts)
+            of_label = np.flatnonzero(rows == row)
+            texts = shapes.attributes.take(of_label).compact()
+            _add_flags_of(tally, specs, texts, shapes.frames[of_label])
 
 
-def _add_flags_of(flags: dict[str, Ints], specs: Sequence[Any], texts: Texts) -> None:
+def _add_flags_of(tally: Tally, specs: Sequence[AttributeSpec], texts: Texts, on: npt.NDArray[np.int32]) -> None:
     # Stored texts have one form, so a search finds an attribute; quotes within values are escaped and cannot match.
     values = np.array([text.encode() for text in texts.values], dtype=np.bytes_)
     weights = np.bincount(texts.codes, minlength=len(values))
     for spec in specs:
         said = np.char.find(values, b'{"spec_id":%d,' % spec.id) >= 0
         yes = np.char.find(values, b'{"spec_id":%d,"value":"true"}' % spec.id) >= 0
-        counts = flags.setdefault(spec.name, np.zeros(3, dtype=np.int64))
-        counts += [weights[yes].sum(), weights[said & ~yes].sum(), weights[~said].sum()]
+        flag = tally.flag(spec.name)
+        flag.counts += [weights[yes].sum(), weights[said & ~yes].sum(), weights[~said].sum()]
+        flag.on[on[yes[texts.codes]]] = True
 
 
 def add_tags(tally: Tally, tags: Tags) -> None:
@@ -321,21 +360,17 @@ def described(tally: Tally) -> dict[str, Any]:
     """The tally as JSON values."""
     alive = tally.counted
     per_frame = tally.shapes_per_frame[alive]
-    said = alive & ((tally.shapes_per_frame + tally.tags_per_frame) > 0)
+    said = tally.said
     numbers = np.flatnonzero(alive)
     busiest = numbers[np.argsort(-per_frame, kind="stable")[:LISTED_FRAMES]]
     grid = tally.grid.cumsum(axis=0).cumsum(axis=1)[:GRID, :GRID]
     pictures_per_subset = np.bincount(tally.subset_codes[alive], minlength=len(tally.subset_names)).tolist()
-    n_tracks = int(tally.tracks_per_label.sum())
-    unsaid = np.flatnonzero(alive & ~said) if n_tracks == 0 else np.empty(0, dtype=np.int64)
-    note_labels(tally)
-    tally.finding("nothing").add(unsaid.astype(np.int32))
     return {
         "pictures": int(alive.sum()),
         "annotated_pictures": int(said.sum()),
         "shapes": int(per_frame.sum()),
         "tags": int(tally.tags_per_frame.sum()),
-        "tracks": n_tracks,
+        "tracks": int(tally.tracks_per_label.sum()),
         "types": {kind.name.lower(): int(tally.types[kind]) for kind in ShapeType if tally.types[kind]},
         "subsets": {name: n for name, n in zip(tally.subset_names, pictures_per_subset, strict=True) if n},
         "labels": [describe_label(tally, label) for label in tally.catalog.labels],
@@ -355,7 +390,7 @@ def described(tally: Tally) -> dict[str, Any]:
             if tally.shapes_per_frame[frame]
         ],
         "findings": {
-            name: {"count": found.count, "frames": found.frames}
+            name: {"count": found.count, "frames": np.flatnonzero(found.on)[:LISTED_FRAMES].tolist()}
             for name, found in tally.findings.items()
             if found.count
         },
@@ -388,13 +423,12 @@ def describe_label(tally: Tally, label: Label) -> dict[str, Any]:
     }
 
 
-def describe_flags(flags: Mapping[str, Ints]) -> list[dict[str, Any]]:
+def describe_flags(flags: Mapping[str, Flag]) -> list[dict[str, Any]]:
     """Those of Open Images first, in their order, then the task's own."""
     order = {name: place for place, name in enumerate(FLAG_ORDER)}
     names = sorted(flags, key=lambda name: (order.get(name, len(order)), name))
     return [
-        {"name": name, "yes": int(flags[name][0]), "no": int(flags[name][1]), "unknown": int(flags[name][2])}
-        for name in names
+        dict(zip(("name", "yes", "no", "unknown"), (name, *flags[name].counts.tolist()), strict=True)) for name in names
     ]
 
 
@@ -435,6 +469,25 @@ def frames_with_label(conn: Connection, task_id: int, label_id: int | None) -> I
             chosen = table.frames if label_id is None else table.frames[table.label_ids == label_id]
             found.append(np.unique(chosen))
     return np.unique(np.concatenate(found)).astype(np.int64) if found else np.empty(0, dtype=np.int64)
+
+
+def frames_of_subset(conn: Connection, task_id: int, subset: str) -> Ints:
+    """Ascending numbers of the frames of a subset."""
+    task = tasks.load(conn, task_id)
+    codes, names = frame_subsets(conn, task_id, task.size, task.subset)
+    return np.flatnonzero(codes == (names.index(subset) if subset in names else -1))
+
+
+def frames_with_finding(conn: Connection, task_id: int, name: str) -> Ints:
+    """Ascending numbers of the frames that a finding of the health check is about; of all of a large task."""
+    tally = count_task(conn, task_id, max_rows=sys.maxsize)
+    return np.flatnonzero(tally.findings[name].on) if name in tally.findings else np.empty(0, dtype=np.int64)
+
+
+def frames_with_flag(conn: Connection, task_id: int, name: str) -> Ints:
+    """Ascending numbers of the frames with a shape whose yes-or-no attribute (or occluded flag) says yes."""
+    tally = count_task(conn, task_id, max_rows=sys.maxsize)
+    return np.flatnonzero(tally.flags[name].on) if name in tally.flags else np.empty(0, dtype=np.int64)
 
 
 def frames_named(table: FrameTable, text: str) -> Ints:

@@ -332,3 +332,30 @@ def test_facts_of_several_tasks(storage: Storage, filled: tuple[int, Shapes, dic
         facts = statistics.task_facts(conn, [filled[0]], n_labels=2)[str(filled[0])]
     assert (facts["shapes"], facts["tags"], facts["n_labels"]) == (2502, 4, 3)
     assert [label["name"] for label in facts["labels"]] == ["cat", "dog"]
+
+
+def test_lists_of_frames_by_what_was_found(
+    storage: Storage, filled: tuple[int, Shapes, dict[str, Any], dict[int, str]]
+) -> None:
+    task_id, shapes, found, _ = filled
+    boxes = np.array(slow_boxes(shapes))
+    outside = (boxes[:, :2] < -1).any(axis=1) | (boxes[:, 2] > WIDTH + 1) | (boxes[:, 3] > HEIGHT + 1)
+    yes = np.array(['"true"' in text for text in shapes.attributes.to_list()])
+    with storage.database.read() as conn:
+        named = statistics.frames_with_finding(conn, task_id, "outside")
+        assert named.tolist() == sorted(set(shapes.frames[outside].tolist()))
+        assert found["findings"]["outside"]["frames"] == named[:24].tolist()
+        assert statistics.frames_with_finding(conn, task_id, "no such thing").tolist() == []
+        assert (
+            statistics.frames_with_flag(conn, task_id, "truncated").tolist() == np.unique(shapes.frames[yes]).tolist()
+        )
+        occluded = np.unique(shapes.frames[shapes.occluded]).tolist()
+        assert statistics.frames_with_flag(conn, task_id, "occluded").tolist() == occluded
+        assert statistics.frames_of_subset(conn, task_id, "own").tolist() == list(range(N_FRAMES))
+        assert statistics.frames_of_subset(conn, task_id, "other").tolist() == []
+        dog = next(label["id"] for label in found["labels"] if label["name"] == "dog")
+        expected = set(shapes.frames[shapes.label_ids == dog].tolist()) | {0, 1, 2, 299}
+        assert set(statistics.frames_with_label(conn, task_id, dog).tolist()) - {5} == expected
+        shown, tags = statistics.frame_counts(conn, task_id, 0, 3)
+    assert shown.tolist() == [int((shapes.frames == frame).sum()) for frame in range(3)]
+    assert tags.tolist() == [1, 1, 1]

@@ -98,6 +98,7 @@ def test_masks_are_painted_and_can_be_pointed_at(open_page: OpenPage, task: int,
     alpha = """() => { const c = document.querySelector('canvas.masks');
         const at = (x, y) => c.getContext('2d').getImageData(x, y, 1, 1).data[3];
         return [at(29, 40), at(30, 20), at(89, 59), at(90, 40), at(60, 19)]; }"""
+    expect(page.locator("canvas.masks")).to_be_attached()
     page.wait_for_function(f"() => ({alpha})()[1] > 0")
     edges = page.evaluate(alpha)
     assert [value > 0 for value in edges] == [False, True, True, False, False]
@@ -136,6 +137,13 @@ def test_pictures_are_found_by_name_label_and_emptiness(open_page: OpenPage, tas
     expect(names).to_have_text(["p4.png"])
     page.get_by_label("Which pictures").select_option(label="With annotations")
     expect(names).to_have_text(["p0.png", "p1.png", "p2.png", "p3.png"])
+    page.get_by_label("Which pictures").focus()
+    page.get_by_label("Which pictures").select_option(label="truncated")
+    expect(names).to_have_text(["p0.png"])
+    expect(page).to_have_url(re.compile("only=flag%3Atruncated"))
+    page.reload()
+    expect(names).to_have_text(["p0.png"])
+    expect(page.get_by_label("Which pictures")).to_have_value("flag:truncated")
 
 
 def test_labels_are_hidden_and_shown(open_page: OpenPage, task: int) -> None:

@@ -80,7 +80,6 @@ class App extends Part {
       this.querySelector("dialog.help").showModal();
       return;
     }
-    if (event.key === "Enter" && target?.closest("a, button, summary, [role=option]")) return;
     const found = [...this.querySelectorAll("[data-key]")].find((element) => element.dataset.key === event.key && !element.disabled);
     if (!found) return;
     event.preventDefault();

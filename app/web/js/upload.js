@@ -117,9 +117,10 @@ class Resumable extends Upload {
     this.tus.start();
   }
 
+  /** What the service refuses is the end; what a network lost waits for "go on". */
   fail(error) {
     this.change({ state: "failed", message: error.message });
-    this.settle.reject(error);
+    if (error.status >= 400 && error.status < 500) this.settle.reject(error);
   }
 
   pause() {

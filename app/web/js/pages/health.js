@@ -1,18 +1,9 @@
 import { get } from "../api.js";
 import { Part, css, html, icon, nothing, svg } from "../dom.js";
+import { FINDINGS, FLAG_WORDS } from "../findings.js";
 import { KINDS, count, counted, percent } from "../format.js";
 import { curlLogin, quoted } from "../parts/commands.js";
 
-const FINDINGS = {
-  nothing: ["picture", "pictures", "with nothing on them", "Fine if they are meant to be empty."],
-  outside: ["shape", "shapes", "reaching out of their picture", "Often a wrong size or a wrong picture."],
-  twice: ["shape", "shapes", "drawn twice at the same place", "Usually an import done twice."],
-  tiny: ["shape", "shapes", "less than 3 pixels wide or high", "Often a slip of the hand."],
-  empty: ["shape", "shapes", "without any area", "They cannot be seen."],
-  unused_label: ["label", "labels", "never used", "Remove them, or find out what is missing."],
-  rare_label: ["label", "labels", "a hundred times rarer than the most frequent", "A model will hardly learn them."],
-};
-const FLAG_WORDS = { occluded: "occluded", truncated: "truncated", is_group_of: "group of", is_depiction: "depiction", is_inside: "inside" };
 const MANY = 14;
 
 /** What is in a task, and what looks wrong. */
@@ -64,7 +55,7 @@ class Health extends Part {
         const [one, many, words, advice] = FINDINGS[name];
         return html`<li>${icon("warning")}<div class="grow"><strong>${counted(n, one, many)}</strong> ${words} <span class="fine">${advice}</span>
           ${frames.length
-            ? html`<div class="row wrap tight">${frames.slice(0, 8).map((frame) => html`<a class="chip link" href="/tasks/${this.task.id}?frame=${frame}">picture ${count(frame + 1)}</a>`)}${frames.length > 8 ? html`<span class="fine">and more</span>` : nothing}</div>`
+            ? html`<div class="row wrap tight">${frames.slice(0, 8).map((frame) => html`<a class="chip link" href="/tasks/${this.task.id}?frame=${frame}">picture ${count(frame + 1)}</a>`)}${n > 8 ? html`<a class="fine" href="/tasks/${this.task.id}?only=${name === "nothing" ? "without" : `finding:${name}`}">all of them</a>` : nothing}</div>`
             : nothing}</div></li>`;
       })}</ul></section>`;
   }
@@ -139,7 +130,7 @@ class Health extends Part {
         <thead><tr><th scope="col">Flag</th><th scope="col"><span class="away">Bar</span></th><th scope="col" class="n">Yes</th><th scope="col" class="n">No</th><th scope="col" class="n">Not said</th></tr></thead>
         <tbody>${flags.map((flag) => {
           const all = Math.max(1, flag.yes + flag.no + flag.unknown);
-          return html`<tr><th scope="row">${FLAG_WORDS[flag.name] ?? flag.name}</th>
+          return html`<tr><th scope="row">${flag.yes ? html`<a class="plain-link" href="/tasks/${this.task.id}?only=${encodeURIComponent(`flag:${flag.name}`)}">${FLAG_WORDS[flag.name] ?? flag.name}</a>` : (FLAG_WORDS[flag.name] ?? flag.name)}</th>
             <td class="bar-cell"><div class="tri" aria-hidden="true"><span class="yes" ${css({ width: `${(flag.yes / all) * 100}%` })}></span><span class="no" ${css({ width: `${(flag.no / all) * 100}%` })}></span></div></td>
             <td class="n">${count(flag.yes)}</td><td class="n">${count(flag.no)}</td><td class="n">${count(flag.unknown)}</td></tr>`;
         })}</tbody></table></section>`;

@@ -456,7 +456,7 @@ class Import extends Part {
           ? html`${nothingKept ? nothing : this.ledger()}
               ${this.glances()}
               ${this.choices()}
-              <div class="row end"><button type="button" class="button primary big" data-key="Enter" ?disabled=${nothingKept} @click=${() => this.commit()}>${icon("check")} Import</button></div>`
+              <div class="row end"><button type="button" class="button primary big" ?disabled=${nothingKept} @click=${() => this.commit()}>${icon("check")} Import</button></div>`
           : nothing}
       </section>
       <section class="panel"><ap-report .outcome=${this.outcome} .zip=${this.zip} .fixes=${this.fixes} .about=${this.about}></ap-report></section>

@@ -55,7 +55,9 @@ class NewTask extends Part {
   constructor() {
     super();
     this.reset();
-    this.pictureName = "";
+    this.leaving = (event) => {
+      if (this.stage) event.preventDefault();
+    };
   }
 
   reset() {
@@ -80,9 +82,16 @@ class NewTask extends Part {
   connectedCallback() {
     super.connectedCallback();
     document.title = "New task · annoport";
+    window.addEventListener("beforeunload", this.leaving);
     const handed = takeHanded();
     if (handed) this.take(handed);
     else if (new URLSearchParams(location.search).has("sample")) this.takeSample();
+  }
+
+  disconnectedCallback() {
+    super.disconnectedCallback();
+    window.removeEventListener("beforeunload", this.leaving);
+    if (this.stage === "sending") this.upload?.cancel();
   }
 
   async takeSample() {

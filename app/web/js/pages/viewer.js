@@ -1,6 +1,7 @@
 import { get } from "../api.js";
 import { Part, css, html, icon, nothing, svg } from "../dom.js";
 import { KINDS, count, counted } from "../format.js";
+import { FINDINGS, FLAG_WORDS } from "../findings.js";
 import { note } from "../router.js";
 import { attributesOf, bitmapOf, boxOf, covers, drawingOf, pixelsOf } from "../shapes.js";
 import { toastError } from "../parts/toasts.js";
@@ -22,12 +23,13 @@ class Viewer extends Part {
     total: { state: true },
     place: { state: true },
     picture: { state: true },
-    hidden: { state: true },
+    off: { state: true },
     bare: { state: true },
     selected: { state: true },
     hovered: { state: true },
     broken: { state: true },
     panel: { state: true },
+    stats: { state: true },
     scrolled: { state: true },
   };
 
@@ -44,12 +46,14 @@ class Viewer extends Part {
     /** Place of the shown picture in the list. */
     this.place = 0;
     this.picture = null;
-    this.hidden = new Set();
+    this.off = new Set();
     this.bare = false;
     this.selected = null;
     this.hovered = null;
     this.broken = false;
     this.panel = "";
+    /** Subsets, flags and findings to choose by; asked for when the choice is. */
+    this.stats = null;
     this.scrolled = 0;
     this.view = { x: 0, y: 0, scale: 1, fitted: true };
     this.cache = new Map();
@@ -100,8 +104,9 @@ class Viewer extends Part {
     const held = this.blocks.get(block);
     if (held) return held;
     const query = { start: block * BLOCK, limit: BLOCK, search: this.search };
-    if (this.only === "with" || this.only === "without") query.annotated = this.only === "with";
-    else if (this.only) query.label_id = this.only;
+    const [kind, value] = splitChoice(this.only);
+    if (kind === "with" || kind === "without") query.annotated = kind === "with";
+    else if (kind) query[kind] = value;
     const asked = get(`/api/tasks/${this.task.id}/pictures`, query).then(
       (found) => {
         if (turn !== this.turn) return null;
@@ -189,6 +194,31 @@ class Viewer extends Part {
     note({ search: this.search });
     clearTimeout(this.typing);
     this.typing = setTimeout(() => this.reload(), 200);
+  }
+
+  async loadStats() {
+    if (this.asked) return;
+    this.asked = true;
+    this.stats = await get(`/api/tasks/${this.task.id}/stats`).catch(() => null);
+  }
+
+  choices() {
+    const { stats } = this;
+    const option = (value, name) => html`<option value=${value} ?selected=${this.only === value}>${name}</option>`;
+    const group = (name, options) => (options.length ? html`<optgroup label=${name}>${options}</optgroup>` : nothing);
+    const subsets = Object.keys(stats?.subsets ?? {});
+    const known = [
+      ...(subsets.length > 1 ? subsets.map((name) => [`subset:${name}`, name || "no subset"]) : []),
+      ...(stats?.flags ?? []).filter((flag) => flag.yes).map((flag) => [`flag:${flag.name}`, FLAG_WORDS[flag.name] ?? flag.name]),
+      ...Object.keys(stats?.findings ?? {}).filter((name) => stats.findings[name].frames.length && name !== "nothing").map((name) => [`finding:${name}`, FINDINGS[name]?.[4] ?? name]),
+    ];
+    const of = (kind) => known.filter(([value]) => value.startsWith(`${kind}:`)).map(([value, name]) => option(value, name));
+    // A choice that came with the address is shown before its group is known.
+    const isKnown = !this.only.includes(":") || known.some(([value]) => value === this.only);
+    return html`${option("", "All pictures")}${option("with", "With annotations")}${option("without", "Without annotations")}
+      ${isKnown ? nothing : option(this.only, (FINDINGS[splitChoice(this.only)[1]]?.[4] ?? FLAG_WORDS[splitChoice(this.only)[1]]) || splitChoice(this.only)[1])}
+      ${group("With the label", this.labels.map((label) => option(String(label.id), label.name)))}
+      ${group("Subset", of("subset"))}${group("Said to be", of("flag"))}${group("Worth a look", of("finding"))}`;
   }
 
   filter(event) {
@@ -319,7 +349,7 @@ class Viewer extends Part {
   }
 
   get shown() {
-    return (this.picture?.shapes ?? []).filter((shape) => !this.hidden.has(shape.label_id));
+    return (this.picture?.shapes ?? []).filter((shape) => !this.off.has(shape.label_id));
   }
 
   maskOf(shape) {
@@ -350,9 +380,9 @@ class Viewer extends Part {
   }
 
   toggleLabel(id) {
-    const hidden = new Set(this.hidden);
-    if (!hidden.delete(id)) hidden.add(id);
-    this.hidden = hidden;
+    const off = new Set(this.off);
+    if (!off.delete(id)) off.add(id);
+    this.off = off;
     this.updateComplete.then(() => this.paintMasks());
   }
 
@@ -519,13 +549,13 @@ class Viewer extends Part {
     const perLabel = new Map();
     for (const annotation of [...picture.shapes, ...picture.tags]) perLabel.set(annotation.label_id, (perLabel.get(annotation.label_id) ?? 0) + 1);
     const objects = this.shown;
-    const tags = picture.tags.filter((tag) => !this.hidden.has(tag.label_id));
+    const tags = picture.tags.filter((tag) => !this.off.has(tag.label_id));
     return html`
       <h2>Labels</h2>
       ${perLabel.size
         ? html`<ul class="label-list">${[...perLabel].map(([id, n]) => {
             const label = this.labelsById.get(id);
-            const off = this.hidden.has(id);
+            const off = this.off.has(id);
             return html`<li><button type="button" class="object-button ${off ? "is-off" : ""}" aria-pressed=${!off} @click=${() => this.toggleLabel(id)}>
               <ap-dot .color=${label?.color}></ap-dot><span class="grow clip"><span class="away">Show</span> ${label?.name ?? "unknown label"}</span><span class="fine">${count(n)}</span>${icon(off ? "hidden" : "eye")}</button></li>`;
           })}</ul>`
@@ -547,13 +577,8 @@ class Viewer extends Part {
           <label class="field search">${icon("search")}<span class="away">Search pictures by name</span>
             <input type="search" placeholder="Name" .value=${this.search} @input=${this.typed} data-key="/"></label>
           <label class="field"><span class="away">Which pictures</span>
-            <select @change=${this.filter}>
-              <option value="" ?selected=${this.only === ""}>All pictures</option>
-              <option value="with" ?selected=${this.only === "with"}>With annotations</option>
-              <option value="without" ?selected=${this.only === "without"}>Without annotations</option>
-              ${this.labels.length
-                ? html`<optgroup label="With the label">${this.labels.map((label) => html`<option value=${label.id} ?selected=${this.only === String(label.id)}>${label.name}</option>`)}</optgroup>`
-                : nothing}
+            <select @change=${this.filter} @pointerenter=${this.loadStats} @focus=${this.loadStats}>
+              ${this.choices()}
             </select></label>
         </div>
         ${this.list()}
@@ -591,7 +616,7 @@ class Viewer extends Part {
             ? html`<div class="nothing"><p>${this.search || this.only ? "No picture is like that." : "There are no pictures yet."}</p></div>`
             : nothing}
           ${picture?.tags.length && !this.bare
-            ? html`<div class="stage-tags">${picture.tags.filter((tag) => !this.hidden.has(tag.label_id)).slice(0, 12).map((tag) => html`<span class="label ${this.isAbsent(tag) ? "is-absent" : ""}"><ap-dot .color=${this.colorOf(tag)}></ap-dot>${this.isAbsent(tag) ? "no " : ""}${this.labelOf(tag)?.name}</span>`)}</div>`
+            ? html`<div class="stage-tags">${picture.tags.filter((tag) => !this.off.has(tag.label_id)).slice(0, 12).map((tag) => html`<span class="label ${this.isAbsent(tag) ? "is-absent" : ""}"><ap-dot .color=${this.colorOf(tag)}></ap-dot>${this.isAbsent(tag) ? "no " : ""}${this.labelOf(tag)?.name}</span>`)}</div>`
             : nothing}
           ${this.tooltip()}
           <div class="stage-tools" role="toolbar" aria-label="View">
@@ -606,6 +631,13 @@ class Viewer extends Part {
       <aside class="viewer-side pad" aria-label="What is in this picture">${this.side()}</aside>
     </div>`;
   }
+}
+
+/** "7" → ["label_id", "7"], "flag:truncated" → ["flag", "truncated"] */
+function splitChoice(only) {
+  if (!only.includes(":")) return /^\d+$/.test(only) ? ["label_id", only] : [only, ""];
+  const at = only.indexOf(":");
+  return [only.slice(0, at), only.slice(at + 1)];
 }
 
 customElements.define("ap-viewer", Viewer);

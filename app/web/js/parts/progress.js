@@ -20,6 +20,10 @@ class UploadProgress extends Part {
     this.changed = () => this.requestUpdate();
   }
 
+  get isLost() {
+    return this.upload.state === "failed" && this.upload.canPause;
+  }
+
   willUpdate(changes) {
     if (!changes.has("upload")) return;
     changes.get("upload")?.removeEventListener("change", this.changed);
@@ -54,7 +58,7 @@ class UploadProgress extends Part {
       ${bar(upload.fraction, `Sending ${this.name}`, upload.state === "failed" ? "is-bad" : "")}
       <p class="fine" aria-live="off">
         ${words[upload.state]}: ${fileSize(upload.sent)} of ${fileSize(upload.total)} (${percent(upload.fraction)})${left !== null ? `, about ${duration(left)} left` : ""}
-        ${upload.state === "failed" ? html`<br><span class="bad">${upload.message}</span>` : nothing}
+        ${upload.state === "failed" ? html`<br><span class="bad">${upload.message}</span> ${this.isLost ? "What has arrived is kept." : ""}` : nothing}
       </p>
     </div>`;
   }
