@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
+from itertools import chain
 from typing import Any
 
 from app.archive import Archive, open_archive
@@ -17,7 +18,7 @@ from app.formats import Format, ImportOptions, Target, detect, find_format
 from app.operations.dry_run import CountingSink
 from app.operations.targets import job_range, task_target
 from app.operations.work import Limits, Work
-from app.storage import SetWriter, SplitWriter, uploads
+from app.storage import AnnotationReader, SetWriter, SplitWriter, uploads
 from app.storage import annotations as stored
 
 # Reading takes most of the time; the last part is the store's.
@@ -37,7 +38,11 @@ def import_annotations(work: Work, *, limits: Limits) -> None:
     with work.storage.database.read() as conn:
         upload = uploads.load(conn, request.upload_ids[0])
         start, stop = job_range(conn, request.job_id)
-        target = task_target(conn, task_id, start, stop)
+        target = known_before(
+            AnnotationReader(conn, work.storage, task_id, skip_deleted=False),
+            task_target(conn, task_id, start, stop),
+            appends=options.get("mode") == "append",
+        )
     source = uploads.open_source(work.storage, upload)
     with closing(source), telling(work, report):
         archive = open_archive(source, limits.archive)
@@ -55,6 +60,23 @@ def import_annotations(work: Work, *, limits: Limits) -> None:
             with work.finishing(message=summary_line(report), report=report.to_dict()) as conn:
                 mode = options.get("mode") or "replace"
                 stored.publish(conn, writer.set_id, mode=mode, start=start, stop=stop)
+
+
+def known_before(reader: AnnotationReader, target: Target, *, appends: bool) -> Target:
+    """The target with what earlier imports recorded (labels' MIDs), and for an appended import a group number that is
+    above all that are in use."""
+    try:
+        first_group = 1
+        if appends:
+            groups = chain(
+                (shapes.groups for shapes in reader.shapes()),
+                (tags.groups for tags in reader.tags()),
+                [reader.tracks().groups],
+            )
+            first_group += max((int(numbers.max(initial=0)) for numbers in groups), default=0)
+        return replace(target, earlier=reader.extras(), first_group=first_group)
+    finally:
+        reader.close()
 
 
 @contextmanager
