@@ -66,6 +66,7 @@ class SideWriter:
         self._max_group = 0
         self._track_rows: dict[int, int] = {}
         self._predicted: dict[tuple[int, str, bool, bool], bool] = {}
+        self._last_traced: tuple[tuple[object, ...], bytes] = ((), b"")
         self.has_entries = False
 
     # --- which rows need an entry ---
@@ -202,6 +203,30 @@ class SideWriter:
             item = self._item(shapes, row, whole)
             items.append(item | {"traced": True} if is_own_outline else item)
         return self._entry(int(shapes.frames[rows[0]]), check, items).decode("utf-8")
+
+    def outline_entry(self, shapes: Shapes, rows: list[int], check: str) -> bytes:
+        """`mask_entry` of polygons that are the outline of their PNG, all of them and in order."""
+        items = b",".join([self._traced_item(shapes, row) for row in rows])
+        return self._entry(int(shapes.frames[rows[0]]), check, [])[:-2] + items + b"]}"
+
+    def _traced_item(self, shapes: Shapes, row: int) -> bytes:
+        """One part of an outline. Parts of a mask are alike but for their points, which are not told: one dump."""
+        if shapes.ids[row] < 0:
+            return orjson.dumps(self._item(shapes, row, False) | {"traced": True})
+        key = (
+            int(shapes.label_ids[row]),
+            shapes.attributes.row(row),
+            int(shapes.groups[row]),
+            int(shapes.z_orders[row]),
+            bool(shapes.occluded[row]),
+            bool(shapes.outside[row]),
+            float(shapes.rotations[row]),
+            float(shapes.scores[row]),
+            shapes.sources.row(row),
+        )
+        if self._last_traced[0] != key:
+            self._last_traced = key, orjson.dumps(self._item(shapes, row, False) | {"traced": True})
+        return self._last_traced[1]
 
     def add_rowless(self, shapes: Shapes) -> None:
         """Shapes that no table has a row for. Those of tracks stand in their track."""

@@ -8,7 +8,7 @@ Source: Open Images reference 4.5 to 4.9, 5.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -48,6 +48,7 @@ from app.formats.open_images.mask_names import MaskNames
 from app.formats.open_images.names import is_plain_name, is_safe_box_id, mask_stem
 from app.formats.open_images.plan import Plan
 from app.formats.open_images.side_write import SideWriter, mask_check
+from app.formats.open_images.whole_outlines import untouched_outlines, whole_outlines
 from app.formats.open_images.write_boxes import coordinate_texts, id_cells, is_rotated
 from app.formats.open_images.write_tags import kept_label_cells, selected_rows
 from app.geometry import PackedMask, boxes_to_norm, place_mask, resize_mask, tighten_mask
@@ -72,7 +73,8 @@ class Batch:
 
     Attributes:
         instances: in the order of their first shape.
-        lines: of the untouched ones; `row_of` tells the row there by the place of their shape, `paths` their MaskPath.
+        lines: of the untouched ones (outlines: as far as can be told without their PNG); `row_of` tells the row there
+            by the place of their shape, `paths` and `labels` their MaskPath and LabelName.
         box_ids: of the other instances, by `id`.
         boxes: the four cells of each rectangle that another instance is linked to, by its place.
         reserved: frame → names of untouched masks, where the frame has other instances too.
@@ -84,6 +86,7 @@ class Batch:
     lines: KeptLines
     row_of: dict[int, int]
     paths: list[str]
+    labels: list[str]
     box_ids: dict[int, str]
     boxes: dict[int, Box]
     reserved: dict[int, list[str]]
@@ -166,18 +169,23 @@ class MaskTable:
         still_boxes = is_kind(plan, shapes.kept, "boxes") & (edits == 0) & ~is_rotated(shapes)
         need = self._side.needed(shapes) if self._side is not None else np.zeros(len(shapes), dtype=np.bool_)
         still_masks = (shapes.types == ShapeType.MASK) & (edits == 0) & ~need
+        outlines = untouched_outlines(plan, shapes, instances).tolist()
         candidates = [
             instance.imported
-            for instance, grouped in zip(instances, _grouped(shapes, instances), strict=True)
+            for instance, grouped, is_outline in zip(instances, _grouped(shapes, instances), outlines, strict=True)
             if instance.imported is not None
-            and len(instance.rows) == 1
-            and still_masks[instance.imported]
-            and (still_boxes[instance.box] if instance.box is not None else not grouped)
+            and (
+                not edits[instance.rows].any()
+                if is_outline
+                else len(instance.rows) == 1 and still_masks[instance.imported]
+            )
+            and (still_boxes[instance.box] if instance.box is not None else not grouped or _is_traced(shapes, instance))
         ]
         places = np.unique(np.array(candidates, dtype=np.int64))
         lines = kept_lines(plan, shapes.kept, shapes.frames, places, MASKS, self._columns, self._is_plain)
         row_of_place = {place: row for row, place in enumerate(lines.places.tolist())}
-        paths = kept_columns(plan, shapes.kept.take(lines.places), ("MaskPath",))["MaskPath"].to_texts()
+        cells = kept_columns(plan, shapes.kept.take(lines.places), ("MaskPath", "LabelName"))
+        paths, labels = cells["MaskPath"].to_texts(), cells["LabelName"].to_texts()
         rest = [instance for instance in instances if instance.imported not in row_of_place]
         touched = {instance.frame for instance in rest}
         peers = [instance for instance in instances if instance.frame in touched]
@@ -186,7 +194,7 @@ class MaskTable:
             if instance.imported is not None and instance.imported in row_of_place:
                 reserved.setdefault(instance.frame, []).append(paths[row_of_place[instance.imported]])
         box_ids, boxes = self._box_ids(shapes, peers), self._box_texts(shapes, instances)
-        return Batch(shapes, instances, lines, row_of_place, paths, box_ids, boxes, reserved, need)
+        return Batch(shapes, instances, lines, row_of_place, paths, labels, box_ids, boxes, reserved, need)
 
     def _is_plain(self, block: CSVBlock, places: Places) -> Mask:
         """Whether every reader takes these rows: a BoxID, a usable name, and the box where the layout wants one."""
@@ -241,26 +249,32 @@ class MaskTable:
     def _write(self, batch: Batch, instances: Sequence[Instance]) -> Iterator[TableRows]:
         """Write the PNGs of some instances, in order, and give their rows."""
         shapes = batch.shapes
-        lines = {id(i): row for i in instances if (row := self._claimed_line(batch, i)) >= 0}
-        rest = [instance for instance in instances if id(instance) not in lines]
-        drawn = [instance for instance in rest if not keeps_png(shapes, instance)]
-        masks = dict(zip(map(id, drawn), draw_instances(self._plan, shapes, drawn), strict=True))
-        empty = {key for key, mask in masks.items() if mask is None}
         owners = [row_of(instance) for instance in instances if instance.imported is not None]
         pngs = KeptBytes(self._source, shapes.kept, np.array(owners, dtype=np.int64))
+        whole = whole_outlines(self._plan, shapes, instances, pngs)
+        lines = {id(i): row for i in instances if (row := self._claimed_line(batch, i, whole)) >= 0}
+        rest = [instance for instance in instances if id(instance) not in lines]
+        drawn = [instance for instance in rest if not keeps_png(shapes, instance) and id(instance) not in whole]
+        masks = dict(zip(map(id, drawn), draw_instances(self._plan, shapes, drawn), strict=True))
+        empty = {key for key, mask in masks.items() if mask is None}
         cells = self._cells(shapes, rest)
         frames = [instance.frame for instance in instances if id(instance) not in empty]
         places: list[int] = []  # of each row: of a line, or behind them of a new one
         texts: list[Line] = []
         first, n_lines = min(lines.values(), default=0), max(lines.values(), default=-1) + 1
+        entries_of_lines = [b""] * (n_lines - first)
         for instance in instances:
             if (line := lines.get(id(instance))) is not None:
                 path = self._folder(instance.frame) + batch.paths[line]
                 self._put_kept(path, shapes.kept, row_of(instance), pngs)
                 places.append(line - first)
+                if self._side is not None and id(instance) in whole:
+                    check = mask_check(batch.labels[line], *_identity(shapes.kept, row_of(instance)))
+                    entries_of_lines[line - first] = self._side.outline_entry(shapes, instance.rows, check)
             elif id(instance) not in empty:
                 places.append(n_lines - first + len(texts))
-                texts.append(self._line(batch, instance, cells[id(instance)], masks.get(id(instance)), pngs))
+                mask = masks.get(id(instance))
+                texts.append(self._line(batch, instance, cells[id(instance)], mask, pngs, id(instance) in whole))
         self._tell_empty(len(empty))
         if self._side is not None:
             gone = [place for instance in rest if id(instance) in empty for place in instance.rows]
@@ -268,18 +282,22 @@ class MaskTable:
         if frames:
             columns = [Ragged.from_bytes([text[name].encode("utf-8") for text in texts]) for name in self._columns]
             kept = batch.lines.records.slice(first, n_lines)
-            entries = [Ragged.empty(np.uint8, len(kept)), Ragged.from_bytes([t.get(SIDE, "").encode() for t in texts])]
+            entries = [*entries_of_lines, *(text.get(SIDE, "").encode() for text in texts)]
             both = TableRows(
                 np.zeros(len(kept) + len(texts), dtype=np.int32),
                 Ragged.concatenate([kept, join_records(columns, len(texts))]),
-                Ragged.concatenate(entries) if texts else None,
+                Ragged.from_bytes(entries) if any(entries) else None,
             )
             yield replace(both.take(np.array(places, dtype=np.int64)), frames=np.array(frames, dtype=np.int32))
 
-    def _claimed_line(self, batch: Batch, instance: Instance) -> int:
-        """The line of an untouched instance whose name is free for its PNG; -1 for none."""
+    def _claimed_line(self, batch: Batch, instance: Instance, whole: Collection[int]) -> int:
+        """The line of an untouched instance whose name is free for its PNG; -1 for none.
+
+        Args:
+            whole: the `id` of each instance that is the outline of its PNG.
+        """
         line = batch.line(instance)
-        if line is None:
+        if line is None or not (id(instance) in whole or keeps_png(batch.shapes, instance)):
             return -1
         identity = _identity(batch.shapes.kept, row_of(instance))
         return line if self._names.claim(self._folder(instance.frame), batch.paths[line], identity) else -1
@@ -298,8 +316,20 @@ class MaskTable:
             for instance, row in zip(instances, texts, strict=True)
         }
 
-    def _line(self, batch: Batch, instance: Instance, line: Line, mask: PackedMask | None, pngs: KeptBytes) -> Line:
-        """The cells of one instance by the edit rules; its PNG is written on the way."""
+    def _line(
+        self,
+        batch: Batch,
+        instance: Instance,
+        line: Line,
+        mask: PackedMask | None,
+        pngs: KeptBytes,
+        is_outline: bool,
+    ) -> Line:
+        """The cells of one instance by the edit rules; its PNG is written on the way.
+
+        Args:
+            is_outline: the instance is the outline of its stored PNG, and was not drawn.
+        """
         plan, shapes, row = self._plan, batch.shapes, row_of(instance)
         is_imported = instance.imported is not None
         edits = int(np.bitwise_or.reduce(shapes.kept.edits[instance.rows])) if is_imported else 0
@@ -327,9 +357,13 @@ class MaskTable:
             line["MaskPath"] = self._names.choose(folder, line["MaskPath"])
             self._archive.add_stored(folder + line["MaskPath"], png, identity[0])
         if self._side is not None and (len(instance.rows) > 1 or batch.needed[instance.rows].any()):
-            is_as_traced = png is None and not edits & Edit.GEOMETRY
-            traced = self._imported_pixels(shapes, instance, pngs) if is_as_traced else None
-            line[SIDE] = self._side.mask_entry(shapes, instance.rows, mask_check(line["LabelName"], *identity), traced)
+            check = mask_check(line["LabelName"], *identity)
+            if is_outline:
+                line[SIDE] = self._side.outline_entry(shapes, instance.rows, check).decode("utf-8")
+            else:
+                is_as_traced = png is None and not edits & Edit.GEOMETRY
+                traced = self._imported_pixels(shapes, instance, pngs) if is_as_traced else None
+                line[SIDE] = self._side.mask_entry(shapes, instance.rows, check, traced)
         return line
 
     def _imported_pixels(self, shapes: Shapes, instance: Instance, pngs: KeptBytes) -> PackedMask | None:
@@ -369,6 +403,9 @@ class MaskTable:
         tight = tighten_mask(mask) if mask is not None else None
         if tight is not None:
             edges = [tight.left, tight.top, tight.left + tight.width, tight.top + tight.height]
+        elif shapes.types[row_of(instance)] == ShapeType.POLYGON:  # a whole outline
+            corners = shapes.points.take(np.array(instance.rows, dtype=np.int64)).values.reshape(-1, 2)
+            edges = [*corners.min(axis=0).tolist(), *corners.max(axis=0).tolist()]
         else:  # an untouched mask shape: its runs end with the box, inclusive
             left, top, right, bottom = shapes.runs.row(row_of(instance))[-4:].tolist()
             edges = [left, top, right + 1, bottom + 1]
