@@ -1,4 +1,4 @@
-"""Slow, obvious twins of what the Open Images writer does by arrays: one row at a time, from the rules as they are told.
+"""Slow, obvious twins of what the Open Images writer does by arrays: one row at a time, from the rules as told.
 
 Source: Open Images reference 4.5 (cells of new rows), 4.9 (numbers), 5 (edits).
 """

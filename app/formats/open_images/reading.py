@@ -87,6 +87,7 @@ class Reading:
         self.classes = ClassNames()
         self.labels = LabelMatcher(target.labels, self.classes, {}, report)
         self.attributes = AttributeEncoder(target.labels)
+        self._list_root: int | None = None
         self.side = SideFile(
             target.frames, ItemCodec(target.labels), lambda ids: self.index.match(ids).frames, target.first_group
         )
@@ -259,6 +260,11 @@ class Reading:
         matches = self.index.match(runs.texts, asked, table.root)
         if not table.root_is_known and matches.needs_root.any():
             table.root, table.root_is_known = self._find_root(table), True
+            if table.file.kind == "images":
+                self._list_root = table.root
+            elif table.root is None:
+                # A few rows alone may not tell where their images lie; the list of all images does.
+                table.root = self._list_root
             matches = self.index.match(runs.texts, asked, table.root)
         filled = runs.texts.lengths > 0
         missing = np.flatnonzero((matches.frames < 0) & filled)
