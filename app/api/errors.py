@@ -79,7 +79,6 @@ STATUS_BY_CODE = {error.code: status for error, status in STATUS.items() if "cod
 NOT_OFFERED = {
     "analytics": "analytics",
     "cloudstorages": "cloud storages",
-    "comments": "comments",
     "consensus": "consensus",
     "events": "events",
     "functions": "functions of agents",
@@ -87,7 +86,6 @@ NOT_OFFERED = {
     "assets": "guides",
     "immediate_reports": "quality control",
     "invitations": "organizations",
-    "issues": "issues",
     "lambda": "automatic annotation on the server",
     "memberships": "organizations",
     "organizations": "organizations",
