@@ -186,8 +186,15 @@ class MaskTable:
         row_of_place = {place: row for row, place in enumerate(lines.places.tolist())}
         cells = kept_columns(plan, shapes.kept.take(lines.places), ("MaskPath", "LabelName"))
         paths, labels = cells["MaskPath"].to_texts(), cells["LabelName"].to_texts()
-        rest = [instance for instance in instances if instance.imported not in row_of_place]
-        touched = {instance.frame for instance in rest}
+        touched = {instance.frame for instance in instances if instance.imported not in row_of_place}
+        # Where others are to be named, it must be certain which names are taken.
+        suspects = [
+            instance
+            for instance, is_outline in zip(instances, outlines, strict=True)
+            if is_outline and instance.imported in row_of_place and instance.frame in touched
+        ]
+        for broken in self._broken(shapes, suspects):
+            del row_of_place[row_of(broken)]
         peers = [instance for instance in instances if instance.frame in touched]
         reserved: dict[int, list[str]] = {}
         for instance in peers:
@@ -195,6 +202,14 @@ class MaskTable:
                 reserved.setdefault(instance.frame, []).append(paths[row_of_place[instance.imported]])
         box_ids, boxes = self._box_ids(shapes, peers), self._box_texts(shapes, instances)
         return Batch(shapes, instances, lines, row_of_place, paths, labels, box_ids, boxes, reserved, need)
+
+    def _broken(self, shapes: Shapes, outlines: Sequence[Instance]) -> Iterator[Instance]:
+        """The instances of untouched polygons that are not the whole outline of their PNG."""
+        for start in range(0, len(outlines), TAKEN_AT_ONCE):
+            some = outlines[start : start + TAKEN_AT_ONCE]
+            pngs = KeptBytes(self._source, shapes.kept, np.array([row_of(one) for one in some], dtype=np.int64))
+            whole = whole_outlines(self._plan, shapes, some, pngs)
+            yield from (instance for instance in some if id(instance) not in whole)
 
     def _is_plain(self, block: CSVBlock, places: Places) -> Mask:
         """Whether every reader takes these rows: a BoxID, a usable name, and the box where the layout wants one."""

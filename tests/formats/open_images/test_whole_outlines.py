@@ -1,0 +1,117 @@
+"""Polygons that are still the outline of their mask: the same archive as if they were drawn and traced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from app.annotations import Annotations, Edit, Shapes
+from app.formats.open_images import write_masks
+from app.formats.open_images.plan import Plan
+from tests.formats.builders import all_attributes, exported, good, labels, read_zip, target
+from tests.formats.memory import MemorySink, MemorySource
+from tests.formats.open_images.parts import BOX_HEADER, BOXES, CLASSES, LIST, LIST_HEADER, MASK_HEADER, MASKS
+from tests.reference_geometry import random_mask
+from tests.samples import mask_png
+
+SIZE = (37, 29)
+TASK = target({"a.jpg": SIZE, "b.jpg": SIZE}, labels("cat", "dog", attributes=all_attributes()))
+N_MASKS = 27
+
+
+@pytest.fixture(scope="module")
+def sink() -> MemorySink:
+    """Masks of many parts, some at another size, some linked to boxes, on two images."""
+    random = np.random.default_rng(1)
+    members: dict[str, str | bytes] = {CLASSES: "/m/c,cat\n/m/d,dog\n", LIST: LIST_HEADER + "a,train,,,,,,,,,,\n"}
+    boxes, rows = [], []
+    for number in range(N_MASKS):
+        pixels = random_mask(random, number, 30) if number % 3 else random.random(SIZE[::-1]) < 0.3
+        members[f"masks/train/m{number}.png"] = mask_png(pixels)
+        image, label, left = "ab"[number % 2], "cd"[number % 5 == 0], f"0.{number + 10}"
+        corners = f"{left},0.9,0.125,0.75" if number % 4 else ",,,"
+        rows.append(f"m{number}.png,{image},/m/{label},{number:08x},{corners},0.5{number},\n")
+        if number % 4:
+            boxes.append(f"{image},xclick,/m/{label},1,{left},0.9,0.125,0.75,0,0,0,0,0\n")
+    members |= {BOXES: BOX_HEADER + "".join(boxes), MASKS: MASK_HEADER + "".join(rows)}
+    return good(members, TASK, conv_mask_to_poly=True)[0]
+
+
+def untouched(shapes: Shapes) -> Shapes:
+    return shapes
+
+
+def one_in_five_gone(shapes: Shapes) -> Shapes:
+    return shapes.take(np.arange(len(shapes)) % 5 != 2)
+
+
+def marked(flag: Edit, every: int) -> Callable[[Shapes], Shapes]:
+    def change(shapes: Shapes) -> Shapes:
+        edits = shapes.kept.edits.copy()
+        edits[::every] |= np.uint8(flag)
+        return shapes.replace(kept=shapes.kept.replace(edits=edits))
+
+    return change
+
+
+def relabelled(shapes: Shapes) -> Shapes:
+    changed = marked(Edit.LABEL, 3)(shapes)
+    label_ids = changed.label_ids.copy()
+    label_ids[::3] = 3 - label_ids[::3]
+    return changed.replace(label_ids=label_ids)
+
+
+def joined_by_new_ones(shapes: Shapes) -> Shapes:
+    more = shapes.take(np.arange(0, len(shapes), 4))
+    more = more.replace(kept=type(more.kept).empty(len(more)))
+    both = Shapes.concatenate([shapes, more])
+    return both.take(np.argsort(both.frames, kind="stable"))
+
+
+EDITS = {
+    "untouched": untouched,
+    "parts deleted": one_in_five_gone,
+    "said to have moved": marked(Edit.GEOMETRY, 7),
+    "other attributes": marked(Edit.ATTRIBUTES, 2),
+    "out of their group": marked(Edit.GROUP, 2),
+    "relabelled": relabelled,
+    "joined by new shapes": joined_by_new_ones,
+}
+
+
+@pytest.fixture(params=EDITS)
+def source(request: pytest.FixtureRequest, sink: MemorySink) -> MemorySource:
+    found = sink.annotations()
+    shapes = EDITS[request.param](found.shapes)
+    shapes = shapes.replace(ids=np.arange(1, len(shapes) + 1, dtype=np.int64))
+    return MemorySource.of_sink(sink, TASK.frames, Annotations(shapes=shapes, images=found.images))
+
+
+OPTIONS = [{}, {"side_file": False}, {"layout": "official"}, {"label_ids": "name"}]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_the_archive_is_that_of_drawing_and_tracing(
+    source: MemorySource, options: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = read_zip(exported(source, TASK, **options)[0])
+    with monkeypatch.context() as patch:
+        patch.setattr(write_masks, "untouched_outlines", lambda plan, shapes, instances: np.zeros(len(instances)))
+        patch.setattr(write_masks, "whole_outlines", lambda plan, shapes, instances, pngs: set())
+        expected = read_zip(exported(source, TASK, **options)[0])
+    assert list(found) == list(expected)
+    for name, data in expected.items():
+        assert found[name] == data, name
+
+
+def test_an_untouched_outline_is_neither_drawn_nor_traced(sink: MemorySink, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(plan: Plan, shapes: Shapes, instances: list[object]) -> list[object]:
+        assert not instances
+        return []
+
+    monkeypatch.setattr(write_masks, "draw_instances", refuse)
+    source = MemorySource.of_sink(sink, TASK.frames, sink.annotations())
+    members = read_zip(exported(source, TASK)[0])
+    assert sum(name.endswith(".png") for name in members) == N_MASKS
