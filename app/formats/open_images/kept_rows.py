@@ -145,7 +145,8 @@ def kept_lines(
             continue
         lines = pick(kept.lines, rows)
         block = split_lines(lines, table.columns)
-        good = ~plan.foreign_ids(block.cells("ImageID"), frames[rows]) & is_plain(block, rows)
+        foreign = plan.foreign_ids(block.cells("ImageID"), frames[rows], exact="masks" in kinds)
+        good = ~foreign & is_plain(block, rows)
         parts.append((rows[good], lines if good.all() else pick(lines, np.flatnonzero(good))))
     if not parts:
         return KeptLines(np.zeros(0, dtype=np.int64), Ragged.empty(np.uint8))

@@ -116,15 +116,16 @@ class Plan:
     def ids_of(self, frames: Codes) -> Ragged:
         return self.ids.take(frames - self.start)
 
-    def foreign_ids(self, cells: Cells, frames: Codes) -> Mask:
+    def foreign_ids(self, cells: Cells, frames: Codes, exact: bool = False) -> Mask:
         """(N,) bool: the ImageID of a kept row that would not be found to be its frame again.
 
         An id that is spelled in another way than the image's own stays as it is, and is remembered for images.meta.
+        Not so where ids are to be exact: datumaro looks for masks of unlisted images in a wrong folder.
         """
         own = self._id_cells.take(frames - self.start)
         foreign = ~equal_cells(cells.buffer, cells.starts, cells.stops, own.buffer, own.starts, own.stops)
         rows = np.flatnonzero(foreign)
-        if not len(rows) or self.layout.flat_ids:
+        if not len(rows) or exact or self.layout.flat_ids:
             return foreign
         runs = decode_runs(cells.take(rows))
         asked = frames[rows[runs.starts]]

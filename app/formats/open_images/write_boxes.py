@@ -132,9 +132,9 @@ def box_columns(plan: Plan, shapes: Shapes, columns: Sequence[str]) -> Columns:
     return cells
 
 
-def id_cells(plan: Plan, kept: Ragged, frames: npt.NDArray[np.int32]) -> Ragged:
-    """ImageID: as it came while it still means the frame."""
-    foreign = plan.foreign_ids(Cells.of(kept), frames)
+def id_cells(plan: Plan, kept: Ragged, frames: npt.NDArray[np.int32], exact: bool = False) -> Ragged:
+    """ImageID: as it came while it still means the frame (or, `exact`, is the image's own id)."""
+    foreign = plan.foreign_ids(Cells.of(kept), frames, exact)
     return put(kept, foreign, plan.ids_of(frames[foreign]))
 
 

@@ -148,7 +148,7 @@ class MaskTable:
     def _hidden_cells(self, rows: Rows) -> Columns:
         """The kept cells; a BoxID where there is none, for readers insist on one."""
         cells = kept_columns(self._plan, rows.kept, self._columns)
-        cells["ImageID"] = id_cells(self._plan, cells["ImageID"], rows.frames)
+        cells["ImageID"] = id_cells(self._plan, cells["ImageID"], rows.frames, exact=True)
         cells["LabelName"] = kept_label_cells(self._plan, cells["LabelName"])
         nameless = np.flatnonzero(cells["BoxID"].lengths == 0)
         frames = rows.frames[nameless]
@@ -324,7 +324,7 @@ class MaskTable:
         part = shapes.take(places)
         kept = only_kept(part.kept, owned)
         columns = kept_columns(self._plan, kept, self._columns)
-        columns["ImageID"] = id_cells(self._plan, columns["ImageID"], part.frames)
+        columns["ImageID"] = id_cells(self._plan, columns["ImageID"], part.frames, exact=True)
         texts = zip(*(columns[name].to_texts() for name in self._columns), strict=True)
         return {
             id(instance): dict(zip(self._columns, row, strict=True))
