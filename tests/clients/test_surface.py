@@ -135,4 +135,7 @@ def test_formats_of_data_that_are_not_offered_are_refused_with_a_sentence(client
     assert "pictures are not fetched from other addresses" in ended.err
     share = clients.cli("task", "create", "share", "--labels", '[{"name": "cat"}]', "share", "a.png", ok=False)
     assert "there is no share of server files" in share.err
-    assert FORMAT in clients.cli("task", "import-dataset", "--format", "x 1.0", "1", str(README), ok=False).err
+    _, body, _ = clients.raw("POST", "/api/tasks", b'{"name": "empty"}', Content_Type="application/json")
+    number = str(json.loads(body)["id"])
+    early = clients.cli("task", "import-dataset", "--format", FORMAT, number, str(README), ok=False)
+    assert "upload its pictures first" in early.err
