@@ -119,7 +119,7 @@ def test_wrong_credentials_are_401(anonymous: TestClient, method: str, path: str
 def things(
     make_client: MakeClient, make_user: Callable[..., User], give_data: Callable[..., Task], storage: Storage
 ) -> str:
-    """Of the admin, each with id 1: a user, a token, a project, a task with data, a job, labels, an issue, a comment; and a request's id."""
+    """Of the admin, each with id 1: a user, a token, a project, a task with data, a job, labels, an issue, a comment; and a request's id."""  # noqa: E501
     admin = make_client("root", is_admin=True)
     created(admin, "/api/projects", name="p", labels=[{"name": "a"}])
     created(admin, "/api/tasks", name="t", labels=[{"name": "b"}])
