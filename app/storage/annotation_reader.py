@@ -19,6 +19,9 @@ from app.storage.database import Connection
 from app.storage.schema import BLOCKS, annotation_sets, tasks
 from app.storage.storage import Storage
 
+BATCH_ROWS = 20_000
+"""Rows held at once. Outlines have some 20 kB each, so this bounds memory; reading fewer at a time costs a little."""
+
 
 class AnnotationReader:
     """One consistent state of a task's (or job's) annotations in ascending frames; all of `formats.Source` but
@@ -41,7 +44,7 @@ class AnnotationReader:
         stop: int | None = None,
         skip_deleted: bool = True,
         frame_offset: int = 0,
-        batch_rows: int = 100_000,
+        batch_rows: int = BATCH_ROWS,
     ) -> None:
         size = conn.execute(sa.select(tasks.c.size).where(tasks.c.id == task_id)).scalar()
         if size is None:
