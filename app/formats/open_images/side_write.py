@@ -29,7 +29,7 @@ import numpy.typing as npt
 import orjson
 
 from app.annotations import Shapes, ShapeType, Tags, Tracks
-from app.columns import Ragged, encode_integers
+from app.columns import Ragged, Texts, encode_integers
 from app.errors import Report
 from app.formats.open_images.attributes import attributes_text, share_text, shown_value
 from app.formats.open_images.kept_rows import UNKNOWN, Columns, Mask, is_sided
@@ -105,14 +105,15 @@ class SideWriter:
     def _unlike(self, shapes: Shapes) -> Mask:
         """(N,) bool, new boxes and masks whose attributes are not those that their row will show."""
         is_mask = shapes.types == ShapeType.MASK
-        keys = zip(
-            shapes.label_ids.tolist(),
-            shapes.attributes.to_list(),
-            shapes.occluded.tolist(),
-            is_mask.tolist(),
-            strict=True,
-        )
-        return np.array([self._is_unlike(*key) for key in keys], dtype=np.bool_)
+        kinds = shapes.occluded.astype(np.int64) * 2 + is_mask
+        first, inverse = _distinct(shapes.label_ids, shapes.attributes, kinds)
+        unlike = [
+            self._is_unlike(
+                int(shapes.label_ids[row]), shapes.attributes.row(row), bool(shapes.occluded[row]), bool(is_mask[row])
+            )
+            for row in first.tolist()
+        ]
+        return np.array(unlike, dtype=np.bool_)[inverse]
 
     def _is_unlike(self, label_id: int, text: str, occluded: bool, is_mask: bool) -> bool:
         key = (label_id, text, occluded, is_mask)
@@ -152,15 +153,22 @@ class SideWriter:
         manual = np.array([source == MANUAL for source in tags.sources.values], dtype=np.bool_)
         untouched = (kept.edits == 0) & ~is_sided(self._plan, kept)
         need: Mask = (tags.groups != 0) | ~manual[tags.sources.codes] | ((kept.tables >= 0) & ~untouched)
-        for row in np.flatnonzero(~need & (kept.tables < 0)).tolist():
-            label_id, text = int(tags.label_ids[row]), tags.attributes.row(row)
-            pairs = [(label_id, self._plan.decoder.values(label_id, text))]
-            cells = {
-                "score": (confidence_rule(self._quiet, pairs)(0, ""), False),
-                "source": (source_rule(pairs)(0, ""), False),
-            }
-            need[row] = self._shown(label_id, cells) != text
+        fresh = np.flatnonzero(~need & (kept.tables < 0))
+        if len(fresh):
+            part = tags.take(fresh)
+            first, inverse = _distinct(part.label_ids, part.attributes, np.zeros(len(part), dtype=np.int64))
+            unlike = [self._is_unlike_tag(int(part.label_ids[row]), part.attributes.row(row)) for row in first.tolist()]
+            need[fresh] = np.array(unlike, dtype=np.bool_)[inverse]
         return need
+
+    def _is_unlike_tag(self, label_id: int, text: str) -> bool:
+        """Whether the attributes of a new tag are not those that its row will show."""
+        pairs = [(label_id, self._plan.decoder.values(label_id, text))]
+        cells = {
+            "score": (confidence_rule(self._quiet, pairs)(0, ""), False),
+            "source": (source_rule(pairs)(0, ""), False),
+        }
+        return self._shown(label_id, cells) != text
 
     # --- entries of rows ---
 
@@ -288,6 +296,13 @@ class SideWriter:
             if text:
                 yield text
         yield b"\n]}\n"
+
+
+def _distinct(label_ids: npt.NDArray[np.int32], attributes: Texts, kinds: Ids) -> tuple[Ids, Ids]:
+    """The first row of each label, attribute text and kind (0..3), and (N,) which of them each row is."""
+    keys = (label_ids.astype(np.int64) * max(len(attributes.values), 1) + attributes.codes) * 4 + kinds
+    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+    return first.astype(np.int64), inverse.astype(np.int64)
 
 
 def _mask_cells(values: dict[str, str]) -> dict[str, tuple[str, bool]]:
