@@ -25,7 +25,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from app.annotations import Annotations, FrameIndex, LabelCatalog, Shapes, ShapeType, Tags
+from app.annotations import Annotations, FrameIndex, LabelCatalog, Shapes, ShapeType, Tags, Tracks
 from app.archive import Archive
 from app.columns import Ragged, Texts
 from app.errors import InvalidInput, Report, shorten
@@ -304,6 +304,13 @@ class Selector:
             keeps = np.zeros(len(frames), dtype=np.bool_)
         return keeps
 
+    def keeps_tracks(self, tracks: Tracks) -> Mask:
+        """(N,) bool: tracks that begin on a frame that stays, of a class that does."""
+        keeps = self.in_shown(tracks.frames)
+        if self.selection.only_matching and self._labels is not None:
+            keeps &= np.isin(tracks.label_ids, self._classes)
+        return keeps
+
     def in_shown(self, frames: Codes) -> Mask:
         """(N,) bool: frames that stay."""
         rows = frames.astype(np.int64) - self._start
@@ -377,6 +384,7 @@ class SelectingSink:
             Annotations(
                 shapes=shapes.take(selector.keeps(shapes)),
                 tags=tags.take(selector.keeps(tags)),
+                tracks=batch.tracks.take(selector.keeps_tracks(batch.tracks)),
                 images=batch.images.take(selector.in_shown(batch.images.frames)),
                 rows=batch.rows.take(selector.in_shown(batch.rows.frames)),
             )

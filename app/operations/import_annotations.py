@@ -14,7 +14,7 @@ from typing import Any
 
 from app.archive import Archive, open_archive
 from app.errors import ImportProblems, Report
-from app.formats import Format, ImportOptions, Target, detect, find_format
+from app.formats import Format, ImportOptions, Target, detect, find_format, read_selected
 from app.operations.dry_run import CountingSink
 from app.operations.targets import job_range, task_target
 from app.operations.work import Limits, Work
@@ -103,10 +103,10 @@ def read_archive(
     work: Work,
     done_before: float = 0.0,
 ) -> None:
-    """Read and check all of the archive into the sink, and count it in the report."""
-    assert format_.read is not None
+    """Read and check all of the archive into the sink, as much of it as is selected, and count it in the report."""
     share = READ_SHARE - done_before
-    format_.read(
+    read_selected(
+        format_,
         archive,
         target,
         import_options(options, limits),

@@ -9,7 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.annotations import Annotations, AttributeSpec, FrameIndex, Label, LabelCatalog, Shapes, ShapeType, Tags
+from app.annotations import (
+    Annotations,
+    AttributeSpec,
+    FrameIndex,
+    Label,
+    LabelCatalog,
+    Shapes,
+    ShapeType,
+    Tags,
+    Tracks,
+)
 from app.columns import Ragged, Texts
 from app.errors import InvalidInput, Report
 from app.formats import ImportOptions, SelectionOptions, Target, parse_selection, read_selected
@@ -276,3 +286,14 @@ def test_an_import_takes_what_is_selected(
     )
     assert found.images.frames.tolist() == images
     assert ("selection" in report.summary) == bool(options)
+
+
+def test_tracks_go_with_the_frame_they_begin_on() -> None:
+    tracks = Tracks.empty(2).replace(
+        frames=np.array([0, 2], dtype=np.int32), label_ids=np.array([1, 2], dtype=np.int32)
+    )
+    options = SelectionOptions(image_ids=ListText("a"))
+    selector = Selector(parse_selection(options), WHERE, ClassWords(), Report())
+    selector.choose_images(FrameIndex(WHERE.frames), Texts.same("", len(WHERE.frames)))
+    selector.settle()
+    assert selector.keeps_tracks(tracks).tolist() == [True, False]
