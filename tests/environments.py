@@ -2,15 +2,16 @@
 
     judge    datumaro, which reads what we export and writes what we import
     client   CVAT's own command line and SDK
+    types    TypeScript, which checks the types of the page's modules, and the libraries whose types they use (by npm)
 
-They cannot live beside the service's packages (datumaro pins older ones), so tests talk to them through scripts: JSON
+The first two cannot live beside the service's packages (datumaro pins older ones), so tests talk to them through scripts: JSON
 on standard input, JSON on standard output. The folder is `$ANNOPORT_TEST_ENVS`, or `.venv-tests/` in the checkout; an
 environment is ready when `<folder>/<name>.ready` holds the very pins below. `ANNOPORT_TEST_ENVS=none` switches the
 tests that need them off (they are then skipped, with the reason).
 
-pip is asked without naming an index: whatever it is configured for is used.
+pip and npm are asked without naming an index: whatever they are configured for is used.
 
-    python -m tests.environments            # make both now, instead of at the first test that needs them
+    python -m tests.environments            # make them now, instead of at the first test that needs them
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ PINS: Mapping[str, tuple[str, ...]] = {
     "judge": ("datumaro==1.13.12",),
     "client": ("cvat-sdk==2.80.0", "cvat-cli==2.80.0"),
 }
+
+NODE_PINS: Mapping[str, str] = {"typescript": "7.0.2", "lit": "3.3.3", "tus-js-client": "4.3.1"}
 
 PROBES: Mapping[str, str] = {
     # cv2 is imported because its wheel may want a system library (libGL) that a bare machine does not have.
@@ -95,6 +98,39 @@ def _build(place: Path, python: Path, pins: tuple[str, ...], probe: str) -> None
             raise EnvironmentFailed("\n".join([f"'{' '.join(command)}' failed:", *said]))
 
 
+def node_modules() -> Path:
+    """The folder of TypeScript and of the types it needs, which is filled first if it is not there.
+
+    Raises:
+        EnvironmentFailed: npm failed.
+    """
+    home = folder()
+    if home is None:
+        pytest.skip("needs the 'types' environment, and ANNOPORT_TEST_ENVS=none switches it off")
+    npm = shutil.which("npm")
+    if npm is None or shutil.which("node") is None:
+        pytest.skip("TypeScript checks the page's types, and npm and node are not on the path: apt-get install npm")
+    ready = home / "types.ready"
+    pins = "".join(f"{name}@{version}\n" for name, version in NODE_PINS.items())
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "types.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (ready.is_file() and ready.read_text() == pins):
+            ready.unlink(missing_ok=True)
+            shutil.rmtree(home / "types", ignore_errors=True)
+            (home / "types").mkdir()
+            (home / "types" / "package.json").write_text(json.dumps({"private": True, "dependencies": dict(NODE_PINS)}))
+            command = [npm, "install", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+            done = subprocess.run(
+                command, cwd=home / "types", env=clean_environ(), capture_output=True, text=True, timeout=BUILD_SECONDS
+            )
+            if done.returncode:
+                said = (done.stderr or done.stdout).strip().splitlines()[-12:]
+                raise EnvironmentFailed("\n".join([f"'{' '.join(command)}' failed:", *said]))
+            ready.write_text(pins)
+    return home / "types" / "node_modules"
+
+
 def clean_environ(**more: str) -> dict[str, str]:
     """This process's environment variables without those that steer a Python interpreter."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "VIRTUAL_ENV"))}
@@ -123,3 +159,5 @@ def run_script(
 if __name__ == "__main__":
     for each in PINS:
         print(each, python_of(each), file=sys.stderr)
+    if shutil.which("npm") is not None:  # without it the test that needs them says so
+        print("types", node_modules(), file=sys.stderr)

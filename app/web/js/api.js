@@ -32,6 +32,7 @@ export function proof() {
   return token ? { "X-CSRFToken": token } : {};
 }
 
+/** @param {string} path @param {Query} [query] empty values are left out */
 export function address(path, query = {}) {
   const url = new URL(path, location.origin);
   for (const [name, value] of Object.entries(query)) {
@@ -42,6 +43,9 @@ export function address(path, query = {}) {
 
 /**
  * Call the API. A plain `body` object goes as JSON.
+ * @param {string} method
+ * @param {string} path
+ * @param {{query?: Query, body?: any, headers?: Record<string, string>, signal?: AbortSignal, keepalive?: boolean}} [more]
  * @returns {Promise<any>} the JSON of the answer; null where there is none
  */
 export async function call(method, path, { query, body, headers, signal, keepalive } = {}) {
@@ -99,8 +103,10 @@ const sleep = (ms, signal) =>
 
 /**
  * Wait for the end of background work. The service holds each answer until the work has ended, or for some seconds.
- * @param {(request: any) => void} onProgress
- * @returns {Promise<any>} the request, finished or failed
+ * @param {string} id
+ * @param {(request: Work) => void} [onProgress]
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<Work>} finished or failed
  */
 export async function untilFinal(id, onProgress = () => {}, signal) {
   for (let misses = 0; ; ) {

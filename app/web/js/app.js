@@ -77,13 +77,14 @@ class App extends Part {
     if (target?.closest("input, select, textarea, dialog[open]")) return;
     if (event.key === "?") {
       event.preventDefault();
-      this.querySelector("dialog.help").showModal();
+      /** @type {HTMLDialogElement} */ (this.querySelector("dialog.help")).showModal();
       return;
     }
-    const found = [...this.querySelectorAll("[data-key]")].find((element) => element.dataset.key === event.key && !element.disabled);
+    const keyed = /** @type {NodeListOf<HTMLInputElement>} */ (this.querySelectorAll("[data-key]"));
+    const found = [...keyed].find((element) => element.dataset.key === event.key && !element.disabled);
     if (!found) return;
     event.preventDefault();
-    if (found.matches("input")) found.focus();
+    if (found.tagName === "INPUT") found.focus();
     else found.click();
   }
 
@@ -131,7 +132,7 @@ class App extends Part {
     return html`<header class="bar-top">
       <a class="skip" href="#main" @click=${(event) => {
         event.preventDefault();
-        this.querySelector("#main")?.focus();
+        /** @type {HTMLElement | null} */ (this.querySelector("#main"))?.focus();
       }}>To the content</a>
       <a class="brand" href="/" aria-label="annoport: all tasks"><img src="/logo.svg" alt="" width="26" height="26"><span>annoport</span></a>
       ${this.user

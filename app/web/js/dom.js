@@ -24,7 +24,8 @@ class CSSValues extends Directive {
     if (part.type !== PartType.ELEMENT) throw new Error("css() stands where attributes stand");
   }
 
-  render() {
+  /** @param {Record<string, string | null | undefined>} _values */
+  render(_values) {
     return noChange;
   }
 

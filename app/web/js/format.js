@@ -28,6 +28,7 @@ export function percent(fraction) {
 }
 
 const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto", style: "long" });
+/** @type {[Intl.RelativeTimeFormatUnit, number][]} */
 const STEPS = [
   ["year", 365 * 86400],
   ["month", 30 * 86400],

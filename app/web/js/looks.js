@@ -22,7 +22,7 @@ export async function displayNames(zip, found) {
 
 /**
  * The pictures with the most boxes, and their boxes in parts of the picture.
- * @returns {Promise<{image: string, boxes: {label: string, place: number[]}[]}[]>}
+ * @returns {Promise<{image: string, n: number, boxes: {label: string, place: number[]}[]}[]>}
  */
 async function busiest(zip, found, wanted) {
   const images = new Map();

@@ -1,5 +1,6 @@
 // Addresses of the page. Links are plain links; this only keeps the browser from loading the page anew.
 
+/** @type {[RegExp, string][]} */
 const ROUTES = [
   [/^\/(?:tasks\/?)?$/, "tasks"],
   [/^\/tasks\/new$/, "new"],
@@ -55,7 +56,7 @@ export function listen() {
   document.addEventListener("click", (event) => {
     if (event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
     const link = event.target instanceof Element ? event.target.closest("a[href]") : null;
-    if (!link || link.target || link.hasAttribute("download") || link.origin !== location.origin) return;
+    if (!(link instanceof HTMLAnchorElement) || link.target || link.hasAttribute("download") || link.origin !== location.origin) return;
     if (/^\/(api|samples|web|metrics|health)(\/|$)/.test(link.pathname)) return;
     event.preventDefault();
     go(link.pathname + link.search);

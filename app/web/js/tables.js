@@ -2,7 +2,8 @@
 
 const P = "(?:oidv\\d+-)?";
 const SUBSET = "(?<subset>.+?)";
-const NAMES = [
+/** @type {[string, RegExp][]} */
+const NAMES = /** @type {[string, string][]} */ ([
   ["images", "image_ids(?:_and_rotation)?\\.csv"],
   ["images", `${P}${SUBSET}-image_ids(?:_and_rotation)?\\.csv`],
   ["images", `${P}${SUBSET}-images(?:-boxable|-with-labels|-with-bbox)*(?:-with-rotation)?\\.csv`],
@@ -15,7 +16,8 @@ const NAMES = [
   ["hierarchy", ".*hierarchy\\.json"],
   ["sizes", "images\\.meta"],
   ["side", "oid_extra\\.json"],
-].map(([kind, pattern]) => [kind, new RegExp(`^${pattern}$`, "i")]);
+])
+  .map(([kind, pattern]) => [kind, new RegExp(`^${pattern}$`, "i")]);
 const IN_FOLDER = {
   "labels/detections.csv": "boxes",
   "labels/classifications.csv": "tags",

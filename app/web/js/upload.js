@@ -157,7 +157,12 @@ export function sendResumable(endpoint, body, name, file = body) {
   return new Resumable(new URL(endpoint, location.origin).href, body, name, file);
 }
 
-/** Uploads to this endpoint that were begun in this browser and never ended. */
+/** @typedef {{key: string, name: string, fileSize: number, size: number, url: string, begun: string, held?: number}} Unfinished */
+
+/**
+ * Uploads to this endpoint that were begun in this browser and never ended.
+ * @returns {Unfinished[]}
+ */
 export function unfinishedUploads(endpoint) {
   const start = `tus::${PREFIX}|${new URL(endpoint, location.origin).href}|`;
   const found = [];
@@ -253,7 +258,7 @@ function* grouped(files) {
 
 /** fetch() does not tell how much of a body has left; XMLHttpRequest does. */
 function sendForm(endpoint, group, signal, onProgress) {
-  return new Promise((resolve, reject) => {
+  return new Promise((/** @type {(value?: void) => void} */ resolve, reject) => {
     const form = new FormData();
     group.forEach(({ file, name }, index) => form.append(`client_files[${index}]`, file, name ?? file.name));
     const request = new XMLHttpRequest();

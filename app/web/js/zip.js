@@ -305,7 +305,7 @@ export async function makeZip(files, onProgress = () => {}) {
     const bytes = new TextEncoder().encode(name.normalize("NFC"));
     const crc = await crcOf(file);
     const { header, record } = emptyMember({ record: withName(bytes), flags: UTF8 }, offset);
-    for (const [data, at] of [[view(header), 14], [view(record), 16]]) {
+    for (const [data, at] of /** @type {[DataView, number][]} */ ([[view(header), 14], [view(record), 16]])) {
       data.setUint32(at, crc, true);
       data.setUint32(at + 4, file.size, true);
       data.setUint32(at + 8, file.size, true);

@@ -26,6 +26,10 @@ class Export extends Part {
 
   constructor() {
     super();
+    /** @type {Task} */
+    this.task = null;
+    /** @type {Who} */
+    this.user = null;
     this.formats = [];
     this.format = "Open Images V6 1.0";
     this.layout = "default";
@@ -122,7 +126,7 @@ class Export extends Part {
   }
 
   render() {
-    const radio = (value, [name, fine]) => html`<label class="check"><input type="radio" name="layout" .checked=${this.layout === value} @change=${() => (this.layout = value)}><span>${name} <span class="fine">${fine}</span></span></label>`;
+    const radio = (/** @type {string} */ value, /** @type {string[]} */ [name, fine]) => html`<label class="check"><input type="radio" name="layout" .checked=${this.layout === value} @change=${() => (this.layout = value)}><span>${name} <span class="fine">${fine}</span></span></label>`;
     return html`<div class="sides even">
       <section class="panel stack">
         <h2>Take it with you</h2>

@@ -12,6 +12,10 @@ class Health extends Part {
 
   constructor() {
     super();
+    /** @type {Task} */
+    this.task = null;
+    /** @type {Who} */
+    this.user = null;
     this.stats = null;
     this.failed = null;
     this.everyLabel = false;

@@ -42,9 +42,15 @@ class Import extends Part {
 
   constructor() {
     super();
+    /** @type {Task} */
+    this.task = null;
+    /** @type {Who} */
+    this.user = null;
+    /** @type {Label[]} */
     this.labels = [];
     this.existing = null;
     this.earlier = [];
+    /** @type {import("../upload.js").Unfinished[]} */
     this.unfinished = [];
     this.options = { mode: "replace", unmatched: "error", conv_mask_to_poly: false };
     this.reset();

@@ -12,6 +12,10 @@ class Labels extends Part {
 
   constructor() {
     super();
+    /** @type {Task} */
+    this.task = null;
+    /** @type {Who} */
+    this.user = null;
     this.labels = [];
     this.typed = "";
     this.busy = false;

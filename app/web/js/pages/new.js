@@ -249,6 +249,7 @@ class NewTask extends Part {
     this.stage = "sending";
     if (this.zip || needsFolders(this.pictures)) {
       const name = this.zip ? this.file.name : "pictures.zip";
+      /** @type {Blob} */
       const body = this.zip ? cutZip(this.zip, (entry) => isPictureEntry(this.found, entry)) : await makeZip(this.pictures);
       this.upload = sendResumable(endpoint, body, plainName(name), this.zip ? this.file : body);
       await this.upload.done;

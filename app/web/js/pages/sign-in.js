@@ -31,7 +31,7 @@ class SignIn extends Part {
     } catch (error) {
       this.refused = error.status === 400 ? "That name and password do not go together." : error.message;
       await this.updateComplete;
-      this.querySelector("input[name=password]").select();
+      /** @type {HTMLInputElement} */ (this.querySelector("input[name=password]")).select();
     } finally {
       this.busy = false;
     }

@@ -31,7 +31,14 @@ class TaskPage extends Part {
 
   constructor() {
     super();
+    /** @type {number} */
+    this.taskId = 0;
+    this.tab = "pictures";
+    /** @type {Who} */
+    this.user = null;
+    /** @type {Label[]} */
     this.labels = [];
+    /** @type {Task} */
     this.task = null;
     this.failed = null;
     this.renaming = false;
@@ -109,7 +116,7 @@ class TaskPage extends Part {
           : html`<h1 class="clip"><button type="button" class="plain name-button" title="Rename" @click=${async () => {
               this.renaming = true;
               await this.updateComplete;
-              this.querySelector(".rename").select();
+              /** @type {HTMLInputElement} */ (this.querySelector(".rename")).select();
             }}>${this.task.name}</button></h1>`}
         <span class="fine hide-small">${counted(this.task.size ?? 0, "picture")}</span>
         <nav class="tabs" aria-label="Task">

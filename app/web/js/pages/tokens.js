@@ -11,6 +11,8 @@ class Tokens extends Part {
 
   constructor() {
     super();
+    /** @type {Who} */
+    this.user = null;
     this.tokens = null;
     this.fresh = null;
     this.copied = false;
@@ -46,7 +48,7 @@ class Tokens extends Part {
       this.copied = false;
       event.target.reset();
       await this.load();
-      this.querySelector(".fresh button")?.focus();
+      /** @type {HTMLElement} */ (this.querySelector(".fresh button"))?.focus();
     } catch (error) {
       toastError(error);
     } finally {

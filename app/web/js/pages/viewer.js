@@ -35,6 +35,9 @@ class Viewer extends Part {
 
   constructor() {
     super();
+    /** @type {Task} */
+    this.task = null;
+    /** @type {Label[]} */
     this.labels = [];
     const query = new URLSearchParams(location.search);
     this.search = query.get("search") ?? "";
@@ -305,7 +308,8 @@ class Viewer extends Part {
     if (!this.picture || this.bare) return null;
     // With a captured pointer the event's target is the stage: ask the document.
     const hit = document.elementsFromPoint(event.clientX, event.clientY).find((element) => element.closest?.("g[data-id]"));
-    const drawn = hit ? this.shown.find((shape) => String(shape.key) === hit.closest("g[data-id]").dataset.id) : null;
+    const group = /** @type {SVGElement | null} */ (hit?.closest("g[data-id]") ?? null);
+    const drawn = group ? this.shown.find((shape) => String(shape.key) === group.dataset.id) : null;
     if (drawn && drawn.type !== "mask") return drawn;
     const { x, y } = this.pointOf(event);
     const masks = this.shown.filter((shape) => shape.type === "mask" && covers(this.maskOf(shape), x, y));
@@ -361,7 +365,7 @@ class Viewer extends Part {
   }
 
   paintMasks() {
-    const canvas = this.querySelector("canvas.masks");
+    const canvas = /** @type {HTMLCanvasElement} */ (this.querySelector("canvas.masks"));
     if (!canvas || !this.picture) return;
     const { width, height } = this.picture;
     const scale = Math.min(1, MAX_CANVAS / Math.max(width, height));

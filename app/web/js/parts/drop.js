@@ -109,7 +109,7 @@ class Drop extends Part {
   }
 
   open(event) {
-    const input = this.querySelector("input[type=file]");
+    const input = /** @type {HTMLInputElement} */ (this.querySelector("input[type=file]"));
     input.toggleAttribute("webkitdirectory", event.currentTarget.dataset.folder === "yes");
     input.click();
   }

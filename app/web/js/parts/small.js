@@ -5,6 +5,11 @@ import { filesOf } from "./drop.js";
 class Dot extends Part {
   static properties = { color: {} };
 
+  constructor() {
+    super();
+    this.color = "";
+  }
+
   render() {
     return html`<span class="dot" aria-hidden="true" ${css({ background: this.color || "#888888" })}></span>`;
   }
