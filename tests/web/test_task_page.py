@@ -121,7 +121,7 @@ def test_every_kind_of_shape_is_drawn_and_tracks_too(open_page: OpenPage, task: 
     assert turned.get_attribute("transform") == "rotate(30 102.5 60)"
     page.keyboard.press("ArrowRight")
     expect(page.locator(".viewer-bar strong")).to_have_text("p4.png")
-    assert page.locator(".shapes rect").get_attribute("x") == "20"
+    expect(page.locator(".shapes rect")).to_have_attribute("x", "20")
 
 
 def test_pictures_are_found_by_name_label_and_emptiness(open_page: OpenPage, task: int) -> None:

@@ -96,7 +96,10 @@ def test_axe_finds_nothing(open_page: OpenPage, task: int, tmp_path: Path, name:
     page.evaluate(AXE.read_text())
     assert not violations(page, "{}")
     page.emulate_media(color_scheme="dark", reduced_motion="reduce")
-    page.wait_for_timeout(250)  # colours fade over
+    page.wait_for_function(
+        "() => matchMedia('(prefers-color-scheme: dark)').matches && document.getAnimations().length === 0"
+    )
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
     assert not violations(page, "{ runOnly: ['color-contrast'] }")
 
 
