@@ -5,9 +5,9 @@
     types    TypeScript, which checks the types of the page's modules, and the libraries whose types they use (by npm)
 
 The first two cannot live beside the service's packages (datumaro pins older ones), so tests talk to them through
-scripts: JSON on standard input, JSON on standard output. The folder is `$ANNOPORT_TEST_ENVS`, or `.venv-tests/` in the checkout; an
-environment is ready when `<folder>/<name>.ready` holds the very pins below. `ANNOPORT_TEST_ENVS=none` switches the
-tests that need them off (they are then skipped, with the reason).
+scripts: JSON on standard input, JSON on standard output. The folder is `$ANNOPORT_TEST_ENVS`, or `.venv-tests/` in the
+checkout; an environment is ready when `<folder>/<name>.ready` holds the very pins below. `ANNOPORT_TEST_ENVS=none`
+switches the tests that need them off (they are then skipped, with the reason).
 
 pip and npm are asked without naming an index: whatever they are configured for is used.
 
