@@ -3,6 +3,7 @@
     curl -F file=@upload.zip  '…/api/tasks/5/import?wait=30'          → the report
     curl -T is not needed: the bare body works too (--data-binary @upload.zip)
     curl -OJ '…/api/tasks/5/export?save_images=true'                  → taskname.zip, from its first byte
+    curl '…/api/tasks/5/export?classes=Cat&dry_run=true'              → how much of the task that zip would hold
 
 These doors are ours, so an option that does not exist is refused with the nearest one that does.
 """
@@ -21,7 +22,7 @@ from app.api.deps import Caller, CallerDep, Links, LinksDep, Services, ServicesD
 from app.api.errors import error_body, error_response, request_id_of
 from app.api.exports import find_goal
 from app.api.imports import Goal, ask, check_has_data, format_named, import_draft, own_import_options
-from app.api.queries import check_names, option_names, parse_options, query_of
+from app.api.queries import check_names, option_names, parse_flag, parse_options, query_of
 from app.api.receiving import Intake, forget, is_form, media_type
 from app.api.requests import Departure
 from app.api.routing import Router, body_limit
@@ -41,7 +42,7 @@ DEFAULT_WAIT_SECONDS = 30.0
 MAX_WAIT_SECONDS = 600.0
 # Lines pasted into a shell reach these doors before the pictures of the line above are frames; a body waits meanwhile.
 DATA_WAIT_SECONDS = 10.0
-EXPORT_NAMES = (*option_names(ExportOptions), "format", "filename")
+EXPORT_NAMES = (*option_names(ExportOptions), "format", "filename", "dry_run")
 
 FormatQuery = Annotated[str | None, Query(description="Display name of the format; left out: by the archive's entries")]
 WaitQuery = Annotated[str | None, Query(description="Seconds to wait for the end, 0 to 600; default 30")]
@@ -194,6 +195,9 @@ async def _export(request: Request, services: Services, caller: Caller, target: 
     if services.stream_export is None:
         raise Unsupported("exports are not streamed here; use POST …/dataset/export", code="export.unsupported")
     job = {"task_id": goal.task_id, "job_id": goal.job_id, "format": chosen.display_name, **options}
+    if query.get("dry_run") and parse_flag("dry_run", query["dry_run"]):
+        told = b"".join([chunk async for chunk in services.stream_export({**job, "dry_run": True})])
+        return Response(told, media_type="application/json", headers={"Cache-Control": "no-store"})
     if goal.job_id is not None:
         name = f"{name} job {goal.job_id}"
     filename = query.get("filename") or f"{name}.zip"
@@ -225,8 +229,9 @@ async def export_task_now(
     services: ServicesDep,
     format: FormatQuery = None,
     save_images: FlagQuery = None,
+    dry_run: FlagQuery = None,
 ) -> Response:
-    """The archive itself, from its first byte, named after the task."""
+    """The archive itself, from its first byte, named after the task; with `dry_run` the counts of what it holds."""
     return await _export(request, services, caller, "task", task_id)
 
 
@@ -238,6 +243,7 @@ async def export_job_now(
     services: ServicesDep,
     format: FormatQuery = None,
     save_images: FlagQuery = None,
+    dry_run: FlagQuery = None,
 ) -> Response:
     """The same of a job's frames."""
     return await _export(request, services, caller, "job", job_id)

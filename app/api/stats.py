@@ -2,6 +2,7 @@
 
     GET /api/stats?tasks=1,2,3                 how much each of these tasks holds
     GET /api/tasks/{id}/stats                  the health check: labels, sizes, places, flags, what looks wrong
+    GET /api/tasks/{id}/stats/{chart}          one of its charts: labels, sizes, aspects, positions, flags, masks …
     GET /api/tasks/{id}/pictures?…             a stretch of the list of pictures, searched or filtered
     GET /api/tasks/{id}/pictures/{frame}       one picture's annotations, tracks as the shapes one sees
 
@@ -11,6 +12,7 @@ pass over all annotations is remembered for the latest few revisions.
 
 from __future__ import annotations
 
+import difflib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -19,7 +21,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import orjson
-from fastapi import Query, Request, Response
+from fastapi import Path, Query, Request, Response
 
 from app.annotations import FrameTable, expand_tracks
 from app.api.answers import etag_matches
@@ -28,7 +30,7 @@ from app.api.encoding import encode
 from app.api.queries import parse_flag, parse_whole
 from app.api.routing import Router
 from app.api.schemas import PathId
-from app.errors import InvalidInput, NotFound
+from app.errors import InvalidInput, NotFound, shorten
 from app.operations import statistics
 from app.storage import Connection, Task, frames, labels, tasks
 from app.storage import annotations as annotation_rows
@@ -38,6 +40,19 @@ router = Router(tags=["stats"])
 MAX_TASKS = 500
 MAX_PICTURES = 500
 REMEMBERED = 64
+CHARTS: dict[str, tuple[str, ...]] = {
+    "labels": ("labels", "subsets"),
+    "tags": ("labels",),
+    "types": ("types",),
+    "objects_per_picture": ("objects_per_picture", "busiest"),
+    "sizes": ("sizes",),
+    "aspects": ("aspects",),
+    "positions": ("positions",),
+    "flags": ("flags",),
+    "masks": ("masks",),
+    "findings": ("findings",),
+}
+"""What each chart of the health check shows of the whole."""
 
 TextQuery = Annotated[str | None, Query(max_length=256)]
 JSON: dict[int | str, dict[str, Any]] = {200: {"content": {"application/json": {"schema": {"type": "object"}}}}}
@@ -113,6 +128,34 @@ def get_statistics(request: Request, task_id: PathId, caller: CallerDep, service
         )
 
 
+@router.get("/api/tasks/{task_id}/stats/{chart}", responses=JSON)
+def get_chart(
+    request: Request,
+    task_id: PathId,
+    chart: Annotated[str, Path(description=f"One of {', '.join(CHARTS)}")],
+    caller: CallerDep,
+    services: ServicesDep,
+) -> Response:
+    """The numbers of one chart of the health check."""
+    with services.storage.database.snapshot() as conn:
+        task = tasks.get(conn, caller.user, task_id)
+        if chart not in CHARTS:
+            near = difflib.get_close_matches(chart, CHARTS, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise NotFound("chart", chart, f'There is no chart "{shorten(chart)}"; there are {", ".join(CHARTS)}{hint}')
+        whole = memory_of(request).get(
+            ("statistics", task.id, task.revision),
+            lambda: orjson.dumps(statistics.task_statistics(conn, task.id)),
+        )
+
+    def body() -> bytes:
+        found = orjson.loads(whole)
+        about = {name: found[name] for name in ("task_id", "revision", "counted_share")}
+        return orjson.dumps({**about, **{name: found[name] for name in CHARTS[chart]}})
+
+    return send(request, task, body)
+
+
 @router.get("/api/tasks/{task_id}/pictures", responses=JSON)
 def list_pictures(
     request: Request,
@@ -126,19 +169,21 @@ def list_pictures(
     annotated: TextQuery = None,
     subset: TextQuery = None,
     flag: TextQuery = None,
+    attribute: TextQuery = None,
     finding: TextQuery = None,
 ) -> Response:
     """A stretch of the list of pictures, as columns: frames, names, widths, heights, shapes, tags. `count` is the
     length of the whole list; deleted pictures are left out. `search` is part of a name, `label_id` a label that is on
     the picture, `annotated` whether anything is, `flag` a yes-or-no attribute that a shape on it says yes to,
-    `finding` one of the health check's. Several of them narrow the list further."""
+    `attribute` a `name=value` that a shape or tag on it has, `finding` one of the health check's. Several of them
+    narrow the list further."""
     first = parse_whole("start", start or "0", 0, 2**31)
     n_wanted = parse_whole("limit", limit or "100", 1, MAX_PICTURES)
     label = parse_whole("label_id", label_id, 0, 2**53) if label_id else None
     is_annotated = parse_flag("annotated", annotated) if annotated else None
     with services.storage.database.snapshot() as conn:
         task = tasks.get(conn, caller.user, task_id)
-        chosen = Choice(search or "", label, is_annotated, subset, flag or "", finding or "")
+        chosen = Choice(search or "", label, is_annotated, subset, flag or "", parse_wish(attribute), finding or "")
         key = ("frames", task.id, task.revision, chosen)
         numbers = memory_of(request).get(key, lambda: chosen_frames(conn, task, chosen))
         page = numbers[first : first + n_wanted]
@@ -155,7 +200,18 @@ class Choice:
     is_annotated: bool | None = None
     subset: str | None = None
     flag: str = ""
+    attribute: tuple[str, str] | None = None
     finding: str = ""
+
+
+def parse_wish(text: str | None) -> tuple[str, str] | None:
+    """ "color=red" → ("color", "red"). Raises InvalidInput."""
+    if not text:
+        return None
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise InvalidInput(f'name=value is needed; got "{shorten(text)}"', place="attribute")
+    return name.strip(), value.strip()
 
 
 def chosen_frames(conn: Connection, task: Task, choice: Choice) -> statistics.Ints:
@@ -178,6 +234,8 @@ def chosen_frames(conn: Connection, task: Task, choice: Choice) -> statistics.In
         narrow(statistics.frames_with_label(conn, task.id, None), to_others=not choice.is_annotated)
     if choice.flag:
         narrow(statistics.frames_with_flag(conn, task.id, choice.flag))
+    if choice.attribute:
+        narrow(statistics.frames_with_value(conn, task.id, *choice.attribute))
     if choice.finding:
         narrow(statistics.frames_with_finding(conn, task.id, choice.finding))
     return np.flatnonzero(kept)

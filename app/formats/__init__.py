@@ -22,7 +22,7 @@ from app.formats.base import (
     Target,
 )
 from app.formats.registry import FORMATS, detect, find_format, relabel_extras
-from app.formats.selection import parse_selection, read_selected
+from app.formats.selection import count_selected, parse_selection, read_selected
 
 __all__ = [
     "FORMATS",
@@ -38,6 +38,7 @@ __all__ = [
     "Source",
     "Survey",
     "Target",
+    "count_selected",
     "detect",
     "find_format",
     "parse_selection",

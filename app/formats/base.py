@@ -182,6 +182,7 @@ Write = Callable[[Source, Target, ArchiveWriter, ExportOptions, Report, Progress
 TakeSurvey = Callable[[Archive], Survey]
 FindWords = Callable[[Archive, LabelCatalog], ClassWords]
 Relabel = Callable[[Mapping[str, Any], Mapping[int, int]], dict[str, Any] | None]
+Count = Callable[[Source, Target, ExportOptions, Report], None]
 TakePictures = Callable[[Archive], list[ArchivePicture]]
 
 
@@ -198,6 +199,8 @@ class Format:
         pictures: tells the pictures of an archive with their subsets; None where it never has any.
         relabel: the extras of an import with the ids of labels replaced (those of a task that was made anew); None
             where they are not this format's. Raises ValueError where they are damaged.
+        count: tells the report's summary what of everything an export with these options would hold, and writes
+            nothing; None where a selection means what it means everywhere.
     """
 
     name: str
@@ -209,6 +212,7 @@ class Format:
     pictures: TakePictures | None = None
     class_words: FindWords | None = None
     relabel: Relabel | None = None
+    count: Count | None = None
     ext: str = "ZIP"
     dimension: str = "2d"
     carries: frozenset[str] = field(default_factory=frozenset)

@@ -25,11 +25,21 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from app.annotations import Annotations, FrameIndex, LabelCatalog, Shapes, ShapeType, Tags, Tracks
+from app.annotations import Annotations, FrameIndex, LabelCatalog, Shapes, ShapeType, Tags, Tracks, expand_tracks
 from app.archive import Archive
 from app.columns import Ragged, Texts
 from app.errors import InvalidInput, Report, shorten
-from app.formats.base import ClassWords, Format, ImportOptions, Progress, SelectionOptions, Sink, Target
+from app.formats.base import (
+    ClassWords,
+    ExportOptions,
+    Format,
+    ImportOptions,
+    Progress,
+    SelectionOptions,
+    Sink,
+    Source,
+    Target,
+)
 
 LabelType = Literal["detections", "classifications", "segmentations", "points", "others"]
 LABEL_TYPES: tuple[LabelType, ...] = ("detections", "classifications", "segmentations", "points", "others")
@@ -426,6 +436,22 @@ def read_selected(
     format_.read(
         archive, target, options, SelectingSink(sink, selector), report, lambda done: progress(FIRST_PASS + done * rest)
     )
+
+
+def count_selected(format_: Format, source: Source, target: Target, options: ExportOptions, report: Report) -> None:
+    """Tell the report's summary what of everything an export with these options would hold (`selection`)."""
+    if format_.count is not None:
+        format_.count(source, target, options, report)
+        return
+    selector = Selector(parse_selection(options), target, ClassWords(), report)
+    frames = target.frames
+    for shapes in source.shapes():
+        selector.see(shapes)
+    selector.see(expand_tracks(source.tracks(), frames.start, frames.start + len(frames)))
+    for tags in source.tags():
+        selector.see(tags)
+    selector.choose_images(FrameIndex(frames), target.subsets)
+    selector.settle()
 
 
 def kinds_of(table: Shapes | Tags) -> Codes:

@@ -6,13 +6,15 @@ One read snapshot serves the whole export, so it shows one state, at or after th
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any
 
 from app.archive import ArchiveWriter
 from app.errors import Report
-from app.formats import ExportOptions, Format, find_format
+from app.formats import ExportOptions, Format, Target, count_selected, find_format
 from app.operations.names import download_name
 from app.operations.targets import ProjectSource, TaskSource, job_range, project_target, task_target
 from app.operations.work import Work
@@ -67,17 +69,21 @@ def export_dataset(work: Work) -> None:
 
 
 def stream_dataset(storage: Storage, job: Mapping[str, Any], send: Callable[[bytes], None]) -> None:
-    """An export straight to its reader; `job` holds task_id, job_id, and the options."""
+    """An export straight to its reader; `job` holds task_id, job_id, and the options; with `dry_run` its counts."""
     format_ = find_format(job.get("format") or DEFAULT_FORMAT)
-    write_dataset(
-        storage,
-        Exported(job.get("task_id"), job.get("job_id"), job.get("project_id")),
-        format_,
-        export_options(job),
-        send,
-        Report(),
-        lambda done: None,
-    )
+    what = Exported(job.get("task_id"), job.get("job_id"), job.get("project_id"))
+    if job.get("dry_run"):
+        send(json.dumps(count_dataset(storage, what, format_, export_options(job))).encode())
+        return
+    write_dataset(storage, what, format_, export_options(job), send, Report(), lambda done: None)
+
+
+def count_dataset(storage: Storage, what: Exported, format_: Format, options: ExportOptions) -> dict[str, Any]:
+    """The report of an export that is not written: `selection` tells what there is and what would be in it."""
+    report = Report()
+    with opened(storage, what) as (target, source):
+        count_selected(format_, source, target, options, report)
+    return {"dry_run": True, "format": format_.display_name, **report.to_dict()}
 
 
 def write_dataset(
@@ -91,6 +97,15 @@ def write_dataset(
 ) -> None:
     """Write the whole archive of a task, a job or a project, from one state of the store."""
     assert format_.write is not None
+    with opened(storage, what) as (target, source):
+        archive = ArchiveWriter(send)
+        format_.write(source, target, archive, options, report, progress)
+        archive.close()
+
+
+@contextmanager
+def opened(storage: Storage, what: Exported) -> Iterator[tuple[Target, TaskSource | ProjectSource]]:
+    """One state of a task, a job or a project: what annotations refer to, and the annotations."""
     with storage.database.snapshot() as conn:
         source: TaskSource | ProjectSource
         if what.task_id is not None:
@@ -102,9 +117,7 @@ def write_dataset(
             target, places = project_target(conn, what.project_id)
             source = ProjectSource(conn, storage, places)
         try:
-            archive = ArchiveWriter(send)
-            format_.write(source, target, archive, options, report, progress)
-            archive.close()
+            yield target, source
         finally:
             source.close()
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 
 from app.annotations import AttributeSpec, FrameTable, Label, LabelCatalog, Shapes, ShapeType, Tags
 from app.columns import Texts
@@ -41,6 +42,10 @@ ASPECT_EDGES = (0.125, 0.177, 0.25, 0.354, 0.5, 0.707, 0.841, 1.189, 1.414, 2.0,
 PER_PICTURE_EDGES = (0, 1, 2, 3, 4, 5, 6, 8, 11, 16, 26, 51, 101)
 """Shapes of a picture: 0, 1, …, 6 to 7, 8 to 10, …, 101 and more."""
 
+AGREEMENT_EDGES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+"""Overlap of a mask's extent and its box (intersection over union); the last bin ends at 1."""
+
+BAD_AGREEMENT = 0.5
 LISTED_FRAMES = 24
 MAX_ROWS = 1_000_000
 STRETCHES = 48
@@ -100,6 +105,10 @@ class Tally:
     sizes: Ints = field(default_factory=lambda: np.zeros(len(SIZE_EDGES), dtype=np.int64))
     aspects: Ints = field(default_factory=lambda: np.zeros(len(ASPECT_EDGES) + 1, dtype=np.int64))
     grid: Ints = field(default_factory=lambda: np.zeros((GRID + 1, GRID + 1), dtype=np.int64))
+    agreements: Ints = field(default_factory=lambda: np.zeros(len(AGREEMENT_EDGES), dtype=np.int64))
+    boxes_with_mask: int = 0
+    boxes_alone: int = 0
+    masks_alone: int = 0
     flags: dict[str, Flag] = field(default_factory=dict)
     findings: dict[str, Finding] = field(default_factory=dict)
 
@@ -240,7 +249,9 @@ def add_shapes(tally: Tally, shapes: Shapes) -> None:
     has_box = shapes.types != ShapeType.SKELETON
     boxed = shapes if has_box.all() else shapes.take(has_box)
     if len(boxed):
-        add_boxes(tally, boxed, boxes_of(boxed))
+        boxes = boxes_of(boxed)
+        add_boxes(tally, boxed, boxes)
+        add_pairs(tally, boxed, boxes)
 
 
 def add_boxes(tally: Tally, shapes: Shapes, boxes: Boxes) -> None:
@@ -262,6 +273,39 @@ def add_boxes(tally: Tally, shapes: Shapes, boxes: Boxes) -> None:
     beyond |= (boxes[:, 2] > widths + OUTSIDE_PX) | (boxes[:, 3] > heights + OUTSIDE_PX)
     tally.finding("outside").add(shapes.frames[beyond & has_frame])
     tally.finding("twice").add(shapes.frames[is_repeated(shapes, boxes)])
+
+
+def add_pairs(tally: Tally, shapes: Shapes, boxes: Boxes) -> None:
+    """Hold each mask (or outline) against its box: the rectangle of its frame, label and group."""
+    is_box = shapes.types == ShapeType.RECTANGLE
+    is_drawn = np.isin(shapes.types, (ShapeType.MASK, ShapeType.POLYGON, ShapeType.ELLIPSE))
+    _, groups = np.unique(shapes.groups, return_inverse=True)
+    keys = shapes.frames.astype(np.int64) * len(tally.label_ids) + tally.rows_of(shapes.label_ids)  # (N,)
+    keys = keys * (int(groups.max(initial=0)) + 1) + groups
+    can_pair = shapes.groups > 0
+    box_rows, mask_rows = np.flatnonzero(is_box & can_pair), np.flatnonzero(is_drawn & can_pair)
+    order = box_rows[np.argsort(keys[box_rows], kind="stable")]
+    places = np.searchsorted(keys[order], keys[mask_rows])  # the first box of the key, where there is one
+    has_box = places < len(order)
+    has_box[has_box] = keys[order[places[has_box]]] == keys[mask_rows[has_box]]
+    masks, partners = mask_rows[has_box], order[places[has_box]]
+    agreement = overlaps(boxes[masks], boxes[partners])
+    tally.agreements += _binned(agreement, AGREEMENT_EDGES[1:], len(AGREEMENT_EDGES))
+    n_with = len(np.unique(partners))
+    tally.boxes_with_mask += n_with
+    tally.boxes_alone += int(is_box.sum()) - n_with
+    tally.masks_alone += int(is_drawn.sum()) - len(masks)
+    tally.finding("mask_off_box").add(shapes.frames[masks[agreement < BAD_AGREEMENT]])
+
+
+def overlaps(some: Boxes, others: Boxes) -> npt.NDArray[np.float64]:
+    """(N,) intersection over union of two boxes each; 0 where neither has an area."""
+    spans = np.minimum(some[:, 2:], others[:, 2:]) - np.maximum(some[:, :2], others[:, :2])  # (N, 2)
+    common = np.clip(spans, 0.0, None).prod(axis=1)
+    areas = [np.clip(boxes[:, 2:] - boxes[:, :2], 0.0, None).prod(axis=1) for boxes in (some, others)]
+    union = areas[0] + areas[1] - common
+    result: npt.NDArray[np.float64] = np.divide(common, union, out=np.zeros(len(union)), where=union > 0)
+    return result
 
 
 def is_repeated(shapes: Shapes, boxes: Boxes) -> Flags:
@@ -384,6 +428,12 @@ def described(tally: Tally) -> dict[str, Any]:
         "aspects": {"edges": list(ASPECT_EDGES), "counts": tally.aspects.tolist()},
         "positions": {"columns": GRID, "rows": GRID, "counts": grid.ravel().tolist()},
         "flags": describe_flags(tally.flags),
+        "masks": {
+            "boxes_with_mask": tally.boxes_with_mask,
+            "boxes_alone": tally.boxes_alone,
+            "masks_alone": tally.masks_alone,
+            "agreement": {"edges": list(AGREEMENT_EDGES), "counts": tally.agreements.tolist()},
+        },
         "busiest": [
             {"frame": frame, "name": tally.table.name(frame), "shapes": int(tally.shapes_per_frame[frame])}
             for frame in busiest.tolist()
@@ -488,6 +538,25 @@ def frames_with_flag(conn: Connection, task_id: int, name: str) -> Ints:
     """Ascending numbers of the frames with a shape whose yes-or-no attribute (or occluded flag) says yes."""
     tally = count_task(conn, task_id, max_rows=sys.maxsize)
     return np.flatnonzero(tally.flags[name].on) if name in tally.flags else np.empty(0, dtype=np.int64)
+
+
+def frames_with_value(conn: Connection, task_id: int, name: str, value: str) -> Ints:
+    """Ascending numbers of the frames with a shape or tag whose attribute `name` has this value."""
+    needles = {
+        label.id: b'{"spec_id":%d,"value":%s}' % (spec.id, orjson.dumps(value))
+        for label in labels.of_task(conn, task_id).labels
+        for spec in label.attributes
+        if spec.name == name
+    }
+    found: list[npt.NDArray[np.int32]] = []
+    for batch in annotation_rows.iterate(conn, task_id, kinds=("shapes", "tags")):
+        for table in (batch.shapes, batch.tags):
+            for label_id, needle in needles.items():
+                of_label = np.flatnonzero(table.label_ids == label_id)
+                texts = table.attributes.take(of_label).compact()
+                has = np.array([needle in text.encode() for text in texts.values], dtype=np.bool_)
+                found.append(np.unique(table.frames[of_label[has[texts.codes]]]))
+    return np.unique(np.concatenate(found)).astype(np.int64) if found else np.empty(0, dtype=np.int64)
 
 
 def frames_named(table: FrameTable, text: str) -> Ints:

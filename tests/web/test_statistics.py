@@ -14,6 +14,7 @@ from app.annotations import Annotations, FrameTable, Images, Shapes, ShapeType, 
 from app.columns import Ragged, Texts
 from app.operations import statistics
 from app.operations.statistics import (
+    AGREEMENT_EDGES,
     ASPECT_EDGES,
     GRID,
     PER_PICTURE_EDGES,
@@ -22,6 +23,7 @@ from app.operations.statistics import (
     chosen_stretches,
     frames_named,
     is_repeated,
+    overlaps,
     task_statistics,
 )
 from app.storage import (
@@ -110,6 +112,7 @@ def random_shapes(rng: np.random.Generator, n: int, n_frames: int, label_ids: li
         frames=np.sort(rng.integers(0, n_frames, n)).astype(np.int32),
         types=kinds.astype(np.uint8),
         label_ids=rng.choice(label_ids, n).astype(np.int32),
+        groups=rng.integers(0, 3 * n_frames // 2, n).astype(np.int32) // 300,  # few, so that some meet
         occluded=rng.random(n) < 0.3,
         rotations=np.where((kinds == ShapeType.RECTANGLE) & (rng.random(n) < 0.3), 37.0, 0.0),
         attributes=Texts.from_list([texts[i] for i in rng.integers(0, 3, n)]),
@@ -247,6 +250,50 @@ def test_sizes_places_and_findings_are_those_of_a_slow_count(
     assert found["findings"]["nothing"]["count"] == N_FRAMES - 1 - found["annotated_pictures"]
 
 
+def slow_overlap(a: tuple[float, ...], b: tuple[float, ...]) -> float:
+    wide, tall = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    common = max(0.0, wide) * max(0.0, tall)
+    return common / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - common)
+
+
+def test_masks_are_held_against_their_boxes(filled: tuple[int, Shapes, dict[str, Any], dict[int, str]]) -> None:
+    _, shapes, found, _ = filled
+    boxes = slow_boxes(shapes)
+    keys = list(zip(shapes.frames.tolist(), shapes.label_ids.tolist(), shapes.groups.tolist(), strict=True))
+    first: dict[tuple[int, int, int], int] = {}
+    n_boxes = 0
+    for row, key in enumerate(keys):
+        if shapes.types[row] == ShapeType.RECTANGLE:
+            n_boxes += 1
+            if key[2]:
+                first.setdefault(key, row)
+    agreements, alone, used, bad = [0] * len(AGREEMENT_EDGES), 0, set(), 0
+    for row, key in enumerate(keys):
+        if shapes.types[row] == ShapeType.RECTANGLE:
+            continue
+        if key in first:
+            overlap = slow_overlap(boxes[row], boxes[first[key]])
+            agreements[slow_bin(overlap, AGREEMENT_EDGES)] += 1
+            bad += overlap < 0.5
+            used.add(first[key])
+        else:
+            alone += 1
+    assert sum(agreements) > 50
+    assert found["masks"] == {
+        "boxes_with_mask": len(used),
+        "boxes_alone": n_boxes - len(used),
+        "masks_alone": alone,
+        "agreement": {"edges": list(AGREEMENT_EDGES), "counts": agreements},
+    }
+    assert found["findings"]["mask_off_box"]["count"] == bad
+
+
+def test_boxes_without_area_agree_with_nothing() -> None:
+    some = np.array([[0, 0, 10, 10], [0, 0, 0, 0], [0, 0, 10, 10]], dtype=np.float64)
+    others = np.array([[0, 0, 10, 10], [0, 0, 0, 0], [20, 20, 30, 30]], dtype=np.float64)
+    assert overlaps(some, others).tolist() == [1.0, 0.0, 0.0]
+
+
 def test_flags_have_three_states(filled: tuple[int, Shapes, dict[str, Any], dict[int, str]]) -> None:
     _, shapes, found, _ = filled
     texts = shapes.attributes.to_list()
@@ -349,6 +396,11 @@ def test_lists_of_frames_by_what_was_found(
         assert (
             statistics.frames_with_flag(conn, task_id, "truncated").tolist() == np.unique(shapes.frames[yes]).tolist()
         )
+        no = np.array(['"false"' in text for text in shapes.attributes.to_list()])
+        asked = statistics.frames_with_value(conn, task_id, "truncated", "false")
+        assert set(asked.tolist()) - {5} == set(shapes.frames[no].tolist())
+        assert statistics.frames_with_value(conn, task_id, "score", "0.5").tolist() == [2]
+        assert statistics.frames_with_value(conn, task_id, "colour", "red").tolist() == []
         occluded = np.unique(shapes.frames[shapes.occluded]).tolist()
         assert statistics.frames_with_flag(conn, task_id, "occluded").tolist() == occluded
         assert statistics.frames_of_subset(conn, task_id, "own").tolist() == list(range(N_FRAMES))

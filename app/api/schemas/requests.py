@@ -44,6 +44,7 @@ class Request(ReadModel):
     owner: BasicUser
     result_url: str = ""
     result_id: int = 0
+    result_size: int | None = Field(default=None, description="Of a finished export: bytes of the file")
     report: dict[str, Any] = Field(default_factory=dict)
 
     @classmethod
@@ -51,6 +52,7 @@ class Request(ReadModel):
         more: dict[str, Any] = {}
         if request.status == "finished" and request.result is not None:
             more["result_url"] = links.url(download_path(request), rq_id=request.id)
+            more["result_size"] = request.result.size
         if request.status == "finished" and request.result_id is not None:
             more["result_id"] = request.result_id
         if request.report is not None:

@@ -16,15 +16,15 @@ from app.formats.open_images.extras import relabel
 from app.formats.open_images.layout import accepts
 from app.formats.open_images.pictures import pictures
 from app.formats.open_images.read import read, survey
-from app.formats.open_images.write import write
+from app.formats.open_images.write import count, write
 
 _CARRIES = frozenset({"tag", "track", "rectangle", "polygon", "mask", "ellipse"})
 
 OPEN_IMAGES_V6 = Format(
-    "Open Images V6", "1.0", accepts, read, write, survey, pictures, find_words, relabel, carries=_CARRIES
+    "Open Images V6", "1.0", accepts, read, write, survey, pictures, find_words, relabel, count, carries=_CARRIES
 )
 OPEN_IMAGES_V7 = Format(
-    "Open Images V7", "1.0", accepts, read, write, survey, pictures, find_words, relabel, carries=_CARRIES
+    "Open Images V7", "1.0", accepts, read, write, survey, pictures, find_words, relabel, count, carries=_CARRIES
 )
 
 __all__ = ["OPEN_IMAGES_V6", "OPEN_IMAGES_V7"]

@@ -71,6 +71,21 @@ def write(
     progress(1.0)
 
 
+def count(source: Source, target: Target, options: ExportOptions, report: Report) -> None:
+    """Count what an export with these options would hold, image by image and row by row, and write nothing."""
+    plain = replace(options, side_file=False, expand="none")
+    writer = Writer(make_plan(source, target, plain, report), source, ArchiveWriter(_drop), _wait)
+    writer.select(parse_selection(options))
+
+
+def _drop(chunk: bytes | memoryview) -> None:
+    """Take bytes and keep none."""
+
+
+def _wait(done: float) -> None:
+    """Nobody waits for the progress of counting."""
+
+
 class Writer:
     """The steps of one export, in their order."""
 

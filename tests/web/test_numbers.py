@@ -1,0 +1,88 @@
+"""The numbers that the page shows, asked for as anyone may: charts, choices of pictures, counts of a selection."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+from typing import Any
+
+import pytest
+
+from app.api.stats import CHARTS
+from tests.web.tasks import Caller, archive, box
+
+
+@pytest.fixture(scope="module")
+def task(caller: Caller) -> int:
+    task_id = caller.task("numbers", 4)
+    boxes = [
+        box("p000", flags="1,1,0,0,-1"),
+        box("p000", "/m/0bt9lr"),
+        box("p001", place="0.2,0.4,0.2,0.4", flags="0,0,0,0,0"),
+    ]
+    caller.load(task_id, archive(boxes, ["p000,verification,/m/01yrx,1", "p002,verification,/m/0bt9lr,0"]))
+    return task_id
+
+
+def refused(caller: Caller, path: str, **query: Any) -> tuple[int, dict[str, Any]]:
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        caller.call("GET", path, **query)
+    return caught.value.code, json.loads(caught.value.read())
+
+
+@pytest.mark.parametrize("chart", CHARTS)
+def test_each_chart_is_a_part_of_the_whole(caller: Caller, task: int, chart: str) -> None:
+    whole = caller.call("GET", f"/api/tasks/{task}/stats")
+    part = caller.call("GET", f"/api/tasks/{task}/stats/{chart}")
+    assert part == {name: whole[name] for name in ("task_id", "revision", "counted_share", *CHARTS[chart])}
+
+
+def test_a_chart_that_is_mistyped_is_named(caller: Caller, task: int) -> None:
+    status, body = refused(caller, f"/api/tasks/{task}/stats/lables")
+    assert status == 404
+    assert "did you mean labels" in body["detail"]
+
+
+def test_pictures_are_chosen_by_an_attribute_and_its_value(caller: Caller, task: int) -> None:
+    def names(wish: str) -> list[str]:
+        names: list[str] = caller.call("GET", f"/api/tasks/{task}/pictures", attribute=wish)["names"]
+        return names
+
+    assert names("truncated=true") == ["p000.png"]
+    assert names("is_inside=false") == ["p000.png", "p001.png"]
+    assert names("score=0") == ["p002.png"]
+    assert names("colour=red") == []
+    assert refused(caller, f"/api/tasks/{task}/pictures", attribute="truncated")[0] == 400
+
+
+def test_a_selection_is_counted_and_equals_what_is_exported(caller: Caller, task: int) -> None:
+    def count(**query: Any) -> dict[str, Any]:
+        told: dict[str, Any] = caller.call("GET", f"/api/tasks/{task}/export", dry_run="true", **query)
+        assert told["dry_run"] is True
+        return told
+
+    assert count()["selection"] == {
+        "images": {"before": 4, "after": 4},
+        "detections": {"before": 3, "after": 3},
+        "classifications": {"before": 2, "after": 2},
+    }
+    chosen = count(classes="Dog", only_matching="true")["selection"]
+    assert chosen["images"] == {"before": 4, "after": 2}
+    assert chosen["detections"] == {"before": 3, "after": 1}
+    request = caller.call(
+        "POST", f"/api/tasks/{task}/dataset/export?format=Open+Images+V6+1.0&classes=Dog&only_matching=true"
+    )
+    assert caller.wait(request["rq_id"])["report"]["selection"] == chosen
+    problems = {problem["code"]: problem for problem in count(classes="Dgo")["problems"]}
+    assert set(problems) == {"selection.unknown", "selection.empty"}
+    assert problems["selection.unknown"]["suggestion"] == "Dog"
+    status, body = refused(caller, f"/api/tasks/{task}/export", dry_run="true", clases="Dog")
+    assert (status, body["code"]) == (400, "option.unknown")
+    assert refused(caller, f"/api/tasks/{task}/export", dry_run="true", min_confidence="7")[0] == 400
+
+
+def test_a_finished_export_tells_its_size(caller: Caller, task: int) -> None:
+    request = caller.call("POST", f"/api/tasks/{task}/dataset/export?format=Open+Images+V6+1.0")
+    found = caller.wait(request["rq_id"])
+    assert found["result_size"] > 500
+    assert found["expiry_date"]
