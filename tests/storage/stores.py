@@ -1,12 +1,15 @@
-"""Stores for tests, on every engine there is: SQLite always, PostgreSQL where `TEST_DATABASE_URL` names a server."""
+"""Stores for tests, in both shapes: SQLite with a folder, PostgreSQL with a bucket (`tests/engines.py`)."""
 
 from __future__ import annotations
 
+import atexit
 import os
-import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
@@ -15,6 +18,7 @@ from app.annotations import Annotations, Kept, Shapes, Tags, Tracks
 from app.columns import Ragged, Texts
 from app.storage import (
     AttributeDraft,
+    Connection,
     FrameColumns,
     FramePlaces,
     LabelDraft,
@@ -22,43 +26,120 @@ from app.storage import (
     Task,
     TaskData,
     User,
+    migrations,
     open_storage,
     tasks,
     users,
 )
+from app.storage.schema import facts, metadata
+from tests import engines
 
-ENGINES = ("sqlite", "postgresql") if os.environ.get("TEST_DATABASE_URL") else ("sqlite",)
+ENGINES = ("sqlite", "postgresql")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a store is: the two URLs ("" is the folder's own) and the folder."""
+
+    database_url: str
+    blob_url: str
+    folder: Path
+
+    def open(self, **more: Any) -> Storage:
+        return open_storage(
+            self.database_url, self.blob_url, self.folder, **{"min_free_bytes": 0, "pool_size": 12, **more}
+        )
 
 
 @contextmanager
-def database_url(engine: str) -> Iterator[str]:
-    """The URL of an empty database of that engine; "" is the data folder's own."""
+def place_of(engine: str, folder: Path) -> Iterator[Place]:
+    """A place with an empty database of that engine; PostgreSQL comes with a bucket."""
     if engine == "sqlite":
-        yield ""
+        yield Place("", "", folder)
         return
-    server = sa.make_url(os.environ["TEST_DATABASE_URL"]).set(drivername="postgresql+psycopg")
-    name = f"test_{secrets.token_hex(8)}"
-    admin = sa.create_engine(server, isolation_level="AUTOCOMMIT")
-    with admin.connect() as conn:
-        conn.execute(sa.text(f"CREATE DATABASE {name}"))
+    made = engines.bucket()
+    os.environ.update(made.environ)
+    with engines.new_database() as url:
+        yield Place(url, made.place(), folder)
+
+
+_free: list[str] = []  # databases with our tables and users that no test uses
+
+
+def _clear(url: str) -> bool:
+    """Bring a used database back to our tables and users alone; a fortieth of the time of making one. Returns whether
+    that worked: a test may have changed the tables themselves."""
+    engine = sa.create_engine(sa.make_url(url).set(drivername="postgresql+psycopg"), poolclass=sa.NullPool)
     try:
-        yield server.set(database=name).render_as_string(hide_password=False)
+        with engine.begin() as conn:
+            others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+            conn.execute(sa.text(f"{others} AND pid <> pg_backend_pid()"))
+            if not migrations.is_current(conn):
+                return False
+            for table in reversed(metadata.sorted_tables):
+                conn.execute(table.delete())
+            conn.execute(
+                sa.text("SELECT setval(format('%I.%I', schemaname, sequencename), 1, false) FROM pg_sequences")
+            )
+            if sa.inspect(conn).has_table("huey_task"):
+                conn.execute(sa.text("DELETE FROM huey_task"))
+            _add_users(conn)
+        return True
+    except sa.exc.DBAPIError:
+        return False
     finally:
-        with admin.connect() as conn:
-            conn.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
-        admin.dispose()
+        engine.dispose()
+
+
+@contextmanager
+def prepared_database() -> Iterator[str]:
+    """The URL of a PostgreSQL database with our tables and users; kept for the next test."""
+    if _free:
+        url = _free.pop()
+    else:
+        held = ExitStack()
+        url = held.enter_context(engines.new_database())
+        atexit.register(held.close)  # before the server ends, which was asked for first
+        with TemporaryDirectory() as folder:
+            opened = open_storage(url, "", Path(folder), min_free_bytes=0, pool_size=2)
+            with opened.database.write() as conn:
+                _add_users(conn)
+                conn.execute(facts.delete())  # it belongs to no bucket yet
+            opened.close()
+    yield url
+    if _clear(url):
+        _free.append(url)
+
+
+def _add_users(conn: Connection) -> None:
+    users.create(conn, "admin", None, is_admin=True)
+    users.create(conn, "ann", None)
+    users.create(conn, "bob", None)
+
+
+@contextmanager
+def prepared_place(engine: str, folder: Path) -> Iterator[Place]:
+    """The same with our tables and the users admin (an admin), ann and bob, none of whom has a password."""
+    if engine == "sqlite":
+        place = Place("", "", folder)
+        opened = place.open()
+        with opened.database.write() as conn:
+            _add_users(conn)
+        opened.close()
+        yield place
+        return
+    made = engines.bucket()
+    os.environ.update(made.environ)
+    with prepared_database() as url:
+        yield Place(url, made.place(), folder)
 
 
 @contextmanager
 def open_store(engine: str, folder: Path) -> Iterator[Storage]:
-    """An empty store with the users admin (an admin), ann and bob, none of whom has a password."""
-    with database_url(engine) as url:
-        storage = open_storage(url, "", folder, min_free_bytes=0, pool_size=12)
+    """An open store at such a place."""
+    with prepared_place(engine, folder) as place:
+        storage = place.open()
         try:
-            with storage.database.write() as conn:
-                users.create(conn, "admin", None, is_admin=True)
-                users.create(conn, "ann", None)
-                users.create(conn, "bob", None)
             yield storage
         finally:
             storage.close()

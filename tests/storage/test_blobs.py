@@ -12,14 +12,20 @@ from obstore.store import MemoryStore, S3Store
 
 from app.errors import NoSpace, NotFound
 from app.storage import Blobs, Result, Segment
-from app.storage.blobs import READ_AHEAD_BYTES, BucketBlobs, FolderBlobs
+from app.storage.blobs import READ_AHEAD_BYTES, BucketBlobs, FolderBlobs, open_blobs
+from tests.engines import bucket
 
 
-@pytest.fixture(params=["folder", "bucket"])
-def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Blobs:
+@pytest.fixture(params=["folder", "memory", "moto", "seaweedfs"])
+def blobs(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Blobs:
     if request.param == "folder":
         return FolderBlobs(tmp_path / "b", min_free_bytes=0)
-    return BucketBlobs(MemoryStore(), tmp_path / "spool", min_free_bytes=0)
+    if request.param == "memory":
+        return BucketBlobs(MemoryStore(), tmp_path / "spool", min_free_bytes=0)
+    made = bucket(request.param)
+    for name, value in made.environ.items():
+        monkeypatch.setenv(name, value)
+    return open_blobs(made.place(), tmp_path / "spool", min_free_bytes=0)
 
 
 def keys(blobs: Blobs, prefix: str = "") -> list[str]:
@@ -172,7 +178,7 @@ def test_a_bucket_carries_the_name_of_a_download(tmp_path: Path) -> None:
 
 def test_a_download_from_s3_may_be_signed(tmp_path: Path) -> None:
     store = S3Store("bucket", access_key_id="id", secret_access_key="secret", region="us-east-1")
-    url = BucketBlobs(store, tmp_path, min_free_bytes=0).presign("results/a/1", 60)
+    url = BucketBlobs(store, tmp_path, min_free_bytes=0, signer=store).presign("results/a/1", 60)
     assert url is not None
     assert "results/a/1" in url
     assert "X-Amz-Expires=60" in url
