@@ -7,18 +7,21 @@ from the archive itself, so that even a lone zip can be checked for everything i
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from app.annotations import AttributeSpec, FrameTable, Label, LabelCatalog
-from app.archive import Archive, FileSource, open_archive
+from app.archive import Archive, FileRules, FileSource, JoinedSource, SentFile, open_files
 from app.columns import Texts
 from app.errors import ImportProblems, InvalidInput, Report
-from app.formats import Survey, Target, read_selected
+from app.formats import Survey, Target, knows, looks_into, read_selected
 from app.images import measure_picture
 from app.main import limits_of
-from app.operations import PICTURE_EXTENSIONS, CountingSink, choose_format, import_options
+from app.operations import PICTURE_EXTENSIONS, CountingSink, Limits, choose_format, import_options
 from app.settings import Settings
 
 # A size for frames of which nothing tells one: coordinates are relative, so any will do for a check.
@@ -27,7 +30,7 @@ UNKNOWN_SIDE = 1000
 
 def check_archive(
     settings: Settings,
-    path: Path,
+    paths: Sequence[Path],
     frames_path: Path | None,
     labels_path: Path | None,
     format_name: str | None,
@@ -35,14 +38,18 @@ def check_archive(
 ) -> Report:
     """Read all of an archive and report on it. Problems of the archive are in the report, not raised.
 
+    Args:
+        paths: the files that would be sent: a zip, or several files that are one archive together.
+
     Raises:
         InvalidInput: frames or labels that cannot be read, an unknown format name.
     """
     limits = limits_of(settings)
     report = Report(limit=limits.max_problems)
-    with FileSource(path) as source:
+    with ExitStack() as stack:
         try:
-            archive = open_archive(source, limits.archive)
+            sources = [stack.enter_context(FileSource(path)) for path in paths]
+            archive = _open(paths, sources, limits)
             format_ = choose_format(format_name, archive.names())
             report.summary["format"] = format_.display_name
             assert format_.survey is not None
@@ -56,6 +63,17 @@ def check_archive(
                 for problem in problems.report.problems():
                     report.add(problem)
     return report
+
+
+def _open(paths: Sequence[Path], sources: Sequence[FileSource], limits: Limits) -> Archive:
+    sizes = [source.size for source in sources]
+    places = zip(paths, accumulate(sizes, initial=0), sizes, strict=False)
+    files = [SentFile(path.name, offset, size) for path, offset, size in places]
+    return open_files(JoinedSource(sources), files, limits.archive, FileRules(looks_into, knows, _scratch))
+
+
+def _scratch(needed_bytes: int) -> IO[bytes]:
+    return tempfile.TemporaryFile()
 
 
 def _target(archive: Archive, survey: Any, frames_path: Path | None, labels_path: Path | None) -> Target:

@@ -233,7 +233,9 @@ def demo(data_dir: Path | None, url: str | None, output: Path, frames: int, stop
 
 
 @main.command()
-@click.argument("archive", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument(
+    "archives", metavar="FILE...", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
 @click.option(
     "--frames",
     "frames_path",
@@ -264,7 +266,7 @@ def demo(data_dir: Path | None, url: str | None, output: Path, frames: int, stop
 )
 @click.option("--json", "as_json", is_flag=True, help="The whole report as JSON.")
 def check(
-    archive: Path,
+    archives: tuple[Path, ...],
     frames_path: Path | None,
     labels_path: Path | None,
     format_name: str | None,
@@ -272,12 +274,16 @@ def check(
     conv_mask_to_poly: bool,
     as_json: bool,
 ) -> None:
-    """Check ARCHIVE without a server and report every problem. Exit code 0: sound, 1: refused."""
+    """Check an archive without a server and report every problem. Exit code 0: sound, 1: refused.
+
+    FILE is a zip, or several files that are one archive together: `upload.zip train-masks-*.zip`, or the tables
+    themselves.
+    """
     from app.check import check_archive
 
     report = check_archive(
         load_settings(auth_mode="users"),
-        archive,
+        archives,
         frames_path,
         labels_path,
         format_name,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -159,18 +160,24 @@ class Intake:
             raise
 
     async def file(self, fields: re.Pattern[str]) -> Upload:
-        """One file: the only one of a form, or the bare body. The whole upload is the file.
+        """One archive: the only file of a form, or the bare body; or several files of a form that are read as one
+        archive (tables, and zips beside the zip). No backup comes in several files.
 
-        Raises: as `form`, and InvalidInput where it is not exactly one file.
+        Raises: as `form`, and InvalidInput where no file came, or more than can be.
         """
         if is_form(self.request):
             form, upload = await self.form(fields)
-            if upload is None or len(form.parts) != 1:
+            several = len(form.parts) > 1 and self.kind == "backup"
+            if upload is None or several:
                 await self._forget(upload)
                 wanted = "file" if self.kind == "backup" else fields.pattern.split("|")[0]
                 raise InvalidInput(
                     f"the form holds {len(form.parts)} files; send one, in the field {wanted}", code="upload.files"
                 )
+            twice = [name for name, n in Counter(part.name for part in form.parts).items() if n > 1]
+            if twice:
+                await self._forget(upload)
+                raise InvalidInput(f"the form holds two files {shorten(twice[0])}; send each once", code="upload.files")
             return upload
         return await self.bare()
 
@@ -207,7 +214,8 @@ class Intake:
         await run_in_threadpool(self.services.storage.blobs.check_space, n_bytes)
 
     async def _finish(self, spool: Spool, parts: Sequence[UploadPart]) -> Upload:
-        return await spool.finish(() if self.kind != "data" else tuple(parts))
+        # A lone file is the whole upload.
+        return await spool.finish(tuple(parts) if self.kind == "data" or len(parts) > 1 else ())
 
     async def _abort(self) -> None:
         if self._spool is not None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import struct
 from array import array
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from app.archive.limits import ArchiveLimits
@@ -126,12 +126,23 @@ def _no_end(source: ByteSource, tail: bytes, last: int) -> ImportProblems:
             return invalid(f"There are {behind} bytes behind the end of the zip. Make the zip again.")
     if head[:2] == b"PK" or last >= 0:
         return invalid("The zip is cut short: its end is missing. Upload it again, or make it again.")
-    for signature, kind in _OTHER_KINDS.items():
-        if head.startswith(signature):
-            return invalid(f"This is {kind}, not a zip. Make a zip of the folder and upload that.")
-    if head[257:262] == b"ustar":
-        return invalid("This is a tar file, not a zip. Make a zip of the folder and upload that.")
+    kind = describe_kind(source)
+    if kind is not None:
+        return invalid(f"This is {kind}, not a zip. Make a zip of the folder and upload that.")
+    if b"\x00" not in head:
+        return invalid(
+            "This is not a zip. Make a zip of the folder and upload that; a table by itself is taken under its own "
+            "name, such as train-annotations-bbox.csv."
+        )
     return invalid("This is not a zip. Make a zip of the folder and upload that.")
+
+
+def describe_kind(source: ByteSource) -> str | None:
+    """What a file is that is no zip: another kind of archive, or a picture; None for anything else."""
+    head = source.read_at(0, 512)
+    if head[257:262] == b"ustar":
+        return "a tar file"
+    return next((kind for signature, kind in _OTHER_KINDS.items() if head.startswith(signature)), None)
 
 
 def _end64(source: ByteSource, locator: bytes, locator_offset: int, told: tuple[int, ...]) -> EndRecord:
@@ -236,6 +247,23 @@ class Directory:
     def __len__(self) -> int:
         return len(self.names)
 
+    def add(self, name: str, size: int, crc: int) -> None:
+        """A file beside the zips, as if it were stored in one."""
+        self.names.append(name)
+        self.sizes.append(size)
+        self.compressed_sizes.append(size)
+        self.header_offsets.append(0)
+        self.crcs.append(crc)
+        self.flags.append(0)
+        self.methods.append(STORED)
+        self.folders.append(False)
+
+    def extend(self, other: Directory, folder: str) -> None:
+        """The members of another zip, below a folder ("" or with a slash at its end)."""
+        self.names += [folder + name for name in other.names] if folder else other.names
+        for column in ("sizes", "compressed_sizes", "header_offsets", "crcs", "flags", "methods", "folders"):
+            getattr(self, column).extend(getattr(other, column))
+
     def raw_name(self, index: int) -> bytes:
         raw = self.raw_names.get(index)
         if raw is None:
@@ -251,23 +279,23 @@ def read_directory(source: ByteSource, end: EndRecord, limits: ArchiveLimits, re
         ImportProblems: zip.invalid where the walk cannot go on; zip.too_big where there are too many members.
     """
     if end.count > limits.max_entries:
-        raise _too_many(limits)
+        raise too_many(limits)
     directory = Directory()
     rules = NameRules(limits)
     for record, name_and_rest in _records(source, end):
         if len(directory) >= limits.max_entries:
-            raise _too_many(limits)
+            raise too_many(limits)
         _add_record(directory, record, name_and_rest, rules, limits, report)
     told = len(directory) & U16 if end.count_wraps else len(directory)
     if told != end.count:
         raise invalid(f"The zip's directory lists {len(directory)} members, its end record says {end.count}.")
-    _check_totals(directory, source.size, limits, report)
-    _check_doubles(directory, report)
+    check_totals(directory, source.size, limits, report)
+    check_doubles(directory, report)
     return directory
 
 
-def _too_many(limits: ArchiveLimits) -> ImportProblems:
-    message = f"The zip has more than {limits.max_entries:,} members. Split it into several zips."
+def too_many(limits: ArchiveLimits, what: str = "The zip") -> ImportProblems:
+    message = f"{what} has more than {limits.max_entries:,} members. Split it into several zips."
     return ImportProblems.single("zip.too_big", message)
 
 
@@ -395,29 +423,39 @@ def _kind_problem(
     return None
 
 
-def _check_totals(directory: Directory, source_bytes: int, limits: ArchiveLimits, report: Report) -> None:
+def check_totals(
+    directory: Directory, source_bytes: int, limits: ArchiveLimits, report: Report, what: str = "The zip"
+) -> None:
+    """What all members unpack to, against the limits and against the bytes that were sent."""
     total = sum(directory.sizes)
     if total > limits.max_total_bytes:
         limit = limits.max_total_bytes
-        report.error("zip.too_big", f"The zip unpacks to {total:,} bytes, over the limit of {limit:,}. Split it.")
+        report.error("zip.too_big", f"{what} unpacks to {total:,} bytes, over the limit of {limit:,}. Split it.")
     elif total > limits.ratio_from_bytes and total > limits.max_ratio * source_bytes:
-        text = f"The zip unpacks to more than {limits.max_ratio} times its size, as no real data does."
+        text = f"{what} unpacks to more than {limits.max_ratio} times its size, as no real data does."
         report.error("zip.too_big", text)
 
 
-def _check_doubles(directory: Directory, report: Report) -> None:
-    """Two members of one name, and names that are file and folder; case and composition do not part names."""
+def check_doubles(
+    directory: Directory, report: Report, what: str = "zip", opened: Collection[int] = frozenset()
+) -> None:
+    """Two members of one name, and names that are file and folder; case and composition do not part names.
+
+    Args:
+        opened: numbers of zips that stand for folders.
+    """
     seen: set[str] = set()
     folders: set[str] = set()
     parents: set[str] = set()
     last_parent = ""
-    for name, is_dir in zip(directory.names, directory.folders, strict=True):
+    for number, (name, is_dir) in enumerate(zip(directory.names, directory.folders, strict=True)):
+        is_dir = is_dir or number in opened
         key = fold(name)
         if key == name:
             key = name  # one text in memory, not two
         if key in seen:
             shown = shorten(name)
-            message = f'"{shown}" is in the zip twice (case and accents written otherwise do not count). Remove one.'
+            message = f'"{shown}" is in the {what} twice (case and accents written otherwise do not count). Remove one.'
             report.error("zip.duplicate_member", message, file=shown)
             continue
         seen.add(key)
@@ -431,5 +469,5 @@ def _check_doubles(directory: Directory, report: Report) -> None:
                 parent = parent.rpartition("/")[0]
     for key in sorted(parents & seen - folders):
         shown = shorten(key)
-        message = f'"{shown}" is a file and a folder in the zip. Rename one of them.'
+        message = f'"{shown}" is a file and a folder in the {what}. Rename one of them.'
         report.error("zip.duplicate_member", message, file=shown)

@@ -99,27 +99,44 @@ class EntryList(Sequence[Entry]):
 class Archive:
     """A checked archive. Every member that is read is proven by its size and CRC-32, and remembered as proven."""
 
-    def __init__(self, source: ByteSource, directory: Directory, offsets: npt.NDArray[np.int64]) -> None:
-        """Use `open_archive`, which makes the checks this class relies on."""
+    def __init__(
+        self,
+        source: ByteSource,
+        directory: Directory,
+        offsets: npt.NDArray[np.int64],
+        opened: frozenset[int] = frozenset(),
+        proven: Sequence[int] = (),
+    ) -> None:
+        """Use `open_archive` or `open_files`, which make the checks this class relies on.
+
+        Args:
+            opened: numbers of zips whose own members are listed in their place.
+            proven: numbers of members whose bytes were proven already.
+        """
         self.entries: Sequence[Entry] = EntryList(directory, offsets)
         self._source = source
         self._directory = directory
         self._offsets = offsets
         self._files: dict[str, int] | None = None
+        self._opened = opened
         self._proven = bytearray(directory.folders)  # a folder has nothing to prove
+        for number in proven:
+            self._proven[number] = 1
 
     def names(self) -> list[str]:
         """Names of all files (no folders), in the order of the directory."""
+        return [name for name, _ in self._listed()]
+
+    def _listed(self) -> Iterator[tuple[str, int]]:
         d = self._directory
-        return [name for name, is_dir in zip(d.names, d.folders, strict=True) if not is_dir]
+        for number, (name, is_dir) in enumerate(zip(d.names, d.folders, strict=True)):
+            if not is_dir and number not in self._opened:
+                yield name, number
 
     def find(self, name: str) -> Entry | None:
         """The file of exactly that name, or None (also for a folder)."""
         if self._files is None:
-            d = self._directory
-            self._files = {
-                name: i for i, (name, is_dir) in enumerate(zip(d.names, d.folders, strict=True)) if not is_dir
-            }
+            self._files = dict(self._listed())
         index = self._files.get(name)
         return None if index is None else self.entries[index]
 
@@ -305,7 +322,11 @@ def open_archive(source: ByteSource, limits: ArchiveLimits | None = None) -> Arc
     Raises:
         ImportProblems: `zip.*`, with every bad name, kind and header listed, not the first only.
     """
-    limits = limits or ArchiveLimits()
+    return Archive(source, *list_members(source, limits or ArchiveLimits()))
+
+
+def list_members(source: ByteSource, limits: ArchiveLimits) -> tuple[Directory, npt.NDArray[np.int64]]:
+    """The directory of a checked zip, and where the bytes of each member begin. Raises as `open_archive`."""
     end = find_end(source)
     report = Report()
     directory = read_directory(source, end, limits, report)
@@ -314,4 +335,4 @@ def open_archive(source: ByteSource, limits: ArchiveLimits | None = None) -> Arc
     report.raise_if_errors()
     offsets = check_locals(source, directory, end, report)
     report.raise_if_errors()
-    return Archive(source, directory, offsets)
+    return directory, offsets

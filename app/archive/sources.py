@@ -1,10 +1,13 @@
-"""Where the bytes of an archive lie: a file on disk, an object in a bucket, or memory."""
+"""Where the bytes of an archive lie: a file on disk, an object in a bucket, or memory; parts and rows of these."""
 
 from __future__ import annotations
 
 import os
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
 from app.errors import NotFound
 
@@ -38,6 +41,48 @@ class BytesSource:
         return self._data[offset : offset + length]
 
 
+class PartSource:
+    """A stretch of a source, read as if it were the whole: a file of a form, a zip within a zip."""
+
+    __slots__ = ("_offset", "_size", "_source")
+
+    def __init__(self, source: ByteSource, offset: int, size: int) -> None:
+        self._source, self._offset, self._size = source, offset, size
+
+    @property
+    def size(self) -> int:
+        return self._size
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        return self._source.read_at(self._offset + offset, max(0, min(length, self._size - offset)))
+
+
+class JoinedSource:
+    """Several sources, one behind the other, as one."""
+
+    __slots__ = ("_sources", "_starts")
+
+    def __init__(self, sources: Sequence[ByteSource]) -> None:
+        self._sources = list(sources)
+        self._starts = [0, *accumulate(source.size for source in sources)]
+
+    @property
+    def size(self) -> int:
+        return self._starts[-1]
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        stop = min(offset + length, self.size)
+        parts = []
+        place = bisect_right(self._starts, offset) - 1
+        while offset < stop:
+            start, end = self._starts[place], min(stop, self._starts[place + 1])
+            parts.append(self._sources[place].read_at(offset - start, end - offset))
+            if len(parts[-1]) != end - offset:
+                break
+            offset, place = end, place + 1
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
 class FileSource:
     """A file on disk, read by position: no shared file pointer, so threads and forks may read at once.
 
@@ -58,6 +103,16 @@ class FileSource:
         except FileNotFoundError:
             raise NotFound("file", Path(path).name, f"There is no file {Path(path).name}.") from None
         self._size = os.fstat(self._fd).st_size
+
+    @classmethod
+    def of_file(cls, file: IO[bytes]) -> FileSource:
+        """The bytes of an open file that may have no name (any more). The file itself is closed."""
+        file.flush()
+        source = cls.__new__(cls)
+        source._fd = os.dup(file.fileno())
+        source._size = os.fstat(source._fd).st_size
+        file.close()
+        return source
 
     @property
     def size(self) -> int:

@@ -21,7 +21,7 @@ from app.formats.base import (
     Survey,
     Target,
 )
-from app.formats.registry import FORMATS, detect, find_format, relabel_extras
+from app.formats.registry import FORMATS, detect, find_format, knows, looks_into, relabel_extras
 from app.formats.selection import count_selected, parse_selection, read_selected
 
 __all__ = [
@@ -41,6 +41,8 @@ __all__ = [
     "count_selected",
     "detect",
     "find_format",
+    "knows",
+    "looks_into",
     "parse_selection",
     "read_selected",
     "relabel_extras",

@@ -197,6 +197,8 @@ class Format:
         survey: tells which images and labels an archive speaks of; None for a format that is not read.
         class_words: tells which words of an archive mean the labels of a target; None where only their names do.
         pictures: tells the pictures of an archive with their subsets; None where it never has any.
+        looks_into: whether a zip of this name, within or beside an archive, is a folder of its members.
+        knows: whether a file of this name may come by itself, in no zip.
         relabel: the extras of an import with the ids of labels replaced (those of a task that was made anew); None
             where they are not this format's. Raises ValueError where they are damaged.
         count: tells the report's summary what of everything an export with these options would hold, and writes
@@ -213,6 +215,8 @@ class Format:
     class_words: FindWords | None = None
     relabel: Relabel | None = None
     count: Count | None = None
+    looks_into: Callable[[str], bool] = lambda name: False
+    knows: Callable[[str], bool] = lambda name: False
     ext: str = "ZIP"
     dimension: str = "2d"
     carries: frozenset[str] = field(default_factory=frozenset)

@@ -48,6 +48,16 @@ def detect(names: Sequence[str]) -> Format:
     )
 
 
+def looks_into(name: str) -> bool:
+    """Whether a zip of this name is a folder of its members, to any format."""
+    return any(one.looks_into(name) for one in FORMATS)
+
+
+def knows(name: str) -> bool:
+    """Whether a file of this name may come by itself, in no zip."""
+    return any(one.knows(name) for one in FORMATS)
+
+
 def relabel_extras(extras: Mapping[str, Any], label_ids: Mapping[int, int]) -> dict[str, Any]:
     """The document of an import, by whichever format it is, for labels with other ids.
 

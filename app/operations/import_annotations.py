@@ -7,16 +7,17 @@ the same way and publishes nothing, so its report is the real one.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from itertools import chain
 from typing import Any
 
-from app.archive import Archive, open_archive
+from app.archive import Archive
 from app.errors import ImportProblems, Report
 from app.formats import Format, ImportOptions, Target, detect, find_format, read_selected
 from app.operations.dry_run import CountingSink
 from app.operations.targets import job_range, task_target
+from app.operations.uploaded import open_upload
 from app.operations.work import Limits, Work
 from app.storage import AnnotationReader, SetWriter, SplitWriter, uploads
 from app.storage import annotations as stored
@@ -43,9 +44,7 @@ def import_annotations(work: Work, *, limits: Limits) -> None:
             task_target(conn, task_id, start, stop),
             appends=options.get("mode") == "append",
         )
-    source = uploads.open_source(work.storage, upload)
-    with closing(source), telling(work, report):
-        archive = open_archive(source, limits.archive)
+    with telling(work, report), open_upload(work.storage, upload, limits) as (archive, _):
         format_ = choose_format(options.get("format"), archive.names())
         report.summary["format"] = format_.display_name
         report.summary["dry_run"] = bool(options.get("dry_run"))

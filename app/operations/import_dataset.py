@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from app.annotations import FrameTable, Label, LabelCatalog
-from app.archive import Archive, ByteSource, Entry, open_archive
+from app.archive import Archive, ByteSource, Entry
 from app.columns import Ragged, Texts
 from app.errors import InvalidInput, Report, Unsupported
 from app.formats import ArchivePicture, Format, Target
@@ -36,6 +35,7 @@ from app.operations.ingest_images import (
     frame_columns,
     measure_all,
 )
+from app.operations.uploaded import open_upload
 from app.operations.work import Limits, Work
 from app.storage import (
     LabelDraft,
@@ -85,9 +85,7 @@ def import_dataset(work: Work, *, limits: Limits) -> None:
         project = projects.load(conn, request.project_id)
         catalog = labels.of_project(conn, project.id)
         owner = users.get(conn, request.owner.id)
-    source = uploads.open_source(storage, upload)
-    with closing(source), telling(work, report):
-        archive = open_archive(source, limits.archive)
+    with telling(work, report), open_upload(storage, upload, limits) as (archive, source):
         format_ = choose_format(options.get("format"), archive.names())
         report.summary["format"] = format_.display_name
         report.summary["dry_run"] = bool(options.get("dry_run"))

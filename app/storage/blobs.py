@@ -14,6 +14,7 @@ import os
 import re
 import secrets
 import shutil
+import tempfile
 import threading
 import time
 from bisect import bisect_right
@@ -22,7 +23,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import IO, TYPE_CHECKING, Any, Protocol, cast
 
 import obstore
 from obstore.exceptions import BaseError, NotFoundError, PermissionDeniedError, UnauthenticatedError
@@ -114,6 +115,9 @@ class Blobs(Protocol):
 
     def check_space(self, needed_bytes: int = 0) -> None:
         """Raises NoSpace unless `needed_bytes` and the minimum are free."""
+
+    def open_scratch(self, needed_bytes: int) -> IO[bytes]:
+        """An empty file without a name, gone when it is closed. Raises NoSpace."""
 
 
 def open_blobs(
@@ -296,6 +300,11 @@ class FolderBlobs:
 
     def check_space(self, needed_bytes: int = 0) -> None:
         check_free(self.root, needed_bytes, self.min_free_bytes)
+
+    def open_scratch(self, needed_bytes: int) -> IO[bytes]:
+        self.check_space(needed_bytes)
+        with disk_errors():
+            return tempfile.TemporaryFile(dir=self.incoming)
 
 
 def _remove_empty(folder: Path) -> bool:
@@ -487,6 +496,11 @@ class BucketBlobs:
 
     def check_space(self, needed_bytes: int = 0) -> None:
         check_free(self.spool, needed_bytes, self.min_free_bytes)
+
+    def open_scratch(self, needed_bytes: int) -> IO[bytes]:
+        self.check_space(needed_bytes)
+        with disk_errors():
+            return tempfile.TemporaryFile(dir=self.spool)
 
 
 @contextmanager

@@ -307,13 +307,15 @@ def test_a_bad_query_is_refused_and_nothing_kept(
     assert staged(services.storage, client, task_id, "annotations") == []
 
 
-def test_a_form_with_no_archive_or_two_is_refused(client: TestClient, services: Services, storage: Storage) -> None:
+def test_a_form_with_no_archive_or_one_twice_is_refused(
+    client: TestClient, services: Services, storage: Storage
+) -> None:
     task_id = filled_task(client, services, PICTURES)
     url = f"/api/tasks/{task_id}/annotations?format={FORMAT}"
-    two = [("annotation_file", ("a.zip", b"a")), ("annotation_file", ("b.zip", b"b"))]
+    twice = [("annotation_file", ("a.zip", b"a")), ("annotation_file", ("b.zip", b"b")), ("file", ("a.zip", b"a"))]
     body, headers = raw_form([('name="x"', b"y")])
     for answer in (
-        client.post(url, files=two),
+        client.post(url, files=twice),
         client.post(url, content=body, headers=headers),
         client.post(url, json={"a": 1}),
         client.post(url, content=b"", headers={"Content-Type": "application/zip"}),

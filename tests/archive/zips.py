@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import random
 import struct
 import zipfile
 import zlib
@@ -17,6 +18,11 @@ STORED, DEFLATED = 0, 8
 DESCRIPTOR, UTF8 = 0x8, 0x800
 UNIX, FAT = 3, 0
 CSV = b"ImageID,Source\na,x\nb,y\n"
+
+
+def noise_png(n_bytes: int = 400) -> bytes:
+    """Bytes that nothing packs any smaller."""
+    return random.Random(n_bytes).randbytes(n_bytes)
 
 
 def deflate(data: bytes) -> bytes:

@@ -10,10 +10,12 @@ Version numbers are names of releases, not of layouts: one directory mixes files
 reader and one writer under two names.
 """
 
+from dataclasses import replace
+
 from app.formats.base import Format
 from app.formats.open_images.class_words import find_words
 from app.formats.open_images.extras import relabel
-from app.formats.open_images.layout import accepts
+from app.formats.open_images.layout import accepts, knows, looks_into
 from app.formats.open_images.pictures import pictures
 from app.formats.open_images.read import read, survey
 from app.formats.open_images.write import count, write
@@ -21,10 +23,20 @@ from app.formats.open_images.write import count, write
 _CARRIES = frozenset({"tag", "track", "rectangle", "polygon", "mask", "ellipse"})
 
 OPEN_IMAGES_V6 = Format(
-    "Open Images V6", "1.0", accepts, read, write, survey, pictures, find_words, relabel, count, carries=_CARRIES
+    "Open Images V6",
+    "1.0",
+    accepts,
+    read,
+    write,
+    survey,
+    pictures,
+    find_words,
+    relabel,
+    count,
+    looks_into,
+    knows,
+    carries=_CARRIES,
 )
-OPEN_IMAGES_V7 = Format(
-    "Open Images V7", "1.0", accepts, read, write, survey, pictures, find_words, relabel, count, carries=_CARRIES
-)
+OPEN_IMAGES_V7 = replace(OPEN_IMAGES_V6, name="Open Images V7")
 
 __all__ = ["OPEN_IMAGES_V6", "OPEN_IMAGES_V7"]

@@ -4,6 +4,7 @@ This is the only file that spells them; readers and writers are written from it.
 
     annotations/train-annotations-bbox.csv     table: kind "boxes", subset "train"
     masks/train/a_m0_00000000.png              mask
+    train-masks-a.zip/a_m0_00000000.png        mask, in a zip as published (`looks_into` says that it is opened)
     images/train/a.jpg                         picture (the task has its own)
     annotations/oidv6-train-annotations-vrd.csv, README.md …   kept as they are
     __MACOSX/…, .DS_Store                      clutter
@@ -82,7 +83,8 @@ SIDE_NAME = FOLDER + "oid_extra.json"
 DEFAULT_SUBSET = "default"
 VAL, VALIDATION = "val", "validation"
 
-_P = r"(?:oidv\d+-)?"
+_P = r"(?:oidv\d+-|challenge-\d{4}-)?"
+_CHALLENGE = r"challenge-\d{4}-"
 _SUBSET = r"(?P<subset>.+?)"
 _PATTERNS: tuple[tuple[Kind, str], ...] = (
     ("images", r"image_ids(?:_and_rotation)?\.csv"),
@@ -93,7 +95,11 @@ _PATTERNS: tuple[tuple[Kind, str], ...] = (
     ("machine", _P + _SUBSET + r"-annotations-machine-imagelabels\.csv"),
     ("masks", _P + _SUBSET + r"-annotations-object-segmentation\.csv"),
     ("masks", r"masks_data\.csv"),
+    ("boxes", _CHALLENGE + _SUBSET + r"-(?:detection|segmentation)-bbox\.csv"),
+    ("tags", _CHALLENGE + _SUBSET + r"-(?:detection|segmentation)-(?:human-image)?labels\.csv"),
+    ("masks", _CHALLENGE + _SUBSET + r"-segmentation-masks\.csv"),
     ("classes", _P + r"class-descriptions(?:-boxable)?\.csv"),
+    ("classes", _CHALLENGE + r"class(?:es)?-descriptions?-(?:\d+|segmentable)\.csv"),
     ("hierarchy", r".*hierarchy\.json"),
     ("sizes", r"images\.meta"),
     ("side", r"oid_extra\.json"),
@@ -108,8 +114,13 @@ _IN_FOLDER: dict[str, Kind] = {
 }
 _CLUTTER = re.compile(r"(?:^|/)(?:__MACOSX/|\._[^/]*$|(?:\.DS_Store|Thumbs\.db|desktop\.ini)$)", re.IGNORECASE)
 _PICTURE = re.compile(r"\.(?:jpe?g|png|bmp|gif|webp|tiff?)$", re.IGNORECASE)
-_MASK = re.compile(r"(?:^|/)(?:masks|[^/]+-masks-[0-9a-f])/(?:.*/)?[^/]+\.png$", re.IGNORECASE)
+_MASK = re.compile(r"(?:^|/)(?:masks|[^/]+-masks-[0-9a-f](?:\.zip)?)/(?:.*/)?[^/]+\.png$", re.IGNORECASE)
+_MASK_ZIP = re.compile(r"[^/]+-masks-[0-9a-f]\.zip", re.IGNORECASE)
+_INSIDE_ZIP = re.compile(r"(-masks-[0-9a-f])\.zip/", re.IGNORECASE)
+_TEXT = (".csv", ".json", ".jsonl", ".meta", ".txt")
 _ANNOTATION_FOLDERS = ("annotations", "labels", "metadata")
+_SPLITS = ("train", VALIDATION, VAL, "test")
+"""Folders around a FiftyOne data set that tell its subset: `train/labels/detections.csv`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +151,8 @@ def classify(path: str) -> TableFile | None:
     parts = path.split("/")
     kind = _IN_FOLDER.get("/".join(parts[-2:]).lower())
     if kind is not None:
-        return TableFile(path, kind, None)
+        split = parts[-3] if len(parts) > 2 and parts[-3] in _SPLITS and kind != "classes" else None
+        return TableFile(path, kind, split)
     for kind, pattern in _BASE_NAMES:
         match = pattern.fullmatch(parts[-1])
         if match is not None:
@@ -155,6 +167,21 @@ def is_clutter(path: str) -> bool:
 
 def is_picture(path: str) -> bool:
     return _PICTURE.search(path) is not None
+
+
+def looks_into(name: str) -> bool:
+    """Whether a zip of this name is a folder of masks, as published: `train-masks-0.zip`."""
+    return _MASK_ZIP.fullmatch(name) is not None
+
+
+def knows(name: str) -> bool:
+    """Whether a file of this name may be a table by itself, or another file that the data set has."""
+    return name.lower().endswith(_TEXT)
+
+
+def unzipped(path: str) -> str:
+    """The path of a member as if the zip of masks that it came in had been unpacked."""
+    return _INSIDE_ZIP.sub(r"\1/", path)
 
 
 def accepts(names: Sequence[str]) -> bool:
@@ -179,6 +206,7 @@ def lay_out(names: Sequence[str], report: Report) -> Layout:
         else:
             layout.kept.append(path)
     _keep_second_hierarchies(layout)
+    _keep_repeated_challenges(layout)
     if not accepts(names):
         held = ", ".join(sorted(names)[:5]) or "nothing"
         report.error(
@@ -206,6 +234,21 @@ def _keep_second_hierarchies(layout: Layout) -> None:
     layout.kept.sort()
 
 
+def _keep_repeated_challenges(layout: Layout) -> None:
+    """The challenges' tables repeat rows of the data set's: where those are there too, they are kept as they are."""
+
+    def is_challenge(table: TableFile) -> bool:
+        base = table.path.rpartition("/")[2].lower()
+        return base.startswith("challenge-") and table.kind in ("boxes", "tags", "masks")
+
+    own = {(table.kind, table.subset) for table in layout.tables if not is_challenge(table)}
+    for table in [table for table in layout.tables if is_challenge(table)]:
+        if (table.kind, table.subset) in own:
+            layout.tables.remove(table)
+            layout.kept.append(table.path)
+    layout.kept.sort()
+
+
 def _common_folder(paths: Iterable[str]) -> str:
     """The deepest folder that holds all paths, with a slash at its end; "" for the top."""
     folders = [path.split("/")[:-1] for path in paths]
@@ -223,7 +266,11 @@ def _check_one_root(layout: Layout, report: Report) -> None:
     """The same table name in two sibling trees means two data sets."""
     seen: dict[str, str] = {}
     for table in layout.tables:
+        if table.kind == "classes":
+            continue  # every one is read, and conflicts are told
         base = table.path.rpartition("/")[2].lower()
+        if table.path.split("/")[-2:-1] in (["labels"], ["metadata"]):
+            base = f"{table.subset or ''}/{base}"  # FiftyOne keeps each split in a folder of its own
         first = seen.setdefault(base, table.path)
         if first != table.path:
             report.error(

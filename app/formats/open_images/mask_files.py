@@ -2,6 +2,8 @@
 
     masks/<subset>/<MaskPath>   masks/<MaskPath>   masks/*/<MaskPath>   labels/masks/<X>/<MaskPath>   any, if unique
 
+A folder that tells a subset (`masks/train/`, `train-masks-a/`, `train/labels/masks/A/`) is looked in first by its rows.
+
 Source: Open Images reference 3.9.
 """
 
@@ -19,7 +21,13 @@ from app.columns import Ragged
 Places = npt.NDArray[np.int64]
 
 NOT_FOUND, SEVERAL = -1, -2
-_SUBSET_FOLDER = re.compile(r"(?:^|/)masks/([^/]+)/[^/]+$", re.IGNORECASE)
+_SUBSET_FOLDERS = (
+    re.compile(r"(?:^|/)([^/]+)/labels/masks/[^/]+/[^/]+$", re.IGNORECASE),
+    re.compile(r"(?:^|/)(?<!labels/)masks/([^/]+)/[^/]+$", re.IGNORECASE),
+    re.compile(
+        r"(?:^|/)(?:challenge-\d{4}-)?([^/]+?)(?:-segmentation)?-masks-[0-9a-f](?:\.zip)?/(?:.*/)?[^/]+$", re.IGNORECASE
+    ),
+)
 _TIERS = (
     re.compile(r"(?:^|/)(?<!labels/)masks/[^/]+$", re.IGNORECASE),
     re.compile(r"(?:^|/)(?<!labels/)masks/[^/]+/[^/]+$", re.IGNORECASE),
@@ -27,18 +35,23 @@ _TIERS = (
 )
 
 
+def _subset_of(path: str) -> str:
+    found = (pattern.search(path) for pattern in _SUBSET_FOLDERS)
+    return next((match[1] for match in found if match), "")
+
+
 class MaskFiles:
     """The PNG members of an archive, by name.
 
     Attributes:
         paths: of all of them; places below are indices into it.
-        subsets: the folder below `masks/` that each lies in, "" for another place.
+        subsets: the subset that the folder of each tells, "" where it tells none.
         used: (P,) bool, which of them a row names; readers set it.
     """
 
     def __init__(self, paths: Sequence[str]) -> None:
         self.paths = [path for path in paths if path.lower().endswith(".png")]
-        self.subsets = [match[1] if (match := _SUBSET_FOLDER.search(path)) else "" for path in self.paths]
+        self.subsets = [_subset_of(path) for path in self.paths]
         bases = [path.rpartition("/")[2] for path in self.paths]
         self._bases = Ragged.from_bytes([base.encode() for base in bases])
         self._by_base = TextLookup(self._bases)

@@ -18,7 +18,7 @@ _LABEL_ROOM, _ID_ROOM, _BOX_ROOM = 60, 120, 40
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9._-]")
 _FORBIDDEN = re.compile(r"[/\\\x00]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_VERSION = re.compile(r"oidv[0-9]+-", re.IGNORECASE)
+_VERSION = re.compile(r"(?:oidv[0-9]+|challenge-[0-9]{4})-", re.IGNORECASE)
 _RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\.|$)", re.IGNORECASE)
 
 
@@ -30,7 +30,7 @@ def is_plain_name(text: str) -> bool:
 def clean_subset(text: str) -> str:
     """A task's subset as it can begin a file's name and name a folder; the same text where it can already.
 
-    `oidv7-` in front would be read as a version, `._` as clutter of a desktop.
+    `oidv7-` or `challenge-2019-` in front would be read as a version, `._` as clutter of a desktop.
     """
     cleaned = unicodedata.normalize("NFC", _CONTROL.sub("-", _FORBIDDEN.sub("-", text)))
     if _VERSION.match(cleaned) or cleaned.startswith("._"):

@@ -103,7 +103,7 @@ def _read_block(
 
 
 def _find_files(reading: Reading, table: TableState, block: CSVBlock, frames: Ints, files: MaskFiles, bad: Mask) -> Ids:
-    """(N,) the place of each row's PNG; rows of images that are passed over are not asked for."""
+    """(N,) the place of each row's PNG; of images that are passed over it need not be there."""
     cells = reading.require(table, block, "MaskPath", bad)
     names = cells.ragged()
     unsafe = np.zeros(len(block), dtype=np.bool_)
@@ -115,10 +115,9 @@ def _find_files(reading: Reading, table: TableState, block: CSVBlock, frames: In
     reading.tell(table, "error", "mask.bad_path", block.rows, unsafe, "MaskPath", message, cells)
     bad |= unsafe
     places = np.full(len(block), NOT_FOUND, dtype=np.int64)
-    asked = ~unsafe & (cells.lengths > 0)
-    if reading.options.unmatched == "skip":
-        asked &= frames >= 0
-    rows = np.flatnonzero(asked)
+    named = ~unsafe & (cells.lengths > 0)
+    rows = np.flatnonzero(named)
+    asked = named & (frames >= 0) if reading.options.unmatched == "skip" else named
     for subset, chosen in _by_subset(reading, table, frames, rows):
         places[chosen] = files.find(names.take(chosen), subset)
     missing, several = asked & (places == NOT_FOUND), asked & (places == SEVERAL)
@@ -141,10 +140,9 @@ def _by_subset(reading: Reading, table: TableState, frames: Ints, rows: Ids) -> 
     if table.subset is not None:
         # The folder may be called as the table is, `val`, even where that means `validation`.
         return [(table.file.subset, rows)]
-    at = frames[rows] - reading.target.frames.start
-    codes = (
-        np.where(frames[rows] >= 0, reading.subset_of[at], np.int32(-1)) if len(rows) else np.empty(0, dtype=np.int32)
-    )
+    codes = np.full(len(rows), -1, dtype=np.int32)
+    known = np.flatnonzero(frames[rows] >= 0)
+    codes[known] = reading.subset_of[frames[rows[known]] - reading.target.frames.start]
     return [
         (reading.subsets.values[code] if code >= 0 else None, rows[codes == code]) for code in np.unique(codes).tolist()
     ]

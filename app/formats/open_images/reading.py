@@ -25,7 +25,7 @@ from app.formats.base import ImportOptions, Progress, Sink, Target
 from app.formats.open_images.attributes import AttributeEncoder
 from app.formats.open_images.extras import KeptFile, KeptTable
 from app.formats.open_images.labels import ClassNames, LabelMatcher
-from app.formats.open_images.layout import COLUMNS, REQUIRED, VAL, VALIDATION, Layout, TableFile
+from app.formats.open_images.layout import COLUMNS, REQUIRED, VAL, VALIDATION, Layout, TableFile, unzipped
 from app.formats.open_images.names import is_plain_name
 from app.formats.open_images.side_items import ItemCodec
 from app.formats.open_images.side_read import SideFile
@@ -444,4 +444,4 @@ class Reading:
         for (offset, size, _), (following, _, _) in itertools.pairwise(places):
             if offset + size != following:
                 raise Damaged(f"{entry.name} could not be kept in one piece")
-        return KeptFile(entry.name, places[0][0], entry.size, entry.crc)
+        return KeptFile(unzipped(entry.name), places[0][0], entry.size, entry.crc)

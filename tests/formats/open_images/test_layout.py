@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.errors import Report
-from app.formats.open_images.layout import accepts, classify, lay_out
+from app.formats.open_images.layout import accepts, classify, lay_out, looks_into, unzipped
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,17 @@ from app.formats.open_images.layout import accepts, classify, lay_out
         ("test-annotations-object-segmentation.csv", "masks", "test"),
         ("masks_data.csv", "masks", None),
         ("labels/segmentations.csv", "masks", None),
+        ("challenge-2018-train-annotations-bbox.csv", "boxes", "train"),
+        ("challenge-2019-train-detection-bbox.csv", "boxes", "train"),
+        ("challenge-2019-validation-detection-human-imagelabels.csv", "tags", "validation"),
+        ("challenge-2019-train-segmentation-labels.csv", "tags", "train"),
+        ("challenge-2019-train-segmentation-bbox.csv", "boxes", "train"),
+        ("challenge-2019-train-segmentation-masks.csv", "masks", "train"),
+        ("challenge-2019-classes-description-500.csv", "classes", None),
+        ("challenge-2019-classes-description-segmentable.csv", "classes", None),
+        ("train/labels/detections.csv", "boxes", "train"),
+        ("open-images-v7/validation/metadata/image_ids.csv", "images", "validation"),
+        ("2018_04/train/train-annotations-bbox.csv", "boxes", "train"),
         ("class-descriptions.csv", "classes", None),
         ("oidv7-class-descriptions-boxable.csv", "classes", None),
         ("metadata/classes.csv", "classes", None),
@@ -52,7 +63,8 @@ def test_a_table_is_known_by_its_name(path: str, kind: str, subset: str | None) 
     [
         "oidv6-train-annotations-vrd.csv",
         "oidv7-train-annotations-point-labels.csv",
-        "challenge-2019-train-detection-bbox.csv",
+        "challenge-2019-train-vrd.csv",
+        "train-detection-bbox.csv",
         "classes.csv",
         "detections.csv",
         "-annotations-bbox.csv",
@@ -109,6 +121,50 @@ def test_one_hierarchy_is_read_and_others_are_kept() -> None:
     )
     assert [table.path for table in layout.of("hierarchy")] == ["a/bbox_labels_600_hierarchy.json"]
     assert layout.kept == ["a/challenge-hierarchy.json"]
+
+
+def test_tables_of_a_challenge_repeat_those_of_the_data_set() -> None:
+    names = [
+        "challenge-2019-train-detection-bbox.csv",
+        "challenge-2019-validation-detection-bbox.csv",
+        "challenge-2019-classes-description-500.csv",
+        "oidv6-train-annotations-bbox.csv",
+    ]
+    layout = lay_out(names, Report())
+    assert layout.kept == [names[0]]
+    assert [table.path for table in layout.of("boxes")] == [names[1], names[3]]
+
+
+def test_fiftyone_keeps_each_split_in_a_folder() -> None:
+    files = ("labels/detections.csv", "labels/segmentations.csv", "metadata/classes.csv", "metadata/image_ids.csv")
+    report = Report()
+    names = [f"open-images-v7/{split}/{file}" for split in ("train", "validation") for file in files]
+    layout = lay_out(names, report)
+    assert report.problems() == []
+    assert layout.root == "open-images-v7/"
+    report = Report()
+    lay_out([f"{name}/{file}" for name in ("one", "two") for file in files], report)
+    assert {problem.code for problem in report.errors} == {"layout.several_roots"}
+
+
+def test_class_files_may_lie_in_several_folders() -> None:
+    report = Report()
+    lay_out(["2018_04/class-descriptions.csv", "v5/class-descriptions.csv", "v5/train-annotations-bbox.csv"], report)
+    assert report.problems() == []
+
+
+def test_zips_of_masks_are_known_by_their_names() -> None:
+    for name in (
+        "train-masks-0.zip",
+        "validation-masks-F.zip",
+        "challenge-2019-train-masks-a.zip",
+        "my-set-masks-1.ZIP",
+    ):
+        assert looks_into(name), name
+    for name in ("upload.zip", "train-masks.zip", "train-masks-g.zip", "train-masks-00.zip", "masks-0.zip.png"):
+        assert not looks_into(name), name
+    assert unzipped("x/train-masks-0.zip/a.png") == "x/train-masks-0/a.png"
+    assert unzipped("x/other.zip/a.png") == "x/other.zip/a.png"
 
 
 def test_two_data_sets_in_one_zip() -> None:
