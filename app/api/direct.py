@@ -1,6 +1,7 @@
 """One call, one answer: for curl and for scripts.
 
     curl -F file=@upload.zip  '…/api/tasks/5/import?wait=30'          → the report
+    curl -F file=@upload.zip -F file=@train-masks-0.zip …             several files are one archive
     curl -T is not needed: the bare body works too (--data-binary @upload.zip)
     curl -OJ '…/api/tasks/5/export?save_images=true'                  → taskname.zip, from its first byte
     curl '…/api/tasks/5/export?classes=Cat&dry_run=true'              → how much of the task that zip would hold
@@ -56,7 +57,16 @@ BODY: dict[str, Any] = {
         "content": {
             "application/zip": {"schema": {"type": "string", "format": "binary"}},
             "multipart/form-data": {
-                "schema": {"type": "object", "properties": {"file": {"type": "string", "format": "binary"}}}
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "file": {
+                            "type": "array",
+                            "items": {"type": "string", "format": "binary"},
+                            "description": "The archive: a zip, or several zips and tables that are one together",
+                        }
+                    },
+                }
             },
         },
     }
