@@ -16,11 +16,11 @@ from typing import IO, Any
 
 from app.annotations import AttributeSpec, FrameTable, Label, LabelCatalog
 from app.archive import Archive, FileRules, FileSource, JoinedSource, SentFile, open_files
+from app.background import limits_of
 from app.columns import Texts
 from app.errors import ImportProblems, InvalidInput, Report
 from app.formats import Survey, Target, knows, looks_into, read_selected
 from app.images import measure_picture
-from app.main import limits_of
 from app.operations import PICTURE_EXTENSIONS, CountingSink, Limits, choose_format, import_options
 from app.settings import Settings
 

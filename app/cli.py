@@ -97,7 +97,7 @@ def serve(
 @click.option("--parent-fd", type=int, default=None, hidden=True)
 def worker(data_dir: Path | None, parent_fd: int | None) -> None:
     """Run one worker process: it takes background requests until SIGTERM."""
-    from app.main import run_worker_process
+    from app.background import run_worker_process
 
     run_worker_process(load_settings(data_dir=data_dir), parent_fd)
 
@@ -116,7 +116,7 @@ def web(fd: int, parent_fd: int | None) -> None:
 @click.option("--fd", type=int, required=True, hidden=True)
 def stream(fd: int) -> None:
     """Write exports into a socket; started by a web process."""
-    from app.main import run_stream_process
+    from app.background import run_stream_process
 
     run_stream_process(load_settings(), fd)
 

@@ -77,6 +77,15 @@ class Table:
             **{n: c[indices] if isinstance(c, np.ndarray) else c.take(indices) for n, c in self.columns().items()}
         )
 
+    def slice(self, start: int, stop: int) -> Self:
+        """Rows start to stop, sharing their bytes."""
+        return type(self)(
+            **{
+                n: c[start:stop] if isinstance(c, np.ndarray) else c.slice(start, stop)
+                for n, c in self.columns().items()
+            }
+        )
+
     def replace(self, **columns: Any) -> Self:
         return replace(self, **columns)  # type: ignore[type-var]
 

@@ -27,6 +27,7 @@ from app.annotations import AttributeSpec, LabelCatalog, Shapes, ShapeType, Tags
 from app.columns import Ragged, Texts
 
 ROWS_PER_CHUNK = 4096
+VALUES_PER_CHUNK = 1 << 17
 """About 1 MiB of JSON: what one send should carry."""
 
 MAX_CACHED_TEXTS = 65536
@@ -68,11 +69,26 @@ def _listed(batches: Iterable[_T], encode_rows: Callable[[_T], bytes]) -> Iterat
     """The texts of all rows of all batches with commas between them."""
     first = True
     for batch in batches:
-        for start in range(0, len(batch), ROWS_PER_CHUNK):
-            rows = batch.take(np.arange(start, min(start + ROWS_PER_CHUNK, len(batch))))
-            text = encode_rows(rows)
+        for start, stop in _chunks(batch):
+            text = encode_rows(batch.slice(start, stop))
             yield text if first else b"," + text
             first = False
+
+
+def _chunks(batch: Tags | Shapes | Tracks) -> Iterator[tuple[int, int]]:
+    """Stretches of rows that make about one chunk each."""
+    n = len(batch)
+    if not isinstance(batch, Shapes):
+        yield from ((start, min(start + ROWS_PER_CHUNK, n)) for start in range(0, n, ROWS_PER_CHUNK))
+        return
+    ends = batch.points.offsets[1:] + batch.runs.offsets[1:]  # (N,) values up to the end of each row
+    start = 0
+    while start < n:
+        before = int(ends[start - 1]) if start else 0
+        room = int(np.searchsorted(ends, before + VALUES_PER_CHUNK, side="right"))
+        stop = min(max(room, start + 1), start + ROWS_PER_CHUNK, n)
+        yield start, stop
+        start = stop
 
 
 def _encode_shapes(shapes: Shapes, attributes: _Attributes) -> bytes:

@@ -80,7 +80,12 @@ __all__ = [
     "replace_all",
     "sets_of",
     "update",
+    "weigh",
 ]
+
+BATCH_BYTES = 8 << 20
+LARGE = {"shapes": ("points", "runs", "elements"), "tracks": ("bodies",)}
+"""Columns of rows without a bound of their own."""
 
 
 # ---- reading
@@ -147,7 +152,8 @@ def iterate(
     with_kept: bool = True,
     lazy: bool = False,
 ) -> Iterator[Annotations]:
-    """The same as `load` in batches of whole blocks: ascending, disjoint frame ranges, about `batch_rows` rows each.
+    """The same as `load` in batches of whole blocks: ascending, disjoint frame ranges, about `batch_rows` rows or
+    `BATCH_BYTES` of outlines each, whichever is reached first.
 
     Several queries: on PostgreSQL only a `snapshot()` makes them see one state. `lazy` leaves the largest columns
     (`LATER`) until they are looked at, which must be within that same snapshot.
@@ -155,11 +161,28 @@ def iterate(
     stop = _last(conn, task_id, stop)
     if start >= stop:
         return
+    found = _weights(conn, task_id, kinds, start, stop)
+    if not found:
+        return
+    table = np.array(sorted(found), dtype=np.int64)
+    blocks, starts = np.unique(table[:, 0], return_index=True)
+    totals = np.add.reduceat(table[:, 1:] / (max(batch_rows, 1), BATCH_BYTES), starts).sum(axis=1)
+    batch_of_block = np.floor(np.cumsum(totals) - totals)
+    edges = np.flatnonzero(np.diff(batch_of_block)) + 1
+    for first, last in zip([0, *edges.tolist()], [*edges.tolist(), len(blocks)], strict=True):
+        low = max(start, int(blocks[first]) << BLOCK_BITS)
+        high = min(stop, (int(blocks[last - 1]) + 1) << BLOCK_BITS)
+        yield _read(conn, task_id, kinds, low, high, with_kept, lazy)
+
+
+def _weights(conn: Connection, task_id: int, kinds: Sequence[str], start: int, stop: int) -> list[tuple[int, int, int]]:
+    """(block, rows, bytes of columns that may be large) of the visible blocks of each kind; not in order."""
     found = []
     for kind in kinds:
         table = BLOCKS[kind]
+        n_bytes = sum((sa.func.length(table.c[name]) for name in LARGE.get(kind, ())), sa.literal(0))
         chosen = (
-            sa.select(table.c.block, sa.func.sum(table.c.n_rows))
+            sa.select(table.c.block, sa.func.sum(table.c.n_rows), sa.func.sum(n_bytes))
             .join(annotation_sets, annotation_sets.c.id == table.c.set_id)
             .where(
                 table.c.task_id == task_id,
@@ -168,18 +191,14 @@ def iterate(
             )
             .group_by(table.c.block)
         )
-        found += [(int(block), int(rows)) for block, rows in conn.execute(chosen)]
-    if not found:
-        return
-    pairs = np.array(sorted(found), dtype=np.int64)
-    blocks, starts = np.unique(pairs[:, 0], return_index=True)
-    totals = np.add.reduceat(pairs[:, 1], starts)
-    batch_of_block = (np.cumsum(totals) - totals) // max(batch_rows, 1)
-    edges = np.flatnonzero(np.diff(batch_of_block)) + 1
-    for first, last in zip([0, *edges.tolist()], [*edges.tolist(), len(blocks)], strict=True):
-        low = max(start, int(blocks[first]) << BLOCK_BITS)
-        high = min(stop, (int(blocks[last - 1]) + 1) << BLOCK_BITS)
-        yield _read(conn, task_id, kinds, low, high, with_kept, lazy)
+        found += [(int(block), int(rows), int(size)) for block, rows, size in conn.execute(chosen)]
+    return found
+
+
+def weigh(conn: Connection, task_id: int, start: int, stop: int) -> tuple[int, int]:
+    """About how many rows `load` would give, and how many bytes of outlines, without reading them."""
+    found = _weights(conn, task_id, OBJECT_KINDS, start, stop) if start < stop else []
+    return sum(rows for _, rows, _ in found), sum(size for _, _, size in found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ from app.storage.removal import drop_sets
 from app.storage.schema import BLOCKS, TABLES_BY_KIND, annotation_sets, now, tasks
 from app.storage.storage import Storage
 
-BUFFER_BYTES = 32 << 20  # rows wait until there are enough for full blocks
+BUFFER_BYTES = 8 << 20  # rows wait until there are enough for some dozens of full blocks
 TRANSACTION_BYTES = 8 << 20  # what one transaction writes: other writers wait so long
 
 

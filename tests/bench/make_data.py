@@ -1,13 +1,14 @@
-"""Makes an Open Images archive of any size with the statistics of the published validation split.
+"""Makes an Open Images archive of any size with the statistics of the published splits.
 
 Ids of 16 hexadecimal digits, 600 classes in a hierarchy, long tails of boxes per image and of classes, six-decimal
 coordinates, two thirds of the tags positive, 1-bit masks of about 2.6 kB with holes and occluders, each linked to a
-box. The same seed gives the same bytes.
+box: of all filters, as Pillow writes them, or (`--peer-masks`) of 8 bits, 0 and 1, as datumaro does. Box tables of the
+train split have 21 columns (`--clicks`) and no list of images here. The same seed gives the same bytes.
 
 Beside OUT.zip it writes
     OUT.frames.txt      name width height of each picture, one a line
     OUT.labels.json     the labels of a task for it, with the attributes CVAT's manual lists
-    OUT.pictures.zip    a real picture for each frame: 1-bit, of full size, about a hundred bytes
+    OUT.pictures.zip    a real picture for each frame (of up to 50,000): 1-bit, of full size, about a hundred bytes
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import struct
 import time
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +46,7 @@ IMAGE_HEADER = (
 BOX_HEADER = (
     "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,IsTruncated,IsGroupOf,IsDepiction,IsInside\n"
 )
+CLICK_HEADER = "".join(f",XClick{point}{axis}" for axis in "XY" for point in range(1, 5))
 TAG_HEADER = "ImageID,Source,LabelName,Confidence\n"
 MASK_HEADER = "MaskPath,ImageID,LabelName,BoxID,BoxXMin,BoxXMax,BoxYMin,BoxYMax,PredictedIoU,Clicks\n"
 
@@ -50,12 +55,32 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Counts:
-    """How much of everything."""
+    """How much of everything.
+
+    Attributes:
+        has_clicks: box tables have the 21 columns of the train split, and there is no list of images.
+        peer_masks: PNGs of 8 bits, as datumaro writes them, instead of 1 bit.
+    """
 
     images: int
     boxes: int
     tags: int
     masks: int
+    has_clicks: bool = False
+    peer_masks: bool = False
+
+
+SPLITS = {
+    "1k": Counts(1_000, 7_304, 14_304, 594),
+    "10k": Counts(10_000, 73_038, 143_042, 5_942),
+    "validation": Counts(41_620, 303_980, 595_339, 24_730),
+    "tenth": Counts(174_304, 1_461_022, 0, 0, has_clicks=True),
+    "train": Counts(1_743_042, 14_610_229, 0, 0, has_clicks=True),
+}
+"""By the name of the size; a tenth and all of the train split are boxes only."""
+ROWS_AT_ONCE = 100_000
+PICTURES_UP_TO = 50_000
+"""No pictures are made beyond: the bench then gives the task its frames by the store's own call (see `run`)."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +146,9 @@ def blocks(lines: Iterable[str], at_once: int = 20_000) -> Iterator[bytes]:
     yield "".join(held).encode()
 
 
-def mask_png(random: np.random.Generator, size: tuple[int, int], box: npt.NDArray[np.float64]) -> bytes:
+def mask_png(
+    random: np.random.Generator, size: tuple[int, int], box: npt.NDArray[np.float64], as_peer: bool = False
+) -> bytes:
     """A rough blob within a normalised box (x0 x1 y0 y1), mostly with a hole, sometimes cut by an occluder."""
     width, height = size
     x0, x1, y0, y1 = box * (width, width, height, height)
@@ -146,9 +173,25 @@ def mask_png(random: np.random.Generator, size: tuple[int, int], box: npt.NDArra
     if random.random() < 0.3:
         left = random.uniform(x0, x1)
         draw.rectangle((left, y0, left + (x1 - x0) / 12, y1), fill=0)
+    if as_peer:
+        return peer_png(np.asarray(image).astype(np.uint8))
     body = io.BytesIO()
     image.save(body, "PNG", compress_level=1)
     return body.getvalue()
+
+
+def peer_png(pixels: npt.NDArray[np.uint8]) -> bytes:
+    """8 bits a pixel, every row with filter Sub, runs only: what OpenCV makes of datumaro's 0 and 1."""
+    raw = np.zeros((pixels.shape[0], pixels.shape[1] + 1), dtype=np.uint8)
+    raw[:, 0] = 1
+    raw[:, 1] = pixels[:, 0]
+    raw[:, 2:] = pixels[:, 1:] - pixels[:, :-1]
+    engine = zlib.compressobj(1, zlib.DEFLATED, 15, 9, zlib.Z_RLE)
+    header = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], 8, 0, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", engine.compress(raw.tobytes()) + engine.flush()), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
+    )
 
 
 def picture_png(size: tuple[int, int]) -> bytes:
@@ -183,14 +226,21 @@ def make(archive: Path, counts: Counts, seed: int) -> Files:
     source_names = ("xclick", "activemil", "freeform")
 
     def box_lines() -> Iterator[str]:
-        rows = zip(
-            box_images.tolist(), sources.tolist(), box_labels.tolist(), corners.tolist(), flags.tolist(), strict=True
-        )
-        for image, source, label, (x0, x1, y0, y1), (f0, f1, f2, f3, f4) in rows:
-            yield (
-                f"{ids[image]},{source_names[source]},{mids[label]},1,{x0:.6f},{x1:.6f},{y0:.6f},{y1:.6f},"
-                f"{f0},{f1},{f2},{f3},{f4}\n"
-            )
+        for start in range(0, counts.boxes, ROWS_AT_ONCE):
+            part = slice(start, start + ROWS_AT_ONCE)
+            columns = (box_images[part], sources[part], box_labels[part], corners[part], flags[part])
+            clicks = random.random((len(box_images[part]), 8)).tolist() if counts.has_clicks else None
+            rows = zip(*(column.tolist() for column in columns), strict=True)
+            for at, (image, source, label, (x0, x1, y0, y1), (f0, f1, f2, f3, f4)) in enumerate(rows):
+                # Boxes that were not drawn by extreme clicking have no clicks.
+                more = "" if clicks is None else ("," + ",".join(["-1.000000"] * 8))
+                if clicks is not None and source == 0:
+                    a, b, c, d, e, f, g, h = clicks[at]
+                    more = f",{a:.6f},{b:.6f},{c:.6f},{d:.6f},{e:.6f},{f:.6f},{g:.6f},{h:.6f}"
+                yield (
+                    f"{ids[image]},{source_names[source]},{mids[label]},1,{x0:.6f},{x1:.6f},{y0:.6f},{y1:.6f},"
+                    f"{f0},{f1},{f2},{f3},{f4}{more}\n"
+                )
 
     tag_images = long_tail(random, counts.tags, counts.images, 0.7)
     tag_labels = random.choice(CLASSES, counts.tags, p=label_weights)
@@ -225,7 +275,7 @@ def make(archive: Path, counts: Counts, seed: int) -> Files:
             image, label = int(box_images[box]), mids[int(box_labels[box])]
             scale = MASK_SCALES[int(random.integers(len(MASK_SCALES)))]
             width, height = sizes[image]
-            png = mask_png(random, (round(width * scale), round(height * scale)), corners[box])
+            png = mask_png(random, (round(width * scale), round(height * scale)), corners[box], counts.peer_masks)
             box_id = f"{int(random.integers(1 << 32)):08x}"
             name = f"{ids[image]}_{label.replace('/', '')}_{box_id}.png"
             x0, x1, y0, y1 = corners[box].tolist()
@@ -249,9 +299,12 @@ def make(archive: Path, counts: Counts, seed: int) -> Files:
         add("class-descriptions.csv", blocks(f"{mid},{quoted(name)}\n" for mid, name in names))
         add("bbox_labels_600_hierarchy.json", [hierarchy(names)])
         add("images.meta", blocks(f"{image} {high} {wide}\n" for image, (wide, high) in zip(ids, sizes, strict=True)))
-        add(f"{SUBSET}-images-with-rotation.csv", [IMAGE_HEADER.encode(), *blocks(image_lines())])
-        add(f"{SUBSET}-annotations-bbox.csv", [BOX_HEADER.encode(), *blocks(box_lines())])
-        add(f"{SUBSET}-annotations-human-imagelabels.csv", [TAG_HEADER.encode(), *blocks(tag_lines())])
+        if not counts.has_clicks:
+            add(f"{SUBSET}-images-with-rotation.csv", chain([IMAGE_HEADER.encode()], blocks(image_lines())))
+        box_header = BOX_HEADER.replace("\n", f"{CLICK_HEADER}\n") if counts.has_clicks else BOX_HEADER
+        add(f"{SUBSET}-annotations-bbox.csv", chain([box_header.encode()], blocks(box_lines())))
+        if counts.tags:
+            add(f"{SUBSET}-annotations-human-imagelabels.csv", chain([TAG_HEADER.encode()], blocks(tag_lines())))
         for name, png in masks():
             target.writestr(zipfile.ZipInfo(f"masks/{SUBSET}/{name}", FIXED_DATE), png)
         if mask_rows:
@@ -261,6 +314,9 @@ def make(archive: Path, counts: Counts, seed: int) -> Files:
         "".join(f"{image}.png {wide} {high}\n" for image, (wide, high) in zip(ids, sizes, strict=True))
     )
     files.labels.write_text(json.dumps(labels_json(names)))
+    if counts.images > PICTURES_UP_TO:
+        files.pictures.unlink(missing_ok=True)
+        return files
     drawn = {size: picture_png(size) for size in SIZES}
     with zipfile.ZipFile(files.pictures, "w") as pictures:
         for image, size in zip(ids, sizes, strict=True):
@@ -269,11 +325,19 @@ def make(archive: Path, counts: Counts, seed: int) -> Files:
 
 
 def add_count_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--images", type=int, default=41_620, help="pictures (%(default)s, the validation split)")
-    parser.add_argument("--boxes", type=int, default=303_980, help="boxes (%(default)s)")
-    parser.add_argument("--tags", type=int, default=595_339, help="image labels (%(default)s)")
-    parser.add_argument("--masks", type=int, default=5_000, help="masks (%(default)s; the split has 24,730)")
+    parser.add_argument("--size", choices=SPLITS, default="validation", help="the counts of a split (%(default)s)")
+    for name in ("images", "boxes", "tags", "masks"):
+        parser.add_argument(f"--{name}", type=int, default=None, help=f"another number of {name}")
+    parser.add_argument("--clicks", action="store_true", default=None, help="box tables of 21 columns, no image list")
+    parser.add_argument("--peer-masks", action="store_true", default=None, help="masks of 8 bits, as datumaro writes")
     parser.add_argument("--seed", type=int, default=1, help="another seed gives other data (%(default)s)")
+
+
+def counts_given(given: argparse.Namespace) -> Counts:
+    """The split's counts, with what was given apart."""
+    changes = {name: getattr(given, name) for name in ("images", "boxes", "tags", "masks", "peer_masks")}
+    changes["has_clicks"] = given.clicks
+    return replace(SPLITS[given.size], **{name: value for name, value in changes.items() if value is not None})
 
 
 def main() -> None:
@@ -284,9 +348,10 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="the archive; its companions are written beside it")
     given = parser.parse_args()
     start = time.perf_counter()
-    files = make(given.out, Counts(given.images, given.boxes, given.tags, given.masks), given.seed)
+    files = make(given.out, counts_given(given), given.seed)
     for path in (files.archive, files.frames, files.labels, files.pictures):
-        print(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
+        if path.is_file():
+            print(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
     print(f"made in {time.perf_counter() - start:.1f} s")
 
 

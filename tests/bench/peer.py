@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.bench.make_data import Counts, Files
+from tests.bench.make_data import Files, counts_given
 from tests.bench.run import Step, add_run_options, counted, one_round, prepare
 from tests.environments import run_script
 from tests.service import running_service
@@ -107,7 +107,7 @@ def main() -> None:
     add_run_options(parser)
     parser.set_defaults(rounds=3)
     given = parser.parse_args()
-    files = prepare(given.archive, Counts(given.images, given.boxes, given.tags, given.masks), given.seed)
+    files = prepare(given.archive, counts_given(given), given.seed)
     rows = counted(files.archive)
     ratios = compare(files, given.rounds, rows)
     print(f"{given.archive}: {files.archive.stat().st_size / 1e6:.1f} MB, {rows:,} rows; {given.rounds} round(s)\n")
