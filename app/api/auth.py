@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse
 from app.api.credentials import Authenticator, address_of, check_csrf, session_key_of, token_secret_of
 from app.api.deps import AnyoneDep, Caller, CallerDep, LinksDep, Services, ServicesDep
 from app.api.errors import error_body, error_response, request_id_of
-from app.api.listing import listing, paginate
+from app.api.listing import TOKEN_FIELDS, listing, paginate
 from app.api.routing import Router, body_limit
 from app.api.schemas import (
     AccessTokenRead,
@@ -28,11 +28,11 @@ from app.api.schemas import (
     PathId,
 )
 from app.errors import AccessDenied, NotAuthenticated, NotFound
-from app.storage import ListQuery, Page, Token, User, sessions, tokens
+from app.storage import ListQuery, User, sessions, tokens
 
 router = Router(prefix="/api/auth", tags=["auth"])
 
-TokenQuery = Annotated[ListQuery, Depends(listing())]
+TokenQuery = Annotated[ListQuery, Depends(listing(*TOKEN_FIELDS))]
 
 
 def cookie_lines(session_key: str, csrf_token: str, max_age_seconds: int, secure: bool) -> list[str]:
@@ -103,8 +103,7 @@ def list_access_tokens(
 ) -> Any:
     """The caller's access tokens, newest first."""
     with services.storage.database.read() as conn:
-        found = tokens.list_all(conn, caller.user)
-    page = _cut(found, query)
+        page = tokens.list_page(conn, caller.user, query)
     return paginate(request, links, page, lambda token: AccessTokenRead.of(token, links))
 
 
@@ -168,11 +167,3 @@ def _refuse_tokens(caller: Caller) -> None:
     # A token that leaks must not be able to outlive itself.
     if caller.token_kind == "access":
         raise AccessDenied("Access tokens are managed with a password or a session, not with an access token.")
-
-
-def _cut(found: tuple[Token, ...], query: ListQuery) -> Page[Token]:
-    size = min(query.page_size or query.max_page_size, query.max_page_size)
-    start = (query.page - 1) * size
-    if start and start >= len(found):
-        raise NotFound("page", query.page, "Invalid page.")
-    return Page(len(found), found[start : start + size], query.page, size)

@@ -229,10 +229,11 @@ async def download_project_backup(
 
 
 OLD_CALL = "This call is gone. Use POST {path}/export, then GET /api/requests/{{rq_id}}."
-"""How exports were driven up to about CVAT 2.30."""
+"""How exports and backups were driven up to about CVAT 2.30."""
 
 
 @router.get("/api/tasks/{task_id}/dataset", include_in_schema=False)
+@router.get("/api/tasks/{task_id}/backup", include_in_schema=False)
 def old_export_of_task(request: Request, task_id: PathId, caller: CallerDep, services: ServicesDep) -> Response:
     with services.storage.database.read() as conn:
         tasks.get(conn, caller.user, task_id)
@@ -247,6 +248,7 @@ def old_export_of_job(request: Request, job_id: PathId, caller: CallerDep, servi
 
 
 @router.get("/api/projects/{project_id}/dataset", include_in_schema=False)
+@router.get("/api/projects/{project_id}/backup", include_in_schema=False)
 def old_export_of_project(request: Request, project_id: PathId, caller: CallerDep, services: ServicesDep) -> Response:
     with services.storage.database.read() as conn:
         projects.get(conn, caller.user, project_id)

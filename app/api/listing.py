@@ -50,6 +50,8 @@ JOB_FIELDS = (
     "state",
     "stage",
     "dimension",
+    "media_type",
+    "mode",
     "type",
     "parent_job_id",
 )
@@ -57,6 +59,7 @@ LABEL_FIELDS = ("id", "name", "parent", "type", "color", "parent_id")
 ISSUE_FIELDS = ("id", "owner", "assignee", "job_id", "task_id", "frame_id", "resolved")
 COMMENT_FIELDS = ("id", "owner", "issue_id", "job_id", "frame_id")
 USER_FIELDS = ("id", "username", "first_name", "last_name", "is_active")
+TOKEN_FIELDS = ("id", "name", "read_only")
 REQUEST_FIELDS = ("status", "action", "target", "subresource", "format", "task_id", "project_id", "job_id")
 
 
@@ -153,6 +156,7 @@ __all__ = [
     "PROJECT_FIELDS",
     "REQUEST_FIELDS",
     "TASK_FIELDS",
+    "TOKEN_FIELDS",
     "USER_FIELDS",
     "listing",
     "paginate",

@@ -65,6 +65,9 @@ def data_params(given: Mapping[str, Any]) -> dict[str, Any]:
         params["upload_file_order"] = _names("upload_file_order", given["upload_file_order"])
     if given.get("job_file_mapping"):
         params["job_file_mapping"] = _mapping(given["job_file_mapping"])
+        for name in ("start_frame", "stop_frame", "frame_filter"):
+            if name in params:
+                raise InvalidInput(f"names every file and its job; it does not go with {name}", place="job_file_mapping")
     return params
 
 

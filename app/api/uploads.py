@@ -57,6 +57,7 @@ from app.api.receiving import (
 from app.api.routing import Router, body_limit
 from app.api.schemas import PathId, RqId
 from app.errors import InvalidInput, NotFound, TooLarge
+from app.operations import named_order
 from app.storage import RequestDraft, Upload, jobs, projects, tasks, uploads
 from app.storage.database import Connection
 
@@ -222,6 +223,7 @@ async def _receive_data(request: Request, services: Services, caller: Caller, go
                 "Upload-Start, Upload-Multiple and Upload-Finish",
                 code="upload.files",
             )
+        check_order([upload], params)
         return await _ask(services, caller, data_draft(goal, [upload], params))
     except BaseException:
         if upload is not None:
@@ -246,7 +248,23 @@ async def _finish_data(request: Request, services: Services, caller: Caller, goa
         raise InvalidInput(
             "no pictures are waiting for this task; upload them before Upload-Finish", code="upload.files"
         )
+    check_order(staged, params)
     return await _ask(services, caller, data_draft(goal, staged, params))
+
+
+def check_order(staged: Sequence[Upload], params: Mapping[str, Any]) -> None:
+    """Whether an order by name names the uploaded files, where those are known: the members of a zip are not yet.
+
+    Raises:
+        InvalidInput: it does not; what was uploaded stays, for another finish.
+    """
+    names = [name for upload in staged for name, _, _ in _files(upload)]
+    if any(name.lower().endswith(".zip") for name in names):
+        return
+    if params.get("job_file_mapping"):
+        named_order(names, [name for job in params["job_file_mapping"] for name in job], "job_file_mapping")
+    elif params.get("sorting_method") == "predefined":
+        named_order(names, params.get("upload_file_order") or [], "upload_file_order")
 
 
 def sent_again(services: Services, waiting: Sequence[Upload]) -> list[Upload]:

@@ -128,7 +128,7 @@ def _to_rgb(picture: Image.Image) -> Image.Image:
 def _save(picture: Image.Image, format: str, quality: int, icc_profile: bytes | None = None) -> bytes:
     options: dict[str, object] = {"icc_profile": icc_profile} if icc_profile else {}
     if format in ("JPEG", "WEBP"):
-        options["quality"] = quality
+        options["quality"] = max(1, quality)  # to Pillow 0 is "whatever is usual"
     if format == "JPEG" and quality >= HIGH_QUALITY:
         options["subsampling"] = 0
     out = io.BytesIO()

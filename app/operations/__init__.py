@@ -6,6 +6,7 @@ Spec: the journey table of the README; reliability rules for uploads (validate a
 Start with `import_annotations.py`; `HANDLERS` names the operation each function serves.
 """
 
+from app.operations.arrange import named_order
 from app.operations.backup import export_backup, import_backup
 from app.operations.dry_run import CountingSink
 from app.operations.export_dataset import export_dataset, stream_dataset
@@ -29,5 +30,6 @@ __all__ = [
     "import_dataset",
     "import_options",
     "ingest_images",
+    "named_order",
     "stream_dataset",
 ]

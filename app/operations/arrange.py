@@ -40,7 +40,7 @@ def arrange(names: Sequence[str], params: dict[str, Any], seed: int) -> list[int
     elif method == "random":
         random.Random(seed).shuffle(order)
     elif method == "predefined":
-        order = _predefined(names, params.get("upload_file_order") or [])
+        order = named_order(names, params.get("upload_file_order") or [], "upload_file_order")
     else:
         raise InvalidInput(f"must be one of {', '.join(SORTING_METHODS)}; got {method!r}", place="sorting_method")
     start = params.get("start_frame") or 0
@@ -63,7 +63,12 @@ def frame_step(frame_filter: str) -> int:
     return int(match.group(1))
 
 
-def _predefined(names: Sequence[str], wanted: Sequence[str]) -> list[int]:
+def named_order(names: Sequence[str], wanted: Sequence[str], place: str) -> list[int]:
+    """The indices of `names` in the order in which `wanted` names them, by their whole name or by its last component.
+
+    Raises:
+        InvalidInput: `wanted` does not name each uploaded file once; `place` is the parameter it came in.
+    """
     if not wanted:
         return list(range(len(names)))
     by_name = {name: index for index, name in enumerate(names)}
@@ -77,12 +82,12 @@ def _predefined(names: Sequence[str], wanted: Sequence[str]) -> list[int]:
         if found is None:
             near = get_close_matches(name, names, 1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise InvalidInput(f"{name!r} was not uploaded{hint}", place="upload_file_order")
+            raise InvalidInput(f"{name!r} was not uploaded{hint}", place=place)
         order.append(found)
     if sorted(order) != list(range(len(names))):
         left = sorted(set(range(len(names))) - set(order))
         what = f"{names[left[0]]!r} is missing" if left else "a file is named twice"
-        raise InvalidInput(f"must name each uploaded file once: {what}", place="upload_file_order")
+        raise InvalidInput(f"must name each uploaded file once: {what}", place=place)
     return order
 
 
@@ -115,7 +120,7 @@ def mapped_segments(names: Sequence[str], mapping: Sequence[Sequence[str]]) -> t
     Returns:
         The indices of `names` in frame order, and the jobs.
     """
-    order = _predefined(names, [name for job in mapping for name in job])
+    order = named_order(names, [name for job in mapping for name in job], "job_file_mapping")
     jobs, start = [], 0
     for job in mapping:
         if not job:

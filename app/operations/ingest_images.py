@@ -14,7 +14,7 @@ import numpy as np
 
 from app.archive import Archive, ByteSource, Entry, open_archive
 from app.columns import Ragged
-from app.errors import AppError, InvalidInput
+from app.errors import AppError, InvalidInput, Report
 from app.images import PictureSize, measure_picture
 from app.operations.arrange import Segments, arrange, cut_segments, default_chunk_size, frame_step, mapped_segments
 from app.operations.work import Limits, Work
@@ -24,6 +24,7 @@ PICTURE_EXTENSIONS = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".dib", ".webp", ".tif", ".tiff")
 )
 CLUTTER = ("__MACOSX/", "._")
+DEFAULT_QUALITY = 70
 HEADER_BYTES = 64 << 10
 STORED, DEFLATED = 0, 8
 
@@ -61,6 +62,7 @@ def ingest_images(work: Work, *, limits: Limits) -> None:
     task_id = work.request.task_id
     assert task_id is not None
     params = dict(work.options.get("params") or {})
+    report = Report(limit=limits.max_problems)
     with work.storage.database.read() as conn:
         task = tasks.load(conn, task_id)
         staged = [uploads.load(conn, upload_id) for upload_id in work.request.upload_ids]
@@ -70,8 +72,11 @@ def ingest_images(work: Work, *, limits: Limits) -> None:
         for pack, upload in enumerate(staged):
             source = uploads.open_source(work.storage, upload)
             sources.append(source)
-            found += find_pictures(source, upload, pack, limits)
+            found += find_pictures(source, upload, pack, limits, report)
             work.progress(0.1 * (pack + 1) / len(staged), "reading the uploads")
+        if not found:
+            left = f"; {report.warnings[0]}" if report.warnings else ""
+            raise InvalidInput(f"the upload holds no picture; send pictures, or a zip with pictures in it{left}")
         order, segments = order_frames(found, params, task.segment_size, task.overlap, seed=task_id)
         chosen = [found[index] for index in order]
         sizes = measure_all(chosen, limits, work)
@@ -83,14 +88,18 @@ def ingest_images(work: Work, *, limits: Limits) -> None:
         jobs=tuple((start, stop + 1) for start, stop in segments.jobs),
         segment_size=segments.segment_size,
         overlap=segments.overlap,
-        image_quality=int(params.get("image_quality") or 70),
+        image_quality=int(params.get("image_quality", DEFAULT_QUALITY)),
         chunk_size=int(params.get("chunk_size") or default_chunk_size(first.width, first.height)),
         start_frame=int(params.get("start_frame") or 0),
         stop_frame=_stop_frame(params, len(chosen)),
         frame_filter=params.get("frame_filter") or "",
         sorting_method=params.get("sorting_method") or "lexicographical",
     )
-    with work.finishing() as conn:
+    report.summary["frames"] = len(chosen)
+    message = f"{len(chosen)} frames"
+    if report.n_warnings:
+        message += f"; {report.n_warnings} files of the upload were left alone, first: {report.warnings[0]}"
+    with work.finishing(message=message, report=report.to_dict()) as conn:
         indices = frames.add_packs(conn, task_id, [upload.segments for upload in staged])
         tasks.attach_data(conn, task_id, data, frame_columns(chosen, sizes, indices))
         for upload in staged:
@@ -102,8 +111,8 @@ def _stop_frame(params: Mapping[str, Any], n_frames: int) -> int:
     return start + (n_frames - 1) * frame_step(params.get("frame_filter") or "")
 
 
-def find_pictures(source: BlobSource, upload: Upload, pack: int, limits: Limits) -> list[Found]:
-    """The pictures of one upload: its files, and the members of its zips.
+def find_pictures(source: BlobSource, upload: Upload, pack: int, limits: Limits, report: Report) -> list[Found]:
+    """The pictures of one upload: its files, and the members of its zips. What is none in a zip is reported.
 
     Raises:
         InvalidInput: a file that is neither a picture nor a zip; it is named.
@@ -114,7 +123,7 @@ def find_pictures(source: BlobSource, upload: Upload, pack: int, limits: Limits)
         name = client_name.replace("\\", "/").rsplit("/", 1)[-1]
         part = Part(source, offset, size)
         if part.read_at(0, 4)[:2] == b"PK":
-            found += find_members(open_archive(part, limits.archive), part, pack, offset)
+            found += find_members(open_archive(part, limits.archive), name, part, pack, offset, report)
         elif extension(name) in PICTURE_EXTENSIONS:
             found.append(Found(name, pack, offset, size, size, STORED, -1, part.read_at))
         else:
@@ -125,16 +134,25 @@ def find_pictures(source: BlobSource, upload: Upload, pack: int, limits: Limits)
     return found
 
 
-def find_members(archive: Archive, part: Part, pack: int, offset: int) -> list[Found]:
-    """The pictures in a zip, with their folders; anything else in it is left alone, as CVAT does."""
+def find_members(
+    archive: Archive, archive_name: str, part: Part, pack: int, offset: int, report: Report
+) -> list[Found]:
+    """The pictures in a zip, with their folders; anything else in it is left alone, as CVAT does, but not silently."""
     found = []
     for entry in archive.entries:
-        if entry.is_dir or extension(entry.name) not in PICTURE_EXTENSIONS:
-            continue
         base = posixpath.basename(entry.name)
-        if entry.name.startswith(CLUTTER[0]) or base.startswith(CLUTTER[1]):
+        if entry.is_dir or entry.name.startswith(CLUTTER[0]) or base.startswith(CLUTTER[1]):
             continue
-        found.append(found_member(archive, part, entry, entry.name, pack, offset))
+        if extension(entry.name) in PICTURE_EXTENSIONS:
+            found.append(found_member(archive, part, entry, entry.name, pack, offset))
+        elif extension(entry.name) == ".zip":
+            report.warn(
+                "image.nested_zip",
+                f"a zip within {archive_name}, whose pictures are not taken; unpack it, or upload it by itself",
+                file=entry.name,
+            )
+        else:
+            report.warn("image.not_a_picture", f"no picture, left alone in {archive_name}", file=entry.name)
     return found
 
 
@@ -167,9 +185,7 @@ def extension(name: str) -> str:
 def order_frames(
     found: Sequence[Found], params: Mapping[str, Any], segment_size: int, overlap: int, seed: int
 ) -> tuple[list[int], Segments]:
-    """The order of the pictures and the jobs. Raises InvalidInput for no picture, and for a name twice."""
-    if not found:
-        raise InvalidInput("the upload holds no picture; send pictures, or a zip with pictures in it")
+    """The order of the pictures and the jobs. Raises InvalidInput for a name twice."""
     names = [picture.name for picture in found]
     if len(set(names)) != len(names):
         seen: set[str] = set()

@@ -34,6 +34,7 @@ LISTING = Listing(
         "stage": Field(jobs.c.stage),
         "dimension": Field(sa.literal("2d")),
         "media_type": Field(sa.literal("image")),
+        "mode": Field(tasks.c.mode),
         "type": Field(sa.literal("annotation")),
         "parent_job_id": Field(sa.cast(sa.null(), sa.BigInteger), "integer"),
         "updated_date": Field(jobs.c.updated_date, "moment"),

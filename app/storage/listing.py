@@ -64,7 +64,7 @@ def fetch_page(
     for condition in _conditions(listing, query):
         select = select.where(condition)
     count = conn.execute(sa.select(sa.func.count()).select_from(select.order_by(None).subquery())).scalar_one()
-    size = query.page_size if 0 < query.page_size <= query.max_page_size else query.max_page_size
+    size = min(query.page_size, query.max_page_size) or max(count, 1)
     if query.page < 1 or (query.page > 1 and (query.page - 1) * size >= count):
         raise NotFound("page", query.page, "Invalid page.")
     ordered = select.order_by(*_order(listing, query.sort or listing.default_sort))
@@ -140,8 +140,24 @@ def _value(field: Field, name: str, value: object) -> Any:
 
 
 def _contains(field: Field, text: str) -> sa.ColumnElement[bool]:
-    column = sa.cast(field.column, sa.Text) if field.kind != "text" else field.column
+    """Whether the value, as JSON shows it, holds the text in any letter case. Raises InvalidInput for a moment."""
+    column = field.column
+    if field.kind == "integer":
+        column = sa.cast(column, sa.Text)
+    elif field.kind == "boolean":
+        column = sa.case((column.is_(True), "true"), (column.is_(False), "false"))
+    elif field.kind == "moment":
+        raise InvalidInput(
+            "a date is compared by <, <=, >, >= or between, not by a part of its text", place="filter", code="filter.logic"
+        )
     return sa.func.lower(column).contains(text.lower(), autoescape=True)
+
+
+def _ordered(field: Field, value: Any) -> tuple[sa.ColumnElement[Any], Any]:
+    """Column and value for `<` and its like: SQLite's dialect has no order of booleans, so they are 0 and 1."""
+    if field.kind == "boolean":
+        return sa.cast(field.column, sa.Integer), int(value)
+    return field.column, value
 
 
 def parse_filter(listing: Listing, text: str) -> sa.ColumnElement[bool]:
@@ -183,7 +199,8 @@ class _Parser:
             return self.contained(operands, logic)
         if operator == "<=" and len(operands) == 3:
             name, field = self.field(operands[1])
-            return field.column.between(_value(field, name, operands[0]), _value(field, name, operands[2]))
+            (column, low), (_, high) = (_ordered(field, _value(field, name, operands[at])) for at in (0, 2))
+            return column.between(low, high)
         comparisons: dict[str, Callable[[Any, Any], Any]] = {
             "==": lambda column, value: column == value,
             "<": lambda column, value: column < value,
@@ -196,7 +213,9 @@ class _Parser:
         name, field = self.field(operands[0])
         if operator == "==" and operands[1] is None:
             return field.column.is_(None)
-        compared: sa.ColumnElement[bool] = comparisons[operator](field.column, _value(field, name, operands[1]))
+        value = _value(field, name, operands[1])
+        column, value = (field.column, value) if operator == "==" else _ordered(field, value)
+        compared: sa.ColumnElement[bool] = comparisons[operator](column, value)
         return compared
 
     def contained(self, operands: list[Any], logic: Any) -> sa.ColumnElement[bool]:

@@ -36,7 +36,7 @@ class ListQuery:
 
     Attributes:
         page: 1-based.
-        page_size: more than `max_page_size` is cut to it; 0 means `all` (cut as well).
+        page_size: more than `max_page_size` is cut to it; 0 means `all`, whatever their number.
         sort: comma separated field names, `-` for descending; "" is the list's own order.
         filter: JSON Logic as text; "" is none.
         equals: field → value as texts, exact matches.

@@ -17,7 +17,8 @@ import sqlalchemy as sa
 from app.errors import Busy, InvalidInput, NoSpace, NotFound
 from app.storage.access import visible
 from app.storage.database import Connection, Database
-from app.storage.rows import Token, User
+from app.storage.listing import Field, Listing, fetch_page
+from app.storage.rows import ListQuery, Page, Token, User
 from app.storage.schema import now, tokens, users
 from app.storage.users import get as get_user
 from app.storage.users import ref_columns, ref_from
@@ -26,6 +27,20 @@ ALPHABET = string.ascii_letters + string.digits
 LOGIN_KEY_CHARACTERS = 40  # the client takes no longer ones
 ACCESS_PREFIX = "anp"
 USE_IS_NOTED_EACH = timedelta(minutes=1)
+
+LISTING = Listing(
+    fields={
+        "id": Field(tokens.c.id, "integer"),
+        "name": Field(tokens.c.name),
+        "read_only": Field(tokens.c.read_only, "boolean"),
+        "created_date": Field(tokens.c.created_date, "moment"),
+        "updated_date": Field(tokens.c.updated_date, "moment"),
+        "expiry_date": Field(tokens.c.expiry_date, "moment"),
+        "last_used_date": Field(tokens.c.last_used_date, "moment"),
+    },
+    search=("name",),
+    unique=tokens.c.id,
+)
 
 
 def random_text(characters: int) -> str:
@@ -117,10 +132,10 @@ def get(conn: Connection, viewer: User, token_id: int) -> Token:
     return _token(row)
 
 
-def list_all(conn: Connection, viewer: User) -> tuple[Token, ...]:
-    """The viewer's own access tokens, newest first."""
-    own = _select().where(tokens.c.owner_id == viewer.id, tokens.c.kind == "access").order_by(tokens.c.id.desc())
-    return tuple(_token(row) for row in conn.execute(own))
+def list_page(conn: Connection, viewer: User, query: ListQuery) -> Page[Token]:
+    """The viewer's own access tokens. Raises InvalidInput for an unknown field or operator, NotFound for a page."""
+    own = _select().where(tokens.c.owner_id == viewer.id, tokens.c.kind == "access")
+    return fetch_page(conn, own, LISTING, query, _token)
 
 
 def change(

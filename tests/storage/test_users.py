@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from app.errors import Conflict, InvalidInput, NoSpace, NotAuthenticated, NotFound, TooManyRequests
-from app.storage import Storage, User, sessions, tokens, users
+from app.storage import ListQuery, Storage, User, sessions, tokens, users
 from app.storage.schema import login_failures, metadata, now
 from app.storage.schema import sessions as session_table
 from app.storage.schema import tokens as token_table
@@ -118,7 +118,7 @@ def test_tokens_are_found_by_their_secret_until_they_expire_or_are_revoked(stora
     assert tokens.verify(storage.database, secret) is None
     with storage.database.write() as conn:
         tokens.change(conn, cat, token.id, expiry_date=None, name="new")
-        assert [t.name for t in tokens.list_all(conn, cat)] == ["new"]
+        assert [t.name for t in tokens.list_page(conn, cat, ListQuery()).items] == ["new"]
     assert tokens.verify(storage.database, secret) is not None
     with storage.database.write() as conn:
         tokens.revoke(conn, cat, token.id)
