@@ -611,9 +611,10 @@ class _Decoder:
             lambda index: _number_place(fields, masks.offsets, rows)(index),
             lambda index: f"a run cannot be {masks.values[index]:g} pixels long",
         )
-        sums = np.add.reduceat(np.where(is_run, masks.values, 0.0), masks.offsets[:-1])  # (K,)
         left, top, right, bottom = boxes.T
-        areas = (right - left + 1) * (bottom - top + 1)
+        with np.errstate(over="ignore"):  # numbers of any size may stand there
+            sums = np.add.reduceat(np.where(is_run, masks.values, 0.0), masks.offsets[:-1])  # (K,)
+            areas = (right - left + 1) * (bottom - top + 1)
         bad = (sums != areas) | (right < left) | (bottom < top)
         self.problems.add_rows(
             "annotations.mask",
@@ -857,7 +858,8 @@ def _only_rows(column: Ragged, rows: Mask, dtype: npt.DTypeLike) -> Ragged:
 def _describe(geometry: _Geometry, attributes: Texts) -> list[dict[str, Any]]:
     """One object a row, as LabeledData spells it, for what is stored as JSON text."""
     ends = geometry.points.offsets.tolist()
-    values = geometry.points.values.tolist()
+    # What lies beyond was found out before (`check_coordinates`), and only has to be a number that JSON can hold.
+    values = np.clip(geometry.points.values, -MAX_INT32, MAX_INT32).tolist()
     parsed = [orjson.loads(text) for text in attributes.values]
     columns = zip(
         geometry.types.tolist(),

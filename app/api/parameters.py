@@ -67,7 +67,9 @@ def data_params(given: Mapping[str, Any]) -> dict[str, Any]:
         params["job_file_mapping"] = _mapping(given["job_file_mapping"])
         for name in ("start_frame", "stop_frame", "frame_filter"):
             if name in params:
-                raise InvalidInput(f"names every file and its job; it does not go with {name}", place="job_file_mapping")
+                raise InvalidInput(
+                    f"names every file and its job; it does not go with {name}", place="job_file_mapping"
+                )
     return params
 
 

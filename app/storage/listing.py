@@ -14,6 +14,8 @@ from typing import Any, Literal, TypeVar
 
 import orjson
 import sqlalchemy as sa
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
 
 from app.errors import InvalidInput, NotFound, shorten
 from app.storage.database import Connection
@@ -25,6 +27,26 @@ MAX_FILTER_CHARACTERS = 64 << 10
 MAX_FILTER_DEPTH = 16
 MAX_FILTER_TERMS = 1000
 MAX_INTEGER = (1 << 63) - 1
+
+
+class _ISOText(FunctionElement[str]):
+    """Microseconds since 1970 as `2026-01-31T09:30:00.123456Z`."""
+
+    inherit_cache = True
+    type = sa.Text()
+
+
+@compiles(_ISOText, "sqlite")
+def _iso_text_of_sqlite(element: Any, compiler: Any, **more: Any) -> str:
+    value = compiler.process(element.clauses, **more)
+    return f"strftime('%Y-%m-%dT%H:%M:%S', {value} / 1000000, 'unixepoch') || printf('.%06dZ', {value} % 1000000)"
+
+
+@compiles(_ISOText, "postgresql")
+def _iso_text_of_postgresql(element: Any, compiler: Any, **more: Any) -> str:
+    value = compiler.process(element.clauses, **more)
+    form = """YYYY-MM-DD"T"HH24:MI:SS.US"Z\""""
+    return f"to_char(to_timestamp({value}::numeric / 1000000) AT TIME ZONE 'UTC', '{form}')"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,16 +162,14 @@ def _value(field: Field, name: str, value: object) -> Any:
 
 
 def _contains(field: Field, text: str) -> sa.ColumnElement[bool]:
-    """Whether the value, as JSON shows it, holds the text in any letter case. Raises InvalidInput for a moment."""
+    """Whether the value, as JSON shows it, holds the text in any letter case."""
     column = field.column
     if field.kind == "integer":
         column = sa.cast(column, sa.Text)
     elif field.kind == "boolean":
         column = sa.case((column.is_(True), "true"), (column.is_(False), "false"))
     elif field.kind == "moment":
-        raise InvalidInput(
-            "a date is compared by <, <=, >, >= or between, not by a part of its text", place="filter", code="filter.logic"
-        )
+        column = _ISOText(sa.type_coerce(column, sa.BigInteger))
     return sa.func.lower(column).contains(text.lower(), autoescape=True)
 
 

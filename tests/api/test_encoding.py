@@ -342,6 +342,19 @@ def test_tracks_need_shapes_and_one_a_frame() -> None:
     assert error.problems()[0].column == "tracks[0].shapes[1].frame"
 
 
+@pytest.mark.parametrize("number", [7e192, -7e192, 2**63, -(2**63), 2**64, 1e308])
+@pytest.mark.parametrize("kind", ["mask", "rectangle", "skeleton"])
+def test_numbers_of_any_size_are_refused_wherever_shapes_stand(kind: str, number: float) -> None:
+    points = [number] * 6 if kind == "mask" else [number] * 4
+    key = {"type": kind, "frame": 0, "points": points}
+    for change in ({}, {"frame": number}, {"z_order": number}, {"rotation": number}):
+        refused(body_of(tracks=[{"frame": 0, "label_id": 9, "shapes": [{**key, **change}]}]))
+        part = {"label_id": 11, "frame": 0, "shapes": [{**key, **change}]}
+        refused(body_of(tracks=[{"frame": 0, "label_id": 10, "shapes": [], "elements": [part]}]))
+        element = {"label_id": 11, **key, **change}
+        refused(body_of(shapes=[{"type": "skeleton", "frame": 0, "label_id": 10, "points": [], "elements": [element]}]))
+
+
 def test_every_problem_is_counted_and_the_first_hundred_are_listed() -> None:
     error = refused(body_of(shapes=[{**BOX, "frame": 50}] * 300, tags=[{"frame": 0, "label_id": 1}] * 5))
     assert isinstance(error, InvalidAnnotations)

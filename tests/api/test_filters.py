@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from app.storage import Storage, Task, tokens, users
+from app.storage import Storage, Task, open_storage, tokens, users
 from tests.api.conftest import TestClient, created
+from tests.storage.stores import ENGINES, database_url
 
 Item = dict[str, Any]
 Logic = dict[str, Any]
@@ -44,6 +46,15 @@ LESS: dict[str, Callable[[Any, Any], bool]] = {
     ">": lambda a, b: a > b,
     ">=": lambda a, b: a >= b,
 }
+
+
+@pytest.fixture(params=ENGINES)
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]:
+    """On each engine that is there: what a filter becomes is SQL, and differs."""
+    with database_url(request.param) as url:
+        opened = open_storage(url, "", tmp_path / "data", min_free_bytes=0, pool_size=8)
+        yield opened
+        opened.close()
 
 
 @pytest.fixture
@@ -83,6 +94,8 @@ def value_of(item: Item, path: str) -> Any:
 
 
 def told(value: Any) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
     return json.dumps(value) if isinstance(value, bool) else str(value)
 
 
@@ -135,9 +148,8 @@ def simple(name: str, values: list[Any], random: random.Random) -> list[Logic]:
         {"<=": [min(value, other), var, max(value, other)]},
         *({operator: [var, value]} for operator in LESS),
     ]
-    if name not in DATES:
-        text = told(value)
-        made.append({"in": [text[1:3].swapcase(), var]})
+    text = told(value)
+    made.append({"in": [text[14:17] if name in DATES else text[1:3].swapcase(), var]})
     return made
 
 
@@ -165,7 +177,7 @@ def test_filters_find_what_the_twin_finds(client: TestClient, lists: dict[str, l
         if texts and isinstance(texts[0], bool):
             missing = not texts[0]
         leaves += simple(field, [*texts, missing], chance)
-    for logic in [*leaves, *(anything(leaves, chance.randint(1, 3), chance) for _ in range(60))]:
+    for logic in [*leaves, *(anything(leaves, chance.randint(1, 3), chance) for _ in range(20))]:
         answer = client.get(f"/api/{name}", params={"filter": json.dumps(logic), "page_size": "all"})
         assert answer.status_code == 200, (logic, answer.text)
         found = sorted(item["id"] for item in answer.json()["results"])
@@ -196,9 +208,3 @@ def test_what_is_no_filter_is_400(client: TestClient, text: str) -> None:
         answer = client.get(f"/api/{name}", params={"filter": text})
         assert answer.status_code == 400, answer.text
         assert answer.json()["code"].startswith("filter.")
-
-
-def test_a_part_of_a_date_is_refused_with_what_to_do(client: TestClient) -> None:
-    answer = client.get("/api/tasks", params={"filter": '{"in": ["2026", {"var": "updated_date"}]}'})
-    assert answer.status_code == 400
-    assert "between" in answer.json()["detail"]
