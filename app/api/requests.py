@@ -8,13 +8,15 @@ from typing import Annotated, Any
 from fastapi import Depends, Path, Request
 
 from app.api.deps import CallerDep, LinksDep, ServicesDep
+from app.api.exports import find_goal
+from app.api.imports import ask
 from app.api.listing import REQUEST_FIELDS, listing, paginate
 from app.api.routing import Router, body_limit
-from app.api.schemas import PaginatedRequestList
+from app.api.schemas import PaginatedRequestList, RqId
 from app.api.schemas import Request as RequestRead
 from app.errors import Conflict, InvalidInput
 from app.requests import cancel, wait_until_final_async
-from app.storage import ListQuery, requests
+from app.storage import ListQuery, RequestDraft, requests
 
 router = Router(prefix="/api/requests", tags=["requests"])
 
@@ -78,3 +80,28 @@ def cancel_request(request_id: RequestId, caller: CallerDep, services: ServicesD
     except Conflict as error:
         raise InvalidInput(error.detail, code="request.final") from None
     return RequestRead.of(row, links)
+
+
+@router.post("/{request_id}/retry", status_code=202, response_model=RqId)
+@body_limit("max_login_body_bytes")
+def retry_request(request_id: RequestId, caller: CallerDep, services: ServicesDep) -> Any:
+    """Ask once more for an export that failed, was cancelled or has expired, with the very options it had. An import
+    needs its archive again (400)."""
+    with services.storage.database.read() as conn:
+        row = requests.get(conn, caller.user, request_id)
+        if not row.type.startswith("export:"):
+            message = "only exports can be tried again by themselves; send the archive of an import again"
+            raise InvalidInput(message, code="request.retry")
+        if row.status in ("queued", "started"):
+            raise InvalidInput(f"this work is {row.status}, it need not be tried again", code="request.retry")
+        goal = find_goal(conn, caller, row.target, getattr(row, f"{row.target}_id"))
+    draft = RequestDraft(
+        type=row.type,
+        target=goal.target,
+        task_id=goal.task_id,
+        job_id=goal.job_id,
+        project_id=goal.project_id,
+        format=row.format,
+        options=row.options,
+    )
+    return {"rq_id": ask(services, caller, draft, reuse_finished=True).id}

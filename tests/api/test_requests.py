@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from app.api import Services, build_app
-from app.storage import Request, RequestDraft, Result, Storage, Task, User, requests
+from app.storage import Request, RequestDraft, Result, Storage, Task, User, requests, users
 from tests.api.conftest import BASE_URL, MakeClient, TestClient, created
 
 EXPORT = "Open Images V6 1.0"
@@ -178,3 +178,27 @@ def test_cancelling(client: TestClient, storage: Storage, make_request: Callable
     again = client.post(f"/api/requests/{made.id}/cancel")
     assert again.status_code == 400
     assert client.post("/api/requests/unknown/cancel").status_code == 404
+
+
+def test_an_export_that_failed_is_tried_again_with_its_options(
+    client: TestClient, make_client: MakeClient, storage: Storage, make_request: Callable[..., Request]
+) -> None:
+    made = make_request(options={"format": EXPORT, "save_images": True, "classes": "a"})
+    running = client.post(f"/api/requests/{made.id}/retry")
+    assert (running.status_code, running.json()["code"]) == (400, "request.retry")
+    client.post(f"/api/requests/{made.id}/cancel")
+    again = client.post(f"/api/requests/{made.id}/retry")
+    assert again.status_code == 202
+    with storage.database.read() as conn:
+        row = requests.load(conn, again.json()["rq_id"])
+    assert row.id != made.id
+    assert (row.type, row.task_id, row.options, row.status) == (made.type, 1, made.options, "queued")
+    assert make_client("bob").post(f"/api/requests/{made.id}/retry").status_code == 404
+    with storage.database.write() as conn:
+        owner = users.find(conn, "admin")
+        assert owner is not None
+        imported, _ = requests.create(conn, owner, RequestDraft(type="import:annotations", target="task", task_id=1))
+    client.post(f"/api/requests/{imported.id}/cancel")
+    refused = client.post(f"/api/requests/{imported.id}/retry")
+    assert refused.status_code == 400
+    assert "send the archive" in refused.json()["detail"]

@@ -15,7 +15,7 @@ from playwright.sync_api import expect
 
 from tests.samples import mask_png, picture
 from tests.web.browser import Guard
-from tests.web.tasks import Caller, archive, box
+from tests.web.tasks import BOX_HEADER, Caller, archive, box
 
 OpenPage = Callable[..., Any]
 
@@ -226,11 +226,24 @@ def test_the_health_check_counts_and_leads_to_pictures(open_page: OpenPage, call
     stats = caller.call("GET", f"/api/tasks/{task}/stats")
     assert (stats["shapes"], stats["tags"], stats["tracks"]) == (9, 2, 1)
     expect(page.locator(".bars tbody tr").first).to_contain_text("Cat")
-    expect(page.locator(".flags tbody tr", has_text="truncated")).to_have_text(re.compile(r"truncated\s*1\s*\d+\s*\d+"))
+    flags = {flag["name"]: flag for flag in stats["flags"]}["truncated"]
+    cells = page.locator(".flags tbody tr", has_text="truncated").locator(".n")
+    expect(cells).to_have_text([str(flags[said]) for said in ("yes", "no", "unknown")])
+    widths = page.locator(".flags tbody tr", has_text="truncated").locator(".hbar rect").all()
+    assert [bool(float(bar.get_attribute("width"))) for bar in widths] == [True] * 3
+    tags = page.locator("section", has=page.get_by_role("heading", name="Picture labels")).locator("tbody tr")
+    expect(tags.locator(".n")).to_have_text(["1", "0", "0", "1"])
+    masks = page.locator("section", has=page.get_by_role("heading", name="Masks against boxes"))
+    expect(masks.locator("tbody .n")).to_have_text(
+        [str(stats["masks"][name]) for name in ("boxes_with_mask", "boxes_alone", "masks_alone")]
+    )
+    for link in page.get_by_role("link", name=re.compile("as JSON$")).all():
+        path = str(link.get_attribute("href"))
+        assert caller.call("GET", path)["revision"] == stats["revision"], path
     expect(page.locator(".heat rect").first).to_be_attached()
     page.get_by_text("These numbers as JSON").click()
     expect(page.locator(".command code")).to_contain_text(f"/api/tasks/{task}/stats")
-    page.locator(".bars tbody tr", has_text="Dog").get_by_role("link").click()
+    page.locator(".bars tbody tr", has_text="Dog").get_by_role("link").first.click()
     expect(page.locator(".frame .clip")).to_have_text(["p0.png", "p1.png"])
 
 
@@ -261,6 +274,88 @@ def test_export_at_once_and_prepared(open_page: OpenPage, task: int, tmp_path: P
     with page.expect_download() as again:
         row.get_by_role("link", name="Download").click()
     assert Path(again.value.path()).read_bytes() == Path(prepared.value.path()).read_bytes()
+
+
+def test_bars_are_split_by_subset(open_page: OpenPage, caller: Caller) -> None:
+    task_id = caller.task("subsets", 3)
+    more = {
+        "annotations/test-annotations-bbox.csv": "\n".join([BOX_HEADER, box("p002", "/m/0bt9lr"), box("p002")]) + "\n"
+    }
+    caller.load(task_id, archive([box("p000"), box("p001")], more=more))
+    page = open_page(f"/tasks/{task_id}/health")
+    rows = page.locator(".bars").first.locator("tbody tr")
+    expect(rows.nth(0).locator(".hbar title")).to_have_text(["train: 2", "test: 1"])
+    expect(rows.nth(1).locator(".hbar title")).to_have_text(["test: 1"])
+    expect(page.locator(".legend").first).to_have_text(re.compile(r"train \(2 pictures\)\s*test \(1 picture\)"))
+
+
+def test_a_part_is_chosen_counted_and_exported(open_page: OpenPage, task: int) -> None:
+    page = open_page(f"/tasks/{task}/export")
+    page.get_by_text("Only a part of it").click()
+    tally = page.locator(".tally")
+    expect(tally).to_contain_text(re.compile(r"5 of 5 pictures"))
+    page.locator(".part").get_by_role("button", name="Dog").click()
+    expect(tally).to_contain_text("2 of 5 pictures")
+    expect(tally).to_contain_text(re.compile(r"1 of \d+ boxes"))
+    page.get_by_label("These pictures").fill("p1")
+    expect(tally).to_contain_text("1 of 5 picture")
+    page.get_by_label("These pictures").fill("p7")
+    expect(tally).to_contain_text('no image "p7"')
+    expect(tally).to_contain_text("the zip would be empty")
+    page.get_by_label("These pictures").fill("")
+    expect(tally).to_contain_text("2 of 5 pictures")
+    page.get_by_label("Leave out what is not chosen").uncheck()
+    expect(tally).to_contain_text(re.compile(r"3 of \d+ boxes"))
+    page.get_by_label("Leave out what is not chosen").check()
+    expect(tally).to_contain_text(re.compile(r"1 of \d+ boxes"))
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download viewer.zip").click()
+    with zipfile.ZipFile(download.value.path()) as exported:
+        lines = exported.read("annotations/train-annotations-bbox.csv").decode().splitlines()
+    assert [line.split(",")[0] for line in lines[1:]] == ["p0"]
+    with page.expect_download():
+        page.get_by_role("button", name="Prepare it first").click()
+    expect(page.locator(".request").first).to_contain_text("2 pictures, 1 box")
+    expect(page.locator(".request").first).to_contain_text(re.compile(r"\d kB|\d B"))
+    page.get_by_role("button", name="Take all of it again").click()
+    expect(tally).to_contain_text("5 of 5 pictures")
+
+
+def test_an_export_is_cancelled_and_tried_again(open_page: OpenPage, caller: Caller, task: int, guard: Guard) -> None:
+    page = open_page("/help")
+    work = {"status": "started", "progress": 0.4, "message": "writing the archive"}
+
+    def held(route: Any) -> None:
+        """The answer as if the work took its time."""
+        answer = route.fetch()
+        found = answer.json()
+        if "results" in found:
+            for one in found["results"]:
+                one.update(work)
+        else:
+            found.update(work)
+        route.fulfill(response=answer, json=found)
+
+    asked = caller.call(
+        "POST", f"/api/tasks/{task}/dataset/export?format=Open+Images+V7+1.0&classes=Cat&layout=official"
+    )
+    caller.wait(asked["rq_id"])
+    pattern = re.compile(r"/api/requests(\?|/[^/]+$)")
+    page.route(pattern, held)
+    page.goto(f"/tasks/{task}/export")
+    row = page.locator(".request").first
+    expect(row.get_by_role("progressbar")).to_have_attribute("aria-valuenow", "40")
+    expect(row).to_contain_text("writing the archive")
+    guard.allowed.append("status of 400 .*/cancel")  # it has ended long since
+    row.get_by_role("button", name="Cancel").click()
+    expect(page.locator(".toast")).to_contain_text("has ended already")
+    work.update(status="failed", message="cancelled", result_url="")
+    page.reload()
+    failed = page.locator(".request.is-failed").first
+    expect(failed).to_contain_text("cancelled")
+    page.unroute(pattern)
+    failed.get_by_role("button", name="Try again").click()
+    expect(page.locator(".request.is-finished").first).to_contain_text("Open Images V7")
 
 
 def test_activity_lists_what_was_done(open_page: OpenPage, task: int) -> None:

@@ -78,6 +78,7 @@ export async function call(method, path, { query, body, headers, signal, keepali
 }
 
 export const get = (path, query, more = {}) => call("GET", path, { query, ...more });
+/** @param {string} path @param {any} [body] */
 export const post = (path, body, more = {}) => call("POST", path, { body, ...more });
 export const patch = (path, body) => call("PATCH", path, { body });
 export const remove = (path, more = {}) => call("DELETE", path, more);

@@ -7,6 +7,7 @@ export const FINDINGS = {
   twice: ["shape", "shapes", "drawn twice at the same place", "Usually an import done twice.", "shapes drawn twice"],
   tiny: ["shape", "shapes", "less than 3 pixels wide or high", "Often a slip of the hand.", "tiny shapes"],
   empty: ["shape", "shapes", "without any area", "They cannot be seen.", "shapes without area"],
+  mask_off_box: ["mask", "masks", "that hardly overlap their box", "Often a mask linked to a wrong box.", "masks off their box"],
   unused_label: ["label", "labels", "never used", "Remove them, or find out what is missing.", ""],
   rare_label: ["label", "labels", "a hundred times rarer than the most frequent", "A model will hardly learn them.", ""],
 };

@@ -1,4 +1,4 @@
-import { call, get } from "../api.js";
+import { call, get, post } from "../api.js";
 import { Part, html, icon, nothing } from "../dom.js";
 import { count } from "../format.js";
 import { requestRows } from "../parts/requests.js";
@@ -39,6 +39,11 @@ class Activity extends Part {
     if (this.isConnected) this.timer = setTimeout(() => this.load(), busy ? 1000 : 8000);
   }
 
+  async again(request) {
+    await post(`/api/requests/${request.id}/retry`).catch(toastError);
+    this.load();
+  }
+
   async cancel(request) {
     try {
       await call("POST", `/api/requests/${request.id}/cancel`);
@@ -54,7 +59,7 @@ class Activity extends Part {
       ${this.requests === null
         ? html`<p class="fine">Loading …</p>`
         : this.requests.length
-          ? html`${requestRows(this.requests, { onCancel: (request) => this.cancel(request), withTask: true })}
+          ? html`${requestRows(this.requests, { onCancel: (request) => this.cancel(request), onAgain: (request) => this.again(request), withTask: true })}
               ${this.requests.length < this.total
                 ? html`<p class="row center"><button type="button" class="button" @click=${() => {
                     this.pages += 1;

@@ -87,7 +87,7 @@ class TaskPage extends Part {
       case "health":
         return html`<div class="page"><ap-health .task=${task} .user=${user}></ap-health></div>`;
       case "export":
-        return html`<div class="page"><ap-export .task=${task} .user=${user}></ap-export></div>`;
+        return html`<div class="page"><ap-export .task=${task} .labels=${labels} .user=${user}></ap-export></div>`;
       case "labels":
         return html`<div class="page narrow"><ap-labels .task=${task} .labels=${labels} .user=${user} @ap-labels-changed=${() => this.load()}></ap-labels></div>`;
       default:

@@ -1,5 +1,5 @@
 import { html, icon, nothing } from "../dom.js";
-import { ago, count, counted, moment } from "../format.js";
+import { ago, count, counted, fileSize, moment } from "../format.js";
 import { codeWords, outcomeOf } from "../report.js";
 import { bar } from "./progress.js";
 
@@ -30,6 +30,14 @@ function lineOf(request) {
   return message;
 }
 
+/** What a finished export of a part holds. */
+function held({ report }) {
+  const told = report?.selection;
+  if (!told || !Object.values(told).some(({ before, after }) => before !== after)) return "";
+  const words = { images: ["picture"], detections: ["box", "boxes"], segmentations: ["mask or outline", "masks and outlines"], classifications: ["picture label"], points: ["point set"], others: ["other", "others"] };
+  return Object.entries(told).map(([name, { after }]) => counted(after, ...(words[name] ?? [name]))).join(", ");
+}
+
 const hasReport = (request) => Boolean(request.report?.tables && (request.operation.type.startsWith("import:")));
 
 /**
@@ -48,9 +56,10 @@ export function requestRows(requests, { onCancel, onAgain, withTask = false }) {
       <div class="grow">
         <div><strong>${nameOf(request)}</strong> <span class="fine">${operation.format ?? ""}</span>
           ${withTask && operation.task_id ? html`<a href="/tasks/${operation.task_id}">task ${operation.task_id}</a>` : nothing}</div>
+        ${held(request) ? html`<div class="fine">${held(request)}</div>` : nothing}
         ${running ? bar(request.progress, nameOf(request)) : nothing}
         <div class="fine wrap-anywhere">${lineOf(request)}</div>
-        <div class="fine"><time datetime=${request.created_date} title=${moment(request.created_date)}>${ago(request.created_date)}</time>${request.result_url && request.expiry_date ? html`, kept until ${moment(request.expiry_date)}` : nothing}${notes ? html`, ${counted(notes, "note")}` : nothing}</div>
+        <div class="fine"><time datetime=${request.created_date} title=${moment(request.created_date)}>${ago(request.created_date)}</time>${request.result_url && request.result_size ? html`, ${fileSize(request.result_size)}` : nothing}${request.result_url && request.expiry_date ? html`, kept until ${moment(request.expiry_date)}` : nothing}${notes ? html`, ${counted(notes, "note")}` : nothing}</div>
         ${hasReport(request)
           ? html`<details class="request-report"><summary>Report</summary>
               <ap-report .outcome=${outcomeOf(request)} .about=${{ file: `import ${count(operation.task_id ?? 0)}`, task: `task ${operation.task_id}`, moment: moment(request.created_date) }}></ap-report></details>`
