@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from app.api import ApiSettings, Services, build_app
+from app.background import handlers_of
 from app.columns import Ragged
 from app.formats import FORMATS
-from app.main import handlers_of
 from app.requests import open_queue
 from app.settings import Settings
 from app.storage import FrameColumns, FramePlaces, TaskData, open_storage, requests, tasks

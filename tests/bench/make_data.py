@@ -36,6 +36,8 @@ SIZES = ((1024, 768), (768, 1024), (1024, 683), (683, 1024), (1024, 681), (1024,
 SIZE_SHARES = (0.42, 0.14, 0.18, 0.07, 0.08, 0.06, 0.02, 0.03)
 MASK_SCALES = (1.0, 0.5, 0.75)
 """Published masks are mostly smaller than their pictures."""
+FLAG_SHARES = (0.5, 0.25, 0.06, 0.05, 0.002)
+"""How often a box is occluded, truncated, of a group, a depiction, seen from inside."""
 OUTLINE_POINTS = 434
 FIXED_DATE = (2020, 1, 1, 0, 0, 0)
 
@@ -220,9 +222,9 @@ def make(archive: Path, counts: Counts, seed: int) -> Files:
     corners = np.round(
         np.stack([starts[:, 0], starts[:, 0] + spans[:, 0], starts[:, 1], starts[:, 1] + spans[:, 1]], 1), 6
     )
-    flags = random.choice(3, (counts.boxes, 5), p=(0.7, 0.28, 0.02)) - 0
-    flags[flags == 2] = -1
     sources = random.choice(3, counts.boxes, p=(0.9, 0.07, 0.03))
+    flags = (random.random((counts.boxes, 5)) < FLAG_SHARES).astype(np.int8)
+    flags[sources == 1] = -1  # boxes that a machine proposed say nothing
     source_names = ("xclick", "activemil", "freeform")
 
     def box_lines() -> Iterator[str]:

@@ -11,12 +11,15 @@ from __future__ import annotations
 import argparse
 import cProfile
 import json
+import logging
 import pstats
 import tempfile
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+import structlog
 
 from app.background import handlers_of, open_store
 from app.operations import stream_dataset
@@ -25,11 +28,11 @@ from app.requests.worker import run_request
 from app.settings import Settings
 from app.storage import Storage
 from tests.bench.make_data import SUBSET, Files, files_of
-from tests.bench.run import attach_frames, has_masks
+from tests.bench.run import attach_frames, has_masks, touch_polygons
 from tests.caller import FORMAT, Caller
 from tests.service import Service, running_service
 
-STEPS = ("pictures", "import", "export", "trace", "export polygons", "export polygons again")
+STEPS = ("pictures", "import", "export", "trace", "export polygons", "export drawn")
 
 
 class Profiler:
@@ -54,8 +57,9 @@ class Profiler:
             pstats.Stats(profile).sort_stats(self._sort).print_stats(self._top)
 
 
-def run(service: Service, files: Files, profiler: Profiler) -> None:
+def run(service: Service, files: Files, profiler: Profiler, rounds: int) -> None:
     """Each step once; the service has no workers."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     settings = Settings(data_dir=service.data_dir)
     storage = open_store(settings, migrate=False)
     handlers = handlers_of(settings)
@@ -73,15 +77,18 @@ def run(service: Service, files: Files, profiler: Profiler) -> None:
         else:
             attach_frames(service, number, files)
         for polygons in (False, True) if has_masks(files) else (False,):
-            with files.archive.open("rb") as stream:
-                query = {"format": FORMAT, "wait": 0, "conv_mask_to_poly": polygons}
-                queued = caller.call("POST", f"/api/tasks/{number}/import", params=query, content=stream).json()
-            profiler.run("trace" if polygons else "import", lambda: work(queued["rq_id"]))  # noqa: B023
-            state = caller.json("GET", f"/api/requests/{queued['rq_id']}")
-            assert state["status"] == "finished", state
-            profiler.run("export polygons" if polygons else "export", lambda: export(storage, number))
+            for _ in range(rounds):
+                with files.archive.open("rb") as stream:
+                    query = {"format": FORMAT, "wait": 0, "conv_mask_to_poly": polygons}
+                    queued = caller.call("POST", f"/api/tasks/{number}/import", params=query, content=stream).json()
+                profiler.run("trace" if polygons else "import", lambda: work(queued["rq_id"]))  # noqa: B023
+                state = caller.json("GET", f"/api/requests/{queued['rq_id']}")
+                assert state["status"] == "finished", state
+            for _ in range(rounds):
+                profiler.run("export polygons" if polygons else "export", lambda: export(storage, number))
             if polygons:
-                profiler.run("export polygons again", lambda: export(storage, number))
+                touch_polygons(service, number)
+                profiler.run("export drawn", lambda: export(storage, number))
     storage.close()
 
 
@@ -94,6 +101,7 @@ def main() -> None:
     parser.add_argument("archive", type=Path)
     parser.add_argument("--step", choices=STEPS, default="", help="the step to profile; without it all are timed")
     parser.add_argument("--top", type=int, default=40, help="lines (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=1, help="how often each step is taken (%(default)s)")
     parser.add_argument("--sort", default="tottime", help="tottime or cumtime (%(default)s)")
     parser.add_argument("--dump", type=Path, default=None, help="write the profile here, too")
     given = parser.parse_args()
@@ -102,7 +110,7 @@ def main() -> None:
         tempfile.TemporaryDirectory(prefix="annoport-profile-") as folder,
         running_service(Path(folder), auth_mode="local", arguments=["--workers", "0"]) as service,
     ):
-        run(service, files_of(given.archive), profiler)
+        run(service, files_of(given.archive), profiler, given.rounds)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ MAX_VALUE_CHARACTERS = 4096
 MAX_CACHED = 100_000
 FLAG_TEXTS = {"1": 1, "0": 0, "-1": -1, "1.0": 1, "0.0": 0, "-1.0": -1, "true": 1, "false": 0, "yes": 1, "no": 0}
 _LISTED = ("select", "radio")
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
 Codes = npt.NDArray[np.int32]
 
@@ -102,17 +103,25 @@ class AttributeEncoder:
         self._ids = np.array(sorted(label.id for label in catalog.labels), dtype=np.int64)
         labels = {label.id: label for label in catalog.labels}
         self._specs = [{spec.name: spec for spec in labels[label_id].attributes} for label_id in self._ids.tolist()]
-        self._cache: dict[tuple[object, ...], tuple[str, tuple[int, ...]]] = {}
+        self._declaring: dict[str, npt.NDArray[np.bool_]] = {}
+        self._known: dict[tuple[tuple[str, bool], ...], _Combinations] = {}
         self._said: dict[tuple[int, str, bool], str | None] = {}  # one attribute's JSON; None: it cannot take the cell
 
     def is_declared(self, name: str) -> bool:
         """Whether any label declares an attribute of this name."""
-        return any(name in specs for specs in self._specs)
+        return bool(self._labels_with(name).any())
 
     def declares(self, label_ids: Codes, name: str) -> npt.NDArray[np.bool_]:
         """(N,) bool, whether the label of each row declares an attribute of this name."""
-        declaring = np.array([name in specs for specs in self._specs], dtype=np.bool_)
-        return declaring[np.searchsorted(self._ids, label_ids)] if len(label_ids) else np.zeros(0, dtype=np.bool_)
+        if not len(label_ids):
+            return np.zeros(0, dtype=np.bool_)
+        return self._labels_with(name)[np.searchsorted(self._ids, label_ids)]
+
+    def _labels_with(self, name: str) -> npt.NDArray[np.bool_]:
+        """(L,) bool, which labels declare it."""
+        if name not in self._declaring:
+            self._declaring[name] = np.array([name in specs for specs in self._specs], dtype=np.bool_)
+        return self._declaring[name]
 
     def encode(
         self,
@@ -127,43 +136,27 @@ class AttributeEncoder:
             no_value: told a column and the rows (mask) whose cell its attribute cannot take.
         """
         n = len(label_ids)
-        labels = np.searchsorted(self._ids, label_ids)  # (N,)
-        used = [column for column in columns if any(column.name in specs for specs in self._specs)]
-        chosen = [np.where(self.declares(label_ids, column.name), column.codes, -1) for column in used]
-        combos = labels.astype(np.int64)
-        for column, codes in zip(used, chosen, strict=True):
-            radix = len(column.values) + 1
-            if len(combos) and int(combos.max()) > (1 << 62) // radix:
-                combos = np.unique(combos, return_inverse=True)[1].astype(np.int64)
-            combos = combos * radix + codes + 1
-        distinct, first, inverse = np.unique(combos, return_index=True, return_inverse=True)
-        texts: dict[str, int] = {}
-        codes_of = np.empty(len(distinct), dtype=np.int32)
-        refused_of = [np.zeros(len(distinct), dtype=np.bool_) for _ in used]
-        names = tuple(column.name for column in used)
-        cells_of = [
-            [column.values[code] if code >= 0 else None for code in codes[first].tolist()]
-            for column, codes in zip(used, chosen, strict=True)
-        ]
-        for combo, (label, *cells) in enumerate(zip(labels[first].tolist(), *cells_of, strict=True)):
-            key = (label, names, *cells)
-            text, refused = self._cache.get(key) or self._build(key, self._specs[label], used, cells)
-            codes_of[combo] = texts.setdefault(text, len(texts))
-            for place in refused:
-                refused_of[place][combo] = True
-        for column, refusing in zip(used, refused_of, strict=True):
-            if refusing.any():
-                no_value(column, refusing[inverse])
-        if not texts:
+        used = [column for column in columns if self.is_declared(column.name)]
+        if not n or not used:
             return Texts.same("[]", n)
-        return Texts(codes_of[inverse].astype(np.int32), tuple(texts))
+        labels = np.searchsorted(self._ids, label_ids)  # (N,)
+        kinds = tuple((column.name, column.is_flag) for column in used)
+        known = self._known.get(kinds)
+        if known is None or len(known.texts) > MAX_CACHED:
+            known = self._known[kinds] = _Combinations(len(used))
+        cells = [labels.astype(np.int32)]
+        for place, column in enumerate(used):
+            codes = known.cell_codes(place, column)
+            cells.append(np.where(self._labels_with(column.name)[labels], codes, np.int32(0)))
+        numbers = known.numbers(np.stack(cells), lambda label, texts: self._build(self._specs[label], used, texts))
+        for place, column in enumerate(used):
+            refusing = known.refusing(place)
+            if refusing.any() and (rows := refusing[numbers]).any():
+                no_value(column, rows)
+        return known.texts_of(numbers)
 
     def _build(
-        self,
-        key: tuple[object, ...],
-        specs: Mapping[str, AttributeSpec],
-        columns: Sequence[AttributeColumn],
-        cells: Sequence[str | None],
+        self, specs: Mapping[str, AttributeSpec], columns: Sequence[AttributeColumn], cells: Sequence[str | None]
     ) -> tuple[str, tuple[int, ...]]:
         said, refused = [], []
         for place, (column, cell) in enumerate(zip(columns, cells, strict=True)):
@@ -179,13 +172,108 @@ class AttributeEncoder:
                 refused.append(place)
             else:
                 said.append((spec.id, text))
-        if len(self._cache) >= MAX_CACHED:
-            self._cache.clear()
         if len(self._said) >= MAX_CACHED:
             self._said.clear()
         said.sort()
-        self._cache[key] = f"[{','.join(text for _, text in said)}]", tuple(refused)
-        return self._cache[key]
+        return f"[{','.join(text for _, text in said)}]", tuple(refused)
+
+
+class _Combinations:
+    """The combinations of a label and some cells that were met, each with a number; found by a hash that is checked.
+
+    A row is C + 1 codes: of its label, and of its cells (0 for none). Known combinations cost no step of Python.
+    """
+
+    def __init__(self, n_columns: int) -> None:
+        self._cells: list[dict[str, int]] = [{} for _ in range(n_columns)]
+        self._values: list[list[str | None]] = [[None] for _ in range(n_columns)]
+        self._hashes: npt.NDArray[np.uint64] = np.zeros(0, dtype=np.uint64)  # sorted
+        self._order: npt.NDArray[np.int64] = np.zeros(0, dtype=np.int64)  # the number of each hash
+        self._codes: Codes = np.zeros((n_columns + 1, 0), dtype=np.int32)
+        self._refused: npt.NDArray[np.bool_] = np.zeros((n_columns, 0), dtype=np.bool_)
+        self._text_codes: Codes = np.zeros(0, dtype=np.int32)
+        self._collided: dict[bytes, int] = {}
+        self._all_texts: tuple[str, ...] = ()
+        self.texts: dict[str, int] = {}
+
+    def cell_codes(self, place: int, column: AttributeColumn) -> Codes:
+        """(N,) the code of each cell of a column, the same for the same text in every block; 0 for none."""
+        known, values = self._cells[place], self._values[place]
+        mapping = np.zeros(len(column.values) + 1, dtype=np.int32)  # -1 is the last
+        used = np.flatnonzero(np.bincount(column.codes[column.codes >= 0], minlength=len(column.values)))
+        for code in used.tolist():
+            text = column.values[code]
+            if text not in known:
+                known[text] = len(values)
+                values.append(text)
+            mapping[code] = known[text]
+        return mapping[column.codes]
+
+    def numbers(
+        self, codes: Codes, build: Callable[[int, Sequence[str | None]], tuple[str, tuple[int, ...]]]
+    ) -> npt.NDArray[np.int64]:
+        """(N,) the number of each row's combination; `build` tells the text of a new one, and what it cannot hold.
+
+        Args:
+            codes: (C + 1, N).
+        """
+        hashes = np.zeros(codes.shape[1], dtype=np.uint64)
+        for row in codes:
+            hashes ^= row.astype(np.uint64)
+            hashes *= _MULTIPLIER
+            hashes ^= hashes >> np.uint64(29)
+        found, numbers = self._look_up(hashes)
+        if not found.all():
+            unknown = np.flatnonzero(~found)
+            new, first = np.unique(hashes[unknown], return_index=True)
+            rows = np.sort(unknown[first])
+            self._add(codes[:, rows], build)
+            merged = np.concatenate([self._hashes, hashes[rows]])
+            order = np.argsort(merged, kind="stable")
+            self._order = np.concatenate(
+                [self._order, np.arange(len(self._text_codes) - len(new), len(self._text_codes), dtype=np.int64)]
+            )[order]
+            self._hashes = merged[order]
+            _, numbers = self._look_up(hashes)
+        differ = (self._codes[:, numbers] != codes).any(axis=0)
+        for place in np.flatnonzero(differ).tolist():  # two combinations of one hash: practically never
+            key = codes[:, place].tobytes()
+            if key not in self._collided:
+                self._collided[key] = len(self._text_codes)
+                self._add(codes[:, place : place + 1], build)
+            numbers[place] = self._collided[key]
+        return numbers
+
+    def _look_up(self, hashes: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+        if not len(self._hashes):
+            return np.zeros(len(hashes), dtype=np.bool_), np.zeros(len(hashes), dtype=np.int64)
+        places = np.minimum(np.searchsorted(self._hashes, hashes), len(self._hashes) - 1)
+        return self._hashes[places] == hashes, self._order[places]
+
+    def _add(self, codes: Codes, build: Callable[[int, Sequence[str | None]], tuple[str, tuple[int, ...]]]) -> None:
+        """Number new combinations, (C + 1, K), one after the other."""
+        text_codes, refused = [], np.zeros((len(codes) - 1, codes.shape[1]), dtype=np.bool_)
+        for at, (label, *cells) in enumerate(codes.T.tolist()):
+            text, places = build(label, [values[code] for values, code in zip(self._values, cells, strict=True)])
+            text_codes.append(self.texts.setdefault(text, len(self.texts)))
+            refused[list(places), at] = True
+        self._codes = np.concatenate([self._codes, codes], axis=1)
+        self._refused = np.concatenate([self._refused, refused], axis=1)
+        self._text_codes = np.concatenate([self._text_codes, np.array(text_codes, dtype=np.int32)])
+        self._all_texts = tuple(self.texts)
+
+    def refusing(self, place: int) -> npt.NDArray[np.bool_]:
+        """(K,) bool, the combinations whose cell in this column its attribute cannot take."""
+        flags: npt.NDArray[np.bool_] = self._refused[place]
+        return flags
+
+    def texts_of(self, numbers: npt.NDArray[np.int64]) -> Texts:
+        """The texts of combinations, with only the values they use."""
+        codes = self._text_codes[numbers]
+        used = np.flatnonzero(np.bincount(codes, minlength=len(self._all_texts)))
+        compact = np.zeros(len(self._all_texts), dtype=np.int32)
+        compact[used] = np.arange(len(used), dtype=np.int32)
+        return Texts(compact[codes], tuple(self._all_texts[code] for code in used.tolist()))
 
 
 def attributes_text(values: Mapping[int, str]) -> str:
