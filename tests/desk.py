@@ -134,7 +134,7 @@ class TaskDesk:
         self.desk.work()
         answer = self.desk.client.get(f"{self.path}/dataset/download", params={"rq_id": rq_id})
         assert answer.status_code == 200, answer.text
-        return answer.content
+        return bytes(answer.content)
 
     def export(self, **query: Any) -> dict[str, bytes]:
         return read_zip(self.export_zip(**query))
