@@ -19,6 +19,18 @@ BOX_HEADER = [
     "IsGroupOf", "IsDepiction", "IsInside",
 ]  # fmt: skip
 TAG_HEADER = ["ImageID", "Source", "LabelName", "Confidence"]
+POINT_HEADER = [
+    "ImageId", "X", "Y", "Label", "EstimatedYesNo", "Source", "YesVotes", "NoVotes", "UnsureVotes", "TextLabel",
+]  # fmt: skip
+POINT_ATTRIBUTES = {
+    "EstimatedYesNo": "estimated_yes_no",
+    "Source": "source",
+    "YesVotes": "yes_votes",
+    "NoVotes": "no_votes",
+    "UnsureVotes": "unsure_votes",
+    "TextLabel": "text_label",
+}
+DRAWN = {"EstimatedYesNo": "yes", "YesVotes": "1", "NoVotes": "0", "UnsureVotes": "0"}
 FLAG_ATTRIBUTES = {
     "IsTruncated": "truncated",
     "IsGroupOf": "is_group_of",
@@ -118,6 +130,50 @@ def _tag_row(
     if is_new or edits & (Edit.ATTRIBUTES | Edit.LABEL):
         _speak(row, _values(tags.attributes.row(at), target.labels.by_id[label_id].attributes))
     row["Confidence"] = row["Confidence"] or "1"
+    return row
+
+
+def point_rows(
+    shapes: Shapes, target: Target, tables: Sequence[Sequence[str]], mids: dict[int, str], header: Sequence[str]
+) -> list[Row]:
+    """The rows of the point table, one for each point of a shape; only the first has what was kept of the shape."""
+    rows = []
+    for at in range(len(shapes)):
+        places = shapes.points.row(at).reshape(-1, 2).tolist()
+        rows += [_point_row(shapes, at, place, n, target, tables, mids, header) for n, place in enumerate(places)]
+    return rows
+
+
+def _point_row(
+    shapes: Shapes,
+    at: int,
+    place: Sequence[float],
+    number: int,
+    target: Target,
+    tables: Sequence[Sequence[str]],
+    mids: dict[int, str],
+    header: Sequence[str],
+) -> Row:
+    row, is_new = _kept(shapes, at, tables, header) if number == 0 else (dict.fromkeys(header, ""), True)
+    edits = 0 if is_new else int(shapes.kept.edits[at])
+    frame, label_id = int(shapes.frames[at]), int(shapes.label_ids[at])
+    if is_new:
+        row["ImageId"] = target.frames.name(frame).rpartition(".")[0]
+    if is_new or edits & Edit.LABEL:
+        row["Label"] = mids.get(label_id, target.labels.by_id[label_id].name)
+    if is_new or edits & Edit.GEOMETRY:
+        row["X"] = decimal(place[0] / int(target.frames.widths[frame]))
+        row["Y"] = decimal(place[1] / int(target.frames.heights[frame]))
+    specs = {spec.name: spec for spec in target.labels.by_id[label_id].attributes}
+    values = _values(shapes.attributes.row(at), list(specs.values()))
+    for column, name in POINT_ATTRIBUTES.items():
+        default = specs[name].default_value if name in specs else ""
+        if is_new:
+            row[column] = values.get(name, default).strip() or DRAWN.get(column, "")
+        elif edits & (Edit.ATTRIBUTES | Edit.LABEL):
+            value = values.get(name, "").strip()
+            if value and not (row[column] == "" and value == default):
+                row[column] = value
     return row
 
 

@@ -7,7 +7,19 @@ Start with `tables.py`; `labels.py` and `frames.py` say what the numbers in it r
 from app.annotations.frames import FrameTable
 from app.annotations.labels import INPUT_TYPES, LABEL_TYPES, AttributeSpec, Label, LabelCatalog
 from app.annotations.matching import FrameIndex, Matches, TextLookup, TextSet, nearest_texts, normalise_names
-from app.annotations.tables import Annotations, Edit, Images, Kept, Rows, Shapes, ShapeType, Table, Tags, Tracks
+from app.annotations.tables import (
+    Annotations,
+    Edit,
+    Images,
+    Kept,
+    Rows,
+    RowsMeaning,
+    Shapes,
+    ShapeType,
+    Table,
+    Tags,
+    Tracks,
+)
 from app.annotations.tracks import expand_tracks
 
 __all__ = [
@@ -24,6 +36,7 @@ __all__ = [
     "LabelCatalog",
     "Matches",
     "Rows",
+    "RowsMeaning",
     "ShapeType",
     "Shapes",
     "Table",

@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import IntEnum, IntFlag
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -333,14 +333,31 @@ class Rows(Table):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class RowsMeaning:
+    """What kept rows speak of, for whoever selects among them; it is not stored.
+
+    Attributes:
+        kind: the kind of label, as selections call it.
+        label_ids: (N, K) int32, the labels that each row names, -1 for none of the target's.
+    """
+
+    kind: Literal["relationships"]
+    label_ids: Ints
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Annotations:
-    """A task's annotations, or one batch of them. Batches of one import are written one after the other."""
+    """A task's annotations, or one batch of them. Batches of one import are written one after the other.
+
+    `meaning` is of the rows, where their reader knows one.
+    """
 
     shapes: Shapes = field(default_factory=Shapes.empty)
     tags: Tags = field(default_factory=Tags.empty)
     tracks: Tracks = field(default_factory=Tracks.empty)
     images: Images = field(default_factory=Images.empty)
     rows: Rows = field(default_factory=Rows.empty)
+    meaning: RowsMeaning | None = None
 
     def counts(self) -> dict[str, int]:
         return {"shapes": len(self.shapes), "tags": len(self.tags), "tracks": len(self.tracks)}

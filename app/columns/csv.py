@@ -11,7 +11,7 @@ Cost: 1 MiB of a plain table takes about 3 ms to split; memory is a few times th
 from __future__ import annotations
 
 import codecs
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -104,7 +104,8 @@ class CSVReader:
     The header is read on construction. Problems go to the report; rows with a problem are left out of the blocks.
 
     Attributes:
-        header: column names as written, trimmed; () for an empty file (or `columns` of a table without header).
+        header: column names, trimmed; () for an empty file (or `columns` of a table without header).
+        spelling: the same as they are written, where a name stands there by an alias.
         header_row: physical line of the header, normally 1.
         usable: False when the header was refused; then there are no blocks.
     """
@@ -117,6 +118,7 @@ class CSVReader:
         *,
         known: Collection[str] = (),
         required: Collection[str] = (),
+        aliases: Mapping[str, str] = {},
         columns: Sequence[str] | None = None,
         ragged: bool = False,
         max_field_bytes: int = MAX_FIELD_BYTES,
@@ -130,6 +132,7 @@ class CSVReader:
             report: takes every problem, with `file` as its file.
             known: column names of which the header must hold at least one; () takes any header.
             required: names that must be there; others are optional and read as empty cells.
+            aliases: other names of a column, in lower case, and the name it has here (unless that is there too).
             columns: names for a table WITHOUT header (may be empty: then only `cells_at`); None = first row is header.
             ragged: rows may be shorter or longer than the header.
             max_columns: of the header, and of a row of a ragged table.
@@ -145,7 +148,8 @@ class CSVReader:
         self._ended = False
         self._line = 1
         self._width = len(columns or ())
-        self.header: tuple[str, ...] = tuple(columns or ())
+        self._aliases = aliases
+        self.header = self.spelling = tuple(columns or ())
         self.header_row = 1
         self.usable = self._skip_mark()
         if self.usable and columns is None:
@@ -235,10 +239,17 @@ class CSVReader:
             self._error("csv.encoding", f"The header is not UTF-8. {_SAVE_AS_UTF8}", row)
         else:
             cells = Cells(records.buffer, records.field_starts, records.field_stops)
-            self.header = tuple(cells.row_bytes(i).decode("utf-8").strip() for i in range(len(cells)))
+            self.spelling = tuple(cells.row_bytes(i).decode("utf-8").strip() for i in range(len(cells)))
+            self.header = self._canonical(self.spelling)
             self._width = len(self.header)
             return self._check_names(known, required, line)
         return False
+
+    def _canonical(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Aliases as the names they stand for, as long as those are not there themselves."""
+        there = {name.casefold() for name in names}
+        known = {alias: name for alias, name in self._aliases.items() if name.casefold() not in there}
+        return tuple(known.get(name.casefold(), name) for name in names)
 
     def _check_names(self, known: Collection[str], required: Collection[str], line: bytes) -> bool:
         """Whether the header has names that make sense; every flaw goes to the report."""

@@ -41,9 +41,16 @@ from app.formats.base import (
     Target,
 )
 
-LabelType = Literal["detections", "classifications", "segmentations", "points", "others"]
-LABEL_TYPES: tuple[LabelType, ...] = ("detections", "classifications", "segmentations", "points", "others")
-OFFERED_TYPES = LABEL_TYPES[:4]
+LabelType = Literal["detections", "classifications", "segmentations", "points", "relationships", "others"]
+LABEL_TYPES: tuple[LabelType, ...] = (
+    "detections",
+    "classifications",
+    "segmentations",
+    "points",
+    "relationships",
+    "others",
+)
+OFFERED_TYPES = LABEL_TYPES[:5]
 SPLITS = ("train", "validation", "test", "challenge2018")
 """Words in front of an image id in the downloader's lists; any subset of the data set is one too."""
 MAX_LISTED = 1_000_000
@@ -314,6 +321,31 @@ class Selector:
             keeps = np.zeros(len(frames), dtype=np.bool_)
         return keeps
 
+    def see_rows(self, frames: Codes, label_ids: Codes, kind: LabelType) -> None:
+        """Take notice of kept rows that stand for themselves (relationships), each once."""
+        rows = frames.astype(np.int64) - self._start
+        here = (rows >= 0) & (rows < len(self.shown))
+        here[here] = ~self._target.frames.deleted[rows[here]]
+        stays, matches = self._judge_rows(label_ids, kind)
+        self._before[kind] += int(here.sum())
+        left = rows[here & (matches if self.selection.only_matching else stays)]
+        self._left[kind] += np.bincount(left, minlength=len(self.shown)).astype(np.int32)
+        self._matches[rows[here & matches]] = True
+
+    def keeps_rows(self, frames: Codes, label_ids: Codes, kind: LabelType) -> Mask:
+        """(N,) bool: kept rows that stand for themselves, and stay. `label_ids` (N, K): of what each row names."""
+        stays, matches = self._judge_rows(label_ids, kind)
+        return self.in_shown(frames) & (matches if self.selection.only_matching else stays)
+
+    def _judge_rows(self, label_ids: Codes, kind: LabelType) -> tuple[Mask, Mask]:
+        """A relationship matches if one of the things that it names is of a wanted class; it has no attributes."""
+        selection, n = self.selection, len(label_ids)
+        stays = np.full(n, not selection.label_types or kind in selection.label_types, dtype=np.bool_)
+        matches = stays & (not selection.attributes)
+        if self._labels is not None:
+            matches = matches & np.isin(label_ids, self._classes).any(axis=1)
+        return stays, matches
+
     def keeps_tracks(self, tracks: Tracks) -> Mask:
         """(N,) bool: tracks that begin on a frame that stays, of a class that does."""
         keeps = self.in_shown(tracks.frames)
@@ -362,6 +394,8 @@ class SeeingSink:
     def write(self, batch: Annotations) -> None:
         self._selector.see(batch.shapes)
         self._selector.see(batch.tags)
+        if batch.meaning is not None:
+            self._selector.see_rows(batch.rows.frames, batch.meaning.label_ids, batch.meaning.kind)
         self._images.append((batch.images.frames, batch.images.subsets))
 
     def subsets(self, target: Target) -> Texts:
@@ -396,9 +430,14 @@ class SelectingSink:
                 tags=tags.take(selector.keeps(tags)),
                 tracks=batch.tracks.take(selector.keeps_tracks(batch.tracks)),
                 images=batch.images.take(selector.in_shown(batch.images.frames)),
-                rows=batch.rows.take(selector.in_shown(batch.rows.frames)),
+                rows=batch.rows.take(self._rows(batch)),
             )
         )
+
+    def _rows(self, batch: Annotations) -> Mask:
+        if batch.meaning is None:
+            return self._selector.in_shown(batch.rows.frames)
+        return self._selector.keeps_rows(batch.rows.frames, batch.meaning.label_ids, batch.meaning.kind)
 
     def keep(self, data: bytes | memoryview) -> tuple[int, int, int]:
         return self._sink.keep(data)

@@ -11,6 +11,8 @@ from app.geometry.boxes import (
     boxes_to_pixels,
     clip_boxes,
     hull_boxes,
+    points_to_norm,
+    points_to_pixels,
     rotated_corners,
 )
 from app.geometry.contours import Outlines, flips_to_polygons, mask_to_polygons, masks_to_polygons
@@ -62,6 +64,8 @@ __all__ = [
     "merge_masks",
     "pack_mask",
     "place_mask",
+    "points_to_norm",
+    "points_to_pixels",
     "polygon_areas",
     "polygon_to_mask",
     "polygons_to_mask",

@@ -31,6 +31,16 @@ def boxes_to_norm(boxes_px: Boxes, widths: npt.ArrayLike, heights: npt.ArrayLike
     return boxes_px / _sizes(boxes_px, widths, heights)
 
 
+def points_to_pixels(points_norm: Reals, widths: npt.ArrayLike, heights: npt.ArrayLike) -> Reals:
+    """The same of (N, 2) points x y."""
+    return np.ascontiguousarray(boxes_to_pixels(np.tile(points_norm, 2), widths, heights)[:, :2])
+
+
+def points_to_norm(points_px: Reals, widths: npt.ArrayLike, heights: npt.ArrayLike) -> Reals:
+    """(N, 2) points x y divided by the size of their frame."""
+    return np.ascontiguousarray(boxes_to_norm(np.tile(points_px, 2), widths, heights)[:, :2])
+
+
 def clip_boxes(boxes_px: Boxes, widths: npt.ArrayLike, heights: npt.ArrayLike) -> Boxes:
     """Boxes cut to their frame; one that lies outside becomes a line or a point on the border."""
     return np.clip(boxes_px, 0.0, _sizes(boxes_px, widths, heights))

@@ -20,7 +20,7 @@ from app.formats.open_images.pictures import pictures
 from app.formats.open_images.read import read, survey
 from app.formats.open_images.write import count, write
 
-_CARRIES = frozenset({"tag", "track", "rectangle", "polygon", "mask", "ellipse"})
+_CARRIES = frozenset({"tag", "track", "rectangle", "polygon", "mask", "ellipse", "points"})
 
 OPEN_IMAGES_V6 = Format(
     "Open Images V6",

@@ -30,13 +30,6 @@ LayoutName = Literal["default", "official", "fiftyone"]
 Classes = Sequence[tuple[str, str]]
 """LabelName and DisplayName, in the order of the class file."""
 CLASS_COLUMNS = ("LabelName", "DisplayName")
-RELATIONSHIP_COLUMNS = (
-    "ImageID", "LabelName1", "LabelName2", "XMin1", "XMax1", "YMin1", "YMax1", "XMin2", "XMax2", "YMin2", "YMax2",
-    "RelationshipLabel",
-)  # fmt: skip
-POINT_COLUMNS = (
-    "ImageId", "X", "Y", "Label", "EstimatedYesNo", "Source", "YesVotes", "NoVotes", "UnsureVotes", "TextLabel",
-)  # fmt: skip
 HEXADECIMAL = "0123456789abcdef"
 
 
@@ -54,7 +47,8 @@ class ExportLayout:
         sizes: path of images.meta, None where the layout has none.
         one_table: each table holds all subsets, and that of the tags holds machine labels too.
         empty_tables: tables are written even where they have no row.
-        companions: further members (path → bytes), told the class file's rows and the LabelNames of masks.
+        companions: further members (path → bytes), told the class file's rows, the LabelNames of masks, and names of
+            the attributes that relationships tell.
         fills_boxes: the Box* cells of every mask are filled.
         flat_ids: an id has no folder where it can do without.
         names_hierarchy: the hierarchy holds display names.
@@ -68,7 +62,7 @@ class ExportLayout:
     hierarchy: str
     sizes: str | None
     more_lists: Callable[[str], tuple[str, ...]] = lambda subset: ()
-    companions: Callable[[Classes, Collection[str]], dict[str, bytes]] = lambda classes, masked: {}
+    companions: Callable[[Classes, Collection[str], Classes], dict[str, bytes]] = lambda classes, masked, attributes: {}
     has_class_header: bool = False
     one_table: bool = False
     empty_tables: bool = False
@@ -88,6 +82,8 @@ _OFFICIAL: dict[Kind, tuple[str, str]] = {  # of train, of the others
     "tags": ("oidv7-{}-annotations-human-imagelabels.csv",) * 2,
     "machine": ("oidv7-{}-annotations-machine-imagelabels.csv",) * 2,
     "masks": ("{}-annotations-object-segmentation.csv",) * 2,
+    "points": ("oidv7-{}-annotations-point-labels.csv",) * 2,
+    "relationships": ("oidv6-{}-annotations-vrd.csv",) * 2,
 }
 
 
@@ -95,7 +91,7 @@ def _official_table(kind: Kind, subset: str | None, subsets: Collection[str]) ->
     """As V7 has it: files that changed carry the version that changed them, and label files say `val`."""
     assert subset is not None
     pattern = _OFFICIAL[kind][subset != "train"]
-    if kind in ("tags", "machine") and subset == VALIDATION and VAL not in subsets:
+    if kind in ("tags", "machine", "points") and subset == VALIDATION and VAL not in subsets:
         subset = VAL
     return pattern.format(subset)
 
@@ -111,6 +107,8 @@ _FIFTYONE: dict[Kind, str] = {
     "tags": "labels/classifications.csv",
     "machine": "labels/classifications.csv",
     "masks": "labels/segmentations.csv",
+    "points": "labels/points.csv",
+    "relationships": "labels/relationships.csv",
 }
 
 
@@ -119,12 +117,10 @@ def _fiftyone_mask_folder(subset: str, image: str) -> str:
     return f"labels/masks/{first if first.isalnum() else '_'}/"
 
 
-def _fiftyone_companions(classes: Classes, masked: Collection[str]) -> dict[str, bytes]:
+def _fiftyone_companions(classes: Classes, masked: Collection[str], attributes: Classes) -> dict[str, bytes]:
     """What FiftyOne opens whether or not there is anything in it. It takes the first line of some for a header."""
     return {
-        "labels/relationships.csv": csv_rows([RELATIONSHIP_COLUMNS]),
-        "labels/points.csv": csv_rows([POINT_COLUMNS]),
-        "metadata/attributes.csv": csv_rows([("id", "name")]),
+        "metadata/attributes.csv": csv_rows([("id", "name"), *attributes]),
         "metadata/point_classes.csv": csv_rows([CLASS_COLUMNS, *classes]),
         "metadata/segmentation_classes.csv": "".join(f"{mid}\n" for mid, _ in classes if mid in masked).encode(),
     }

@@ -6,6 +6,8 @@
     hierarchy   the hierarchy file's text, as it came; None where there was none
     files       files nobody interprets: where their bytes lie in the set's pack
     masks       PNGs that no row names, likewise
+    linked      numbers of tables (each the twin of another) whose rows name boxes that the import had: which of the
+                two ends of a relationship do, as bits
     sided       numbers of tables (each the twin of another) whose rows say less than the shapes that they stand for:
                 the side file had an entry for them
 
@@ -14,7 +16,7 @@ Plain JSON underneath: the store keeps it as it is. `version` grows when a field
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,12 +25,26 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class KeptTable:
-    """One table that rows were kept of. `columns` are the header's cells, in order, in their own spelling."""
+    """One table that rows were kept of. `columns` are the header's cells, in order, in their own spelling.
+
+    Where a column goes by another name than this format's usual one, `columns` has the usual one, and `spelling` the
+    whole header as it stood.
+    """
 
     kind: str
     subset: str | None
     path: str
     columns: tuple[str, ...]
+    spelling: tuple[str, ...] = ()
+
+    def to_list(self) -> list[Any]:
+        told = [self.kind, self.subset, self.path, list(self.columns)]
+        return [*told, list(self.spelling)] if self.spelling else told
+
+    @classmethod
+    def from_list(cls, told: Sequence[Any]) -> KeptTable:
+        kind, subset, path, columns, *spelling = told
+        return cls(kind, subset, path, tuple(columns), *map(tuple, spelling))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,29 +68,32 @@ class Extras:
     files: tuple[KeptFile, ...] = ()
     masks: tuple[KeptFile, ...] = ()
     sided: tuple[int, ...] = ()
+    linked: Mapping[int, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         return {
             "version": VERSION,
-            "tables": [[t.kind, t.subset, t.path, list(t.columns)] for t in self.tables],
+            "tables": [table.to_list() for table in self.tables],
             "mids": {str(label_id): mid for label_id, mid in self.mids.items()},
             "classes": [list(row) for row in self.classes],
             "hierarchy": self.hierarchy,
             "files": [[f.path, f.offset, f.size, f.crc] for f in self.files],
             "masks": [[f.path, f.offset, f.size, f.crc] for f in self.masks],
             "sided": list(self.sided),
+            "linked": {str(number): ends for number, ends in self.linked.items()},
         }
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Extras:
         return cls(
-            tables=tuple(KeptTable(k, s, p, tuple(c)) for k, s, p, c in document.get("tables", ())),
+            tables=tuple(map(KeptTable.from_list, document.get("tables", ()))),
             mids={int(label_id): mid for label_id, mid in document.get("mids", {}).items()},
             classes=tuple((mid, name) for mid, name in document.get("classes", ())),
             hierarchy=document.get("hierarchy"),
             files=tuple(KeptFile(*entry) for entry in document.get("files", ())),
             masks=tuple(KeptFile(*entry) for entry in document.get("masks", ())),
             sided=tuple(document.get("sided", ())),
+            linked={int(number): ends for number, ends in document.get("linked", {}).items()},
         )
 
 
@@ -94,9 +113,10 @@ def relabel(document: Mapping[str, Any], label_ids: Mapping[int, int]) -> dict[s
         mids = {label_ids[label_id]: mid for label_id, mid in extras.mids.items() if label_id in label_ids}
         texts = [*mids.values(), *(text for row in extras.classes for text in row), extras.hierarchy or ""]
         for table in extras.tables:
-            texts += [table.kind, table.subset or "", table.path, *table.columns]
+            texts += [table.kind, table.subset or "", table.path, *table.columns, *table.spelling]
         kept = (*extras.files, *extras.masks)
         numbers = [number for file in kept for number in (file.offset, file.size, file.crc)]
+        numbers += extras.linked.values()
         whole = all(type(number) is int and number >= 0 for number in numbers)
         if not whole or not all(isinstance(text, str) for text in (*texts, *(file.path for file in kept))):
             raise ValueError("a value of another type than it should be")

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from app.annotations import Kept
 from app.columns import Cells, CSVBlock, Ragged, Texts, join_records, split_lines
-from app.formats.open_images.layout import CLICK_COLUMNS, COLUMNS, Kind
+from app.formats.open_images.layout import CLICK_COLUMNS, COLUMNS, LABEL_COLUMNS, Kind
 from app.formats.open_images.plan import Plan, tables_of
 
 Codes = npt.NDArray[np.int32]
@@ -28,6 +28,7 @@ Columns = dict[str, Ragged]
 SIDE = "\0side"
 """A column of cells that is not written into the table: the side file's entry of each row, empty where it needs none.
 Rows that need one are made from cells, so the kept lines have none."""
+_LABEL_COLUMNS = {"LabelName", *(name for names in LABEL_COLUMNS.values() for name in names)}
 EXPANDED = ("boxes", "tags", "machine")
 UNKNOWN = "-1"
 _UNKNOWN_COLUMNS = frozenset(name.casefold() for name in CLICK_COLUMNS)
@@ -121,6 +122,15 @@ def header_columns(plan: Plan, kinds: Sequence[Kind], subset: str | None) -> tup
     return tuple(known.values())
 
 
+def header_texts(plan: Plan, kinds: Sequence[Kind], subset: str | None, columns: Sequence[str]) -> tuple[str, ...]:
+    """The header as it is written: a column that every imported table calls by another name keeps that one."""
+    tables = [table for kind in kinds for table in plan.tables_of(kind, subset) if table.columns]
+    if plan.layout.one_table or not tables or not all(table.spelling for table in tables):
+        return tuple(columns)
+    spelled = dict(zip(tables[0].columns, tables[0].spelling, strict=True))
+    return tuple(spelled.get(name, name) for name in columns)
+
+
 def kept_lines(
     plan: Plan,
     kept: Kept,
@@ -139,7 +149,7 @@ def kept_lines(
     """
     wanted = tuple(name.casefold() for name in columns)
     parts: list[tuple[Rows, Ragged]] = []
-    if plan.options.label_ids == "name" and "LabelName" in columns:
+    if plan.options.label_ids == "name" and _LABEL_COLUMNS & set(columns):
         candidates = candidates[:0]  # every row has another LabelName
     untouched = candidates[kept.edits[candidates] == 0]
     for set_id, number, rows in tables_of(kept, untouched):

@@ -117,7 +117,9 @@ class LabelMatcher:
     def name(self, code: int) -> str:
         return self._index.values[code]
 
-    def resolve(self, codes: npt.NDArray[np.int32], rows: npt.NDArray[np.int64], file: str) -> npt.NDArray[np.int32]:
+    def resolve(
+        self, codes: npt.NDArray[np.int32], rows: npt.NDArray[np.int64], file: str, column: str = "LabelName"
+    ) -> npt.NDArray[np.int32]:
         """(N,) int32, the label id of each row, `NO_LABEL` where there is none.
 
         Args:
@@ -128,11 +130,18 @@ class LabelMatcher:
         if len(asked):
             _, first = np.unique(codes[asked], return_index=True)
             for at in np.sort(asked[first]).tolist():
-                self._label_ids[codes[at]] = self._resolve_one(self.name(int(codes[at])), file, int(rows[at]))
+                self._label_ids[codes[at]] = self._resolve_one(self.name(int(codes[at])), file, int(rows[at]), column)
         return self._label_ids[codes]
 
-    def _resolve_one(self, name: str, file: str, row: int) -> int:
-        place = {"file": file, "row": row, "column": "LabelName", "value": name}
+    def meant(self, codes: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+        """(N,) int32, the same of rows that need no label: nothing is told."""
+        distinct, inverse = np.unique(codes, return_inverse=True)
+        found = [self._find(self.name(code)) for code in distinct.tolist()]
+        ids = np.array([NO_LABEL if label_id is None else label_id for label_id in found], dtype=np.int32)
+        return ids[inverse] if len(codes) else np.zeros(0, dtype=np.int32)
+
+    def _resolve_one(self, name: str, file: str, row: int, column: str) -> int:
+        place = {"file": file, "row": row, "column": column, "value": name}
         label_id = self._find(name)
         if label_id is None:
             self.unknown.append(name)

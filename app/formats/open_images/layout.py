@@ -6,7 +6,7 @@ This is the only file that spells them; readers and writers are written from it.
     masks/train/a_m0_00000000.png              mask
     train-masks-a.zip/a_m0_00000000.png        mask, in a zip as published (`looks_into` says that it is opened)
     images/train/a.jpg                         picture (the task has its own)
-    annotations/oidv6-train-annotations-vrd.csv, README.md …   kept as they are
+    oidv6-relationship-triplets.csv, README.md …   kept as they are
     __MACOSX/…, .DS_Store                      clutter
 
 Source: Open Images reference 2.5 (names), 1.3 (columns), 4.1 (order).
@@ -21,7 +21,10 @@ from typing import Literal
 
 from app.errors import Report
 
-Kind = Literal["images", "boxes", "tags", "machine", "masks", "classes", "hierarchy", "sizes", "side"]
+Kind = Literal[
+    "images", "boxes", "tags", "machine", "masks", "points", "relationships", "narratives", "classes", "hierarchy",
+    "sizes", "side",
+]  # fmt: skip
 
 IMAGE_COLUMNS = (
     "ImageID", "Subset", "OriginalURL", "OriginalLandingURL", "License", "AuthorProfileURL", "Author", "Title",
@@ -35,6 +38,17 @@ TAG_COLUMNS = ("ImageID", "Source", "LabelName", "Confidence")
 MASK_COLUMNS = (
     "MaskPath", "ImageID", "LabelName", "BoxID", "BoxXMin", "BoxXMax", "BoxYMin", "BoxYMax", "PredictedIoU", "Clicks",
 )  # fmt: skip
+POINT_COLUMNS = (
+    "ImageId", "X", "Y", "Label", "EstimatedYesNo", "Source", "YesVotes", "NoVotes", "UnsureVotes", "TextLabel",
+)  # fmt: skip
+ENDS = ("1", "2")
+"""A relationship is between two boxes: what the columns of each end with."""
+RELATIONSHIP_COLUMNS = (
+    "ImageID", "LabelName1", "LabelName2", "XMin1", "XMax1", "YMin1", "YMax1", "XMin2", "XMax2", "YMin2", "YMax2",
+    "RelationshipLabel",
+)  # fmt: skip
+NARRATIVE_COLUMNS = ("ImageID", "DatasetID", "AnnotatorID", "Caption")
+"""Of the rows that a narrative leaves to be read; its file is kept as it came."""
 CLICK_COLUMNS = tuple(f"XClick{corner}{axis}" for axis in "XY" for corner in "1234")
 COORDINATES = ("XMin", "XMax", "YMin", "YMax")
 MASK_COORDINATES = tuple("Box" + column for column in COORDINATES)
@@ -46,6 +60,18 @@ FLAGS = {
     "IsInside": "is_inside",
 }
 """Flag columns and the attributes that show them."""
+POINT_PLACE = ("X", "Y")
+POINT_ATTRIBUTES = {
+    "EstimatedYesNo": "estimated_yes_no",
+    "Source": "source",
+    "YesVotes": "yes_votes",
+    "NoVotes": "no_votes",
+    "UnsureVotes": "unsure_votes",
+    "TextLabel": "text_label",
+}
+"""Columns of point labels and the attributes that show them."""
+IS = "is"
+"""The relation of a thing to an attribute of its own: the second label is no class, the second box is the first."""
 
 COLUMNS: dict[Kind, tuple[str, ...]] = {
     "images": IMAGE_COLUMNS,
@@ -53,13 +79,25 @@ COLUMNS: dict[Kind, tuple[str, ...]] = {
     "tags": TAG_COLUMNS,
     "machine": TAG_COLUMNS,
     "masks": MASK_COLUMNS,
+    "points": POINT_COLUMNS,
+    "relationships": RELATIONSHIP_COLUMNS,
+    "narratives": NARRATIVE_COLUMNS,
 }
+ALIASES: dict[Kind, dict[str, str]] = {
+    "points": {"labelname": "Label"},
+    "relationships": {"relationlabel": "RelationshipLabel"},
+}
+"""Other names of a column (in lower case): the format's own description and its files do not always agree."""
+LABEL_COLUMNS: dict[Kind, tuple[str, ...]] = {"points": ("Label",), "relationships": ("LabelName1", "LabelName2")}
+"""The columns of a table that name labels, where it is not `LabelName`."""
 REQUIRED: dict[Kind, tuple[str, ...]] = {
     "images": ("ImageID",),
     "boxes": ("ImageID", "LabelName", *COORDINATES),
     "tags": ("ImageID", "LabelName"),
     "machine": ("ImageID", "LabelName"),
     "masks": ("MaskPath", "ImageID", "LabelName"),
+    "points": ("ImageId", "X", "Y", "Label"),
+    "relationships": ("ImageID", "LabelName1", "LabelName2"),
 }
 CLASS_HEADERS = {("labelname", "displayname"), ("id", "name"), ("mid", "classname")}
 
@@ -73,6 +111,8 @@ TABLE_NAMES: dict[Kind, str] = {
     "tags": FOLDER + "{}-annotations-human-imagelabels.csv",
     "machine": FOLDER + "{}-annotations-machine-imagelabels.csv",
     "masks": FOLDER + "{}-annotations-object-segmentation.csv",
+    "points": FOLDER + "{}-annotations-point-labels.csv",
+    "relationships": FOLDER + "{}-annotations-vrd.csv",
 }
 DOCUMENTED_IMAGE_LIST = FOLDER + "{}-image_ids_and_rotation.csv"
 CLASSES_NAME = FOLDER + "class-descriptions.csv"
@@ -98,6 +138,10 @@ _PATTERNS: tuple[tuple[Kind, str], ...] = (
     ("boxes", _CHALLENGE + _SUBSET + r"-(?:detection|segmentation)-bbox\.csv"),
     ("tags", _CHALLENGE + _SUBSET + r"-(?:detection|segmentation)-(?:human-image)?labels\.csv"),
     ("masks", _CHALLENGE + _SUBSET + r"-segmentation-masks\.csv"),
+    ("points", _P + _SUBSET + r"-annotations-point-labels\.csv"),
+    ("relationships", _P + _SUBSET + r"-annotations-vrd\.csv"),
+    ("relationships", _CHALLENGE + _SUBSET + r"-vrd\.csv"),
+    ("narratives", r".*(?:localized[_-]narratives|captions).*\.jsonl"),
     ("classes", _P + r"class-descriptions(?:-boxable)?\.csv"),
     ("classes", _CHALLENGE + r"class(?:es)?-descriptions?-(?:\d+|segmentable)\.csv"),
     ("hierarchy", r".*hierarchy\.json"),
@@ -109,6 +153,8 @@ _IN_FOLDER: dict[str, Kind] = {
     "labels/detections.csv": "boxes",
     "labels/classifications.csv": "tags",
     "labels/segmentations.csv": "masks",
+    "labels/points.csv": "points",
+    "labels/relationships.csv": "relationships",
     "metadata/classes.csv": "classes",
     "metadata/image_ids.csv": "images",
 }
@@ -118,6 +164,8 @@ _MASK = re.compile(r"(?:^|/)(?:masks|[^/]+-masks-[0-9a-f](?:\.zip)?)/(?:.*/)?[^/
 _MASK_ZIP = re.compile(r"[^/]+-masks-[0-9a-f]\.zip", re.IGNORECASE)
 _INSIDE_ZIP = re.compile(r"(-masks-[0-9a-f])\.zip/", re.IGNORECASE)
 _TEXT = (".csv", ".json", ".jsonl", ".meta", ".txt")
+_NO_TABLE = ("narratives",)
+_NO_DATA_SET = ("hierarchy", "sizes", "side")
 _ANNOTATION_FOLDERS = ("annotations", "labels", "metadata")
 _SPLITS = ("train", VALIDATION, VAL, "test")
 """Folders around a FiftyOne data set that tell its subset: `train/labels/detections.csv`."""
@@ -185,9 +233,9 @@ def unzipped(path: str) -> str:
 
 
 def accepts(names: Sequence[str]) -> bool:
-    """Whether these entries hold at least one table of images, boxes, tags or masks, or a class file."""
+    """Whether these entries hold at least one table of images or annotations, or a class file."""
     tables = (classify(name) for name in names if not is_clutter(name))
-    return any(table is not None and table.kind not in ("hierarchy", "sizes", "side") for table in tables)
+    return any(table is not None and table.kind not in _NO_DATA_SET for table in tables)
 
 
 def lay_out(names: Sequence[str], report: Report) -> Layout:
@@ -215,7 +263,7 @@ def lay_out(names: Sequence[str], report: Report) -> Layout:
             f"annotations/train-images-with-rotation.csv; it holds {held}",
         )
         return layout
-    layout.root = _common_folder(table.path for table in layout.tables)
+    layout.root = _common_folder(table.path for table in layout.tables if table.kind not in _NO_TABLE)
     _check_one_root(layout, report)
     return layout
 

@@ -1,4 +1,6 @@
-"""Which mask belongs to which box: the same image and LabelName, and four coordinates that differ by 1e-6 at most.
+"""Which rows mean which box: the same image and LabelName, and four coordinates that differ by 1e-6 at most.
+
+`BoxFinder` is for relationships: any number of them may mean one box. `MaskLinks` is for masks, and one to one:
 
 A mask takes the first box of its candidates that no mask has yet; where all have one, the first. Boxes come as a stream
 and get their group at once, which is the same: each box takes the first mask without a box among those it fits. (Masks
@@ -12,6 +14,8 @@ Source: Open Images reference 3.10.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 
@@ -24,6 +28,94 @@ TOLERANCE = 1e-6 + 1e-12
 _WINDOW = 1.2e-6  # a little more, for the rounding of the sort values
 _KEY_STEP = 4.0  # XMin lies in -1..2
 PAIRS_AT_ONCE = 1 << 20
+
+
+class BoxClasses:
+    """Distinct boxes of images and labels, to be found by boxes that are the same within the tolerance.
+
+    Attributes:
+        members: rows by class, in their order; those of class c are `members[starts[c]:][:sizes[c]]`.
+    """
+
+    def __init__(self, frames: Ints, labels: Ints, boxes: Reals) -> None:
+        """Sort N boxes.
+
+        Args:
+            frames, labels: (N,) frame number and code of the LabelName.
+            boxes: (N, 4) XMin XMax YMin YMax as in the table.
+        """
+        keys = _keys(frames, labels)
+        self.members = np.lexsort((*boxes.T[::-1], keys))  # key first, then XMin …
+        keys, sorted_boxes = keys[self.members], boxes[self.members]
+        new = np.ones(len(keys), dtype=np.bool_)
+        new[1:] = (keys[1:] != keys[:-1]) | (sorted_boxes[1:] != sorted_boxes[:-1]).any(axis=1)
+        self.starts = np.flatnonzero(new)  # (C,)
+        self.sizes = np.diff(self.starts, append=np.int64(len(keys)))
+        self._boxes = sorted_boxes[self.starts]  # (C, 4)
+        self._keys = np.unique(keys)
+        places = np.searchsorted(self._keys, keys[self.starts])
+        self._values = places * _KEY_STEP + self._boxes[:, 0] + 1.0  # (C,) ascending
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def pairs(self, frames: Ints, labels: Ints, boxes: Reals) -> Iterator[tuple[Ids, Ids]]:
+        """Boxes (ascending) and the classes that each is the same as, some hundred thousand pairs at a time."""
+        if not len(self) or not len(frames):
+            return
+        keys = _keys(frames, labels)
+        places = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
+        rows = np.flatnonzero(self._keys[places] == keys)
+        values = places[rows] * _KEY_STEP + boxes[rows, 0] + 1.0
+        low = np.searchsorted(self._values, values - _WINDOW, side="left")
+        high = np.searchsorted(self._values, values + _WINDOW, side="right")
+        near = high > low
+        rows, low, counts = rows[near], low[near], (high - low)[near]
+        start = 0
+        while start < len(rows):
+            ends = np.cumsum(counts[start:])
+            stop = start + max(1, int(np.searchsorted(ends, PAIRS_AT_ONCE, side="right")))
+            yield self._fitting(rows[start:stop], low[start:stop], counts[start:stop], boxes)
+            start = stop
+
+    def _fitting(self, rows: Ids, low: Ids, counts: Ids, boxes: Reals) -> tuple[Ids, Ids]:
+        """Boxes with the stretch of classes each may be the same as, to pairs that are."""
+        which = np.repeat(rows, counts)  # (P,) box
+        ends = np.cumsum(counts)
+        classes = np.repeat(low - (ends - counts), counts) + np.arange(len(which), dtype=np.int64)  # (P,)
+        fits = (np.abs(boxes[which] - self._boxes[classes]) <= TOLERANCE).all(axis=1)
+        return which[fits], classes[fits]
+
+
+class BoxFinder:
+    """Looks for the boxes that some rows name. Boxes come as a stream; of several that fit, a row gets the first.
+
+    Attributes:
+        found: (N,) int64, the number of each row's box, -1 where none has come.
+    """
+
+    def __init__(self, frames: Ints, labels: Ints, boxes: Reals, is_whole: npt.NDArray[np.bool_]) -> None:
+        """Rows that wait for their box.
+
+        Args:
+            is_whole: (N,) the row has four coordinates; others find none.
+        """
+        self._n_rows, self._rows = len(frames), np.flatnonzero(is_whole)
+        self._classes = BoxClasses(frames[self._rows], labels[self._rows], boxes[self._rows])
+        self._found = np.full(len(self._classes), -1, dtype=np.int64)
+
+    def see(self, frames: Ints, labels: Ints, boxes: Reals, first_number: int = 0) -> None:
+        """The next boxes, numbered on from `first_number`."""
+        for which, classes in self._classes.pairs(frames, labels, boxes):
+            distinct, first = np.unique(classes, return_index=True)
+            new = self._found[distinct] < 0
+            self._found[distinct[new]] = which[first[new]] + first_number
+
+    @property
+    def found(self) -> Ids:
+        found = np.full(self._n_rows, -1, dtype=np.int64)
+        found[self._rows[self._classes.members]] = np.repeat(self._found, self._classes.sizes)
+        return found
 
 
 class MaskLinks:
@@ -46,52 +138,22 @@ class MaskLinks:
         self.numbers = _ranks(frames) + np.int32(first_group)
         self._groups: Ints = np.zeros(len(frames), dtype=np.int32)
         rows = np.flatnonzero(linkable)
-        keys = _keys(frames[rows], labels[rows])
-        order = np.lexsort((*boxes[rows].T[::-1], keys))  # key first, then XMin …
-        rows, keys = rows[order], keys[order]
-        sorted_boxes = boxes[rows]
-        new = np.ones(len(rows), dtype=np.bool_)
-        new[1:] = (keys[1:] != keys[:-1]) | (sorted_boxes[1:] != sorted_boxes[:-1]).any(axis=1)
-        self._members = rows  # masks, by class, in their order
-        self._starts = np.flatnonzero(new)  # (C,)
-        self._sizes = np.diff(self._starts, append=np.int64(len(rows)))
-        self._boxes = sorted_boxes[self._starts]  # (C, 4)
-        self._keys = np.unique(keys)
-        places = np.searchsorted(self._keys, keys[self._starts])
-        self._values = places * _KEY_STEP + self._boxes[:, 0] + 1.0  # (C,) ascending
+        self._classes = BoxClasses(frames[rows], labels[rows], boxes[rows])
+        self._members = rows[self._classes.members]  # masks, by class, in their order
+        self._starts, self._sizes = self._classes.starts, self._classes.sizes  # (C,)
         self._taken = np.zeros(len(self._starts), dtype=np.int64)
         self._first_group = np.zeros(len(self._starts), dtype=np.int32)  # of the first box that fits, 0: none yet
 
     def take_boxes(self, frames: Ints, labels: Ints, boxes: Reals) -> Ints:
         """(N,) int32, the group of each of the next N boxes, 0 for one without a mask."""
         groups = np.zeros(len(frames), dtype=np.int32)
-        if not len(self._starts) or not len(frames):
-            return groups
-        keys = _keys(frames, labels)
-        places = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
-        rows = np.flatnonzero(self._keys[places] == keys)
-        values = places[rows] * _KEY_STEP + boxes[rows, 0] + 1.0
-        low = np.searchsorted(self._values, values - _WINDOW, side="left")
-        high = np.searchsorted(self._values, values + _WINDOW, side="right")
-        near = high > low
-        rows, low, counts = rows[near], low[near], (high - low)[near]
-        start = 0
-        while start < len(rows):
-            ends = np.cumsum(counts[start:])
-            stop = start + max(1, int(np.searchsorted(ends, PAIRS_AT_ONCE, side="right")))
-            self._take(rows[start:stop], low[start:stop], counts[start:stop], boxes, groups)
-            start = stop
+        for which, classes in self._classes.pairs(frames, labels, boxes):
+            if len(which):
+                self._take(which, classes, groups)
         return groups
 
-    def _take(self, rows: Ids, low: Ids, counts: Ids, boxes: Reals, groups: Ints) -> None:
-        """Boxes with the stretch of classes each may fit; some hundred thousand pairs."""
-        which = np.repeat(rows, counts)  # (P,) box
-        ends = np.cumsum(counts)
-        classes = np.repeat(low - (ends - counts), counts) + np.arange(len(which), dtype=np.int64)  # (P,)
-        fits = (np.abs(boxes[which] - self._boxes[classes]) <= TOLERANCE).all(axis=1)
-        which, classes = which[fits], classes[fits]
-        if not len(which):
-            return
+    def _take(self, which: Ids, classes: Ids, groups: Ints) -> None:
+        """Pairs of a box and a class of masks that it may belong to."""
         n_classes = np.bincount(which, minlength=int(which[-1]) + 1)[which]  # (P,) of the pair's box
         hard = np.zeros(len(self._starts), dtype=np.bool_)
         hard[classes[n_classes > 1]] = True

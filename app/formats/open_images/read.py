@@ -1,10 +1,10 @@
 """The walk through an archive, in the order that lets everything stream.
 
-    class files, hierarchy, sizes → image lists → mask tables (rows only) → box tables → mask PNGs → image labels
-    → images without a list → everything else, kept
+    class files, hierarchy, sizes → image lists → mask and relationship tables (rows only) → box tables
+    → relationships → mask PNGs → image labels → points → narratives → images without a list → everything else, kept
 
-Mask rows come before boxes so that a box knows at once whether a mask belongs to it. Batches go to the sink as they
-are read; what is held for a whole table is a few compact columns.
+Mask rows come before boxes so that a box knows at once whether a mask belongs to it; relationships do likewise. Batches
+go to the sink as they are read; what is held for a whole table is a few compact columns.
 
 Source: Open Images reference 3; 5 (what is kept).
 """
@@ -20,13 +20,16 @@ from app.formats.base import ImportOptions, Progress, Sink, Survey, Target
 from app.formats.open_images.extras import Extras, KeptFile
 from app.formats.open_images.hierarchy import MAX_BYTES, read_hierarchy, unknown_labels
 from app.formats.open_images.labels import ClassNames, recorded_mids
-from app.formats.open_images.layout import Layout, lay_out
+from app.formats.open_images.layout import ALIASES, LABEL_COLUMNS, Layout, lay_out
 from app.formats.open_images.links import MaskLinks
 from app.formats.open_images.mask_files import MaskFiles
-from app.formats.open_images.read_boxes import read_boxes
+from app.formats.open_images.read_boxes import Waiting, read_boxes
 from app.formats.open_images.read_images import ImageListReader
 from app.formats.open_images.read_mask_rows import read_mask_rows
 from app.formats.open_images.read_masks import read_masks
+from app.formats.open_images.read_narratives import read_narratives
+from app.formats.open_images.read_points import read_points
+from app.formats.open_images.read_relationships import read_relationship_rows, write_relationships
 from app.formats.open_images.read_tags import read_tags
 from app.formats.open_images.reading import WARNINGS_LISTED, Reading
 from app.formats.open_images.sizes import read_sizes
@@ -39,6 +42,9 @@ _KINDS = {
     "tags": "image labels",
     "machine": "machine labels",
     "masks": "masks",
+    "points": "points",
+    "relationships": "relationships",
+    "narratives": "narratives, kept as they are",
     "classes": "class names",
     "hierarchy": "class hierarchy",
     "sizes": "image sizes",
@@ -75,9 +81,13 @@ def read(
     # Groups of links begin above those that the side file brings.
     first_group = target.first_group + reading.side.max_group
     links = MaskLinks(mask_rows.frames, mask_rows.label_codes, mask_rows.boxes, mask_rows.linkable, first_group)
-    read_boxes(reading, links)
+    relationships = read_relationship_rows(reading)
+    read_boxes(reading, Waiting(links, relationships.finder))
+    write_relationships(reading, relationships)
     read_masks(reading, mask_rows, links.mask_groups(), links.numbers, files)
     read_tags(reading)
+    read_points(reading)
+    read_narratives(reading)
     sink.write(reading.side.finish(side, report))
     images.finish()
     _check_something_matched(reading)
@@ -91,6 +101,7 @@ def read(
         files=tuple(kept_files),
         masks=tuple(kept_masks),
         sided=tuple(reading.sided.values()),
+        linked={number: ends for (_, ends), number in reading.linked.items()},
     )
     sink.extras(extras.to_dict())
     progress(1.0)
@@ -105,13 +116,15 @@ def survey(archive: Archive) -> Survey:
         classes.add_table(archive.blocks(archive.entry(file.path)), file.path, scratch, MAX_FIELD_BYTES, MAX_COLUMNS)
     images: dict[str, None] = {}
     labels: dict[str, None] = {}
-    for file in layout.of("images", "boxes", "tags", "masks"):
-        reader = CSVReader(archive.blocks(archive.entry(file.path)), scratch, file.path)
+    for file in layout.of("images", "boxes", "tags", "masks", "points"):
+        aliases = ALIASES.get(file.kind, {})
+        reader = CSVReader(archive.blocks(archive.entry(file.path)), scratch, file.path, aliases=aliases)
+        label_column = LABEL_COLUMNS.get(file.kind, ("LabelName",))[0]
         names = TextIndex()
         for block in reader:
             images |= dict.fromkeys(text for text in decode_runs(block.cells("ImageID")).texts.to_texts() if text)
             if file.kind != "images":
-                names.codes(block.cells("LabelName"))
+                names.codes(block.cells(label_column))
         labels |= dict.fromkeys(classes.display_names.get(name) or name for name in names.values if name)
     sizes: dict[str, tuple[int, int]] = {}
     for file in layout.of("sizes"):
@@ -147,8 +160,8 @@ def _set_aside(layout: Layout, options: ImportOptions) -> None:
 
 
 def _bytes_to_read(archive: Archive, layout: Layout) -> int:
-    """What progress is measured against; mask tables are read twice."""
-    paths = [table.path for table in [*layout.tables, *layout.of("masks")]]
+    """What progress is measured against; some tables are read twice."""
+    paths = [table.path for table in [*layout.tables, *layout.of("masks", "relationships", "narratives")]]
     return sum(archive.entry(path).size for path in [*paths, *layout.masks, *layout.kept])
 
 
@@ -268,8 +281,10 @@ def _keep_files(reading: Reading, files: MaskFiles) -> tuple[list[KeptFile], lis
     unreferenced = [
         path for path, used in zip(files.paths, files.used.tolist(), strict=True) if not used and path in in_masks
     ]
+    narratives = [reading.archive.entry(file.path) for file in reading.layout.of("narratives")]
     return (
-        _keep(reading, "file.kept", "not interpreted; kept and written back", reading.layout.kept),
+        [reading.keep_entry(entry) for entry in narratives]
+        + _keep(reading, "file.kept", "not interpreted; kept and written back", reading.layout.kept),
         _keep(reading, "mask.unreferenced", "no row names this mask; kept and written back", unreferenced),
     )
 

@@ -5,8 +5,8 @@ Source: Open Images reference 3.6 (sizes), 3.7 (values, checks, worked example),
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ from app.columns import Cells, CSVBlock, Numbers, Ragged, Texts, decode_flags, d
 from app.errors import shorten
 from app.formats.open_images.attributes import AttributeColumn
 from app.formats.open_images.layout import COORDINATES, FLAGS, HIGHEST, LOWEST, TableFile
-from app.formats.open_images.links import MaskLinks
+from app.formats.open_images.links import BoxFinder, MaskLinks
 from app.formats.open_images.reading import Ints, Mask, Reading, TableState
 from app.formats.open_images.repeats import RepeatedRows
 from app.formats.open_images.side_read import row_check
@@ -26,21 +26,29 @@ from app.geometry import boxes_to_pixels
 Reals = npt.NDArray[np.float64]
 
 
-def read_boxes(reading: Reading, links: MaskLinks) -> None:
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Rows of other tables that wait for boxes."""
+
+    masks: MaskLinks
+    relationships: BoxFinder
+
+
+def read_boxes(reading: Reading, waiting: Waiting) -> None:
     """All box tables, in order; boxes that a mask belongs to get its group."""
     for file in reading.layout.of("boxes"):
-        _read_table(reading, file, links)
+        _read_table(reading, file, waiting)
 
 
-def _read_table(reading: Reading, file: TableFile, links: MaskLinks) -> None:
+def _read_table(reading: Reading, file: TableFile, waiting: Waiting) -> None:
     table = reading.open_table(file)
     repeats = RepeatedRows(table, reading.report)
     for block in reading.read_table(table):
-        _read_block(reading, table, block, links, repeats)
+        _read_block(reading, table, block, waiting, repeats)
     repeats.tell()
 
 
-def _read_block(reading: Reading, table: TableState, block: CSVBlock, links: MaskLinks, repeats: RepeatedRows) -> None:
+def _read_block(reading: Reading, table: TableState, block: CSVBlock, waiting: Waiting, repeats: RepeatedRows) -> None:
     bad = np.zeros(len(block), dtype=np.bool_)
     frames, ids = reading.find_frames(table, block, bad)
     label_codes, label_ids = find_labels(reading, table, block, frames, bad)
@@ -60,6 +68,7 @@ def _read_block(reading: Reading, table: TableState, block: CSVBlock, links: Mas
         reading, {"score": ("Confidence", confidence), "source": ("Source", block.cells("Source"))}, good
     )
     frames, label_ids, corners = frames[good], label_ids[good], corners[good]
+    waiting.relationships.see(frames, label_codes[good], corners)
     at = frames - reading.target.frames.start
     boxes_px = boxes_to_pixels(
         corners[:, [0, 2, 1, 3]], reading.target.frames.widths[at], reading.target.frames.heights[at]
@@ -69,7 +78,7 @@ def _read_block(reading: Reading, table: TableState, block: CSVBlock, links: Mas
         frames=frames,
         types=np.full(len(good), ShapeType.RECTANGLE, dtype=np.uint8),
         label_ids=label_ids,
-        groups=links.take_boxes(frames, label_codes[good], corners),
+        groups=waiting.masks.take_boxes(frames, label_codes[good], corners),
         occluded=flags["IsOccluded"][good] == 1,
         attributes=encode_attributes(reading, table, block, good, label_ids, columns),
         points=Ragged(boxes_px.reshape(-1), np.arange(len(good) + 1, dtype=np.int64) * 4),
@@ -77,13 +86,18 @@ def _read_block(reading: Reading, table: TableState, block: CSVBlock, links: Mas
     )
     count.kept += len(good)
     reading.n_kept_rows += len(good)
-    reading.write(Annotations(shapes=_with_entries(reading, table, block, good, shapes)))
+    reading.write(Annotations(shapes=with_entries(reading, table, block, good, shapes, BOX_CELLS)))
 
 
-def _with_entries(
-    reading: Reading, table: TableState, block: CSVBlock, good: npt.NDArray[np.int64], shapes: Shapes
+def with_entries(
+    reading: Reading,
+    table: TableState,
+    block: CSVBlock,
+    good: npt.NDArray[np.int64],
+    shapes: Shapes,
+    cells: Sequence[str],
 ) -> Shapes:
-    """The shapes of the block's good rows, as the side file knows them."""
+    """The shapes of the block's good rows, one a row, as the side file knows them by these `cells`."""
     entries = reading.side.entries(table.path, table.first, len(block))
     if not entries:
         return shapes
@@ -93,7 +107,7 @@ def _with_entries(
 
     return reading.side.replace_shapes(
         entries,
-        row_check(block, BOX_CELLS),
+        row_check(block, cells),
         places,
         lambda: reading.sided_table(table),
         shapes,
@@ -157,7 +171,7 @@ def find_labels(reading: Reading, table: TableState, block: CSVBlock, frames: In
     Where unmatched images are passed over, the labels of their rows are not asked for: a slice of an official file
     names classes that the task need not have.
     """
-    cells = reading.require(table, block, "LabelName", bad)
+    cells = reading.require(table, block, table.label_column, bad)
     asked = cells.lengths > 0
     if reading.options.unmatched == "skip":
         asked &= frames >= 0
@@ -165,7 +179,7 @@ def find_labels(reading: Reading, table: TableState, block: CSVBlock, frames: In
     codes = np.full(len(block), -1, dtype=np.int32)
     label_ids = np.full(len(block), -1, dtype=np.int32)
     codes[rows] = reading.labels.codes(cells.take(rows))
-    label_ids[rows] = reading.labels.resolve(codes[rows], block.rows[rows], table.path)
+    label_ids[rows] = reading.labels.resolve(codes[rows], block.rows[rows], table.path, table.label_column)
     bad |= label_ids < 0
     return codes, label_ids
 
@@ -222,7 +236,7 @@ def flag_column(attribute: str, column: str, values: npt.NDArray[np.int8]) -> At
 
 
 def text_columns(
-    reading: Reading, sources: dict[str, tuple[str, Ragged | Cells]], good: npt.NDArray[np.int64]
+    reading: Reading, sources: Mapping[str, tuple[str, Ragged | Cells]], good: npt.NDArray[np.int64]
 ) -> list[AttributeColumn]:
     """Columns shown as they are written; those that no label declares cost nothing."""
     columns = []

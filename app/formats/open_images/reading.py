@@ -25,7 +25,17 @@ from app.formats.base import ImportOptions, Progress, Sink, Target
 from app.formats.open_images.attributes import AttributeEncoder
 from app.formats.open_images.extras import KeptFile, KeptTable
 from app.formats.open_images.labels import ClassNames, LabelMatcher
-from app.formats.open_images.layout import COLUMNS, REQUIRED, VAL, VALIDATION, Layout, TableFile, unzipped
+from app.formats.open_images.layout import (
+    ALIASES,
+    COLUMNS,
+    LABEL_COLUMNS,
+    REQUIRED,
+    VAL,
+    VALIDATION,
+    Layout,
+    TableFile,
+    unzipped,
+)
 from app.formats.open_images.names import is_plain_name
 from app.formats.open_images.side_items import ItemCodec
 from app.formats.open_images.side_read import SideFile
@@ -67,6 +77,14 @@ class TableState:
     def path(self) -> str:
         return self.file.path
 
+    @property
+    def id_column(self) -> str:
+        return next((name for name in COLUMNS[self.file.kind] if name.casefold() == "imageid"), "ImageID")
+
+    @property
+    def label_column(self) -> str:
+        return LABEL_COLUMNS.get(self.file.kind, ("LabelName",))[0]
+
 
 class Reading:
     """One import."""
@@ -93,6 +111,7 @@ class Reading:
         )
         self.tables: list[KeptTable] = []
         self.sided: dict[int, int] = {}  # table number → number of its twin
+        self.linked: dict[tuple[int, int], int] = {}  # table number, ends with a box → number of that twin
         self.subsets = TextIndex()
         n_frames = len(target.frames)
         self.subset_of: Ints = np.full(n_frames, -1, dtype=np.int32)  # code in `subsets`, -1 not told yet
@@ -150,24 +169,40 @@ class Reading:
         """Blocks of a table, each row counted; broken rows are told and left out."""
         reader = self._csv(table, self.report)
         table.header = reader.header
-        self.tables[table.number] = replace(self.tables[table.number], columns=reader.header)
+        spelling = reader.spelling if reader.spelling != reader.header else ()
+        self.tables[table.number] = replace(self.tables[table.number], columns=reader.header, spelling=spelling)
         count = self.report.table(table.path)
         n_before = 0
         for block in reader:
             table.first, n_before = n_before, n_before + len(block)
             count.seen += block.n_seen
             count.dropped += block.n_seen - len(block)
-            self._n_rows += block.n_seen
-            if self._n_rows > self.options.max_rows:
-                self.report.error(
-                    "csv.too_big",
-                    f"more than {self.options.max_rows:,} rows in all tables together; split the archive",
-                    file=table.path,
-                )
-                raise ImportProblems(self.report)
+            self._take_rows(table, block.n_seen)
             if table.file.kind != "images":
                 self.n_annotation_rows += block.n_seen
             yield block
+
+    def _take_rows(self, table: TableState, n: int) -> None:
+        self._n_rows += n
+        if self._n_rows > self.options.max_rows:
+            self.report.error(
+                "csv.too_big",
+                f"more than {self.options.max_rows:,} rows in all tables together; split the archive",
+                file=table.path,
+            )
+            raise ImportProblems(self.report)
+
+    def open_rows(self, file: TableFile, columns: tuple[str, ...]) -> TableState:
+        """A table to be kept whose rows are made here, of what is no CSV file."""
+        table = self.open_table(file)
+        table.header = columns
+        self.tables[table.number] = replace(self.tables[table.number], columns=columns)
+        return table
+
+    def count_row(self, table: TableState) -> None:
+        """One row of such a table was seen."""
+        self.report.table(table.path).seen += 1
+        self._take_rows(table, 1)
 
     def read_again(self, table: TableState) -> Iterator[CSVBlock]:
         """The same blocks a second time: nothing is told or counted twice."""
@@ -184,6 +219,7 @@ class Reading:
             table.path,
             known=COLUMNS[kind],
             required=REQUIRED[kind],
+            aliases=ALIASES.get(kind, {}),
             max_field_bytes=self.options.max_field_bytes,
             max_columns=self.options.max_columns,
         )
@@ -194,6 +230,15 @@ class Reading:
             self.sided[table.number] = len(self.tables)
             self.tables.append(self.tables[table.number])
         return self.sided[table.number]
+
+    def linked_table(self, table: TableState, ends: int) -> int:
+        """The number of the table's twin for rows of which these ends (bits) have a box."""
+        if not ends:
+            return table.number
+        if (table.number, ends) not in self.linked:
+            self.linked[table.number, ends] = len(self.tables)
+            self.tables.append(self.tables[table.number])
+        return self.linked[table.number, ends]
 
     # --- problems ---
 
@@ -254,7 +299,7 @@ class Reading:
         self, table: TableState, block: CSVBlock, bad: Mask, subsets: Texts | None = None
     ) -> tuple[Ints, Cells]:
         """The frame number of each row, -1 (and `bad`) where there is none; and the cells of ImageID."""
-        cells = self.require(table, block, "ImageID", bad)
+        cells = self.require(table, block, table.id_column, bad)
         runs = decode_runs(cells)
         asked: Texts | str | None = subsets.take(runs.starts) if subsets is not None else table.subset
         matches = self.index.match(runs.texts, asked, table.root)
@@ -323,7 +368,7 @@ class Reading:
             text = ids.row_bytes(place).decode("utf-8", "replace")
             words, suggestion = message(text)
             problems.append(
-                Problem(code, words, severity, table.path, int(rows[place]), "ImageID", shorten(text), suggestion)
+                Problem(code, words, severity, table.path, int(rows[place]), table.id_column, shorten(text), suggestion)
             )
         if problems:
             self.report.add_many(problems, len(places))

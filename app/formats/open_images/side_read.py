@@ -31,6 +31,7 @@ MAX_GROUP = 1 << 30
 _ROW = re.compile(rb'\{"row":\[([0-9]{1,9}),([0-9]{1,12})\],')
 _ROWLESS = b'{"row":null,'
 _TRACK = b'{"track":'
+_WHOLE = b'{"whole":'
 _FILE_SHIFT = 40
 
 Ids = npt.NDArray[np.int64]
@@ -38,13 +39,14 @@ Find = Callable[[Ragged], npt.NDArray[np.int32]]
 
 
 @dataclass(slots=True)
-class HeldTrack:
-    """A track, while its rows come in."""
+class Held:
+    """A track, or a shape that several rows show, while its rows come in."""
 
     item: Item
     n_rows: int
     is_broken: bool = False
     shapes: list[Shapes] = field(default_factory=list)
+    kept: Kept | None = None  # of the first row
 
 
 class SideFile:
@@ -68,7 +70,8 @@ class SideFile:
         self._keys: Ids = np.empty(0, dtype=np.int64)
         self._lines = Ragged.empty(np.uint8)
         self._rowless: list[bytes] = []
-        self._tracks: dict[int, HeldTrack] = {}
+        self._tracks: dict[int, Held] = {}
+        self._wholes: dict[int, Held] = {}
         self._n_refused = 0
 
     # --- loading ---
@@ -79,7 +82,8 @@ class SideFile:
             need(size <= MAX_BYTES, f"it has more than {MAX_BYTES:,} bytes")
             self._take_lines(b"".join(blocks))
         except (BadItem, ValueError, TypeError, KeyError, RecursionError) as problem:
-            self._keys, self._rowless, self._tracks = np.empty(0, dtype=np.int64), [], {}
+            self._keys, self._rowless = np.empty(0, dtype=np.int64), []
+            self._tracks, self._wholes = {}, {}
             report.warn(
                 "extra.ignored", f"the side file cannot be used ({problem}); the tables are read alone", file=path
             )
@@ -110,17 +114,14 @@ class SideFile:
             elif line.startswith(_ROWLESS):
                 self._rowless.append(line)
             elif line.startswith(_TRACK):
-                self._take_track(json.loads(line))
+                _take_held(self._tracks, "track", json.loads(line))
+            elif line.startswith(_WHOLE):
+                _take_held(self._wholes, "whole", json.loads(line))
             else:
                 raise BadItem("an entry has no row")
         order = np.argsort(np.array(keys, dtype=np.int64), kind="stable")
         self._keys = np.array(keys, dtype=np.int64)[order]
         self._lines = Ragged.from_bytes(kept).take(order)
-
-    def _take_track(self, item: Item) -> None:
-        number, n_rows = item["track"], item["rows"]
-        need(type(number) is int and type(n_rows) is int and number not in self._tracks, "a track has no number")
-        self._tracks[number] = HeldTrack(item, n_rows)
 
     # --- rows ---
 
@@ -177,13 +178,14 @@ class SideFile:
                 only_masks = all(isinstance(one, dict) and one.get("type") == "mask" for one in items)
                 if items and only_masks and not masks_stay:
                     continue
-                rows, tracks = self._read_items(entry, items, check(row), frame(row), pixels(row))
+                rows, held = self._read_items(entry, items, check(row), frame(row), pixels(row))
             except (BadItem, TypeError, KeyError, ValueError) as problem:
                 self._refuse(items, str(problem))
                 continue
             gone[here] = True
-            for number in tracks:
-                self._tracks[number].shapes.append(shapes.take(here))
+            for one in held:
+                one.shapes.append(shapes.take(here))
+                one.kept = one.kept or _in_table(kept(row), table())
             if rows:
                 own = _in_table(Kept.concatenate([kept(row)] * len(rows)), table())
                 parts.append(shapes_table(rows, [frame(row)] * len(rows), own))
@@ -197,17 +199,19 @@ class SideFile:
 
     def _read_items(
         self, entry: Item, items: list[Any], check: str, frame: int, pixels: Flips | None
-    ) -> tuple[list[Item], list[int]]:
-        """The shapes of an entry, and the numbers of tracks that the row shows. Raises BadItem."""
+    ) -> tuple[list[Item], list[Held]]:
+        """The shapes of an entry, and what the row shows together with others. Raises BadItem."""
         need(entry.get("is") == check, "the row was changed")
         width, height = self._size(entry, frame)
         rows: list[Item] = []
-        tracks: list[int] = []
+        held: list[Held] = []
         outlines: list[npt.NDArray[np.float64]] | None = None
         for item in items:
-            if isinstance(item, dict) and "track" in item:
-                need(item["track"] in self._tracks, "no such track")
-                tracks.append(item["track"])
+            if isinstance(item, dict) and ("track" in item or "whole" in item):
+                one = self._held(item)
+                need(one is not None, "no such track or whole")
+                assert one is not None
+                held.append(one)
                 continue
             row = self._codec.shape(item, frame, width, height)
             if item.get("traced"):
@@ -220,8 +224,13 @@ class SideFile:
                 row["runs"] = flips_to_runs(pixels).tolist()
             row["groups"] += self._more_group if row["groups"] else 0
             rows.append(row)
-        need(not tracks or not rows, "a track and other shapes in one row")
-        return rows, tracks
+        need(not held or not rows, "a track and other shapes in one row")
+        return rows, held
+
+    def _held(self, item: Item) -> Held | None:
+        if "track" in item:
+            return self._tracks.get(item["track"])
+        return self._wholes.get(item["whole"])
 
     def replace_tags(
         self,
@@ -258,7 +267,7 @@ class SideFile:
     # --- the rest ---
 
     def finish(self, path: str, report: Report) -> Annotations:
-        """Shapes without a row, and tracks of which every row came; the rows of other tracks as shapes."""
+        """Shapes without a row, and tracks and wholes of which every row came; the rows of others as shapes."""
         shapes: list[Shapes] = []
         for line in self._rowless:
             try:
@@ -278,12 +287,19 @@ class SideFile:
             tracks.append(
                 track.replace(groups=np.where(track.groups > 0, track.groups + self._more_group, 0).astype(np.int32))
             )
+        for held in self._wholes.values():
+            try:
+                need(not held.is_broken and sum(map(len, held.shapes)) == held.n_rows, "rows of it were changed")
+                shapes += self._rowless_shapes(held.item, held.kept)
+            except (BadItem, ValueError, TypeError, KeyError, RecursionError):
+                self._n_refused += 1
+                shapes += held.shapes
         if self._n_refused:
             message = f"{self._n_refused:,} entries of the side file do not fit their rows any more; the rows are read"
             report.warn("extra.ignored", message, file=path)
         return Annotations(shapes=Shapes.concatenate(shapes), tracks=Tracks.concatenate(tracks))
 
-    def _rowless_shapes(self, entry: Item) -> list[Shapes]:
+    def _rowless_shapes(self, entry: Item, kept: Kept | None = None) -> list[Shapes]:
         name = entry.get("image")
         need(isinstance(name, str), "no image")
         frame = int(self._find(Ragged.from_bytes([str(name).encode()]))[0])
@@ -293,7 +309,8 @@ class SideFile:
         for row in rows:
             need(bool(row["points"] or row["runs"] or row["elements"]), "no geometry")
             row["groups"] += self._more_group if row["groups"] else 0
-        return [shapes_table(rows, [frame] * len(rows), Kept.empty(len(rows)))]
+        need(kept is None or len(rows) == 1, "not one shape")
+        return [shapes_table(rows, [frame] * len(rows), kept or Kept.empty(len(rows)))]
 
     def _size(self, entry: Item, frame: int) -> tuple[int, int]:
         at = frame - self._frames.start
@@ -304,8 +321,9 @@ class SideFile:
     def _refuse(self, items: Any, why: str) -> None:
         self._n_refused += 1
         for item in items if isinstance(items, list) else ():
-            if isinstance(item, dict) and item.get("track") in self._tracks:
-                self._tracks[item["track"]].is_broken = True
+            one = self._held(item) if isinstance(item, dict) and ("track" in item or "whole" in item) else None
+            if one is not None:
+                one.is_broken = True
 
     @cached_property
     def _images(self) -> dict[str, int]:
@@ -318,6 +336,12 @@ class SideFile:
             names[held.item["image"]] = None
         frames = self._find(Ragged.from_bytes([str(name).encode() for name in names]))
         return {name: frame for name, frame in zip(names, frames.tolist(), strict=True) if frame >= 0}
+
+
+def _take_held(held: dict[int, Held], name: str, item: Item) -> None:
+    number, n_rows = item[name], item["rows"]
+    need(type(number) is int and type(n_rows) is int and number not in held, f"a {name} has no number")
+    held[number] = Held(item, n_rows)
 
 
 def _in_table(kept: Kept, number: int) -> Kept:

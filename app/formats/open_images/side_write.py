@@ -5,14 +5,17 @@ no row at all.
     {"row":[0,17],"image":"a","size":[8,6],"is":"cat,0.1,0.5,0.2,0.6","shapes":[{…}]},
     {"row":null,"image":"a","size":[8,6],"shapes":[{…}]},
     {"track":0,"rows":12,…}
+    {"whole":0,"rows":3,"image":"a","size":[8,6],"shapes":[{…}]}
     ]}
 
 `row` is the file and the number of the row in it, from 0; `is` is what the row said when it was written: an entry is
-good only as long as the row still says so. One entry a line, so that a reader can take it line by line. Entries are
-gathered compressed, in the order in which rows are written, and become a member at the end.
+good only as long as the row still says so. Of what several rows show together, each row says which it is
+(`"shapes":[{"track":0}]`), and one entry what that is: a track, or points that are one shape (`whole`). One entry a
+line, so that a reader can take it line by line. Entries are gathered compressed, in the order in which rows are
+written, and become a member at the end.
 
 Which rows need none: those that read back as the very shape. That is so for imported rows nobody edited, and for new
-boxes and masks without anything that the tables cannot hold.
+boxes, masks and points without anything that the tables cannot hold.
 
 Source: Open Images reference 4.12.
 """
@@ -33,17 +36,20 @@ from app.columns import Ragged, Texts, encode_integers
 from app.errors import Report
 from app.formats.open_images.attributes import attributes_text, share_text, shown_value
 from app.formats.open_images.kept_rows import UNKNOWN, Columns, Mask, is_sided
-from app.formats.open_images.layout import COORDINATES, FLAGS
+from app.formats.open_images.layout import COORDINATES, FLAGS, POINT_ATTRIBUTES, POINT_PLACE
 from app.formats.open_images.names import is_safe_box_id
 from app.formats.open_images.plan import Plan
 from app.formats.open_images.side_items import MANUAL, Item, ItemCodec
 from app.formats.open_images.write_boxes import confidence_rule, flag_rule, is_rotated, norm_boxes, source_rule
-from app.geometry import PackedMask, ShapeTooComplex, boxes_to_pixels, mask_to_polygons
+from app.formats.open_images.write_points import new_point_rule, norm_points
+from app.geometry import PackedMask, ShapeTooComplex, boxes_to_pixels, mask_to_polygons, points_to_pixels
 
 VERSION = 1
 BOX_CELLS = ("LabelName", *COORDINATES)
 TAG_CELLS = ("LabelName", "Confidence")
-PLAIN_TYPES = (ShapeType.RECTANGLE, ShapeType.MASK)
+POINT_CELLS = ("Label", *POINT_PLACE, *POINT_ATTRIBUTES)
+PLAIN_TYPES = (ShapeType.RECTANGLE, ShapeType.MASK, ShapeType.POINTS)
+_KINDS = 4  # of rows, as `_is_unlike` tells them apart: boxes by their flag, masks, points
 
 Ids = npt.NDArray[np.int64]
 
@@ -63,9 +69,9 @@ class SideWriter:
         self._packer = zlib.compressobj(1)
         self._packed: list[bytes] = []
         self._files: dict[str, int] = {}
-        self._max_group = 0
+        self._max_group = self._n_wholes = 0
         self._track_rows: dict[int, int] = {}
-        self._predicted: dict[tuple[int, str, bool, bool], bool] = {}
+        self._predicted: dict[tuple[int, str, int], bool] = {}
         self._last_traced: tuple[tuple[object, ...], bytes] = ((), b"")
         self.has_entries = False
 
@@ -77,7 +83,8 @@ class SideWriter:
         untouched = (kept.tables >= 0) & (kept.edits == 0) & ~is_sided(self._plan, kept)
         need: Mask = ~np.isin(shapes.types, PLAIN_TYPES) | is_rotated(shapes) | (shapes.rotations != 0)
         need |= (shapes.z_orders != 0) | shapes.outside | (shapes.scores != 1) | (shapes.ids < 0)
-        need |= (shapes.types == ShapeType.MASK) & shapes.occluded
+        need |= (shapes.types != ShapeType.RECTANGLE) & shapes.occluded
+        need |= (shapes.types == ShapeType.POINTS) & (shapes.points.lengths != 2)
         manual = np.array([source == MANUAL for source in shapes.sources.values], dtype=np.bool_)
         need |= ~manual[shapes.sources.codes]
         need |= (kept.tables >= 0) & ~untouched
@@ -92,7 +99,7 @@ class SideWriter:
         return need
 
     def _moves(self, shapes: Shapes) -> Mask:
-        """(N,) bool, rectangles whose corners are finer than what a table's numbers give back."""
+        """(N,) bool, rectangles and points that are finer than what a table's numbers give back."""
         moves = np.zeros(len(shapes), dtype=np.bool_)
         boxes = np.flatnonzero(shapes.types == ShapeType.RECTANGLE)
         part = shapes.take(boxes)
@@ -100,29 +107,36 @@ class SideWriter:
         points = part.points.values.reshape(-1, 4)
         back = boxes_to_pixels(norm_boxes(self._plan, part), widths, heights)
         moves[boxes] = (back != points).any(axis=1)
+        lone = np.flatnonzero(shapes.types == ShapeType.POINTS)
+        if len(lone):
+            part = shapes.take(lone)
+            back = points_to_pixels(norm_points(self._plan, part), *self._plan.sizes_of(part.frames))
+            moves[lone] = (back != part.points.values.reshape(-1, 2)).any(axis=1)
         return moves
 
     def _unlike(self, shapes: Shapes) -> Mask:
-        """(N,) bool, new boxes and masks whose attributes are not those that their row will show."""
-        is_mask = shapes.types == ShapeType.MASK
-        kinds = shapes.occluded.astype(np.int64) * 2 + is_mask
+        """(N,) bool, new shapes of plain types whose attributes are not those that their row will show."""
+        kinds = shapes.occluded.astype(np.int64)
+        kinds[shapes.types == ShapeType.MASK] = 2
+        kinds[shapes.types == ShapeType.POINTS] = 3
         first, inverse = _distinct(shapes.label_ids, shapes.attributes, kinds)
         unlike = [
-            self._is_unlike(
-                int(shapes.label_ids[row]), shapes.attributes.row(row), bool(shapes.occluded[row]), bool(is_mask[row])
-            )
+            self._is_unlike(int(shapes.label_ids[row]), shapes.attributes.row(row), int(kinds[row]))
             for row in first.tolist()
         ]
         return np.array(unlike, dtype=np.bool_)[inverse]
 
-    def _is_unlike(self, label_id: int, text: str, occluded: bool, is_mask: bool) -> bool:
-        key = (label_id, text, occluded, is_mask)
+    def _is_unlike(self, label_id: int, text: str, kind: int) -> bool:
+        key = (label_id, text, kind)
         known = self._predicted.get(key)
         if known is None:
             if len(self._predicted) > 100_000:
                 self._predicted.clear()
             values = self._plan.decoder.values(label_id, text)
-            cells = _mask_cells(values) if is_mask else self._box_cells(label_id, values, occluded)
+            if kind < 2:
+                cells = self._box_cells(label_id, values, bool(kind))
+            else:
+                cells = _mask_cells(values) if kind == 2 else self._point_cells(label_id, values)
             known = self._predicted[key] = self._shown(label_id, cells) != text
         return known
 
@@ -137,6 +151,11 @@ class SideWriter:
             cell = str(int(occluded)) if name == "occluded" else flag_rule(self._quiet, pairs, name)(0, "")
             cells[name] = ("" if cell == UNKNOWN else cell, True)
         return cells
+
+    def _point_cells(self, label_id: int, values: dict[str, str]) -> dict[str, tuple[str, bool]]:
+        pairs = [(label_id, values)]
+        cells = {name: new_point_rule(self._quiet, pairs, column)(0, "") for column, name in POINT_ATTRIBUTES.items()}
+        return {name: (cell, False) for name, cell in cells.items()}
 
     def _shown(self, label_id: int, cells: dict[str, tuple[str, bool]]) -> str:
         shown = {}
@@ -183,6 +202,34 @@ class SideWriter:
         for row in np.flatnonzero(need).tolist():
             check = ",".join(cells[name].row_bytes(row).decode("utf-8") for name in BOX_CELLS)
             texts[row] = self._entry(int(shapes.frames[row]), check, [self._item(shapes, row, True)])
+        return Ragged.from_bytes(texts)
+
+    def point_entries(self, shapes: Shapes, of: Ids, places: Ids, need: Mask, cells: Columns) -> Ragged:
+        """The entries of rows of the point table, which has a row for each point.
+
+        Args:
+            shapes: the shapes that the rows are of.
+            of: (R,) place in `shapes` of each row, those of one shape side by side.
+            places: (P,) the rows that are made now, ascending.
+            need: (S,) of `needed`, for the shapes.
+            cells: what the made rows say.
+        """
+        texts = [b""] * len(places)
+        rows_of = np.bincount(of, minlength=len(shapes))
+        last = -1
+        for at in np.flatnonzero(need[of[places]]).tolist():
+            row = int(of[places[at]])
+            frame, n_rows, whole = int(shapes.frames[row]), int(rows_of[row]), b""
+            if shapes.ids[row] < 0 or n_rows == 1:
+                item = self._item(shapes, row, True)
+            else:
+                if row != last:  # the first of the rows that are this shape together: their entry follows its own
+                    entry = self._entry(frame, None, [self._item(shapes, row, True)])
+                    whole = b',\n{"whole":%d,"rows":%d,' % (self._n_wholes, n_rows) + entry[1:]
+                    last, self._n_wholes = row, self._n_wholes + 1
+                item = {"whole": self._n_wholes - 1}
+            check = ",".join(cells[name].row_bytes(at).decode("utf-8") for name in POINT_CELLS)
+            texts[at] = self._entry(frame, check, [item]) + whole
         return Ragged.from_bytes(texts)
 
     def tag_entries(self, tags: Tags, cells: Columns) -> Ragged:
@@ -300,7 +347,7 @@ class SideWriter:
 
 def _distinct(label_ids: npt.NDArray[np.int32], attributes: Texts, kinds: Ids) -> tuple[Ids, Ids]:
     """The first row of each label, attribute text and kind (0..3), and (N,) which of them each row is."""
-    keys = (label_ids.astype(np.int64) * max(len(attributes.values), 1) + attributes.codes) * 4 + kinds
+    keys = (label_ids.astype(np.int64) * max(len(attributes.values), 1) + attributes.codes) * _KINDS + kinds
     _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
     return first.astype(np.int64), inverse.astype(np.int64)
 

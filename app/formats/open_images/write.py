@@ -26,7 +26,7 @@ from app.formats.open_images.expansion import Expansion
 from app.formats.open_images.export_layouts import CLASS_COLUMNS, csv_rows
 from app.formats.open_images.extras import KeptFile
 from app.formats.open_images.hierarchy import default_hierarchy, rename_classes
-from app.formats.open_images.kept_rows import TableRows, header_columns, merge_by_frame
+from app.formats.open_images.kept_rows import TableRows, header_columns, header_texts, merge_by_frame
 from app.formats.open_images.layout import SIDE_NAME, Kind
 from app.formats.open_images.mask_names import MaskNames
 from app.formats.open_images.plan import Plan, make_plan
@@ -35,13 +35,15 @@ from app.formats.open_images.sizes import join_sizes
 from app.formats.open_images.write_boxes import box_rows
 from app.formats.open_images.write_images import image_rows
 from app.formats.open_images.write_masks import MaskTable
+from app.formats.open_images.write_points import point_rows
+from app.formats.open_images.write_relationships import RelationshipWriter, named_labels
 from app.formats.open_images.write_tags import hidden_rows, tag_rows
 from app.formats.selection import Selection, Selector, parse_selection
 
 # Tables of tasks beyond this many frames may pass 4 GiB, which a zip must say beforehand.
 LARGE_FRAMES = 200_000
 SIZES_STEP = 50_000
-UNWRITTEN = (ShapeType.POLYLINE, ShapeType.POINTS, ShapeType.CUBOID, ShapeType.SKELETON)
+UNWRITTEN = (ShapeType.POLYLINE, ShapeType.CUBOID, ShapeType.SKELETON)
 CHUNK_BYTES = 1 << 20
 LARGE_BYTES = 2 << 30
 ROOT = "/m/0bl9f"  # of the published hierarchy; in no class file
@@ -97,6 +99,7 @@ class Writer:
         self._all_subsets = subsets
         self._mask_names = MaskNames(archive, in_all_folders=self._layout.one_mask_folder)
         self._masked: dict[str, None] = {}  # LabelNames of masks
+        self._relationships = RelationshipWriter(plan)
         self._unwritten = np.zeros(len(ShapeType), dtype=np.int64)
         self._is_counted = False
         self._tracks: Shapes | None = None
@@ -118,6 +121,9 @@ class Writer:
             selector.see(shapes, chosen.confidences(shapes.kept))
         for tags in self._source.tags():
             selector.see(tags, chosen.confidences(tags.kept))
+        if plan.has_table("relationships"):
+            for frames, label_ids in named_labels(plan, self._source.rows()):
+                selector.see_rows(frames, label_ids, "relationships")
         selector.choose_images(plan.index, plan.subsets)
         selector.settle()
         return replace(chosen, shown=plan.shown & selector.shown)
@@ -164,7 +170,10 @@ class Writer:
 
     def write_companions(self) -> None:
         """Members that only this layout has, so that its tool finds every file it opens; not in place of a kept one."""
-        for path, data in self._layout.companions(self._plan.classes(), list(self._masked)).items():
+        known = self._plan.imported_classes
+        attributes = [(name, known.get(name, name)) for name in self._relationships.attributes]
+        companions = self._layout.companions(self._plan.classes(), list(self._masked), attributes)
+        for path, data in companions.items():
             if self._archive.accepts(path):
                 self._write_text(path, [data])
 
@@ -193,7 +202,7 @@ class Writer:
     # --- annotations ---
 
     def write_tables(self) -> None:
-        """Boxes, image labels, machine labels and masks of each subset; a table without rows is not written."""
+        """Boxes, image labels, machine labels, points and masks of each subset; one without rows is not written."""
         for number, subset in enumerate(self._subsets):
             self._write_boxes(subset)
             if subset is None:
@@ -202,6 +211,9 @@ class Writer:
                 self._write_tags(subset, ("tags",))
                 if self._plan.has_table("machine"):
                     self._write_tags(subset, ("machine",))
+            self._write_points(subset)
+            if self._plan.has_table("relationships") or self._layout.empty_tables:
+                self._write_relationships(subset)
             self._write_masks(subset)
             self._progress((number + 1) / (len(self._subsets) + 1))
 
@@ -221,6 +233,22 @@ class Writer:
         if self._expansion is not None and "tags" in kinds:
             rows = self._expansion.tags(rows, columns)
         self._write_table(self._path(kinds[0], subset), columns, rows)
+
+    def _write_points(self, subset: str | None) -> None:
+        plan = self._plan
+        kinds: tuple[Kind, ...] = ("points",)
+        columns = header_columns(plan, kinds, subset)
+        rows = point_rows(plan, self._shapes(), subset, columns, self._side)
+        header = header_texts(plan, kinds, subset, columns)
+        self._write_table(self._path("points", subset), columns, rows, header=header)
+
+    def _write_relationships(self, subset: str | None) -> None:
+        plan = self._plan
+        kinds: tuple[Kind, ...] = ("relationships",)
+        columns = header_columns(plan, kinds, subset)
+        rows = self._relationships.rows(self._source.rows(), self._source.shapes(), subset, columns)
+        header = header_texts(plan, kinds, subset, columns)
+        self._write_table(self._path("relationships", subset), columns, rows, header=header)
 
     def _write_masks(self, subset: str | None) -> None:
         """PNGs leave as they are drawn; the rows wait for their table, which follows them."""
@@ -272,7 +300,11 @@ class Writer:
             yield rest
 
     def tell_unwritten(self) -> None:
-        """Shape types that no table holds, counted."""
+        """Shape types that no table holds, and relationships without a box, counted."""
+        n_dropped = self._relationships.n_dropped
+        if n_dropped:
+            message = f"{n_dropped} relationships named a box that was deleted; their rows are left out"
+            self._plan.report.add_many([Problem("export.relationship_dropped", message, "warning")], n_dropped)
         for kind in UNWRITTEN:
             count = int(self._unwritten[kind])
             if count:
@@ -349,20 +381,26 @@ class Writer:
     # --- members ---
 
     def _write_table(
-        self, name: str, columns: Sequence[str], rows: Iterable[TableRows], even_empty: bool = False
+        self,
+        name: str,
+        columns: Sequence[str],
+        rows: Iterable[TableRows],
+        even_empty: bool = False,
+        header: Sequence[str] = (),
     ) -> None:
-        """One CSV member: the header, then the rows as they come."""
+        """One CSV member: the header (`columns`, unless it is spelled in another way), then the rows as they come."""
+        header = header or columns
         member: DeflatedMember | None = None
         if even_empty or self._layout.empty_tables:
             member = self._open(name)
-            member.write(csv_rows([columns]))
+            member.write(csv_rows([header]))
         n_rows = 0
         for part in rows:
             if not len(part):
                 continue
             if member is None:
                 member = self._open(name)
-                member.write(csv_rows([columns]))
+                member.write(csv_rows([header]))
             member.write(join_lines(part.records))
             if self._side is not None and part.entries is not None:
                 self._side.add_rows(name, n_rows, part.entries)

@@ -31,6 +31,13 @@ from app.formats.open_images.layout import accepts, classify, lay_out, looks_int
         ("oidv7-train-annotations-machine-imagelabels.csv", "machine", "train"),
         ("test-annotations-object-segmentation.csv", "masks", "test"),
         ("masks_data.csv", "masks", None),
+        ("oidv7-val-annotations-point-labels.csv", "points", "val"),
+        ("labels/points.csv", "points", None),
+        ("oidv6-train-annotations-vrd.csv", "relationships", "train"),
+        ("labels/relationships.csv", "relationships", None),
+        ("challenge-2019-train-vrd.csv", "relationships", "train"),
+        ("open_images_train_v6_localized_narratives-00000-of-00010.jsonl", "narratives", None),
+        ("open_images_validation_captions.jsonl", "narratives", None),
         ("labels/segmentations.csv", "masks", None),
         ("challenge-2018-train-annotations-bbox.csv", "boxes", "train"),
         ("challenge-2019-train-detection-bbox.csv", "boxes", "train"),
@@ -61,9 +68,9 @@ def test_a_table_is_known_by_its_name(path: str, kind: str, subset: str | None) 
 @pytest.mark.parametrize(
     "path",
     [
-        "oidv6-train-annotations-vrd.csv",
-        "oidv7-train-annotations-point-labels.csv",
-        "challenge-2019-train-vrd.csv",
+        "oidv6-relationship-triplets.csv",
+        "oidv7-train-annotations-points.csv",
+        "notes.jsonl",
         "train-detection-bbox.csv",
         "classes.csv",
         "detections.csv",
@@ -105,6 +112,7 @@ def test_the_rest_is_pictures_masks_clutter_or_kept() -> None:
 @pytest.mark.parametrize(
     ("names", "root"),
     [
+        (["x/train-annotations-bbox.csv", "captions/a_captions.jsonl"], "x/"),
         (["annotations/train-annotations-bbox.csv"], ""),
         (["upload/annotations/train-annotations-bbox.csv", "upload/annotations/images.meta"], "upload/"),
         (["train-annotations-bbox.csv"], ""),

@@ -70,7 +70,7 @@ ARCHIVE: dict[str, str | bytes] = {
     "masks/train/empty.png": rectangle_png(8, 6, 0, 0, 0, 0),
     "masks/train/small.png": rectangle_png(64, 48, 5, 5, 20, 30, kind="grey"),
     "masks/train/nobody.png": b"not even a picture",
-    "annotations/oidv6-train-annotations-vrd.csv": "ImageID,LabelName1\r\nx,y\r\n",
+    "annotations/oidv6-relationship-triplets.csv": "LabelName1,LabelName2\r\nx,y\r\n",
     "README.md": "hello\n",
     "empty.txt": "",
 }

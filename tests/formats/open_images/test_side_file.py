@@ -381,7 +381,7 @@ def test_groups_begin_where_told() -> None:
 
 
 def test_it_may_be_laid_out_anew() -> None:
-    members = members_of(BOX, RAISED, POLYGON, one(ShapeType.POINTS, [1, 1]))
+    members = members_of(BOX, RAISED, POLYGON, one(ShapeType.POLYLINE, [1, 1, 2, 2]))
     expected, _, _ = reread(members)
     members[SIDE] = json.dumps(json.loads(members[SIDE]), indent=2).encode()
     shapes, codes, _ = reread(members)
@@ -471,11 +471,11 @@ def test_an_entry_that_fits_nothing_leaves_the_row(change: dict[str, Any]) -> No
         {"image": 7, "size": [8, 6], "shapes": []},
         {"image": "a", "size": [8, 6]},
         {"image": "a", "size": [8, 6], "shapes": [{"type": "mask", "label": "cat"}]},
-        {"image": "a", "size": [1, 6], "shapes": [{"type": "points", "label": "cat", "points": [1, 1]}]},
+        {"image": "a", "size": [1, 6], "shapes": [{"type": "polyline", "label": "cat", "points": [1, 1, 2, 2]}]},
     ],
 )
 def test_a_shape_without_a_row_must_fit_its_frame(entry: dict[str, Any]) -> None:
-    members = members_of(one(ShapeType.POINTS, [1, 1]))
+    members = members_of(one(ShapeType.POLYLINE, [1, 1, 2, 2]))
     document = json.loads(members[SIDE])
     document["entries"] = [{"row": None, **entry}]
     members[SIDE] = json.dumps(document).encode()
