@@ -27,8 +27,17 @@ from app.api.queries import parse_choice, parse_whole
 from app.api.routing import Router
 from app.api.schemas import PathId, Whole, WriteModel
 from app.archive import ArchiveWriter
-from app.errors import Damaged, InvalidInput, NotFound
-from app.images import compress_picture, make_preview, upright_picture
+from app.errors import Damaged, InvalidInput, NotFound, shorten
+from app.images import (
+    MIME_TYPES,
+    BadPicture,
+    PictureTooBig,
+    compress_picture,
+    encode_picture,
+    make_preview,
+    read_size,
+    upright_picture,
+)
 from app.storage import BlobSource, Connection, FramePlaces, ListQuery, Task, frames, jobs, projects, tasks
 
 router = Router(tags=["tasks"])
@@ -37,6 +46,8 @@ TYPES = ("frame", "chunk", "context_image", "preview")
 QUALITIES = ("compressed", "original")
 MAX_NUMBER = 2**31 - 1
 PICTURE_THREADS = 2
+PREVIEW_SIDE = 256
+NO_LIMIT = 1 << 62
 PIECE_BYTES = 1 << 20
 DEFLATED = 8
 
@@ -145,21 +156,56 @@ class Pictures:
         return data
 
     def picture(self, row: int, quality: str) -> tuple[bytes, str]:
-        """The picture in this quality, and its media type."""
+        """The picture in this quality, and its media type; one that is too big to be decoded here as it was uploaded.
+
+        Raises:
+            InvalidInput: it is damaged, which nobody has seen before: at its upload only its header was read.
+        """
         data = self.stored(row)
-        if quality == "original":
-            return upright_picture(data, max_pixels=self._max_pixels)
-        return compress_picture(data, self._quality, max_pixels=self._max_pixels), "image/jpeg"
+        try:
+            if quality == "original":
+                return upright_picture(data, max_pixels=self._max_pixels)
+            return compress_picture(data, self._quality, max_pixels=self._max_pixels), "image/jpeg"
+        except PictureTooBig:
+            return data, self.media_type(data)
+        except BadPicture as error:
+            raise self.damaged(row, error) from error
+
+    def chunk_member(self, row: int, quality: str) -> tuple[bytes, str]:
+        """The same in a chunk, where a damaged picture stands as it was uploaded: it must not hide its neighbours."""
+        try:
+            data, media_type = self.picture(row, quality)
+        except InvalidInput:
+            data = self.stored(row)
+            media_type = self.media_type(data)
+        return data, media_type
+
+    def media_type(self, data: bytes) -> str:
+        """By the header of the picture."""
+        try:
+            return MIME_TYPES[read_size(data, max_pixels=NO_LIMIT).format]
+        except BadPicture:
+            return "application/octet-stream"
+
+    def damaged(self, row: int, error: BadPicture) -> InvalidInput:
+        frame = self._places.start + row
+        message = f"the picture of frame {frame}, {shorten(self._names.name(frame))}, cannot be shown: {error.detail}"
+        return InvalidInput(message, code=error.code)
 
     def member_name(self, row: int, quality: str, media_type: str) -> str:
         """In a chunk: by position, with the extension of the file."""
         extension = self._names.name(self._places.start + row).rpartition(".")[2]
-        if quality == "compressed" or not EXTENSION.fullmatch(extension):
+        if (quality == "compressed" and media_type == "image/jpeg") or not EXTENSION.fullmatch(extension):
             extension = EXTENSIONS.get(media_type, "bin")
         return f"{row:06d}.{extension}"
 
     def preview(self, row: int) -> bytes:
-        return make_preview(self.stored(row), max_pixels=self._max_pixels)
+        try:
+            return make_preview(self.stored(row), max_pixels=self._max_pixels)
+        except PictureTooBig:
+            return encode_picture(np.full((PREVIEW_SIDE, PREVIEW_SIDE), 128, dtype=np.uint8))  # a grey tile
+        except BadPicture as error:
+            raise self.damaged(row, error) from error
 
     def close(self) -> None:
         for source in self._packs.values():
@@ -233,7 +279,7 @@ def chunk_pieces(pictures: Pictures, quality: str) -> Iterator[bytes]:
     try:
         writer = ArchiveWriter(lambda piece: ready.append(bytes(piece)), chunk_bytes=PIECE_BYTES)
         for row in range(len(pictures)):
-            data, media_type = pictures.picture(row, quality)
+            data, media_type = pictures.chunk_member(row, quality)
             writer.add_stored(pictures.member_name(row, quality, media_type), data)
             yield from ready
             ready.clear()

@@ -2,6 +2,9 @@
 
 Every picture is measured first (`sizes.py`), so only the known kinds reach a decoder, and only that kind's decoder.
 The orientation found there is the one applied here, so pixels and stored sizes agree.
+
+Nothing is decoded that would need more than `MAX_DECODED_BYTES` for its pixels, in all forms that it goes through: 20
+KB of PNG may stand for 169 million pixels. Such pictures can be looked at as they came; browsers decode them elsewhere.
 """
 
 from __future__ import annotations
@@ -15,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from app.images.sizes import MAX_PICTURE_PIXELS, BadPicture, PictureSize, PictureTooBig, read_size
+from app.errors import AppError
+from app.images.sizes import MAX_PICTURE_PIXELS, BadPicture, PictureSize, PictureTooBig, damage, read_size
 
 MIME_TYPES = {
     "JPEG": "image/jpeg",
@@ -25,6 +29,14 @@ MIME_TYPES = {
     "WEBP": "image/webp",
     "TIFF": "image/tiff",
 }
+MAX_DECODED_BYTES = 384 << 20
+"""About 96 million pixels of colours, half of that where they are turned or have an alpha channel."""
+MODE_BYTES = {"1": 1, "L": 1, "P": 1, "LA": 4, "I;16": 2, "I;16B": 2, "I;16L": 2, "RGB": 4}
+"""Of one pixel of a decoded picture and its form in colours; others take 4, and 4 more in colours."""
+DEEP_BYTES = 32
+"""Of one pixel of deep grey, on its way through floats."""
+WEBP_BYTES = 8
+"""Of one pixel within the decoder of WEBP, which holds a picture twice."""
 HIGH_QUALITY = 95
 PREVIEW_QUALITY = 85
 UPRIGHT = {
@@ -43,12 +55,13 @@ def upright_picture(data: bytes, *, max_pixels: int = MAX_PICTURE_PIXELS) -> tup
     """The picture as uploaded, turned upright if its EXIF data says so; and its MIME type.
 
     An upright picture comes back as the very same bytes, another one in the same format at high quality.
-    Raises BadPicture, PictureTooBig.
+    Raises BadPicture, PictureTooBig (too big to be turned).
     """
     size = read_size(data, max_pixels=max_pixels)
     if size.is_upright:
         return data, MIME_TYPES[size.format]
     with _open(data, size) as picture:
+        _check_cost(picture, size, in_colours=False, turned=True)
         turned = _turn(picture, size)
         return _save(turned, size.format, HIGH_QUALITY, picture.info.get("icc_profile")), MIME_TYPES[size.format]
 
@@ -57,6 +70,7 @@ def compress_picture(data: bytes, quality: int = 70, *, max_pixels: int = MAX_PI
     """An RGB JPEG of the upright picture's size. Raises BadPicture, PictureTooBig."""
     size = read_size(data, max_pixels=max_pixels)
     with _open(data, size) as picture:
+        _check_cost(picture, size, in_colours=True, turned=not size.is_upright)
         return _save(_turn(_to_rgb(picture), size), "JPEG", quality)
 
 
@@ -66,6 +80,7 @@ def make_preview(data: bytes, side: int = 256, *, max_pixels: int = MAX_PICTURE_
     with _open(data, size) as picture:
         # A JPEG is decoded at a fraction of its size, the smallest that is still twice what is wanted.
         picture.draft("RGB", (2 * side, 2 * side))
+        _check_cost(picture, size, in_colours=True, turned=False)
         small = _to_rgb(picture)
         small.thumbnail((side, side), reducing_gap=2.0)
         return _save(_turn(small, size), "JPEG", PREVIEW_QUALITY)
@@ -102,10 +117,30 @@ def _open(data: bytes, size: PictureSize) -> Iterator[Image.Image]:
                 yield picture
         except Image.DecompressionBombError as error:
             raise PictureTooBig(f"the {size.format} picture has too many pixels; make it smaller") from error
-        except MemoryError:
-            raise  # the machine's fault
+        except (MemoryError, AppError):
+            raise  # the machine's fault; ours
         except Exception as error:
-            raise BadPicture(f"the {size.format} picture is damaged: {error}") from error
+            raise BadPicture(damage(size.format, error)) from error
+
+
+def _check_cost(picture: Image.Image, size: PictureSize, *, in_colours: bool, turned: bool) -> None:
+    """Refuse what would need too much memory, by what the opened but not yet decoded picture says of itself.
+
+    Raises:
+        PictureTooBig.
+    """
+    is_deep = picture.mode.startswith(("I", "F")) and picture.mode not in MODE_BYTES
+    pixel = DEEP_BYTES if is_deep else MODE_BYTES.get(picture.mode, 4)
+    pixel += DEEP_BYTES if in_colours and picture.mode.startswith("I;") else 0
+    pixel += 4 if in_colours and picture.mode != "RGB" else 0
+    pixel += (4 if in_colours else MODE_BYTES.get(picture.mode, 4)) if turned or size.format == "TIFF" else 0
+    pixel += WEBP_BYTES if size.format == "WEBP" else 0
+    needed = picture.width * picture.height * pixel
+    if needed > MAX_DECODED_BYTES:
+        raise PictureTooBig(
+            f"the {size.format} picture of {size.width} x {size.height} pixels needs {needed >> 20} MiB to be decoded, "
+            f"more than the {MAX_DECODED_BYTES >> 20} allowed; it can be had as it was uploaded"
+        )
 
 
 def _turn(picture: Image.Image, size: PictureSize) -> Image.Image:
@@ -122,7 +157,7 @@ def _to_rgb(picture: Image.Image) -> Image.Image:
         brightest = float(samples.max())
         scaled = samples * (255.0 / brightest) if brightest > 0 else samples
         return Image.fromarray(scaled.astype(np.uint8)).convert("RGB")
-    return picture.convert("RGB")
+    return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 
 def _save(picture: Image.Image, format: str, quality: int, icc_profile: bytes | None = None) -> bytes:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import IO, cast
 
-from app.errors import AppError, TooLarge
+from app.errors import AppError, TooLarge, shorten
 
 MAX_PICTURE_PIXELS = 178_956_970
 """Pillow's own limit, above which it refuses to open a picture."""
@@ -223,8 +223,14 @@ def _measure_other(reader: _Reader, kind: str) -> tuple[int, int, int]:
             raise PictureTooBig(f"the {kind} picture claims too many pixels; make it smaller") from error
         except Exception as error:
             # Whatever Pillow's readers trip over (OSError, ValueError, struct.error, KeyError …) is the file's fault.
-            raise BadPicture(f"the {kind} picture is damaged: {error}") from error
+            raise BadPicture(damage(kind, error)) from error
     return width, height, orientation if orientation in range(1, 9) else 1
+
+
+def damage(kind: str, error: Exception) -> str:
+    """A decoder's complaint as a sentence of ours; what it says of its own insides is left out."""
+    said = str(error)
+    return f"the {kind} picture is damaged" + (f": {shorten(said)}" if said and " object at 0x" not in said else "")
 
 
 class _File(io.RawIOBase):

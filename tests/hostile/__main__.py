@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tests.hostile.archives import BAD
 from tests.hostile.arena import open_arena
+from tests.hostile.pictures import BAD_PICTURES, ODD_PICTURES, VIEWS
 from tests.hostile.requests import REQUESTS
 from tests.hostile.sound import SOUND
 
@@ -31,6 +32,18 @@ def main(wanted: str) -> int:
             if wanted in name:
                 answer = request.send(arena)
                 tell(f"{answer.status} {answer.code:22} {name}", request.misses(answer) or arena.change())
+        empty = arena.new_task()
+        for name, picture in BAD_PICTURES.items():
+            if wanted in name:
+                shot = arena.attach(empty, picture.file, picture.make())
+                tell(f"{shot} picture {name}", shot.fails_to_name(picture) or shot.costs_too_much())
+        for name, (file, make) in ODD_PICTURES.items():
+            if wanted in name:
+                task = arena.new_task()
+                arena.attach(task, file, make())
+                for path in VIEWS:
+                    shot = arena.look_at(task, path)
+                    tell(f"{shot} picture {name}: {path}", shot.is_no_answer() or shot.costs_too_much())
         for name, make in SOUND.items():
             if wanted in name:
                 shot = arena.shoot(make())

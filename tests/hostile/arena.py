@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.caller import Caller
+import httpx
+
+from tests.caller import FINAL, Caller
 from tests.hostile.archives import Bad
 from tests.hostile.parts import FRAMES, LABELS, tree
+from tests.hostile.pictures import BadPicture
 from tests.processes import Use, family, look, reset_peak
 from tests.samples import picture
 from tests.service import Service, running_service
@@ -42,6 +45,21 @@ class Shot:
     def __str__(self) -> str:
         cost = f"{self.seconds:6.2f} s {self.cpu_seconds:6.2f} s CPU {self.extra_mib:+5.0f} MiB"
         return f"{self.status} {self.code:22} {cost}"
+
+    def fails_to_name(self, bad: BadPicture) -> str:
+        """What is wrong with the refusal of a bad picture, or nothing."""
+        if self.status != 200 or self.answer["status"] != "failed":
+            return f"not refused: {self.status} {str(self.answer)[:300]}"
+        message = str(self.answer["message"])
+        if bad.named not in message or not 0 < len(message) < 1000 or not message.isprintable() or "0x" in message:
+            return f"{bad.named} is not named: {message[:300]!r}"
+        return ""
+
+    def is_no_answer(self) -> str:
+        """What is wrong with an answer to somebody who looks at a picture, or nothing."""
+        if self.status == 200:
+            return "" if self.answer["bytes"] else "nothing came"
+        return "" if self.status == 400 and self.code == "image.bad" else f"{self.status} {str(self.answer)[:300]}"
 
     def costs_too_much(self) -> str:
         """Why it does, or nothing."""
@@ -101,6 +119,33 @@ class Arena:
 
     def shoot(self, body: bytes, **query: str) -> Shot:
         """Import by the one-call door, and measure."""
+        path = f"/api/tasks/{self.task}/import"
+        return self.measured(lambda: self.caller.http.post(path, params={"wait": "60", **query}, content=body))
+
+    def new_task(self) -> int:
+        """A task without pictures."""
+        return int(self.caller.json("POST", "/api/tasks", json={"name": "x", "labels": [{"name": "a"}]})["id"])
+
+    def attach(self, task: int, file: str, body: bytes) -> Shot:
+        """Upload one picture (or a zip of some), and measure until the request that attaches it is final."""
+
+        def call() -> httpx.Response:
+            answer = self.caller.http.post(f"/api/tasks/{task}/data", files={"client_files[0]": (file, body)})
+            if not answer.is_success:
+                return answer
+            while True:
+                answer = self.caller.http.get(f"/api/requests/{answer.json()['rq_id']}")
+                if answer.json()["status"] in FINAL:
+                    return answer
+
+        return self.measured(call)
+
+    def look_at(self, task: int, path: str) -> Shot:
+        """Fetch something of a task, and measure."""
+        return self.measured(lambda: self.caller.http.get(f"/api/tasks/{task}/{path}"))
+
+    def measured(self, call: Callable[[], httpx.Response]) -> Shot:
+        """One call and what it cost the service."""
         pids = family(self.service.process.pid)
         held: dict[int, Use] = {}
         for pid in pids:
@@ -109,13 +154,15 @@ class Arena:
             if use is not None:
                 held[pid] = use
         began = time.monotonic()
-        answer = self.caller.http.post(f"/api/tasks/{self.task}/import", params={"wait": "60", **query}, content=body)
+        answer = call()
         seconds = time.monotonic() - began
         now = {pid: use for pid in held if (use := look(pid)) is not None}
         assert len(now) == len(held), f"a process of the service died\n{self.service.tail()}"
         cpu_seconds = sum(use.cpu_seconds - held[pid].cpu_seconds for pid, use in now.items())
         extra_mib = max(use.peak_mib - held[pid].peak_mib for pid, use in now.items())
-        return Shot(answer.status_code, answer.json(), seconds, cpu_seconds, extra_mib)
+        is_json = answer.headers.get("content-type", "").startswith("application/json")
+        told = answer.json() if is_json else {"bytes": len(answer.content)}
+        return Shot(answer.status_code, told, seconds, cpu_seconds, extra_mib)
 
 
 @contextlib.contextmanager

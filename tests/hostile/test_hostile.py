@@ -9,6 +9,7 @@ import pytest
 
 from tests.hostile.archives import BAD
 from tests.hostile.arena import Arena, open_arena
+from tests.hostile.pictures import BAD_PICTURES, ODD_PICTURES, VIEWS
 from tests.hostile.requests import LOCAL, REQUESTS, exchange, write
 from tests.hostile.sound import SOUND
 from tests.service import running_service
@@ -18,6 +19,11 @@ from tests.service import running_service
 def arena(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arena]:
     with open_arena(tmp_path_factory.mktemp("arena")) as opened:
         yield opened
+
+
+@pytest.fixture(scope="module")
+def empty_task(arena: Arena) -> int:
+    return arena.new_task()
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -41,10 +47,33 @@ def test_sound_archive_is_taken(arena: Arena, name: str) -> None:
     assert shot.costs_too_much() == ""
 
 
+@pytest.mark.parametrize("name", BAD_PICTURES)
+def test_bad_picture_is_refused_by_name_and_attaches_nothing(arena: Arena, empty_task: int, name: str) -> None:
+    bad = BAD_PICTURES[name]
+    shot = arena.attach(empty_task, bad.file, bad.make())
+    assert shot.fails_to_name(bad) == ""
+    assert shot.costs_too_much() == ""
+    assert arena.caller.json("GET", f"/api/tasks/{empty_task}").get("size", 0) == 0
+
+
+@pytest.mark.parametrize("name", ODD_PICTURES)
+def test_odd_picture_is_shown_or_refused(arena: Arena, name: str) -> None:
+    file, make = ODD_PICTURES[name]
+    task = arena.new_task()
+    shot = arena.attach(task, file, make())
+    assert shot.answer["status"] == "finished", shot.answer
+    for path in VIEWS:
+        looked = arena.look_at(task, path)
+        assert looked.is_no_answer() == "", path
+        assert looked.costs_too_much() == "", path
+    arena.caller.call("DELETE", f"/api/tasks/{task}")
+
+
 def test_the_corpus_is_large_enough() -> None:
     assert len(BAD) >= 120
     assert len(REQUESTS) >= 60
     assert len(SOUND) >= 25
+    assert len(BAD_PICTURES) + len(ODD_PICTURES) >= 80
 
 
 def test_a_service_without_passwords_is_closed_to_other_sites(tmp_path: Path) -> None:

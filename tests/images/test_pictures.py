@@ -172,4 +172,18 @@ def test_want_of_memory_is_not_the_pictures_fault(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(Image.Image, "convert", fail)
     with pytest.raises(MemoryError):
-        compress_picture(make_picture(8, 8))
+        compress_picture(encode_picture(np.zeros((8, 8), dtype=np.uint8)))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "RGB", "RGBA"])
+def test_a_picture_is_decoded_only_within_the_memory_for_it(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    upright, turned = (encode(Image.new(mode, (100, 50)), "PNG", orientation) for orientation in (None, 6))
+    monkeypatch.setattr("app.images.pictures.MAX_DECODED_BYTES", 100 * 50 * 13)
+    assert compress_picture(upright)
+    assert compress_picture(turned)
+    assert make_preview(upright)
+    monkeypatch.setattr("app.images.pictures.MAX_DECODED_BYTES", 100 * 50 // 2)
+    for refused in (compress_picture, make_preview, upright_picture):
+        with pytest.raises(PictureTooBig, match="as it was uploaded"):
+            refused(turned)
+    assert upright_picture(upright)[0] == upright
