@@ -198,7 +198,9 @@ def describe_validation(errors: Iterable[Mapping[str, Any]]) -> tuple[str, dict[
     for error in errors:
         location = [part for part in error["loc"] if not str(part).startswith(("function-", "constrained-"))]
         where = location[1:] if location and location[0] in ("body", "query", "path", "header", "cookie") else location
-        message = VALIDATION_MESSAGES.get(str(error["type"]), str(error["msg"]).removeprefix("Value error, "))
+        # Some messages quote what was sent, which may be a megabyte.
+        told = VALIDATION_MESSAGES.get(str(error["type"]), str(error["msg"]).removeprefix("Value error, "))
+        message = shorten_sentence(told)
         name = str(where[0]) if where else "non_field_errors"
         place = _place(where)
         fields.setdefault(name, []).append(message if place == name or not where else f"{place}: {message}")

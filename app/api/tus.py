@@ -51,9 +51,11 @@ def check_chunk_type(headers: Headers) -> None:
 
 def parse_size(headers: Headers, name: str) -> int:
     """A header of ASCII digits. Raises InvalidInput."""
-    text = headers.get(name)
-    if text is None:
-        raise InvalidInput(f"the header {name} is missing", code="upload.header")
+    told = headers.getlist(name)
+    if len(told) != 1:
+        how = "missing" if not told else "there more than once"
+        raise InvalidInput(f"the header {name} is {how}", code="upload.header")
+    text = told[0]
     if not (text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS):
         raise InvalidInput(f'{name}: "{shorten(text)}" is no number of bytes', code="upload.header")
     return int(text)

@@ -17,7 +17,7 @@ from app.geometry.boxes import (
 )
 from app.geometry.contours import Outlines, flips_to_polygons, mask_to_polygons, masks_to_polygons
 from app.geometry.ellipses import ellipse_to_mask
-from app.geometry.flips import Flips, find_flips, resize_flips
+from app.geometry.flips import Flips, count_flips, find_flips, resize_flips
 from app.geometry.masks import (
     PackedMask,
     merge_masks,
@@ -52,6 +52,7 @@ __all__ = [
     "check_runs",
     "clip_boxes",
     "count_crossings",
+    "count_flips",
     "ellipse_to_mask",
     "find_flips",
     "flips_to_polygons",

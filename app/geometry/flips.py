@@ -50,21 +50,49 @@ class Flips:
         return int(self.columns[1::2].sum(dtype=np.int64) - self.columns[0::2].sum(dtype=np.int64))
 
 
+STRIP_BYTES = 1 << 20
+"""Packed bytes looked at together: up to 8 million flips, which take 32 bytes each while they are found."""
+
+
 def find_flips(mask: PackedMask) -> Flips:
     """The flips of a mask."""
-    height, row_bytes = mask.rows.shape
-    line_bytes = mask.width // 8 + 1  # one clear bit at least behind each row: no row meets the next
+    strip = max(1, STRIP_BYTES // max(1, mask.rows.shape[1]))
+    found = [_find(mask.rows[start : start + strip], mask.width) for start in range(0, len(mask.rows), strip)]
+    if len(found) == 1:
+        lines, columns = found[0]
+    else:
+        lines = np.concatenate([np.empty(0, dtype=np.int32), *(part + i * strip for i, (part, _) in enumerate(found))])
+        columns = np.concatenate([np.empty(0, dtype=np.int32), *(part for _, part in found)])
+    return Flips(lines.astype(np.int32, copy=False), columns, mask.width, mask.height, mask.left, mask.top)
+
+
+def count_flips(mask: PackedMask) -> int:
+    """How many flips `find_flips` would find, in little memory."""
+    strip = max(1, STRIP_BYTES // max(1, mask.rows.shape[1]))
+    parts = (mask.rows[start : start + strip] for start in range(0, len(mask.rows), strip))
+    return sum(int(np.bitwise_count(_changes(part, mask.width)).sum(dtype=np.int64)) for part in parts)
+
+
+def _find(rows: npt.NDArray[np.uint8], width: int) -> tuple[Places, Places]:
+    """Lines and columns of the flips of some packed rows."""
+    lines, columns = np.divmod(bit_positions(_changes(rows, width)), (width // 8 + 1) * 8)
+    return lines.astype(np.int32), columns.astype(np.int32)
+
+
+def _changes(rows: npt.NDArray[np.uint8], width: int) -> npt.NDArray[np.uint8]:
+    """(height * (width // 8 + 1),) a bit set at each flip of some packed rows."""
+    height, row_bytes = rows.shape
+    line_bytes = width // 8 + 1  # one clear bit at least behind each row: no row meets the next
     if line_bytes == row_bytes:
-        flat = mask.rows.reshape(-1)
+        flat = rows.reshape(-1)
     else:
         roomy = np.zeros((height, line_bytes), dtype=np.uint8)
-        roomy[:, :row_bytes] = mask.rows
+        roomy[:, :row_bytes] = rows
         flat = roomy.reshape(-1)
     changes = flat >> np.uint8(1)
     changes ^= flat
     changes[1:] ^= flat[:-1] << np.uint8(7)
-    lines, columns = np.divmod(bit_positions(changes), line_bytes * 8)
-    return Flips(lines.astype(np.int32), columns.astype(np.int32), mask.width, mask.height, mask.left, mask.top)
+    return changes
 
 
 def resize_flips(flips: Flips, width: int, height: int) -> Flips:

@@ -307,9 +307,15 @@ def _check(draft: LabelDraft, old: Label | None, place: str) -> None:
     _unique((attribute.name for attribute in draft.attributes or ()), "attribute", f"{place}.attributes")
 
 
+def has_controls(name: str) -> bool:
+    """Whether a name holds control characters (C0, DEL, C1), which terminals and logs would obey."""
+    return any(c < " " or "\x7f" <= c <= "\x9f" for c in name)
+
+
 def _check_name(name: str | None, place: str) -> None:
-    if name is None or not 1 <= len(name) <= MAX_NAME_CHARACTERS or "\x00" in name or name != name.strip():
-        raise InvalidInput(f"a name has 1 to {MAX_NAME_CHARACTERS} characters, and no blank around it", place=place)
+    if name is None or not 1 <= len(name) <= MAX_NAME_CHARACTERS or has_controls(name) or name != name.strip():
+        message = f"a name has 1 to {MAX_NAME_CHARACTERS} characters, no control character and no blank around it"
+        raise InvalidInput(message, place=place)
 
 
 def _check_attribute(attribute: AttributeDraft, place: str) -> None:

@@ -37,8 +37,8 @@ LISTING = Listing(
 
 def check_name(name: object, place: str = "name") -> str:
     """A name of a task or project. Raises InvalidInput."""
-    if not isinstance(name, str) or not 1 <= len(name) <= 256 or "\x00" in name:
-        raise InvalidInput("a name has 1 to 256 characters", place=place)
+    if not isinstance(name, str) or not 1 <= len(name) <= 256 or label_rows.has_controls(name):
+        raise InvalidInput("a name has 1 to 256 characters, none of them a control character", place=place)
     return name
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from app.geometry import PackedMask, find_flips, flips_to_runs, pack_mask, resize_flips, resize_mask
+from app.geometry import PackedMask, count_flips, find_flips, flips_to_runs, pack_mask, resize_flips, resize_mask
 from tests.reference_geometry import nearest, random_mask, runs_of
 
 
@@ -54,3 +54,14 @@ def test_large_masks_do_not_overflow() -> None:
     flips = resize_flips(find_flips(PackedMask(rows, 1_000_000)), 999_999, 5)
     assert flips_to_runs(flips).tolist()[-4:] == [11, 2, 999_996, 3]
     assert len(flips) == 2 * 125_000
+
+
+def test_flips_of_a_large_mask_are_found_strip_by_strip(monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = np.random.default_rng(5).random((50, 37)) < 0.5
+    whole = find_flips(pack_mask(pixels))
+    for strip_bytes in (1, 12, 100):
+        monkeypatch.setattr("app.geometry.flips.STRIP_BYTES", strip_bytes)
+        flips = find_flips(pack_mask(pixels))
+        assert np.array_equal(flips.lines, whole.lines)
+        assert np.array_equal(flips.columns, whole.columns)
+        assert count_flips(pack_mask(pixels)) == len(whole)

@@ -6,11 +6,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.hostile.archives import BAD
 from tests.hostile.arena import open_arena
-from tests.hostile.pictures import BAD_PICTURES, ODD_PICTURES, VIEWS
-from tests.hostile.requests import REQUESTS
-from tests.hostile.sound import SOUND
+from tests.hostile.corpus import BAD, BAD_PICTURES, ODD_PICTURES, REQUESTS, SOUND, VIEWS
 
 
 def main(wanted: str) -> int:

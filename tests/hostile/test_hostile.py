@@ -7,11 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.hostile.archives import BAD
 from tests.hostile.arena import Arena, open_arena
-from tests.hostile.pictures import BAD_PICTURES, ODD_PICTURES, VIEWS
-from tests.hostile.requests import LOCAL, REQUESTS, exchange, write
-from tests.hostile.sound import SOUND
+from tests.hostile.corpus import BAD, BAD_PICTURES, ODD_PICTURES, REQUESTS, SOUND, VIEWS
+from tests.hostile.requests import LOCAL, exchange, write
 from tests.service import running_service
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler
@@ -20,6 +21,15 @@ def _no_nul(text: str) -> str:
     return text
 
 
+def _name(text: str) -> str:
+    # Terminals, logs and file names carry names further; none of a picture or class has a control character.
+    if any(unicodedata.category(c) == "Cc" for c in text):
+        raise ValueError("Control characters are not allowed in a name.")
+    if not text.strip():
+        raise ValueError("This field may not be blank.")
+    return text
+
+
 def _no_boolean(value: Any) -> Any:
     # To pydantic a boolean is a number, to CVAT's clients it is none.
     if isinstance(value, bool):
@@ -32,7 +42,8 @@ def _blank_if_null(value: Any) -> Any:
 
 
 Text = Annotated[str, AfterValidator(_no_nul)]
-Name = Annotated[Text, Field(min_length=1, max_length=256)]
+PlainName = Annotated[Text, AfterValidator(_name)]
+Name = Annotated[PlainName, Field(min_length=1, max_length=256)]
 OptionalText = Annotated[
     Text, BeforeValidator(_blank_if_null, json_schema_input_type=str | None), Field(max_length=2000)
 ]

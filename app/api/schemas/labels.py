@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from app.annotations import INPUT_TYPES, LABEL_TYPES, AttributeSpec
 from app.annotations import Label as LabelValue
 from app.api.errors import did_you_mean
-from app.api.schemas.basic import Id, PatchModel, ReadModel, Text, WriteModel
+from app.api.schemas.basic import Id, PatchModel, PlainName, ReadModel, Text, WriteModel
 from app.storage import AttributeDraft, LabelDraft
 
 COLOR = re.compile(r"#[0-9a-fA-F]{6}\Z")
@@ -51,7 +51,7 @@ def _color(value: str) -> str:
 
 
 Value = Annotated[Text, BeforeValidator(_value_text), Field(max_length=4096)]
-LabelName = Annotated[Text, Field(min_length=1, max_length=64)]
+LabelName = Annotated[PlainName, Field(min_length=1, max_length=64)]
 LabelType = Annotated[Text, AfterValidator(_label_type), Field(json_schema_extra={"enum": list(LABEL_TYPES)})]
 InputType = Annotated[Text, AfterValidator(_input_type), Field(json_schema_extra={"enum": list(INPUT_TYPES)})]
 Color = Annotated[Text, AfterValidator(_color), Field(examples=["#ff0000"])]

@@ -63,7 +63,12 @@ class LoginKey(ReadModel):
     key: str = Field(examples=["b4e1c2…"], max_length=40)
 
 
+FIRST_YEAR, LAST_YEAR = 1970, 9990
+
+
 def _with_zone(moment: datetime) -> datetime:
+    if not FIRST_YEAR <= moment.year <= LAST_YEAR:  # near the ends of time, arithmetic fails
+        raise ValueError(f"A year from {FIRST_YEAR} to {LAST_YEAR} is needed.")
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 

@@ -18,6 +18,7 @@ from app.errors import Report
 
 MAX_DEPTH = 32
 MAX_NODES = 100_000
+VALUES_PER_NODE = 8
 MAX_BYTES = 64 << 20
 CHILDREN = ("Subcategory", "Part")
 
@@ -38,9 +39,14 @@ def read_hierarchy(data: bytes, file: str, report: Report) -> tuple[str, list[st
         row = data.count(b"\n", 0, error.start) + 1
         report.error("hierarchy.bad_json", "not UTF-8 text; save the hierarchy as UTF-8", file=file, row=row)
         return None
+    marks = _STRING.sub("", text)
     # A node nests twice: an object within a list.
-    if _depth(text) > 2 * MAX_DEPTH:
+    if _depth(marks) > 2 * MAX_DEPTH:
         report.error("hierarchy.too_big", f"nodes nest deeper than {MAX_DEPTH}", file=file)
+        return None
+    # Each value takes about 150 bytes once it is parsed, as small as it is in the text.
+    if sum(marks.count(mark) for mark in "[{,") > VALUES_PER_NODE * MAX_NODES:
+        report.error("hierarchy.too_big", f"more values than {MAX_NODES:,} nodes have", file=file)
         return None
     try:
         tree = json.loads(text)
@@ -76,11 +82,11 @@ def rename_classes(text: str, names: Mapping[str, str]) -> str:
     return json.dumps(tree, ensure_ascii=False)
 
 
-def _depth(text: str) -> int:
-    """How deep brackets nest outside of strings."""
+def _depth(marks: str) -> int:
+    """How deep brackets nest in a text without strings."""
     depth = deepest = 0
-    for bracket in _BRACKETS.findall(_STRING.sub("", text)):
-        depth += 1 if bracket in "[{" else -1
+    for bracket in _BRACKETS.finditer(marks):
+        depth += 1 if bracket.group() in "[{" else -1
         deepest = max(deepest, depth)
     return deepest
 

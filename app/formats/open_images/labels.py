@@ -98,9 +98,12 @@ class LabelMatcher:
         self.mids = {label_id: mid for label_id, mid in known.items() if label_id in self._label_names}
         self._by_mid = {mid: label_id for label_id, mid in reversed(self.mids.items())}
         self.undeclared: dict[str, str] = {}
-        self._by_display: dict[str, list[str]] = {}
+        # The first MID of each display name, and those that share one: files may hold a million of them.
+        self._by_display: dict[str, str] = {}
+        self._sharing: dict[str, list[str]] = {}
         for mid, name in self._classes.items():
-            self._by_display.setdefault(name, []).append(mid)
+            if self._by_display.setdefault(name, mid) != mid:
+                self._sharing.setdefault(name, []).append(mid)
         self._index = TextIndex()
         self._label_ids: npt.NDArray[np.int32] = np.empty(0, dtype=np.int32)
         self._used: dict[int, str] = {}
@@ -181,9 +184,10 @@ class LabelMatcher:
             alike = self._folded.get(display.casefold(), [])
             if len(alike) == 1:
                 return alike[0]
-        for mid in self._by_display.get(name, ()):
-            if mid in self._names:
-                return self._names[mid]
+        if name in self._by_display:
+            for mid in (self._by_display[name], *self._sharing.get(name, ())):
+                if mid in self._names:
+                    return self._names[mid]
         return None
 
     def nearest(self, name: str) -> list[str]:

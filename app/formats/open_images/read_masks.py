@@ -20,7 +20,16 @@ from app.formats.open_images.read_mask_rows import MaskRows
 from app.formats.open_images.reading import WARNINGS_LISTED, Ints, Mask, Reading, TableState
 from app.formats.open_images.side_items import Item
 from app.formats.open_images.side_write import mask_check
-from app.geometry import Flips, PackedMask, ShapeTooComplex, find_flips, flips_to_polygons, flips_to_runs, resize_flips
+from app.geometry import (
+    Flips,
+    PackedMask,
+    ShapeTooComplex,
+    count_flips,
+    find_flips,
+    flips_to_polygons,
+    flips_to_runs,
+    resize_flips,
+)
 from app.images import BadPNG, decode_mask
 
 Ids = npt.NDArray[np.int64]
@@ -28,6 +37,8 @@ Ids = npt.NDArray[np.int64]
 BATCH_MASKS = 256
 BATCH_BYTES = 32 << 20
 BATCH_FLIPS = 4_000_000
+MAX_FLIPS = 8_000_000
+"""Of one mask; no object has so many, noise of 50 million pixels has three times as many and takes 800 MB."""
 """Flips of masks held at once, 8 bytes each: PNGs of a few kilobytes may hold tens of millions."""
 ASPECT_TOLERANCE = 0.01
 MAX_REPEATED_BYTES = 256 << 20
@@ -330,7 +341,10 @@ def _decode(
             _tell(reading, table, "warning", "mask.resized", row, f"{sizes}; it is scaled", name)
         else:
             _tell(reading, table, "warning", "mask.aspect", row, f"{sizes}: another shape; it is stretched", name)
-    mask = find_flips(PackedMask(found.rows, found.width))
+    packed = PackedMask(found.rows, found.width)
+    if found.width * found.height > MAX_FLIPS and (n_flips := count_flips(packed)) > MAX_FLIPS:
+        raise BadPNG(f"it changes {n_flips:,} times between object and ground; at most {MAX_FLIPS:,} are taken")
+    mask = find_flips(packed)
     if not len(mask):
         _tell(reading, table, "warning", "mask.empty", row, f"{name} has no pixel set: kept, but no shape", name)
         return None, is_resized
