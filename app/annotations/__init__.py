@@ -4,9 +4,11 @@ In: columns of frames, labels, shapes, tags, tracks and kept rows. Out: the same
 Start with `tables.py`; `labels.py` and `frames.py` say what the numbers in it refer to.
 """
 
+from app.annotations.comparing import attributes_differ, choose_texts, ragged_differ, texts_differ, without_defaults
 from app.annotations.frames import FrameTable
 from app.annotations.labels import INPUT_TYPES, LABEL_TYPES, AttributeSpec, Label, LabelCatalog
 from app.annotations.matching import FrameIndex, Matches, TextLookup, TextSet, nearest_texts, normalise_names
+from app.annotations.pairing import mix, pair_in_order, pair_nearest
 from app.annotations.tables import (
     Annotations,
     Edit,
@@ -44,7 +46,15 @@ __all__ = [
     "TextLookup",
     "TextSet",
     "Tracks",
+    "attributes_differ",
+    "choose_texts",
     "expand_tracks",
+    "mix",
     "nearest_texts",
     "normalise_names",
+    "pair_in_order",
+    "pair_nearest",
+    "ragged_differ",
+    "texts_differ",
+    "without_defaults",
 ]

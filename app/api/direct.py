@@ -48,7 +48,7 @@ EXPORT_NAMES = (*option_names(ExportOptions), "format", "filename", "dry_run")
 FormatQuery = Annotated[str | None, Query(description="Display name of the format; left out: by the archive's entries")]
 WaitQuery = Annotated[str | None, Query(description="Seconds to wait for the end, 0 to 600; default 30")]
 FlagQuery = Annotated[str | None, Query(description="true or false")]
-ModeQuery = Annotated[str | None, Query(description="`replace` (default) or `append`")]
+ModeQuery = Annotated[str | None, Query(description="`replace` (default), `append` or `merge`")]
 TextQuery = Annotated[str | None, Query()]
 
 BODY: dict[str, Any] = {

@@ -21,7 +21,7 @@ from app.requests import enqueue
 from app.storage import Request, RequestDraft, Upload, tasks
 from app.storage.database import Connection
 
-MODES = ("replace", "append")
+MODES = ("replace", "append", "merge")
 OWN_NAMES = (*option_names(ImportOptions), "format", "mode", "dry_run", "wait", "filename")
 
 

@@ -11,8 +11,11 @@ A format meets four things, all given to it:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, NewType, Protocol
+
+import numpy as np
+import numpy.typing as npt
 
 from app.annotations import Annotations, FrameTable, Images, LabelCatalog, Rows, Shapes, Tags, Tracks
 from app.archive import Archive, ArchiveWriter
@@ -73,6 +76,7 @@ class ImportOptions(SelectionOptions):
     conv_mask_to_poly: bool = False
     machine_labels: Literal["keep", "tags"] = "keep"
     labels: Literal["match", "create"] = "match"
+    missing: Literal["remove", "keep"] = "remove"
     max_rows: int = 20_000_000
     max_mask_pixels: int = 50_000_000
     max_mask_bytes: int = 32 << 20
@@ -176,6 +180,84 @@ class ClassWords:
     hierarchy: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class NewDocument:
+    """The extras of an archive that has been read, and the number that `Kept.sets` of its rows have."""
+
+    set_id: int
+    extras: Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class Changes:
+    """What an import did to the rows of one kind.
+
+    Attributes:
+        unchanged: rows of the target that the archive has too, saying the same.
+        kept: rows of the target that the archive does not have, and that stay.
+    """
+
+    added: int = 0
+    removed: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    kept: int = 0
+
+    def to_dict(self) -> dict[str, int]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Held:
+    """Rows that the target has of some frames; `imported` says of each kind which rows an archive once brought."""
+
+    annotations: Annotations
+    imported: Mapping[str, npt.NDArray[np.bool_]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MergedRows:
+    """What becomes of the rows of some frames.
+
+    Attributes:
+        goes: (number of held rows,) of each kind: those that leave, or that a row of `new` continues.
+        new: what is written beside those that stay; a row with an id continues the annotation of that id.
+    """
+
+    goes: Mapping[str, npt.NDArray[np.bool_]]
+    new: Annotations
+
+
+@dataclass(frozen=True, slots=True)
+class MergedDocuments:
+    """Extras when an archive has been merged.
+
+    Attributes:
+        earlier: those of earlier sets that are another now, by set.
+        new: those of the set that holds what the archive added and corrected.
+        is_needed: `new` says something that no earlier set does.
+    """
+
+    earlier: Mapping[int, dict[str, Any]]
+    new: dict[str, Any]
+    is_needed: bool
+
+
+class Merger(Protocol):
+    """Compares an archive that has been read with what the target holds, some frames at a time."""
+
+    @property
+    def changes(self) -> Mapping[str, Changes]: ...
+
+    def merge(self, held: Held, new: Annotations) -> MergedRows:
+        """Rows of ascending, disjoint ranges of frames; of each range all that the target and the archive have."""
+
+    def documents(self) -> MergedDocuments: ...
+
+    def summary(self) -> dict[str, Any]:
+        """What the merge did, for the report."""
+
+
 Accepts = Callable[[Sequence[str]], bool]
 Read = Callable[[Archive, Target, ImportOptions, Sink, Report, Progress], None]
 Write = Callable[[Source, Target, ArchiveWriter, ExportOptions, Report, Progress], None]
@@ -184,6 +266,7 @@ FindWords = Callable[[Archive, LabelCatalog], ClassWords]
 Relabel = Callable[[Mapping[str, Any], Mapping[int, int]], dict[str, Any] | None]
 Count = Callable[[Source, Target, ExportOptions, Report], None]
 TakePictures = Callable[[Archive], list[ArchivePicture]]
+MakeMerger = Callable[["NewDocument", Target, ImportOptions, Report], Merger]
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +286,7 @@ class Format:
             where they are not this format's. Raises ValueError where they are damaged.
         count: tells the report's summary what of everything an export with these options would hold, and writes
             nothing; None where a selection means what it means everywhere.
+        merger: compares what an archive brings with what is there; None where archives cannot be merged.
     """
 
     name: str
@@ -217,6 +301,7 @@ class Format:
     count: Count | None = None
     looks_into: Callable[[str], bool] = lambda name: False
     knows: Callable[[str], bool] = lambda name: False
+    merger: MakeMerger | None = None
     ext: str = "ZIP"
     dimension: str = "2d"
     carries: frozenset[str] = field(default_factory=frozenset)

@@ -15,11 +15,13 @@ from typing import Any
 from app.archive import Archive
 from app.errors import ImportProblems, Report
 from app.formats import Format, ImportOptions, Target, detect, find_format, read_selected
+from app.formats.base import Changes
 from app.operations.dry_run import CountingSink
+from app.operations.merge import merge_staged
 from app.operations.targets import job_range, task_target
 from app.operations.uploaded import open_upload
 from app.operations.work import Limits, Work
-from app.storage import AnnotationReader, SetWriter, SplitWriter, uploads
+from app.storage import AnnotationReader, Connection, SetWriter, SplitWriter, uploads
 from app.storage import annotations as stored
 
 # Reading takes most of the time; the last part is the store's.
@@ -35,6 +37,7 @@ def import_annotations(work: Work, *, limits: Limits) -> None:
     request, options = work.request, work.options
     task_id = request.task_id
     assert task_id is not None
+    mode = options.get("mode") or "replace"
     report = Report(limit=limits.max_problems)
     with work.storage.database.read() as conn:
         upload = uploads.load(conn, request.upload_ids[0])
@@ -42,23 +45,45 @@ def import_annotations(work: Work, *, limits: Limits) -> None:
         target = known_before(
             AnnotationReader(conn, work.storage, task_id, skip_deleted=False),
             task_target(conn, task_id, start, stop),
-            appends=options.get("mode") == "append",
+            appends=mode != "replace",
         )
     with telling(work, report), open_upload(work.storage, upload, limits) as (archive, _):
         format_ = choose_format(options.get("format"), archive.names())
         report.summary["format"] = format_.display_name
         report.summary["dry_run"] = bool(options.get("dry_run"))
+        report.summary["mode"] = mode
+        if mode == "merge":
+            staged = stored.begin_set(work.storage, task_id, start=start, stop=stop, ids="none")
+            with staged:
+                read_archive(archive, format_, target, options, limits, staged, report, work)
+                merge_staged(work, staged, format_, target, import_options(options, limits), report, start, stop)
+            return
         if options.get("dry_run"):
             counting = CountingSink()
-            read_archive(archive, format_, target, options, limits, counting, report, work)
+            added = read_archive(archive, format_, target, options, limits, counting, report, work)
+            with work.storage.database.read() as conn:
+                report.summary["changes"] = changes_of(conn, task_id, mode, added, start, stop)
             with work.finishing(message=summary_line(report), report=report.to_dict()):
                 pass
             return
-        with stored.begin_set(work.storage, task_id) as writer:
-            read_archive(archive, format_, target, options, limits, writer, report, work)
-            with work.finishing(message=summary_line(report), report=report.to_dict()) as conn:
-                mode = options.get("mode") or "replace"
+        with stored.begin_set(work.storage, task_id, start=start, stop=stop) as writer:
+            added = read_archive(archive, format_, target, options, limits, writer, report, work)
+            with work.finishing(message=summary_line(report)) as conn:
+                report.summary["changes"] = changes_of(conn, task_id, mode, added, start, stop)
+                work.report = report.to_dict()
                 stored.publish(conn, writer.set_id, mode=mode, start=start, stop=stop)
+
+
+def changes_of(
+    conn: Connection, task_id: int, mode: str, added: Mapping[str, int], start: int, stop: int | None
+) -> dict[str, Any]:
+    """What an import does to the rows of each kind, before it is published."""
+    before = stored.counts(conn, task_id, start=start, stop=stop)
+    removed, kept = (before, {}) if mode == "replace" else ({}, before)
+    return {
+        kind: Changes(added=n, removed=removed.get(kind, 0), kept=kept.get(kind, 0)).to_dict()
+        for kind, n in added.items()
+    }
 
 
 def known_before(reader: AnnotationReader, target: Target, *, appends: bool) -> Target:
@@ -101,8 +126,12 @@ def read_archive(
     report: Report,
     work: Work,
     done_before: float = 0.0,
-) -> None:
-    """Read and check all of the archive into the sink, as much of it as is selected, and count it in the report."""
+) -> dict[str, int]:
+    """Read and check all of the archive into the sink, as much of it as is selected, and count it in the report.
+
+    Returns:
+        Rows by kind.
+    """
     share = READ_SHARE - done_before
     read_selected(
         format_,
@@ -116,7 +145,9 @@ def read_archive(
     # Members that nobody read may be damaged too, and a damaged archive is taken by nobody.
     archive.verify(lambda done: work.progress(READ_SHARE, "checking the rest of the archive"))
     report.raise_if_errors()
-    report.summary["annotations"] = sink.close()
+    counts = sink.close()
+    report.summary["annotations"] = counts
+    return counts
 
 
 def choose_format(name: str | None, entry_names: list[str]) -> Format:

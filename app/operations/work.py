@@ -17,6 +17,7 @@ class Work(Protocol):
     request: Request
     storage: Storage
     report: Mapping[str, Any] | None
+    message: str
 
     @property
     def options(self) -> Mapping[str, Any]: ...

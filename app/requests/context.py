@@ -29,7 +29,9 @@ class Context:
     Attributes:
         request: as it was when this attempt began.
         storage: the open store.
-        report: set it (`Report.to_dict()`) before an error is raised, and it is kept with the failure.
+        report: set it (`Report.to_dict()`) before an error is raised, and it is kept with the failure; or within
+            `finishing`, where the effect itself tells what there is to report.
+        message: likewise, what the finished request says of itself.
         is_finished: whether `finishing` has committed.
     """
 
@@ -37,6 +39,7 @@ class Context:
         self.request = request
         self.storage = storage
         self.report: Mapping[str, Any] | None = None
+        self.message = ""
         self.is_finished = False
         self._limits = limits
         self._stop = stop
@@ -142,7 +145,7 @@ class Context:
                 conn,
                 self.request.id,
                 self.attempt,
-                message=message,
+                message=message or self.message,
                 report=self.report if report is None else report,
                 result=result,
                 result_id=result_id,

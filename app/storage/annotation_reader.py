@@ -16,7 +16,7 @@ from app.storage import annotations as annotation_rows
 from app.storage import frames as frame_rows
 from app.storage.blobs import BlobSource
 from app.storage.database import Connection
-from app.storage.schema import BLOCKS, annotation_sets, tasks
+from app.storage.schema import annotation_sets, tasks
 from app.storage.storage import Storage
 
 BATCH_ROWS = 20_000
@@ -104,12 +104,11 @@ class AnnotationReader:
                 yield table
 
     def extras(self) -> dict[int, dict[str, Any]]:
-        """The extras of every set still in use, oldest first."""
+        """The extras of every set, oldest first; an archive without a row may have left files and class names."""
         sets = annotation_sets
-        holds_rows = sa.or_(*(sa.exists().where(table.c.set_id == sets.c.id) for table in BLOCKS.values()))
         rows = self._conn.execute(
             sa.select(sets.c.id, sets.c.extras)
-            .where(sets.c.task_id == self._task_id, sets.c.state == "visible", sets.c.extras.is_not(None), holds_rows)
+            .where(sets.c.task_id == self._task_id, sets.c.state == "visible", sets.c.extras.is_not(None))
             .order_by(sets.c.id)
         )
         return {row.id: row.extras for row in rows}

@@ -52,6 +52,7 @@ from app.storage.block_rows import (
 from app.storage.changes import lock_task, take_numbers, touch_jobs, touch_task
 from app.storage.database import Connection
 from app.storage.edits import continue_rows
+from app.storage.merging import BothSides, Leaving, lock_for_merge, publish_merged, read_both, revision_of
 from app.storage.removal import drop_sets
 from app.storage.schema import (
     BLOCKS,
@@ -61,10 +62,12 @@ from app.storage.schema import (
     now,
     tasks,
 )
-from app.storage.set_writer import SetWriter, begin_set, drop_empty_sets, publish
+from app.storage.set_writer import SetWriter, begin_set, drop_emptied_sets, publish, used_sets
 
 __all__ = [
     "KINDS",
+    "BothSides",
+    "Leaving",
     "SetRow",
     "SetWriter",
     "append",
@@ -75,9 +78,13 @@ __all__ = [
     "iterate",
     "iterate_set",
     "load",
+    "lock_for_merge",
     "publish",
+    "publish_merged",
+    "read_both",
     "remove_labelled",
     "replace_all",
+    "revision_of",
     "sets_of",
     "update",
     "weigh",
@@ -240,8 +247,10 @@ def iterate_set(conn: Connection, task_id: int, set_id: int, kind: str, batch_ro
         yield read_blocks(conn, kind, task_id, blocks=waiting, set_id=set_id).table
 
 
-def counts(conn: Connection, task_id: int) -> dict[str, int]:
-    """Rows of the whole task by kind."""
+def counts(conn: Connection, task_id: int, *, start: int = 0, stop: int | None = None) -> dict[str, int]:
+    """Rows of frames start to stop by kind; of the whole task with kept rows that have no frame."""
+    size = _last(conn, task_id, None)
+    stop = size if stop is None else min(stop, size)
     found = {}
     for kind, table in BLOCKS.items():
         total = (
@@ -249,8 +258,26 @@ def counts(conn: Connection, task_id: int) -> dict[str, int]:
             .join(annotation_sets, annotation_sets.c.id == table.c.set_id)
             .where(table.c.task_id == task_id, annotation_sets.c.state == "visible")
         )
+        if start > 0 or stop < size:
+            inner = -(-start >> BLOCK_BITS), stop >> BLOCK_BITS  # whole blocks, from and up to
+            total = total.where(table.c.block >= inner[0], table.c.block < inner[1])
         found[kind] = int(conn.execute(total).scalar_one())
+        if start > 0 or stop < size:
+            found[kind] += _count_in_edges(conn, kind, task_id, start, stop)
     return found
+
+
+def _count_in_edges(conn: Connection, kind: str, task_id: int, start: int, stop: int) -> int:
+    """Rows of the frames whose blocks are only partly among frames start to stop."""
+    edges = {start >> BLOCK_BITS, max(stop - 1, 0) >> BLOCK_BITS} if start < stop else set()
+    partial = [block for block in edges if not start <= block << BLOCK_BITS <= ((block + 1) << BLOCK_BITS) <= stop]
+    if not partial:
+        return 0
+    rows = conn.execute(select_blocks(kind, task_id, ("frames",), blocks=partial)).all()
+    if not rows:
+        return 0
+    frames = decode_column(kind, "frames", [row.frames for row in rows], [row.n_rows for row in rows])
+    return int(((frames >= start) & (frames < stop)).sum())
 
 
 # ---- parts of a change
@@ -504,6 +531,7 @@ def replace_all(
         tables[kind] = table
     stored = _number(conn, task_id, Annotations(**tables), fresh)
     all_sets = visible_sets(conn, task_id)
+    used_before = used_sets(conn, task_id)
     for kind in OBJECT_KINDS:
         current = Placed(getattr(stored, kind), sets[kind])
         delete_blocks(conn, kind, task_id, all_sets, first, last)
@@ -511,7 +539,7 @@ def replace_all(
         for set_id in np.unique(after.set_ids).tolist():
             rows = after.table.take(np.flatnonzero(after.set_ids == set_id))
             insert_blocks(conn, kind, encode_blocks(rows, task_id=task_id, set_id=set_id, part=0))
-    drop_empty_sets(conn, task_id)
+    drop_emptied_sets(conn, task_id, used_before)
     touch_task(conn, task_id)
     touch_jobs(conn, task_id, np.arange(start, stop))
     return stored
@@ -561,9 +589,10 @@ def clear(conn: Connection, task_id: int, *, start: int = 0, stop: int | None = 
         drop_sets(conn, sa.and_(annotation_sets.c.task_id == task_id, annotation_sets.c.state == "visible"))
         touch_jobs(conn, task_id)
     else:
+        before = used_sets(conn, task_id)
         for kind in KINDS:
             remove_range(conn, kind, task_id, start, stop)
-        drop_empty_sets(conn, task_id)
+        drop_emptied_sets(conn, task_id, before)
         touch_jobs(conn, task_id, np.arange(start, stop))
     touch_task(conn, task_id)
 

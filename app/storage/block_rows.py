@@ -125,13 +125,16 @@ def select_blocks(
     last: int | None = None,
     blocks: Sequence[int] | None = None,
     set_id: int | None = None,
+    staged_id: int | None = None,
 ) -> sa.Select[Any]:
-    """The visible blocks of a task, ordered by block, set, part. `first` and `last` are inclusive."""
+    """The visible blocks of a task (or those of a set at work), ordered by block, set, part. `first` and `last` are
+    inclusive."""
     table = BLOCKS[kind]
+    shown = annotation_sets.c.state == "visible" if staged_id is None else annotation_sets.c.id == staged_id
     found = (
         sa.select(table.c.block, table.c.set_id, table.c.n_rows, *(table.c[name] for name in columns))
         .join(annotation_sets, annotation_sets.c.id == table.c.set_id)
-        .where(table.c.task_id == task_id, annotation_sets.c.state == "visible")
+        .where(table.c.task_id == task_id, shown)
         .order_by(table.c.block, table.c.set_id, table.c.part)
     )
     if first is not None:

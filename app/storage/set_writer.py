@@ -7,11 +7,13 @@ a whole import; what makes them visible is one small row, and that change shares
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
+import numpy.typing as npt
 import sqlalchemy as sa
 from isal import isal_zlib
 
@@ -50,11 +52,15 @@ class SetWriter:
     Leaving the block without a publish discards the set.
     """
 
-    def __init__(self, storage: Storage, task_id: int, set_id: int, start: int, stop: int) -> None:
+    def __init__(
+        self, storage: Storage, task_id: int, set_id: int, start: int, stop: int, ids: Literal["new", "given", "none"]
+    ) -> None:
         self.set_id = set_id
         self.task_id = task_id
         self._storage = storage
         self._start, self._stop = start, stop
+        self._ids = ids
+        self._conn: Connection | None = None
         self._waiting: dict[str, list[Any]] = {kind: [] for kind in KINDS}
         self._waiting_bytes = 0
         self._part = 0
@@ -64,7 +70,7 @@ class SetWriter:
         self._shared: tuple[str, int] | None = None
 
     def write(self, batch: Annotations) -> None:
-        """Take a batch; ids are given by the store.
+        """Take a batch.
 
         Raises:
             InvalidInput: a row of a frame outside of the range (kept rows may have frame -1).
@@ -105,9 +111,19 @@ class SetWriter:
             values |= {"kept_size": self._kept.finish(), "kept_key": self._kept.key}
         elif self._shared is not None:
             values |= {"kept_key": self._shared[0], "kept_size": self._shared[1]}
-        with self._storage.database.write() as conn:
+        with self._transaction() as conn:
             conn.execute(annotation_sets.update().where(annotation_sets.c.id == self.set_id).values(**values))
         return dict(self._counts)
+
+    @property
+    def document(self) -> Mapping[str, Any]:
+        """What `extras` was given."""
+        return self._extras or {}
+
+    @property
+    def shared(self) -> tuple[str, int] | None:
+        """The blob of the kept bytes and its size, when the set is closed."""
+        return self._shared if self._kept is None else (self._kept.key, self._kept.size)
 
     @property
     def waiting_bytes(self) -> int:
@@ -126,19 +142,38 @@ class SetWriter:
         self._waiting_bytes = 0
         if not tables:
             return
-        n_objects = sum(len(table) for kind, table in tables.items() if kind in OBJECT_KINDS)
-        with self._storage.database.write() as conn:
-            first = take_numbers(conn, self.task_id, n_objects)
+        fresh = {kind: self._without_id(table) for kind, table in tables.items() if kind in OBJECT_KINDS}
+        with self._transaction() as conn:
+            first = take_numbers(conn, self.task_id, sum(map(len, fresh.values())))
             conn.execute(annotation_sets.update().where(annotation_sets.c.id == self.set_id).values(touched_date=now()))
         for kind, table in tables.items():
             if kind in OBJECT_KINDS:
-                table = table.replace(ids=np.arange(first, first + len(table), dtype=np.int64))
-                first += len(table)
+                table = _numbered(table, fresh[kind], first)
+                first += len(fresh[kind])
             rows = encode_blocks(table, task_id=self.task_id, set_id=self.set_id, part=self._part)
             for some in _portions(rows):
-                with self._storage.database.bulk_write() as conn:
+                with self._transaction(is_bulk=True) as conn:
                     insert_blocks(conn, kind, some)
         self._part += 1
+
+    def _without_id(self, table: Any) -> npt.NDArray[np.int64]:
+        """The rows that get a number here."""
+        if self._ids == "none":
+            return np.empty(0, dtype=np.int64)
+        return np.flatnonzero(table.ids == 0) if self._ids == "given" else np.arange(len(table), dtype=np.int64)
+
+    def write_within(self, conn: Connection) -> None:
+        """From now on write in the caller's transaction."""
+        self._conn = conn
+
+    @contextmanager
+    def _transaction(self, *, is_bulk: bool = False) -> Iterator[Connection]:
+        if self._conn is not None:
+            yield self._conn
+            return
+        database = self._storage.database
+        with database.bulk_write() if is_bulk else database.write() as conn:
+            yield conn
 
     def discard(self) -> None:
         """Forget everything that was written; harmless after publish."""
@@ -156,6 +191,13 @@ class SetWriter:
         self.discard()
 
 
+def _numbered(table: Any, rows: npt.NDArray[np.int64], first: int) -> Any:
+    """The table with ids from `first` on in these rows."""
+    ids = table.ids.copy()
+    ids[rows] = np.arange(first, first + len(rows), dtype=np.int64)
+    return table.replace(ids=ids)
+
+
 def _portions(rows: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     """The rows of blocks in runs of about `TRANSACTION_BYTES`."""
     portions: list[list[dict[str, Any]]] = []
@@ -170,11 +212,27 @@ def _portions(rows: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
 
 
 def begin_set(
-    storage: Storage, task_id: int, *, start: int = 0, stop: int | None = None, is_base: bool = False
+    storage: Storage,
+    task_id: int,
+    *,
+    start: int = 0,
+    stop: int | None = None,
+    is_base: bool = False,
+    ids: Literal["new", "given", "none"] = "new",
+    conn: Connection | None = None,
 ) -> SetWriter:
-    """A writer for one import into frames start to stop of the task; `is_base` for what never was in an archive, in a
-    task that has nothing yet. Raises NotFound."""
-    with storage.database.write() as conn:
+    """A writer for one import into frames start to stop of the task.
+
+    Args:
+        is_base: for what never was in an archive, in a task that has nothing yet.
+        ids: every row gets a new one; or those that have none (0); or none does, for rows that nobody will see.
+        conn: write in this transaction, not in ones of its own.
+
+    Raises:
+        NotFound: the task.
+    """
+    given = conn
+    with nullcontext(given) if given is not None else storage.database.write() as conn:
         size = conn.execute(sa.select(tasks.c.size).where(tasks.c.id == task_id)).scalar()
         if size is None:
             raise NotFound("task", task_id)
@@ -184,7 +242,10 @@ def begin_set(
             .values(task_id=task_id, is_base=is_base, created_date=moment, touched_date=moment)
             .returning(annotation_sets.c.id)
         ).scalar_one()
-    return SetWriter(storage, task_id, set_id, max(start, 0), size if stop is None else min(stop, size))
+    writer = SetWriter(storage, task_id, set_id, max(start, 0), size if stop is None else min(stop, size), ids)
+    if given is not None:
+        writer.write_within(given)
+    return writer
 
 
 def publish(conn: Connection, set_id: int, *, mode: str = "replace", start: int = 0, stop: int | None = None) -> None:
@@ -208,6 +269,7 @@ def publish(conn: Connection, set_id: int, *, mode: str = "replace", start: int 
         raise Conflict("the imported annotations are gone, import again")
     size = lock_task(conn, task_id)
     stop = size if stop is None else min(stop, size)
+    before = used_sets(conn, task_id)
     if mode == "replace":
         if start <= 0 and stop >= size:
             everything = sa.and_(annotation_sets.c.task_id == task_id, annotation_sets.c.state == "visible")
@@ -215,17 +277,24 @@ def publish(conn: Connection, set_id: int, *, mode: str = "replace", start: int 
         else:
             for kind in KINDS:
                 remove_range(conn, kind, task_id, start, stop)
-            drop_empty_sets(conn, task_id)
+            drop_emptied_sets(conn, task_id, before)
     conn.execute(annotation_sets.update().where(annotation_sets.c.id == set_id).values(state="visible"))
     touch_task(conn, task_id)
     touch_jobs(conn, task_id, None if start <= 0 and stop >= size else np.arange(start, stop))
 
 
-def drop_empty_sets(conn: Connection, task_id: int) -> None:
-    """Sets without any row are of no use: their documents and kept bytes go."""
+def used_sets(conn: Connection, task_id: int) -> set[int]:
+    """The sets that hold a row."""
     used: set[int] = set()
     for table in BLOCKS.values():
         used |= set(conn.execute(sa.select(table.c.set_id).where(table.c.task_id == task_id).distinct()).scalars())
-    empty = [set_id for set_id in visible_sets(conn, task_id) if set_id not in used]
-    if empty:
-        drop_sets(conn, annotation_sets.c.id.in_(empty))
+    return used
+
+
+def drop_emptied_sets(conn: Connection, task_id: int, before: set[int]) -> None:
+    """Sets that held rows `before` and hold none now are of no use: their documents and kept bytes go. A set that
+    never held any is there for those."""
+    now_used = used_sets(conn, task_id)
+    emptied = [set_id for set_id in visible_sets(conn, task_id) if set_id in before and set_id not in now_used]
+    if emptied:
+        drop_sets(conn, annotation_sets.c.id.in_(emptied))

@@ -8,6 +8,7 @@
     masks       PNGs that no row names, likewise
     linked      numbers of tables (each the twin of another) whose rows name boxes that the import had: which of the
                 two ends of a relationship do, as bits
+    has_side    whether there was a side file
     sided       numbers of tables (each the twin of another) whose rows say less than the shapes that they stand for:
                 the side file had an entry for them
 
@@ -69,6 +70,7 @@ class Extras:
     masks: tuple[KeptFile, ...] = ()
     sided: tuple[int, ...] = ()
     linked: Mapping[int, int] = field(default_factory=dict)
+    has_side: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -81,6 +83,7 @@ class Extras:
             "masks": [[f.path, f.offset, f.size, f.crc] for f in self.masks],
             "sided": list(self.sided),
             "linked": {str(number): ends for number, ends in self.linked.items()},
+            "has_side": self.has_side,
         }
 
     @classmethod
@@ -94,6 +97,7 @@ class Extras:
             masks=tuple(KeptFile(*entry) for entry in document.get("masks", ())),
             sided=tuple(document.get("sided", ())),
             linked={int(number): ends for number, ends in document.get("linked", {}).items()},
+            has_side=bool(document.get("has_side", False)),
         )
 
 
@@ -123,3 +127,59 @@ def relabel(document: Mapping[str, Any], label_ids: Mapping[int, int]) -> dict[s
     except (AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"the document of an import is damaged: {error}") from error
     return replace(extras, mids=mids).to_dict()
+
+
+def merge_extras(
+    earlier: Mapping[int, Extras], new: Extras, labels: Mapping[int, str]
+) -> tuple[dict[int, Extras], Extras, bool]:
+    """Documents when an archive is merged: what it says anew takes the place of what earlier ones said.
+
+    Args:
+        earlier: by set, oldest first.
+        labels: names of the task's labels by id; that a label is called what it is called says nothing.
+
+    Returns:
+        The earlier documents that become others, the new one without what was there before, and whether anything is
+        left of it that no earlier one says.
+    """
+    classes: dict[str, str] = {}
+    mids: dict[int, str] = {}
+    files: dict[str, tuple[int, int]] = {}
+    hierarchy = None
+    for extras in earlier.values():
+        for name, display in extras.classes:
+            classes.setdefault(name, display)
+        mids |= extras.mids
+        files |= {file.path: (file.size, file.crc) for file in (*extras.files, *extras.masks)}
+        hierarchy = extras.hierarchy or hierarchy
+    renamed = {name: display for name, display in new.classes if classes.get(name, display) != display}
+    fresh = {file.path for file in (*new.files, *new.masks) if files.get(file.path) != (file.size, file.crc)}
+    changed = {}
+    for set_id, extras in earlier.items():
+        other = replace(
+            extras,
+            classes=tuple((name, renamed.get(name, display)) for name, display in extras.classes),
+            files=tuple(file for file in extras.files if file.path not in fresh),
+            masks=tuple(file for file in extras.masks if file.path not in fresh),
+        )
+        if other != extras:
+            changed[set_id] = other
+    own_names = set(labels.values())
+    merged = replace(
+        new,
+        mids={key: mids.get(key, mid) for key, mid in new.mids.items() if key in mids or labels.get(key) != mid},
+        classes=tuple(
+            (name, display)
+            for name, display in new.classes
+            if name in classes or name != display or name not in own_names
+        ),
+        files=tuple(file for file in new.files if file.path in fresh),
+        masks=tuple(file for file in new.masks if file.path in fresh),
+    )
+    says_more = (
+        bool(changed or fresh)
+        or any(name not in classes for name, _ in merged.classes)
+        or not merged.mids.keys() <= mids.keys()
+        or (new.hierarchy is not None and new.hierarchy != hierarchy)
+    )
+    return changed, merged, says_more

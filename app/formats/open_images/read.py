@@ -102,6 +102,7 @@ def read(
         masks=tuple(kept_masks),
         sided=tuple(reading.sided.values()),
         linked={number: ends for (_, ends), number in reading.linked.items()},
+        has_side=bool(side),
     )
     sink.extras(extras.to_dict())
     progress(1.0)

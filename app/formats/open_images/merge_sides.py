@@ -1,0 +1,77 @@
+"""The two sides of a merge: what a task holds from earlier archives, and an archive that has been read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from app.annotations import Kept
+from app.columns import Cells, decode_texts
+from app.formats.base import NewDocument, Target
+from app.formats.open_images.extras import Extras
+from app.formats.open_images.said import IMAGE_ID, Said, equal_rows
+
+Mask = npt.NDArray[np.bool_]
+Positions = npt.NDArray[np.int64]
+
+
+class Sides:
+    """Documents and labels that both sides refer to.
+
+    Attributes:
+        extras: of every set, the new one among them.
+    """
+
+    def __init__(self, new: NewDocument, target: Target) -> None:
+        self.target, self.new = target, Extras.from_dict(new.extras)
+        self.earlier = {set_id: Extras.from_dict(document) for set_id, document in target.earlier.items()}
+        self.extras: Mapping[int, Extras] = {**self.earlier, new.set_id: self.new}
+        self._strays: dict[str, int] = {}  # LabelNames of no label
+
+    def said(self, kept: Kept) -> Said:
+        return Said(kept, self.extras)
+
+    def named_labels(self, said: Said) -> Positions:
+        """(N,) the label that each row names, however it is spelled; below 0, a number for each other name."""
+        names = decode_texts(Cells.of(said.cells("LabelName")))
+        ids = [self.label_ids.get(name, -1 - self._strays.setdefault(name, len(self._strays))) for name in names.values]
+        return np.array(ids or [0], dtype=np.int64)[names.codes]
+
+    def same_lines(self, mine: Kept, theirs: Kept) -> Mask:
+        """(N,) rows whose lines are the same, of tables with the same columns."""
+        sides = self.said(mine), self.said(theirs)
+        same: Mask = equal_rows(mine.lines, theirs.lines) & (sides[0].header_keys == sides[1].header_keys)
+        return same
+
+    @cached_property
+    def defaults(self) -> dict[int, str]:
+        """The default value of each attribute."""
+        labels = self.target.labels.by_id.values()
+        return {spec.id: spec.default_value for label in labels for spec in label.attributes}
+
+    @cached_property
+    def spec_ids(self) -> dict[tuple[int, str], int]:
+        """Attributes by label and name."""
+        labels = self.target.labels.by_id.items()
+        return {(label_id, spec.name): spec.id for label_id, label in labels for spec in label.attributes}
+
+    @cached_property
+    def label_ids(self) -> dict[str, int]:
+        """Labels by any LabelName that imported rows have for them."""
+        found = {label.name: label.id for label in self.target.labels.by_id.values()}
+        for extras in self.extras.values():
+            names = {name: mid for mid, name in extras.classes}
+            found |= {names[name]: label_id for name, label_id in tuple(found.items()) if name in names}
+            found |= {mid: label_id for label_id, mid in extras.mids.items()}
+        return found
+
+
+def differing_cells(mine: Said, theirs: Said) -> dict[str, Mask]:
+    """Which rows differ in each column, but the image's id; the frame is the same."""
+    names = {**mine.columns, **theirs.columns}
+    names.pop(IMAGE_ID, None)
+    found = {name: ~equal_rows(mine.cells(name), theirs.cells(name)) for name in names}
+    return found or {"": np.zeros(len(mine), dtype=np.bool_)}

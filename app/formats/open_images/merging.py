@@ -1,0 +1,354 @@
+"""An archive into annotations that are there: rows that say the same stay, others are corrected, added, removed.
+
+Three sides meet in a row: what an earlier archive said (the kept line), what the task shows now, and what this archive
+says. A cell that differs from the kept line was corrected there, and its value is taken; every other part of the
+annotation stays as the task shows it, edits included. Where both changed the same part, the archive's wins and the
+report says so.
+
+Which rows are one and the same, first match wins; of several alike the first with the first:
+
+    all rows       the same line; the same cells in another order
+    boxes          image, label, coordinates as imported; what is shown now; image, coordinates; image, label, nearest
+    image labels   image, label, source; image, label
+    masks          image, MaskPath; image, label, BoxID; the same PNG; what is shown now; image, label
+    no row         (shapes, tracks of the side file) what is shown now; image, label, type
+
+The shapes that one mask row became are compared as one. A row of the task is removed only if an earlier archive
+brought it, nobody has edited it since, this archive has a table of its kind and subset, and names its image. What was
+drawn here is never removed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+
+from app.annotations import Annotations, Edit, Images, Rows, Tracks, mix, pair_in_order, texts_differ
+from app.columns import Texts
+from app.errors import Problem, Report, shorten
+from app.formats.base import Changes, Held, ImportOptions, MergedDocuments, MergedRows, NewDocument, Target
+from app.formats.open_images.correction import Correction
+from app.formats.open_images.extras import KeptTable, merge_extras
+from app.formats.open_images.merge_sides import Sides, differing_cells
+from app.formats.open_images.reading import WARNINGS_LISTED
+from app.formats.open_images.said import NO_KIND
+from app.formats.open_images.same_rows import Pairing, RowFinder, Units, units_of
+from app.formats.selection import parse_selection
+
+Mask = npt.NDArray[np.bool_]
+Positions = npt.NDArray[np.int64]
+Table = Any
+
+KINDS = ("shapes", "tags", "tracks", "images", "rows")
+
+
+class OpenImagesMerger:
+    """See the module; a `formats.Merger`."""
+
+    def __init__(self, new: NewDocument, target: Target, options: ImportOptions, report: Report) -> None:
+        self._sides = Sides(new, target)
+        self._target, self._report = target, report
+        # A part of an archive says nothing of rows that it lacks.
+        self._is_whole = parse_selection(options).is_empty
+        self._removes = self._is_whole and options.missing == "remove"
+        self._changes = {kind: Changes() for kind in KINDS}
+        self._told: dict[str, int] = {}
+        self._finder = RowFinder(self._sides, self._is_whole)
+        self._edits = {"kept": 0, "overwritten": 0}
+
+    @property
+    def changes(self) -> Mapping[str, Changes]:
+        return self._changes
+
+    def merge(self, held: Held, new: Annotations) -> MergedRows:
+        """See `formats.Merger`."""
+        named = np.unique(new.images.frames)
+        goes: dict[str, Mask] = {}
+        tables: dict[str, Table] = {}
+        pairs: dict[str, tuple[Units, Units, Pairing]] = {}
+        for kind in ("shapes", "tags"):
+            old_table, new_table = getattr(held.annotations, kind), getattr(new, kind)
+            old_units, new_units = units_of(old_table), units_of(new_table)
+            pairing = self._finder.pair(
+                old_table.take(old_units.firsts),
+                new_table.take(new_units.firsts),
+                held.imported[kind][old_units.firsts],
+            )
+            pairs[kind] = old_units, new_units, pairing
+        groups = self._groups(held.annotations, new, pairs)
+        for kind in ("shapes", "tags"):
+            goes[kind], tables[kind] = self._objects(
+                kind, getattr(held.annotations, kind), groups[kind], pairs[kind], held.imported[kind], named
+            )
+        goes["images"], tables["images"] = self._images(held.annotations.images, new.images)
+        goes["rows"], tables["rows"] = self._rows(held.annotations.rows, new.rows, named)
+        goes["tracks"], tables["tracks"] = self._tracks(
+            held.annotations.tracks, new.tracks, held.imported["tracks"], named
+        )
+        return MergedRows(goes, Annotations(**tables))
+
+    def documents(self) -> MergedDocuments:
+        """See `formats.Merger`."""
+        earlier, new, is_needed = merge_extras(
+            self._sides.earlier,
+            self._sides.new,
+            {label_id: label.name for label_id, label in self._target.labels.by_id.items()},
+        )
+        updates = {set_id: extras.to_dict() for set_id, extras in earlier.items()}
+        return MergedDocuments(updates, new.to_dict(), is_needed)
+
+    def summary(self) -> dict[str, Any]:
+        """See `formats.Merger`."""
+        return {"changes": {kind: counts.to_dict() for kind, counts in self._changes.items()}, "edits": self._edits}
+
+    # --- pairs ---
+
+    # --- groups ---
+
+    def _groups(
+        self, held: Annotations, new: Annotations, pairs: Mapping[str, tuple[Units, Units, Pairing]]
+    ) -> dict[str, Table]:
+        """The new shapes and tags with the group numbers that their pairs have."""
+        places: list[Positions] = []  # frame and new number as one
+        numbers: list[npt.NDArray[np.int32]] = []
+        for kind, (old_units, new_units, pairing) in pairs.items():
+            old, fresh = getattr(held, kind), getattr(new, kind)
+            paired = np.flatnonzero(pairing.old_of >= 0)
+            new_rows, old_rows = new_units.firsts[paired], old_units.firsts[pairing.old_of[paired]]
+            both = (fresh.groups[new_rows] != 0) & (old.groups[old_rows] != 0)
+            places.append(_group_places(fresh, new_rows[both]))
+            numbers.append(old.groups[old_rows[both]])
+        known, firsts = np.unique(np.concatenate(places), return_index=True)
+        meant = np.concatenate(numbers)[firsts]
+        renamed: dict[str, Table] = {}
+        for kind in pairs:
+            table = getattr(new, kind)
+            rows = np.flatnonzero(table.groups)
+            if len(rows) and len(known):
+                asked = _group_places(table, rows)
+                found = np.minimum(np.searchsorted(known, asked), len(known) - 1)
+                groups = table.groups.copy()
+                groups[rows] = np.where(known[found] == asked, meant[found], groups[rows])
+                table = table.replace(groups=groups)
+            renamed[kind] = table
+        return renamed
+
+    # --- shapes and tags ---
+
+    def _objects(
+        self,
+        kind: str,
+        old: Table,
+        new: Table,
+        pairs: tuple[Units, Units, Pairing],
+        imported: Mask,
+        named: npt.NDArray[np.int32],
+    ) -> tuple[Mask, Table]:
+        """Which old rows go, and the new ones."""
+        old_units, new_units, pairing = pairs
+        changes = self._changes[kind]
+        goes = np.zeros(len(old), dtype=np.bool_)
+        new_of = np.flatnonzero(pairing.old_of >= 0)
+        old_of = pairing.old_of[new_of]
+        corrected = Correction(self._sides, kind, old, new, old_units, new_units, old_of, new_of)
+        changed = np.flatnonzero(corrected.is_changed)
+        self._count_edits(kind, old, old_units.firsts[old_of], corrected)
+        parts: list[Table] = []
+        if len(changed):
+            rows, _ = old_units.members(old_of[changed])
+            goes[rows] = True
+            result = corrected.result(changed)
+            parts.append(result)
+            changes.changed += len(result)
+        stays, _ = old_units.members(old_of[~corrected.is_changed])
+        changes.unchanged += len(stays)
+        added, _ = new_units.members(np.flatnonzero(pairing.old_of < 0))
+        parts.append(new.take(np.sort(added)))
+        changes.added += len(added)
+        left = np.flatnonzero(pairing.is_free)
+        removed = self._removable(old.take(old_units.firsts[left]), imported[old_units.firsts[left]], named)
+        edited = np.zeros(len(left), dtype=np.bool_)
+        rows, which = old_units.members(left)
+        edited[which[old.kept.edits[rows] != 0]] = True
+        self._tell_missing(kind, old.take(old_units.firsts[left[removed & edited]]))
+        rows, _ = old_units.members(left[removed & ~edited])
+        goes[rows] = True
+        changes.removed += len(rows)
+        changes.kept += len(old_units.rows) - len(stays) - int(goes.sum())
+        return goes, type(new).concatenate(parts)
+
+    def _removable(self, old: Table, imported: Mask, named: npt.NDArray[np.int32]) -> Mask:
+        """(M,) rows that an archive brought and this one could have, but does not."""
+        if not self._removes:
+            return np.zeros(len(old), dtype=np.bool_)
+        said = self._sides.said(old.kept)
+        known = said.rows_where(self._is_covered)
+        if self._sides.new.has_side:
+            known |= said.kinds == NO_KIND
+        found: Mask = imported & known & np.isin(old.frames, named)
+        return found
+
+    def _is_covered(self, table: KeptTable) -> bool:
+        """Whether this archive has a table of the same kind and subset."""
+        return any(
+            mine.kind == table.kind and (mine.subset == table.subset or None in (mine.subset, table.subset))
+            for mine in self._sides.new.tables
+        )
+
+    def _count_edits(self, kind: str, old: Table, rows: Positions, corrected: Correction) -> None:
+        """Edits that the archive overwrites, and those that stay although it has the row."""
+        edits = old.kept.edits[rows]
+        overwritten = corrected.overwritten
+        self._edits["overwritten"] += int((overwritten != 0).sum())
+        stays = (edits != 0) & ((edits & ~overwritten) != 0)
+        self._edits["kept"] += int(stays.sum())
+        for place in self._listed("merge.edit_overwritten", overwritten != 0):
+            message = f"{_words(int(overwritten[place]))} was changed here and in the archive; the archive's is taken"
+            self._tell("merge.edit_overwritten", kind, old, int(rows[place]), message)
+        for place in self._listed("merge.edit_kept", stays):
+            message = (
+                f"{_words(int(edits[place] & ~overwritten[place]))} was changed here and not in the archive; it stays"
+            )
+            self._tell("merge.edit_kept", kind, old, int(rows[place]), message)
+
+    def _tell_missing(self, kind: str, old: Table) -> None:
+        self._edits["kept"] += len(old)
+        for row in self._listed("merge.missing_kept", np.ones(len(old), dtype=np.bool_)):
+            message = "the archive has this row no more, but it was changed here; it stays"
+            self._tell("merge.missing_kept", kind, old, row, message)
+
+    def _listed(self, code: str, found: Mask) -> list[int]:
+        """The first few places, all of them counted."""
+        room = WARNINGS_LISTED - self._told.get(code, 0)
+        places = np.flatnonzero(found)
+        listed: list[int] = places[: max(room, 0)].tolist()
+        if len(places) > len(listed):
+            self._report.count_more(code, "warning", len(places) - len(listed))
+        self._told[code] = self._told.get(code, 0) + len(listed)
+        return listed
+
+    def _tell(self, code: str, kind: str, table: Table, row: int, message: str) -> None:
+        frame = shorten(self._target.frames.name(int(table.frames[row])))
+        label = self._target.labels.by_id.get(int(table.label_ids[row]))
+        about = f'{kind[:-1]} {int(table.ids[row])} of "{frame}"' + (f' ("{shorten(label.name)}")' if label else "")
+        line = table.kept.lines.row_bytes(row).decode("utf-8", "replace")
+        file = None
+        if table.kept.tables[row] >= 0:
+            file = self._sides.extras[int(table.kept.sets[row])].tables[int(table.kept.tables[row])].path
+        self._report.add(Problem(code, f"{about}: {message}", "warning", file, value=line or None))
+
+    # --- the rest ---
+
+    def _images(self, old: Images, new: Images) -> tuple[Mask, Images]:
+        """One row a frame; the newest import's counts. A row that no list has says only the subset."""
+        goes = np.zeros(len(old), dtype=np.bool_)
+        last = (
+            np.flatnonzero(np.concatenate([old.frames[1:] != old.frames[:-1], [True]]))
+            if len(old)
+            else goes.nonzero()[0]
+        )
+        old_of = pair_in_order(mix(old.frames[last]), mix(new.frames))
+        paired = np.flatnonzero(old_of >= 0)
+        mine, theirs = old.take(last[old_of[paired]]), new.take(paired)
+        differ = texts_differ(mine.subsets, theirs.subsets)
+        has_line = theirs.kept.tables >= 0
+        lined = np.flatnonzero(has_line)
+        if len(lined):
+            one, two = mine.take(lined), theirs.take(lined)
+            other = ~(self._sides.same_lines(one.kept, two.kept) & (one.kept.tables >= 0))
+            unsure = np.flatnonzero(other)
+            if len(unsure):
+                sides = self._sides.said(one.kept.take(unsure)), self._sides.said(two.kept.take(unsure))
+                same = (sides[0].kinds != NO_KIND) & ~np.any(list(differing_cells(*sides).values()), axis=0)
+                other[unsure] = ~same
+            differ[lined] |= other
+        changed = np.flatnonzero(differ)
+        # A row without a line leaves the older one with its line: only the subset is another.
+        goes[last[old_of[paired[changed[has_line[changed]]]]]] = True
+        counts = self._changes["images"]
+        counts.changed += len(changed)
+        counts.unchanged += len(paired) - len(changed)
+        counts.added += int((old_of < 0).sum())
+        counts.kept += len(old) - len(paired)
+        return goes, new.take(np.sort(np.concatenate([np.flatnonzero(old_of < 0), paired[changed]])))
+
+    def _rows(self, old: Rows, new: Rows, named: npt.NDArray[np.int32]) -> tuple[Mask, Rows]:
+        """Kept lines that nothing shows."""
+        counts = self._changes["rows"]
+        pairing = self._finder.pair(old, new, np.ones(len(old), dtype=np.bool_))
+        new_of = np.flatnonzero(pairing.old_of >= 0)
+        old_of = pairing.old_of[new_of]
+        mine, theirs = old.kept.take(old_of), new.kept.take(new_of)
+        differ = ~self._sides.same_lines(mine, theirs)
+        unsure = np.flatnonzero(differ)
+        if len(unsure):
+            sides = self._sides.said(mine.take(unsure)), self._sides.said(theirs.take(unsure))
+            cells = differing_cells(*sides)
+            if "labelname" in cells:
+                cells["labelname"] &= self._sides.named_labels(sides[0]) != self._sides.named_labels(sides[1])
+            differ[unsure] = np.any(list(cells.values()), axis=0)
+        differ |= (mine.png_crcs != theirs.png_crcs) | (mine.png_sizes != theirs.png_sizes)
+        goes = np.zeros(len(old), dtype=np.bool_)
+        goes[old_of[differ]] = True
+        left = np.flatnonzero(pairing.is_free)
+        removed = self._removable(old.take(left), np.ones(len(left), dtype=np.bool_), named)
+        goes[left[removed]] = True
+        counts.changed += int(differ.sum())
+        counts.unchanged += int((~differ).sum())
+        counts.removed += int(removed.sum())
+        counts.kept += int((~removed).sum())
+        fresh = np.flatnonzero(pairing.old_of < 0)
+        counts.added += len(fresh)
+        return goes, new.take(np.sort(np.concatenate([fresh, new_of[differ]])))
+
+    def _tracks(self, old: Tracks, new: Tracks, imported: Mask, named: npt.NDArray[np.int32]) -> tuple[Mask, Tracks]:
+        """Tracks have no row: the same if all of them is, corrected if the label and the first frame are."""
+        counts = self._changes["tracks"]
+        pairing = Pairing(len(old), len(new))
+        texts = [_track_texts(table) for table in (old, new)]
+        codes = Texts.from_list(texts[0] + texts[1]).codes
+        pairing.by_key(mix(codes[: len(old)]), mix(codes[len(old) :]))
+        same = pairing.old_of.copy()
+        if self._is_whole:
+            keys = [mix(table.frames, table.label_ids) for table in (old, new)]
+            pairing.by_key(keys[0], keys[1], imported)
+        goes = np.zeros(len(old), dtype=np.bool_)
+        changed = np.flatnonzero((pairing.old_of >= 0) & (same < 0))
+        goes[pairing.old_of[changed]] = True
+        ids = new.ids.copy()
+        ids[changed] = old.ids[pairing.old_of[changed]]
+        left = np.flatnonzero(pairing.is_free)
+        removed = imported[left] & np.isin(old.frames[left], named) & (self._removes and self._sides.new.has_side)
+        goes[left[removed]] = True
+        counts.unchanged += int((same >= 0).sum())
+        counts.changed += len(changed)
+        counts.added += int((pairing.old_of < 0).sum())
+        counts.removed += int(removed.sum())
+        counts.kept += int((~removed).sum())
+        return goes, new.replace(ids=ids).take(np.flatnonzero(same < 0))
+
+
+def _group_places(table: Table, rows: Positions) -> Positions:
+    places: Positions = table.frames[rows].astype(np.int64) << 32 | table.groups[rows].astype(np.int64)
+    return places
+
+
+def _track_texts(tracks: Tracks) -> list[str]:
+    """All that a track is, but its id and the number of its group, as one text."""
+    texts = []
+    columns = (tracks.frames, tracks.label_ids, tracks.groups != 0)
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    for place, (body, row) in enumerate(zip(tracks.bodies.to_bytes_list(), rows, strict=True)):
+        parts = [row, tracks.attributes.row(place), tracks.sources.row(place), orjson.loads(body)]
+        texts.append(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS).decode())
+    return texts
+
+
+def _words(parts: int) -> str:
+    names = {Edit.GEOMETRY: "the place", Edit.LABEL: "the label", Edit.ATTRIBUTES: "an attribute"}
+    names |= {Edit.OCCLUDED: "the occluded flag", Edit.GROUP: "the group"}
+    return " and ".join(name for part, name in names.items() if parts & part) or "it"

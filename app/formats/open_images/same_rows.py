@@ -1,0 +1,230 @@
+"""Which rows of an archive are rows of a task: found in rounds, from the same line to the nearest box.
+
+See `merging.py` for the rounds of each table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from app.annotations import Kept, Rows, Shapes, Tags, mix, pair_in_order, pair_nearest
+from app.columns import Cells, Ragged, decode_numbers
+from app.formats.open_images.layout import COORDINATES
+from app.formats.open_images.merge_sides import Sides
+from app.formats.open_images.said import NO_KIND, Said, hash_ragged
+
+Keys = npt.NDArray[np.uint64]
+Mask = npt.NDArray[np.bool_]
+Positions = npt.NDArray[np.int64]
+Table = Any
+
+LEAST_OVERLAP = 0.5
+"""An edited box is that of a corrected row only if they overlap so much; one that nobody edited takes the nearest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Columns by which rows of a table are one and the same. `by_label`: also the label (not the spelling of it)."""
+
+    texts: tuple[str, ...] = ()
+    numbers: tuple[str, ...] = ()
+    by_label: bool = True
+
+
+IDENTITIES: Mapping[str, tuple[Identity, ...]] = {
+    "boxes": (Identity(numbers=COORDINATES),),
+    "tags": (Identity(texts=("Source",)), Identity()),
+    "machine": (Identity(texts=("Source",)), Identity()),
+    "masks": (Identity(texts=("MaskPath",), by_label=False), Identity(texts=("BoxID",))),
+}
+
+
+class Pairing:
+    """Pairs of old and new rows, found in several rounds; each row is in one pair at most.
+
+    Attributes:
+        old_of: (N,) int64, the old row of each new row, -1 for none yet.
+        is_free: (M,) bool, old rows without a pair.
+    """
+
+    def __init__(self, n_old: int, n_new: int) -> None:
+        self.old_of: Positions = np.full(n_new, -1, dtype=np.int64)
+        self.is_free: Mask = np.ones(n_old, dtype=np.bool_)
+
+    def by_key(self, old: Keys, new: Keys, old_may: Mask | None = None, new_may: Mask | None = None) -> None:
+        """Pair free rows of equal keys, of those that may."""
+        old_rows, new_rows = self.free(old_may, new_may)
+        self.add(old_rows, new_rows, pair_in_order(old[old_rows], new[new_rows]))
+
+    def free(self, old_may: Mask | None, new_may: Mask | None) -> tuple[Positions, Positions]:
+        waiting = self.old_of < 0
+        return (
+            np.flatnonzero(self.is_free if old_may is None else self.is_free & old_may),
+            np.flatnonzero(waiting if new_may is None else waiting & new_may),
+        )
+
+    def add(self, old_rows: Positions, new_rows: Positions, found: Positions) -> None:
+        places = np.flatnonzero(found >= 0)
+        self.old_of[new_rows[places]] = old_rows[found[places]]
+        self.is_free[old_rows[found[places]]] = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Units:
+    """Shapes (or tags, rows) that one table row became.
+
+    Attributes:
+        rows: the places of all rows, unit by unit.
+        starts: (U + 1,) where each unit begins in `rows`.
+    """
+
+    rows: Positions
+    starts: Positions
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    @property
+    def firsts(self) -> Positions:
+        return self.rows[self.starts[:-1]]
+
+    @property
+    def sizes(self) -> Positions:
+        return np.diff(self.starts)
+
+    def members(self, units: Positions) -> tuple[Positions, Positions]:
+        """The rows of some units, one after the other, and which of `units` each belongs to."""
+        sizes = self.sizes[units]
+        which = np.repeat(np.arange(len(units), dtype=np.int64), sizes)
+        ordinals = np.arange(len(which), dtype=np.int64) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        return self.rows[self.starts[units][which] + ordinals], which
+
+
+def units_of(table: Table) -> Units:
+    """Shapes with one PNG (each mask row keeps its own) are one unit, every other row is one by itself."""
+    n = len(table)
+    if isinstance(table, Shapes) and (has_png := table.kept.png_offsets >= 0).any():
+        own = np.where(has_png, table.kept.png_offsets, -1 - np.arange(n, dtype=np.int64))
+        keys = np.stack([table.frames.astype(np.int64), np.where(has_png, table.kept.sets, 0), own])
+        _, firsts, codes = np.unique(keys, axis=1, return_index=True, return_inverse=True)
+        if len(firsts) < n:
+            place = np.empty(len(firsts), dtype=np.int64)
+            place[np.argsort(firsts)] = np.arange(len(firsts), dtype=np.int64)
+            units = place[codes.reshape(-1)]
+            rows = np.argsort(units, kind="stable")
+            return Units(rows, np.concatenate([[0], np.cumsum(np.bincount(units))]))
+    return Units(np.arange(n, dtype=np.int64), np.arange(n + 1, dtype=np.int64))
+
+
+class RowFinder:
+    """Pairs rows of one kind of annotation.
+
+    Args:
+        is_whole: the archive was read as a whole. Of a part only rows that are surely the same are paired: what is left
+            of both sides may well be in the rest of it.
+    """
+
+    def __init__(self, sides: Sides, is_whole: bool) -> None:
+        self._sides, self._is_whole = sides, is_whole
+
+    def pair(self, old: Table, new: Table, imported: Mask) -> Pairing:
+        """Pairs of rows (the first of each unit) of one kind."""
+        pairing = Pairing(len(old), len(new))
+        old_said, new_said = self._sides.said(old.kept), self._sides.said(new.kept)
+        pairing.by_key(
+            mix(old.frames, old_said.line_keys, *_png_keys(old.kept)),
+            mix(new.frames, new_said.line_keys, *_png_keys(new.kept)),
+            old_said.kinds != NO_KIND,
+            new_said.kinds != NO_KIND,
+        )
+        old_rows, new_rows = pairing.free(None, None)
+        if not len(old_rows) or not len(new_rows):
+            return pairing
+        rest = self._pair_rest(old.take(old_rows), new.take(new_rows), imported[old_rows])
+        pairing.add(old_rows, new_rows, rest.old_of)
+        return pairing
+
+    def _pair_rest(self, old: Table, new: Table, imported: Mask) -> Pairing:
+        pairing = Pairing(len(old), len(new))
+        old_said, new_said = self._sides.said(old.kept), self._sides.said(new.kept)
+        kinds = [kind for kind in np.unique(new_said.kinds).tolist() if kind != NO_KIND]
+        for kind in kinds:
+            of_kind = old_said.kinds == kind, new_said.kinds == kind
+            keys = [mix(table.frames, said.content_keys) for table, said in ((old, old_said), (new, new_said))]
+            pairing.by_key(keys[0], keys[1], *of_kind)
+            for identity in IDENTITIES.get(kind, ()):
+                old_keys, new_keys = self._keys(old, old_said, identity), self._keys(new, new_said, identity)
+                pairing.by_key(old_keys, new_keys, *of_kind)
+            if kind == "masks":
+                keys = [mix(table.frames, *_png_keys(table.kept)) for table in (old, new)]
+                pairing.by_key(keys[0], keys[1], *of_kind)
+        if isinstance(old, Rows):
+            return pairing
+        pairing.by_key(_shown_keys(old), _shown_keys(new))
+        if isinstance(old, Shapes) and self._is_whole:
+            self._pair_corrected(pairing, old, new, old_said, new_said, imported)
+        return pairing
+
+    def _pair_corrected(
+        self, pairing: Pairing, old: Shapes, new: Shapes, old_said: Said, new_said: Said, imported: Mask
+    ) -> None:
+        """What is left of one label on an image: rows of a table whose place or label was corrected."""
+        edited = old.kept.edits != 0
+        is_box = old_said.kinds == "boxes", new_said.kinds == "boxes"
+        place = Identity(numbers=COORDINATES, by_label=False)
+        pairing.by_key(self._keys(old, old_said, place), self._keys(new, new_said, place), *is_box)
+        old_rows, new_rows = pairing.free(*is_box)
+        if len(old_rows) and len(new_rows):
+            some_old, some_new = old.take(old_rows), new.take(new_rows)
+            least = np.where(edited[old_rows], LEAST_OVERLAP, -1.0)
+            boxes = _norm_boxes(self._sides.said(some_old.kept)), _norm_boxes(self._sides.said(some_new.kept))
+            groups = mix(some_old.frames, some_old.label_ids), mix(some_new.frames, some_new.label_ids)
+            pairing.add(old_rows, new_rows, pair_nearest(*groups, *boxes, least))
+        keys = [mix(table.frames, table.label_ids) for table in (old, new)]
+        pairing.by_key(keys[0], keys[1], (old_said.kinds == "masks") & ~edited, new_said.kinds == "masks")
+        keys = [mix(table.frames, table.label_ids, table.types) for table in (old, new)]
+        rowless = imported & ~edited & (old_said.kinds == NO_KIND)
+        pairing.by_key(keys[0], keys[1], rowless, new_said.kinds == NO_KIND)
+
+    def _keys(self, table: Table, said: Said, identity: Identity) -> Keys:
+        columns: list[npt.NDArray[Any]] = [table.frames]
+        if identity.by_label:
+            columns.append(self._sides.named_labels(said) if isinstance(table, Rows) else table.label_ids)
+        if identity.texts:
+            columns.append(said.text_keys(identity.texts))
+        if identity.numbers:
+            columns.append(said.number_keys(identity.numbers))
+        return mix(*columns)
+
+
+def _png_keys(kept: Kept) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    return kept.png_crcs, kept.png_sizes
+
+
+def _shown_keys(table: Table) -> Keys:
+    """(N,) of what is shown: label and geometry."""
+    if isinstance(table, Tags):
+        return mix(table.frames, table.label_ids)
+    points = np.round(table.points.values, 6) + 0.0
+    as_bytes = Ragged(points.view(np.uint8), table.points.offsets * 8)
+    runs = Ragged(np.ascontiguousarray(table.runs.values).view(np.uint8), table.runs.offsets * 4)
+    return mix(
+        table.frames,
+        table.label_ids,
+        table.types,
+        table.rotations,
+        hash_ragged(as_bytes),
+        hash_ragged(runs),
+        hash_ragged(table.elements),
+    )
+
+
+def _norm_boxes(said: Said) -> npt.NDArray[np.float64]:
+    """(N, 4) x0 y0 x1 y1 as imported."""
+    columns = [decode_numbers(Cells.of(said.cells(name))).values for name in ("XMin", "YMin", "XMax", "YMax")]
+    return np.stack(columns, axis=1)

@@ -1,0 +1,217 @@
+"""A staged import beside what a task holds: read together frame range by frame range, and put together in one step.
+
+    staged set    everything an archive said; nobody ever sees it
+    merged set    what of it is new or corrected; becomes visible as `publish_merged` takes the rows that go
+
+What goes is remembered by its place in its block (set, block, number in it), which holds as long as the task's revision
+does. Rows that stay are not written again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import sqlalchemy as sa
+
+from app.annotations import Annotations
+from app.errors import NotFound
+from app.storage.block_rows import (
+    BLOCK_BITS,
+    KEYS_A_STATEMENT,
+    KINDS,
+    Ids,
+    Placed,
+    blocks_of,
+    decode_rows,
+    frames_of,
+    in_frame_order,
+    pairs_of,
+    read_block_list,
+    select_blocks,
+    write_changed,
+)
+from app.storage.changes import lock_task, touch_jobs, touch_task
+from app.storage.database import Connection
+from app.storage.removal import drop_sets
+from app.storage.schema import BLOCKS, annotation_sets, block_columns, tasks
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BothSides:
+    """What a task and a staged set have of a range of frames, by kind; `places` of the task's rows: (N, 3) int64 set,
+    block, number of the row in it."""
+
+    held: Annotations
+    imported: Mapping[str, Mask]
+    staged: Annotations
+    places: Mapping[str, npt.NDArray[np.int64]]
+
+
+@dataclass(slots=True)
+class Leaving:
+    """Rows that a merge takes from the visible sets: their places, and their frames."""
+
+    places: dict[str, list[npt.NDArray[np.int64]]] = field(default_factory=dict)
+    frames: list[npt.NDArray[np.int32]] = field(default_factory=list)
+
+    def add(self, kind: str, places: npt.NDArray[np.int64], frames: npt.NDArray[np.int32]) -> None:
+        if len(places):
+            self.places.setdefault(kind, []).append(places)
+            self.frames.append(frames)
+
+
+def revision_of(conn: Connection, task_id: int) -> int:
+    """Raises NotFound."""
+    found = conn.execute(sa.select(tasks.c.revision).where(tasks.c.id == task_id)).scalar()
+    if found is None:
+        raise NotFound("task", task_id)
+    return int(found)
+
+
+def read_both(
+    conn: Connection,
+    task_id: int,
+    staged_id: int,
+    *,
+    start: int = 0,
+    stop: int | None = None,
+    batch_rows: int = 50_000,
+) -> Iterator[BothSides]:
+    """Frames start to stop of the task (of the whole task also rows without a frame) beside those of the staged set,
+    in ascending ranges of about `batch_rows` rows.
+
+    Needs one state: a snapshot, or a transaction that has locked the task.
+    """
+    size = int(conn.execute(sa.select(tasks.c.size).where(tasks.c.id == task_id)).scalar_one())
+    stop = size if stop is None else min(stop, size)
+    is_whole = start <= 0 and stop >= size
+    bases = _base_sets(conn, task_id)
+    first, last = (-1 if is_whole else start >> BLOCK_BITS), max(stop - 1, 0) >> BLOCK_BITS
+    for low, high in _ranges(conn, task_id, staged_id, first, last, batch_rows):
+        held, imported, staged, places = {}, {}, {}, {}
+        for kind in KINDS:
+            chosen = select_blocks(kind, task_id, block_columns(kind), first=low, last=high)
+            placed = in_frame_order(decode_rows(kind, conn.execute(chosen).all()))
+            numbers = _numbers(placed)
+            frames = frames_of(placed.table)
+            inside = np.flatnonzero((frames >= (-1 if is_whole else start)) & (frames < stop))
+            placed = placed.take(inside)
+            held[kind] = placed.table
+            imported[kind] = ~np.isin(placed.set_ids, bases)
+            places[kind] = np.stack([placed.set_ids, blocks_of(placed.table), numbers[inside]], axis=1)
+            staged_rows = conn.execute(
+                select_blocks(kind, task_id, block_columns(kind), first=low, last=high, staged_id=staged_id)
+            ).all()
+            staged[kind] = in_frame_order(decode_rows(kind, staged_rows)).table
+        yield BothSides(Annotations(**held), imported, Annotations(**staged), places)
+
+
+def _base_sets(conn: Connection, task_id: int) -> list[int]:
+    sets = annotation_sets.c
+    return list(conn.execute(sa.select(sets.id).where(sets.task_id == task_id, sets.is_base)).scalars())
+
+
+def _ranges(
+    conn: Connection, task_id: int, staged_id: int, first: int, last: int, batch_rows: int
+) -> Iterator[tuple[int, int]]:
+    """Ranges of blocks (both ends inclusive) that hold about so many rows; blocks without a row are in none."""
+    found: list[tuple[int, int]] = []
+    for table in BLOCKS.values():
+        counted = (
+            sa.select(table.c.block, sa.func.sum(table.c.n_rows))
+            .join(annotation_sets, annotation_sets.c.id == table.c.set_id)
+            .where(
+                table.c.task_id == task_id,
+                table.c.block.between(first, last),
+                sa.or_(annotation_sets.c.state == "visible", annotation_sets.c.id == staged_id),
+            )
+            .group_by(table.c.block)
+        )
+        found += [(int(block), int(rows)) for block, rows in conn.execute(counted)]
+    if not found:
+        return
+    pairs = np.array(sorted(found), dtype=np.int64)
+    blocks, starts = np.unique(pairs[:, 0], return_index=True)
+    totals = np.add.reduceat(pairs[:, 1], starts)
+    batches = (np.cumsum(totals) - totals) // max(batch_rows, 1)
+    edges = [0, *(np.flatnonzero(np.diff(batches)) + 1).tolist(), len(blocks)]
+    for begin, end in pairwise(edges):
+        yield int(blocks[begin]), int(blocks[end - 1])
+
+
+def _numbers(placed: Placed) -> Ids:
+    """(N,) int64, how many rows of the same set and block stand before each."""
+    if not len(placed.set_ids):
+        return np.empty(0, dtype=np.int64)
+    _, codes = np.unique(np.stack([placed.set_ids, blocks_of(placed.table)]), axis=1, return_inverse=True)
+    codes = codes.reshape(-1)
+    order = np.argsort(codes, kind="stable")
+    sizes = np.bincount(codes)
+    numbers = np.empty(len(codes), dtype=np.int64)
+    numbers[order] = np.arange(len(codes), dtype=np.int64) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return numbers
+
+
+def publish_merged(
+    conn: Connection,
+    task_id: int,
+    *,
+    staged_id: int,
+    merged_id: int,
+    leaving: Leaving,
+    arriving: npt.NDArray[np.int32],
+    documents: Mapping[int, Mapping[str, Any]],
+    is_needed: bool,
+) -> bool:
+    """Take the rows that leave, show those of the merged set, and forget the staged one, in the caller's transaction
+    (which has locked the task).
+
+    Args:
+        arriving: frames of the merged set's rows.
+        documents: extras of earlier sets that change.
+        is_needed: the merged set's own document says something new.
+
+    Returns:
+        Whether anything has changed; if not, neither has the task's revision.
+    """
+    drop_sets(conn, annotation_sets.c.id == staged_id)
+    for kind, parts in leaving.places.items():
+        _take_away(conn, kind, task_id, np.concatenate(parts))
+    for set_id, extras in documents.items():
+        conn.execute(annotation_sets.update().where(annotation_sets.c.id == set_id).values(extras=dict(extras)))
+    shows = is_needed or len(arriving) > 0
+    if shows:
+        conn.execute(annotation_sets.update().where(annotation_sets.c.id == merged_id).values(state="visible"))
+    if not shows and not leaving.places and not documents:
+        return False
+    touch_task(conn, task_id)
+    touch_jobs(conn, task_id, None if documents or is_needed else np.concatenate([arriving, *leaving.frames]))
+    return True
+
+
+def _take_away(conn: Connection, kind: str, task_id: int, places: npt.NDArray[np.int64]) -> None:
+    """Write blocks without the rows at these places (set, block, number)."""
+    blocks = np.unique(places[:, 1])
+    for at in range(0, len(blocks), KEYS_A_STATEMENT):
+        some = blocks[at : at + KEYS_A_STATEMENT]
+        before = read_block_list(conn, kind, task_id, some)
+        here = places[np.isin(places[:, 1], some)]
+        rows = np.stack([before.set_ids, blocks_of(before.table), _numbers(before)], axis=1)
+        _, codes = np.unique(np.concatenate([rows, here]), axis=0, return_inverse=True)
+        codes = codes.reshape(-1)
+        gone = np.isin(codes[: len(rows)], codes[len(rows) :])
+        leaving = before.take(np.flatnonzero(gone))
+        write_changed(conn, kind, task_id, before.take(np.flatnonzero(~gone)), pairs_of(leaving))
+
+
+def lock_for_merge(conn: Connection, task_id: int) -> int:
+    """Hold the task until the end of the transaction. Returns its revision. Raises NotFound."""
+    lock_task(conn, task_id)
+    return revision_of(conn, task_id)

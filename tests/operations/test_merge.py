@@ -1,0 +1,363 @@
+"""Merging: the same archive twice changes nothing, a corrected one only what was corrected; no edit goes in silence."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+
+from app.annotations import Annotations, ShapeType
+from app.operations.merge import Merging
+from app.storage import Storage, housekeeping, jobs
+from app.storage import annotations as stored
+from app.storage.schema import annotation_sets, discarded_blobs, now
+from tests.operations.desk import Desk, open_desk_store, with_attributes, with_points
+from tests.samples import OpenImages, disk_with_hole, mask_png
+from tests.storage.stores import shapes as plain_shapes
+
+PNG = mask_png(disk_with_hole(40, 30, 10, 3))
+OTHER_PNG = mask_png(disk_with_hole(40, 30, 8, 2))
+CORNERS = ("0.25", "0.75", "0.2", "0.8")
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Iterator[Storage]:
+    with open_desk_store(tmp_path / "store") as opened:
+        yield opened
+
+
+@pytest.fixture
+def desk(storage: Storage) -> Desk:
+    return Desk(storage)
+
+
+def sample() -> OpenImages:
+    built = OpenImages(classes=[("/m/01yrx", "cat"), ("/m/0bt9lr", "dog")])
+    built.images = [("a", "train"), ("b", "train"), ("d/c", "train")]
+    built.box("a", "/m/01yrx", CORNERS, "1 0 0 0 -1", subset="train")
+    built.box("a", "/m/0bt9lr", ("0.1", "0.2", "0.1", "0.2"), subset="train")
+    built.box("a", "/m/0bt9lr", ("0.5", "0.9", "0.5", "0.9"), subset="train")
+    built.box("b", "/m/01yrx", ("0", "0.5", "0", "0.5"), subset="train")
+    built.mask("a", "/m/01yrx", "0000000a", PNG, CORNERS, iou="0.5", subset="train")
+    built.mask("b", "/m/0bt9lr", "0000000b", PNG, subset="train")
+    built.tag("a", "/m/01yrx", subset="train", source="verification")
+    built.tag("a", "/m/0bt9lr", "0", subset="train", source="verification")  # hidden: no score to say so
+    built.tag("d/c", "/m/01yrx", "0.7", subset="train", source="machine")
+    built.more = {"note.txt": b"as it was"}
+    return built
+
+
+class Zips:
+    """Archives of a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._n = folder, 0
+
+    def __call__(self, built: OpenImages) -> bytes:
+        self._n += 1
+        return built.write(self._folder / f"{self._n}.zip").read_bytes()
+
+
+@pytest.fixture
+def zips(tmp_path: Path) -> Zips:
+    return Zips(tmp_path)
+
+
+def moved(report: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Added, removed, changed of each kind that has any."""
+    found = {kind: (c["added"], c["removed"], c["changed"]) for kind, c in report["changes"].items()}
+    return {kind: counts for kind, counts in found.items() if any(counts)}
+
+
+@pytest.mark.parametrize("conv", [False, True], ids=["masks", "polygons"])
+def test_the_same_archive_twice_changes_nothing(desk: Desk, zips: Zips, conv: bool) -> None:
+    archive = zips(sample())
+    first = desk.bring(archive, mode="merge", conv_mask_to_poly=conv)
+    assert {kind: c["added"] for kind, c in first["changes"].items()} == first["annotations"]
+    state = desk.load(), desk.revision(), desk.export()
+    for again in (conv, not conv):
+        report = desk.bring(archive, mode="merge", conv_mask_to_poly=again)
+        assert moved(report) == {}
+        for kind, counts in report["changes"].items():
+            assert (counts["unchanged"], counts["kept"]) == (len(getattr(state[0], kind)), 0)
+        assert (desk.revision(), desk.export()) == state[1:]
+        assert np.array_equal(desk.load().shapes.ids, state[0].shapes.ids)
+
+
+def test_the_tasks_own_export_changes_nothing(desk: Desk, zips: Zips) -> None:
+    desk.bring(zips(sample()))
+    desk.edit("shapes", lambda table: with_points(table, [(1, 2, 11, 12)]), [1])
+    desk.draw(Annotations(shapes=plain_shapes([2]).replace(label_ids=np.array([desk.label_id("dog")], dtype=np.int32))))
+    before, revision = desk.export(), desk.revision()
+    report = desk.bring(before, mode="merge")
+    assert moved(report) == {}
+    assert (desk.export(), desk.revision()) == (before, revision)
+    by_name = desk.bring(desk.export(label_ids="name"), mode="merge")
+    assert moved(by_name) == {}
+
+
+def correct(built: OpenImages, change: Callable[[OpenImages], object]) -> OpenImages:
+    other = copy.deepcopy(built)
+    change(other)
+    return other
+
+
+def drop(rows: list[Any], place: int) -> None:
+    del rows[place]
+
+
+CORRECTIONS: dict[str, tuple[Callable[[OpenImages], object], dict[str, tuple[int, ...]]]] = {
+    "a box moved a little": (lambda z: z.boxes[1][1].update(XMin="0.11"), {"shapes": (0, 0, 1)}),
+    "a box moved far": (
+        lambda z: z.boxes[3][1].update(XMin="0.6", XMax="0.9", YMin="0.6", YMax="0.9"),
+        {"shapes": (0, 0, 1)},
+    ),
+    "a flag": (lambda z: z.boxes[0][1].update(IsTruncated="1"), {"shapes": (0, 0, 1)}),
+    "a label": (lambda z: z.boxes[1][1].update(LabelName="/m/01yrx"), {"shapes": (0, 0, 1)}),
+    "a box less": (lambda z: drop(z.boxes, 2), {"shapes": (0, 1, 0)}),
+    "a box more": (lambda z: z.box("b", "/m/0bt9lr", CORNERS, subset="train"), {"shapes": (1, 0, 0)}),
+    "a mask's pixels": (lambda z: z.pngs.update({"train/b_m0bt9lr_0000000b.png": OTHER_PNG}), {"shapes": (0, 0, 1)}),
+    "a mask's number": (lambda z: z.masks[0][1].update(PredictedIoU="0.75"), {"shapes": (0, 0, 1)}),
+    "a tag's confidence": (lambda z: z.tags[2][1].update(Confidence="0.8"), {"tags": (0, 0, 1)}),
+    "a tag's source": (lambda z: z.tags[0][1].update(Source="crowd"), {"tags": (0, 0, 1)}),
+    "a hidden tag's source": (lambda z: z.tags[1][1].update(Source="crowd"), {"rows": (0, 0, 1)}),
+    "a hidden tag verified": (lambda z: z.tags[1][1].update(Confidence="1"), {"rows": (0, 1, 0), "tags": (1, 0, 0)}),
+    "a tag less": (lambda z: drop(z.tags, 0), {"tags": (0, 1, 0)}),
+    "nothing but the order": (lambda z: z.boxes.reverse(), {}),
+    "a kept file": (lambda z: z.more.update({"note.txt": b"other"}), {}),
+    "a class name": (lambda z: z.classes.append(("/m/0", "bird")), {}),
+}
+
+
+@pytest.mark.parametrize("name", CORRECTIONS)
+@pytest.mark.parametrize("dry_run", [False, True], ids=["real", "dry"])
+def test_a_correction_changes_only_what_was_corrected(
+    storage: Storage, desk: Desk, zips: Zips, name: str, dry_run: bool
+) -> None:
+    change, expected = CORRECTIONS[name]
+    corrected = zips(correct(sample(), change))
+    desk.bring(zips(sample()))
+    before, archive = desk.load(), desk.export()
+    report = desk.bring(corrected, mode="merge", dry_run=dry_run)
+    assert moved(report) == expected
+    if dry_run:
+        assert desk.export() == archive
+        return
+    fresh = Desk(storage)
+    fresh.bring(corrected)
+    assert members_of(desk.export()) == members_of(fresh.export())
+    after = desk.load()
+    stays = np.isin(before.shapes.ids, after.shapes.ids)
+    assert len(before.shapes) - int(stays.sum()) == expected.get("shapes", (0, 0, 0))[1]
+    report = desk.bring(corrected, mode="merge")
+    assert moved(report) == {}
+
+
+def members_of(archive: bytes) -> dict[str, Any]:
+    """Members; of tables the header and the rows, in any order."""
+    import io
+    import zipfile
+
+    found: dict[str, Any] = {}
+    with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+        for name in opened.namelist():
+            body = opened.read(name)
+            found[name] = sorted(body.split(b"\n")) if name.endswith(".csv") else body
+    return found
+
+
+def test_edits_stay_where_the_archive_says_what_it_said(desk: Desk, zips: Zips) -> None:
+    desk.bring(zips(sample()))
+    desk.edit("shapes", lambda table: with_points(table, [(1, 2, 11, 12)]), [0])
+    before, revision = desk.export(), desk.revision()
+    report = desk.bring(zips(sample()), mode="merge")
+    assert moved(report) == {}
+    assert report["edits"] == {"kept": 1, "overwritten": 0}
+    assert report["counts"]["merge.edit_kept"] == 1
+    assert (desk.export(), desk.revision()) == (before, revision)
+
+
+def test_corrections_and_edits_of_different_parts_go_together(desk: Desk, zips: Zips) -> None:
+    desk.bring(zips(sample()))
+    desk.edit("shapes", lambda table: with_points(table, [(1, 2, 11, 12)]), [0])
+    corrected = zips(correct(sample(), lambda z: z.boxes[0][1].update(IsTruncated="1")))
+    report = desk.bring(corrected, mode="merge")
+    assert moved(report) == {"shapes": (0, 0, 1)}
+    assert report["edits"] == {"kept": 1, "overwritten": 0}
+    rows = table_of(desk.export(), "bbox")
+    assert b"a,,/m/01yrx,1,0.025,0.275,0.06666666666666667,0.4,1,1,0,0,-1" in rows
+
+
+def table_of(archive: bytes, name: str) -> list[bytes]:
+    return next(rows for path, rows in members_of(archive).items() if f"annotations-{name}" in path)
+
+
+def test_where_both_changed_the_same_the_archive_wins_and_says_so(desk: Desk, zips: Zips) -> None:
+    desk.bring(zips(sample()))
+    desk.edit("shapes", lambda table: with_points(table, [(11, 7, 29, 23)]), [0])
+    corrected = zips(correct(sample(), lambda z: z.boxes[0][1].update(XMin="0.26")))
+    report = desk.bring(corrected, mode="merge")
+    assert moved(report) == {"shapes": (0, 0, 1)}
+    assert report["edits"] == {"kept": 0, "overwritten": 1}
+    problem = next(one for one in report["problems"] if one["code"] == "merge.edit_overwritten")
+    assert problem["file"] == "annotations/train-annotations-bbox.csv"
+    assert 'of "a.png" ("cat")' in problem["message"]
+
+
+def test_what_was_drawn_here_is_never_removed_nor_edited_rows_that_are_missing(desk: Desk, zips: Zips) -> None:
+    desk.bring(zips(sample()))
+    drawn = desk.draw(
+        Annotations(shapes=plain_shapes([0]).replace(label_ids=np.array([desk.label_id("dog")], np.int32)))
+    )
+    desk.edit("shapes", lambda table: with_points(table, [(21, 16, 30, 28)]), [2])
+    report = desk.bring(zips(correct(sample(), lambda z: drop(z.boxes, 2))), mode="merge")
+    assert moved(report) == {}
+    assert report["counts"]["merge.missing_kept"] == 1
+    assert drawn.shapes.ids[0] in desk.load().shapes.ids
+
+
+def test_a_part_of_an_archive_removes_nothing_of_other_images_tables_or_selections(desk: Desk, zips: Zips) -> None:
+    desk.bring(zips(sample()))
+    part = OpenImages(classes=sample().classes)
+    part.images = [("b", "train")]
+    part.boxes = [(subset, row) for subset, row in sample().boxes if row["ImageID"] == "b"]
+    report = desk.bring(zips(part), mode="merge")
+    assert moved(report) == {}
+    less = zips(correct(sample(), lambda z: drop(z.boxes, 2)))
+    assert moved(desk.bring(less, mode="merge", missing="keep")) == {}
+    assert moved(desk.bring(less, mode="merge", classes="cat", only_matching=True)) == {}
+    assert moved(desk.bring(less, mode="merge")) == {"shapes": (0, 1, 0)}
+
+
+def test_attributes_that_no_table_has_stay(desk: Desk, zips: Zips) -> None:
+    desk.bring(zips(sample()))
+    loaded = desk.load().shapes
+    row = int(np.flatnonzero((loaded.types == ShapeType.RECTANGLE) & (loaded.label_ids == desk.label_id("cat")))[0])
+    note = f'[{{"spec_id":{note_id(desk)},"value":"mine"}}]'
+    desk.edit("shapes", lambda table: with_attributes(table, [note]), [row])
+    corrected = zips(correct(sample(), lambda z: z.boxes[0][1].update(IsTruncated="1")))
+    desk.bring(corrected, mode="merge")
+    assert sum('"value":"mine"' in text for text in desk.load().shapes.attributes.to_list()) == 1
+
+
+def note_id(desk: Desk) -> int:
+    from app.operations.targets import task_target
+
+    with desk.storage.database.read() as conn:
+        label = task_target(conn, desk.task_id).labels.by_name["cat"]
+    return next(spec.id for spec in label.attributes if spec.name == "note")
+
+
+def test_a_job_merges_its_frames_alone(storage: Storage, zips: Zips) -> None:
+    desk = Desk(storage, jobs=((0, 1), (1, 3)))
+    desk.bring(zips(sample()))
+    with storage.database.read() as conn:
+        job = jobs.of_task(conn, desk.task_id)[0]
+    only_a = correct(sample(), lambda z: (z.images.__delitem__(slice(1, 3)), z.boxes.__delitem__(3), z.masks.pop()))
+    only_a.tags.pop()
+    only_a.pngs.pop("train/b_m0bt9lr_0000000b.png")
+    only_a.boxes[1][1]["XMin"] = "0.11"
+    report = desk.bring(zips(only_a), mode="merge", job_id=job.id)
+    assert moved(report) == {"shapes": (0, 0, 1)}
+    assert sum(counts["unchanged"] for counts in report["changes"].values()) == 6
+    fresh = Desk(storage)
+    fresh.bring(zips(correct(sample(), lambda z: z.boxes[1][1].update(XMin="0.11"))))
+    assert members_of(desk.export()) == members_of(fresh.export())
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_a_task_that_changes_meanwhile_is_compared_again(
+    desk: Desk, zips: Zips, times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.bring(zips(sample()))
+    corrected = zips(correct(sample(), lambda z: z.boxes[1][1].update(XMin="0.11")))
+    left = [times]
+    compare = Merging.compare
+
+    def others_work(self: Merging, conn: Any, writer: Any) -> Any:
+        found = compare(self, conn, writer)
+        if left[0] and writer is not None and writer._conn is None:
+            left[0] -= 1
+            label_ids = np.array([desk.label_id("dog")], dtype=np.int32)
+            desk.draw(Annotations(shapes=plain_shapes([0]).replace(label_ids=label_ids)))
+        return found
+
+    monkeypatch.setattr(Merging, "compare", others_work)
+    report = desk.bring(corrected, mode="merge")
+    assert moved(report) == {"shapes": (0, 0, 1)}
+    assert report["changes"]["shapes"]["kept"] == min(times, 2)
+    assert len(desk.load().shapes) == 6 + min(times, 2)
+    housekeeping.collect(desk.storage)
+    with desk.storage.database.read() as conn:
+        states = conn.execute(sa.select(annotation_sets.c.state)).scalars().all()
+    assert states == ["visible"] * 3  # the first import, what was drawn, what was corrected
+
+
+def test_kept_bytes_of_a_merge_outlive_its_staged_set(desk: Desk, zips: Zips) -> None:
+    desk.bring(zips(sample()))
+    corrected = correct(sample(), lambda z: z.pngs.update({"train/b_m0bt9lr_0000000b.png": OTHER_PNG}))
+    corrected.more["note.txt"] = b"other"
+    desk.bring(zips(corrected), mode="merge")
+    with desk.storage.database.write() as conn:
+        conn.execute(discarded_blobs.update().values(not_before=now()))
+    housekeeping.collect(desk.storage)
+    members = members_of(desk.export())
+    assert members["masks/train/b_m0bt9lr_0000000b.png"] == OTHER_PNG
+    assert members["note.txt"] == b"other"
+
+
+def test_replace_and_append_count_what_they_do(storage: Storage, zips: Zips) -> None:
+    desk = Desk(storage, jobs=((0, 2), (1, 3)))
+    archive = zips(sample())
+    for dry_run in (True, False):
+        report = desk.bring(archive, mode="append", dry_run=dry_run)
+        assert (report["mode"], report["changes"]["shapes"]) == ("append", counted(added=6))
+    for dry_run in (True, False):
+        report = desk.bring(archive, mode="append", dry_run=dry_run)
+        assert report["changes"]["shapes"] == counted(added=6, kept=6)
+    with storage.database.read() as conn:
+        job = jobs.of_task(conn, desk.task_id)[1]
+    part = OpenImages(classes=sample().classes, images=[("b", "train")])
+    part.box("b", "/m/01yrx", CORNERS, subset="train")
+    for dry_run in (True, False):
+        report = desk.bring(zips(part), job_id=job.id, dry_run=dry_run)
+        assert report["changes"]["shapes"] == counted(added=1, removed=4)
+    report = desk.bring(archive)
+    assert report["changes"]["shapes"] == counted(added=6, removed=9)
+
+
+def counted(**given: int) -> dict[str, int]:
+    return {**dict.fromkeys(("added", "removed", "changed", "unchanged", "kept"), 0), **given}
+
+
+def test_an_archive_without_rows_leaves_its_files(desk: Desk, zips: Zips) -> None:
+    empty = OpenImages(classes=[("/m/01yrx", "cat")], more={"note.txt": b"n"})
+    for mode in ("replace", "merge"):
+        desk.bring(zips(empty), mode=mode)
+        assert members_of(desk.export())["note.txt"] == b"n"
+    with desk.storage.database.write() as conn:
+        stored.replace_all(conn, desk.task_id, Annotations())
+    assert members_of(desk.export())["note.txt"] == b"n"
+
+
+def test_tracks_and_shapes_without_rows_merge_by_the_side_file(storage: Storage, desk: Desk) -> None:
+    label_ids = np.array([desk.label_id("dog")] * 2, dtype=np.int32)
+    line = with_points(plain_shapes([0, 2]), [(1, 1, 9, 9), (2, 2, 30, 8)])
+    types = np.full(2, ShapeType.POLYLINE, dtype=np.uint8)
+    desk.draw(Annotations(shapes=line.replace(label_ids=label_ids, types=types)))
+    archive = desk.export()
+    assert moved(desk.bring(archive, mode="merge")) == {"images": (3, 0, 0)}  # an archive names them now
+    assert desk.export() == archive
+    other = Desk(storage)
+    assert moved(other.bring(archive, mode="merge")) == {"shapes": (2, 0, 0), "images": (3, 0, 0)}
+    assert moved(other.bring(archive, mode="merge")) == {}
+    desk.edit("shapes", lambda table: with_points(table, [(1, 1, 9, 12)]), [0])
+    desk.remove(shapes=[int(desk.load().shapes.ids[1])])
+    report = other.bring(desk.export(), mode="merge")
+    assert moved(report) == {"shapes": (0, 1, 1)}
+    assert members_of(other.export()) == members_of(desk.export())
