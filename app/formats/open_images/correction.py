@@ -16,8 +16,8 @@ import orjson
 
 from app.annotations import Edit, Kept, Shapes, attributes_differ, ragged_differ
 from app.columns import Ragged, Texts
-from app.formats.open_images.layout import COORDINATES, FLAGS, MASK_COORDINATES
-from app.formats.open_images.merge_sides import Sides, differing_cells
+from app.formats.open_images.layout import COORDINATES, FLAGS, MASK_COORDINATES, POINT_ATTRIBUTES, POINT_PLACE
+from app.formats.open_images.merge_sides import LABEL_NAMES, Sides, differing_cells
 from app.formats.open_images.said import Said
 from app.formats.open_images.same_rows import Units
 
@@ -35,6 +35,10 @@ PARTS: Mapping[str, Mapping[str, Edit]] = {
         **_TAG_COLUMNS,
         "isoccluded": Edit.OCCLUDED | Edit.ATTRIBUTES,
     },
+    "points": {
+        **{name.casefold(): Edit.GEOMETRY for name in POINT_PLACE},
+        **{name.casefold(): Edit.ATTRIBUTES for name in POINT_ATTRIBUTES},
+    },
     "tags": _TAG_COLUMNS,
     "machine": _TAG_COLUMNS,
     "masks": {
@@ -45,7 +49,7 @@ PARTS: Mapping[str, Mapping[str, Edit]] = {
 }
 """Which part of an annotation a column tells. Rows of other tables are taken whole where a cell was corrected."""
 ATTRIBUTES = {
-    **{column.casefold(): name for column, name in FLAGS.items()},
+    **{column.casefold(): name for column, name in (FLAGS | POINT_ATTRIBUTES).items()},
     "confidence": "score",
     "source": "source",
     "boxid": "box_id",
@@ -81,11 +85,14 @@ class Correction:
         new_units: Units,
         old_of: Positions,
         new_of: Positions,
+        related: npt.NDArray[np.int32],
     ) -> None:
+        """`related`: frames with relationships, which find their boxes by what these said: there a box takes the line
+        that repeats its edits."""
         self._sides, self._kind = sides, kind
         self._old, self._new = old, new
         self._old_units, self._new_units = old_units, new_units
-        self._old_of, self._new_of = old_of, new_of
+        self._old_of, self._new_of, self._related = old_of, new_of, related
         self._mine, self._theirs = old.take(old_units.firsts[old_of]), new.take(new_units.firsts[new_of])
         n = len(old_of)
         self._parts: Flags = np.zeros(n, dtype=np.uint8)  # what the archive corrected
@@ -128,10 +135,12 @@ class Correction:
         sides = self._sides
         mine, theirs = sides.said(self._mine.kept.take(rows)), sides.said(self._theirs.kept.take(rows))
         differing = differing_cells(mine, theirs)
-        label = differing.pop("labelname", np.zeros(len(rows), dtype=np.bool_))
-        if label.any():
-            spelled = label
-            label = self._means_other_label(mine, rows, label)
+        label = np.zeros(len(rows), dtype=np.bool_)
+        for name in LABEL_NAMES & differing.keys():
+            spelled = differing.pop(name)
+            if not spelled.any():
+                continue
+            label = self._means_other_label(mine, name, rows, spelled)
             # A mask's file is called by its label.
             differing["maskpath"] = differing.get("maskpath", label) & ~(spelled & ~label)
         parts = np.where(label, np.uint8(Edit.LABEL), np.uint8(0))
@@ -158,6 +167,7 @@ class Correction:
         following = np.flatnonzero(~changed & (edits != 0) & (parts != 0))
         if len(following):
             changed[following] = self._shown_differences(rows[following]) != 0
+            changed[following] |= np.isin(self._theirs.frames[rows[following]], self._related)
         self.is_changed[rows] |= changed
 
     def _stays_linked(self, rows: Positions) -> Mask:
@@ -165,12 +175,12 @@ class Correction:
         found: Mask = (groups != 0) & (groups == self._theirs.groups[rows])
         return found
 
-    def _means_other_label(self, mine: Said, rows: Positions, differ: Mask) -> Mask:
+    def _means_other_label(self, mine: Said, column: str, rows: Positions, differ: Mask) -> Mask:
         """(R,) rows that name another label than the kept line did, not the same one by another name."""
         other: Mask = differ & (self._mine.label_ids[rows] != self._theirs.label_ids[rows])
         was_edited = np.flatnonzero(other & (self._edits[rows] & Edit.LABEL != 0))
         if len(was_edited):
-            names = mine.cells("LabelName").take(was_edited).to_texts()
+            names = mine.cells(column).take(was_edited).to_texts()
             before = [self._sides.label_ids.get(name, -1) for name in names]
             other[was_edited] = np.array(before, dtype=np.int64) != self._theirs.label_ids[rows[was_edited]]
         return other

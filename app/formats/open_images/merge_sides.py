@@ -12,6 +12,7 @@ from app.annotations import Kept
 from app.columns import Cells, decode_texts
 from app.formats.base import NewDocument, Target
 from app.formats.open_images.extras import Extras
+from app.formats.open_images.layout import LABEL_COLUMNS
 from app.formats.open_images.said import IMAGE_ID, Said, equal_rows
 
 Mask = npt.NDArray[np.bool_]
@@ -34,9 +35,9 @@ class Sides:
     def said(self, kept: Kept) -> Said:
         return Said(kept, self.extras)
 
-    def named_labels(self, said: Said) -> Positions:
+    def named_labels(self, said: Said, column: str = "LabelName") -> Positions:
         """(N,) the label that each row names, however it is spelled; below 0, a number for each other name."""
-        names = decode_texts(Cells.of(said.cells("LabelName")))
+        names = decode_texts(Cells.of(said.cells(column)))
         ids = [self.label_ids.get(name, -1 - self._strays.setdefault(name, len(self._strays))) for name in names.values]
         return np.array(ids or [0], dtype=np.int64)[names.codes]
 
@@ -67,6 +68,10 @@ class Sides:
             found |= {names[name]: label_id for name, label_id in tuple(found.items()) if name in names}
             found |= {mid: label_id for label_id, mid in extras.mids.items()}
         return found
+
+
+LABEL_NAMES = frozenset(name.casefold() for names in LABEL_COLUMNS.values() for name in names) | {"labelname"}
+"""Columns that name a label, by whatever name of it."""
 
 
 def differing_cells(mine: Said, theirs: Said) -> dict[str, Mask]:

@@ -10,6 +10,8 @@ Which rows are one and the same, first match wins; of several alike the first wi
     all rows       the same line; the same cells in another order
     boxes          image, label, coordinates as imported; what is shown now; image, coordinates; image, label, nearest
     image labels   image, label, source; image, label
+    points         image, label, source, text, place; image, label, place; image, label, source, text; shown now
+    relationships  image, labels, relation, boxes; image, labels, relation; image, boxes
     masks          image, MaskPath; image, label, BoxID; the same PNG; what is shown now; image, label
     no row         (shapes, tracks of the side file) what is shown now; image, label, type
 
@@ -33,7 +35,7 @@ from app.errors import Problem, Report, shorten
 from app.formats.base import Changes, Held, ImportOptions, MergedDocuments, MergedRows, NewDocument, Target
 from app.formats.open_images.correction import Correction
 from app.formats.open_images.extras import KeptTable, merge_extras
-from app.formats.open_images.merge_sides import Sides, differing_cells
+from app.formats.open_images.merge_sides import LABEL_NAMES, Sides, differing_cells
 from app.formats.open_images.reading import WARNINGS_LISTED
 from app.formats.open_images.said import NO_KIND
 from app.formats.open_images.same_rows import Pairing, RowFinder, Units, units_of
@@ -79,10 +81,11 @@ class OpenImagesMerger:
                 held.imported[kind][old_units.firsts],
             )
             pairs[kind] = old_units, new_units, pairing
+        related = new.rows.frames[self._sides.said(new.rows.kept).kinds == "relationships"]
         groups = self._groups(held.annotations, new, pairs)
         for kind in ("shapes", "tags"):
             goes[kind], tables[kind] = self._objects(
-                kind, getattr(held.annotations, kind), groups[kind], pairs[kind], held.imported[kind], named
+                kind, getattr(held.annotations, kind), groups[kind], pairs[kind], held.imported[kind], named, related
             )
         goes["images"], tables["images"] = self._images(held.annotations.images, new.images)
         goes["rows"], tables["rows"] = self._rows(held.annotations.rows, new.rows, named)
@@ -147,6 +150,7 @@ class OpenImagesMerger:
         pairs: tuple[Units, Units, Pairing],
         imported: Mask,
         named: npt.NDArray[np.int32],
+        related: npt.NDArray[np.int32],
     ) -> tuple[Mask, Table]:
         """Which old rows go, and the new ones."""
         old_units, new_units, pairing = pairs
@@ -154,7 +158,7 @@ class OpenImagesMerger:
         goes = np.zeros(len(old), dtype=np.bool_)
         new_of = np.flatnonzero(pairing.old_of >= 0)
         old_of = pairing.old_of[new_of]
-        corrected = Correction(self._sides, kind, old, new, old_units, new_units, old_of, new_of)
+        corrected = Correction(self._sides, kind, old, new, old_units, new_units, old_of, new_of, related)
         changed = np.flatnonzero(corrected.is_changed)
         self._count_edits(kind, old, old_units.firsts[old_of], corrected)
         parts: list[Table] = []
@@ -288,9 +292,12 @@ class OpenImagesMerger:
         if len(unsure):
             sides = self._sides.said(mine.take(unsure)), self._sides.said(theirs.take(unsure))
             cells = differing_cells(*sides)
-            if "labelname" in cells:
-                cells["labelname"] &= self._sides.named_labels(sides[0]) != self._sides.named_labels(sides[1])
+            for name in LABEL_NAMES & cells.keys():
+                mine_labels, their_labels = (self._sides.named_labels(side, name) for side in sides)
+                cells[name] &= mine_labels != their_labels
             differ[unsure] = np.any(list(cells.values()), axis=0)
+        # Whether a relationship has its boxes is another archive by archive.
+        differ |= self._sides.said(mine).links != self._sides.said(theirs).links
         differ |= (mine.png_crcs != theirs.png_crcs) | (mine.png_sizes != theirs.png_sizes)
         goes = np.zeros(len(old), dtype=np.bool_)
         goes[old_of[differ]] = True

@@ -37,9 +37,11 @@ class Said:
 
     def __init__(self, kept: Kept, extras: Mapping[int, Extras]) -> None:
         self.kept = kept
+        found = list(tables_of(kept))
         self._tables: list[tuple[KeptTable, Positions]] = [
-            (extras[set_id].tables[number], rows) for set_id, number, rows in tables_of(kept)
+            (extras[set_id].tables[number], rows) for set_id, number, rows in found
         ]
+        self._links = [extras[set_id].linked.get(number, 0) for set_id, number, _ in found]
 
     def __len__(self) -> int:
         return len(self.kept)
@@ -50,6 +52,14 @@ class Said:
         found = np.full(len(self), NO_KIND, dtype="U16")
         for table, rows in self._tables:
             found[rows] = table.kind
+        return found
+
+    @cached_property
+    def links(self) -> npt.NDArray[np.int64]:
+        """(N,) which ends of a relationship name boxes that its archive had, as bits."""
+        found = np.zeros(len(self), dtype=np.int64)
+        for (_, rows), links in zip(self._tables, self._links, strict=True):
+            found[rows] = links
         return found
 
     def rows_where(self, fits: Any) -> Mask:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from app.annotations import Kept, Rows, Shapes, Tags, mix, pair_in_order, pair_nearest
 from app.columns import Cells, Ragged, decode_numbers
-from app.formats.open_images.layout import COORDINATES
+from app.formats.open_images.layout import COORDINATES, ENDS, LABEL_COLUMNS, POINT_PLACE
 from app.formats.open_images.merge_sides import Sides
 from app.formats.open_images.said import NO_KIND, Said, hash_ragged
 
@@ -29,18 +29,36 @@ LEAST_OVERLAP = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Columns by which rows of a table are one and the same. `by_label`: also the label (not the spelling of it)."""
+    """Columns by which rows of a table are one and the same.
 
+    Attributes:
+        labels: columns that name a label; however they spell it.
+    """
+
+    labels: tuple[str, ...] = ()
     texts: tuple[str, ...] = ()
     numbers: tuple[str, ...] = ()
-    by_label: bool = True
 
 
+_LABEL = ("LabelName",)
+_ENDS = tuple(f"{column}{end}" for end in ENDS for column in COORDINATES)
 IDENTITIES: Mapping[str, tuple[Identity, ...]] = {
-    "boxes": (Identity(numbers=COORDINATES),),
-    "tags": (Identity(texts=("Source",)), Identity()),
-    "machine": (Identity(texts=("Source",)), Identity()),
-    "masks": (Identity(texts=("MaskPath",), by_label=False), Identity(texts=("BoxID",))),
+    "boxes": (Identity(_LABEL, numbers=COORDINATES),),
+    "tags": (Identity(_LABEL, ("Source",)), Identity(_LABEL)),
+    "machine": (Identity(_LABEL, ("Source",)), Identity(_LABEL)),
+    "masks": (Identity(texts=("MaskPath",)), Identity(_LABEL, ("BoxID",))),
+    "points": (
+        Identity(LABEL_COLUMNS["points"], ("Source", "TextLabel"), POINT_PLACE),
+        Identity(LABEL_COLUMNS["points"], numbers=POINT_PLACE),
+        Identity(LABEL_COLUMNS["points"], ("Source", "TextLabel")),
+    ),
+    "relationships": (
+        Identity(("LabelName1",), ("LabelName2", "RelationshipLabel"), _ENDS),
+        Identity(("LabelName1", "LabelName2"), ("RelationshipLabel",), _ENDS),
+        Identity(("LabelName1", "LabelName2"), ("RelationshipLabel",)),
+        Identity(numbers=_ENDS),
+    ),
+    "narratives": (Identity(texts=("AnnotatorID",)),),
 }
 
 
@@ -176,7 +194,7 @@ class RowFinder:
         """What is left of one label on an image: rows of a table whose place or label was corrected."""
         edited = old.kept.edits != 0
         is_box = old_said.kinds == "boxes", new_said.kinds == "boxes"
-        place = Identity(numbers=COORDINATES, by_label=False)
+        place = Identity(numbers=COORDINATES)
         pairing.by_key(self._keys(old, old_said, place), self._keys(new, new_said, place), *is_box)
         old_rows, new_rows = pairing.free(*is_box)
         if len(old_rows) and len(new_rows):
@@ -193,8 +211,10 @@ class RowFinder:
 
     def _keys(self, table: Table, said: Said, identity: Identity) -> Keys:
         columns: list[npt.NDArray[Any]] = [table.frames]
-        if identity.by_label:
-            columns.append(self._sides.named_labels(said) if isinstance(table, Rows) else table.label_ids)
+        if identity.labels and not isinstance(table, Rows):
+            columns.append(table.label_ids)
+        elif identity.labels:
+            columns += [self._sides.named_labels(said, column) for column in identity.labels]
         if identity.texts:
             columns.append(said.text_keys(identity.texts))
         if identity.numbers:
