@@ -91,13 +91,12 @@ def _box_row(
         row["ImageID"] = target.frames.name(frame).rpartition(".")[0]
     if is_new or edits & Edit.LABEL:
         row["LabelName"] = mids.get(label_id, target.labels.by_id[label_id].name)
+    source = row["Source"]
     if is_new or edits & Edit.GEOMETRY:
         width, height = int(target.frames.widths[frame]), int(target.frames.heights[frame])
         left, top, right, bottom = shapes.points.row(at).tolist()
         row["XMin"], row["XMax"] = decimal(left / width), decimal(right / width)
         row["YMin"], row["YMax"] = decimal(top / height), decimal(bottom / height)
-        if not is_new:
-            row["Source"] = ""
     for name in header:
         if name.startswith("XClick") and (edits & Edit.GEOMETRY or row[name] == ""):
             row[name] = "-1"
@@ -107,6 +106,8 @@ def _box_row(
         _speak(row, values)
         for column, name in FLAG_ATTRIBUTES.items():
             row[column] = _flag_cell(row[column], specs.get(name), values.get(name), is_new)
+    if not is_new and edits & Edit.GEOMETRY and row["Source"] == source:
+        row["Source"] = ""
     row["Confidence"] = row["Confidence"] or "1"
     for column in FLAG_ATTRIBUTES:
         row[column] = str(flag(row[column] or "-1"))

@@ -109,14 +109,15 @@ def is_sided(plan: Plan, kept: Kept) -> Mask:
 
 
 def header_columns(plan: Plan, kinds: Sequence[Kind], subset: str | None) -> tuple[str, ...]:
-    """The canonical columns (of boxes with the clicks, where a kept table has some), then every further one that a
+    """The canonical columns (of boxes with the clicks that a kept table has), then every further one that a
     kept table of the subset has, in its first spelling."""
     known = {name.casefold(): name for name in COLUMNS[kinds[0]]}
     if plan.options.expand != "none" and kinds[0] in EXPANDED:
         return tuple(known.values())  # the tools that want such tables count their columns
     found = [name for kind in kinds for table in plan.tables_of(kind, subset) for name in table.columns]
-    if kinds[0] == "boxes" and any(name.casefold() in _UNKNOWN_COLUMNS for name in found):
-        known |= {name.casefold(): name for name in CLICK_COLUMNS}
+    if kinds[0] == "boxes":
+        folded = {name.casefold() for name in found}
+        known |= {name.casefold(): name for name in CLICK_COLUMNS if name.casefold() in folded}
     for name in found:
         known.setdefault(name.casefold(), name)
     return tuple(known.values())

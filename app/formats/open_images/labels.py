@@ -190,6 +190,15 @@ class LabelMatcher:
                     return self._names[mid]
         return None
 
+    def recorded(self) -> dict[int, str]:
+        """The MID of each label: from rows, or from an earlier import, else from the class files where one class alone
+        has the label's name."""
+        found = dict(self.mids)
+        for label_id, name in self._label_names.items():
+            if label_id not in found and name in self._by_display and name not in self._sharing:
+                found[label_id] = self._by_display[name]
+        return found
+
     def nearest(self, name: str) -> list[str]:
         """Labels of the task that look like a name or its display name."""
         folded = {label.casefold(): label for label in reversed(self._names)}

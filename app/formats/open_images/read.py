@@ -95,7 +95,7 @@ def read(
     archive.verify(lambda done: progress(1.0))
     extras = Extras(
         tables=tuple(reading.tables),
-        mids=reading.labels.mids,
+        mids=reading.labels.recorded(),
         classes=tuple(_all_classes(reading).items()),
         hierarchy=hierarchy,
         files=tuple(kept_files),

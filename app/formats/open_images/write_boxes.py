@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from app.annotations import Edit, Shapes, ShapeType
-from app.columns import Cells, CSVBlock, Ragged, decode_flags, decode_texts, encode_numbers
+from app.columns import Cells, CSVBlock, Ragged, decode_flags, decode_texts, encode_numbers, equal_cells
 from app.errors import Problem, shorten
 from app.formats.open_images.attributes import flag_text, same_value, share_text, shown_value
 from app.formats.open_images.kept_rows import (
@@ -162,10 +162,14 @@ def _attribute_cells(plan: Plan, shapes: Shapes, cells: Columns, imported: Mask,
 
     speak("Confidence", confidence_rule(plan, pairs))
     cells["Confidence"] = fill_confidence(cells["Confidence"])
-    cells["Source"] = put(cells["Source"], moved & imported, b"")
     if plan.options.box_source:
         cells["Source"] = put(cells["Source"], ~imported, plan.options.box_source.encode())
+    before = Cells.of(cells["Source"])
     speak("Source", source_rule(pairs))
+    # Who drew a box that was moved is not known, unless somebody said it anew.
+    after = Cells.of(cells["Source"])
+    same = equal_cells(before.buffer, before.starts, before.stops, after.buffer, after.starts, after.stops)
+    cells["Source"] = put(cells["Source"], moved & imported & same, b"")
     for column, name in FLAGS.items():
         if column != OCCLUDED:
             silent = imported & (cells[column].lengths == 0)  # read as unknown, and so remembered

@@ -120,20 +120,20 @@ def test_a_link_was_made(sink: MemorySink) -> None:
 
 def test_the_label_of_a_box(sink: MemorySink) -> None:
     members = edit(sink, BOX, Edit.LABEL, label_ids=2)
-    assert lines(members, BOXES) == [BOX.replace("/m/c", "dog")]
-    assert "dog,dog" in members[CLASSES].decode().splitlines()
+    assert lines(members, BOXES) == [BOX.replace("/m/c", "/m/d")]
+    assert members[CLASSES].decode().splitlines() == ["/m/c,cat", "/m/d,dog"]
 
 
 def test_the_label_of_a_mask(sink: MemorySink) -> None:
     members = edit(sink, ALONE, Edit.LABEL, label_ids=2)
-    assert lines(members, MASKS)[1] == ALONE.replace("/m/c", "dog").replace("n.png", "a_dog_0000000b.png")
-    assert members["masks/train/a_dog_0000000b.png"] == OTHER
+    assert lines(members, MASKS)[1] == ALONE.replace("/m/c", "/m/d").replace("n.png", "a_md_0000000b.png")
+    assert members["masks/train/a_md_0000000b.png"] == OTHER
     assert "masks/train/n.png" not in members
 
 
 def test_the_label_of_a_tag(sink: MemorySink) -> None:
     tags = edited(sink.annotations().tags, 0, Edit.LABEL, label_ids=2)
-    assert lines(export(sink, tags=tags), TAGS) == [TAG.replace("/m/c", "dog")]
+    assert lines(export(sink, tags=tags), TAGS) == [TAG.replace("/m/c", "/m/d")]
 
 
 def attributes(changes: dict[int, str]) -> str:
