@@ -24,16 +24,22 @@ from app.operations import (
 from app.settings import Settings
 from app.storage import Storage, open_storage
 from app.streams import serve_streams
-from app.telemetry import set_up_logging
+from app.telemetry import set_up_logging, set_up_tracing, traced
 
 
-def open_store(settings: Settings, *, migrate: bool) -> Storage:
+WORKER_CONNECTIONS = 4  # the work, the lease's monitor, and an export's snapshot beside a write
+
+
+def open_store(settings: Settings, *, migrate: bool, connections: int = WORKER_CONNECTIONS) -> Storage:
     return open_storage(
         settings.database_url,
         settings.blob_url,
         settings.data_dir,
         min_free_bytes=settings.min_free_bytes,
+        pool_size=connections,
         migrate=migrate,
+        may_redirect=settings.blob_redirects,
+        public_endpoint=settings.blob_public_url,
     )
 
 
@@ -67,7 +73,7 @@ def limits_of(settings: Settings) -> Limits:
 def handlers_of(settings: Settings) -> Mapping[str, requests.Handler]:
     """The function of each operation type."""
     limits = limits_of(settings)
-    return {
+    handlers: dict[str, requests.Handler] = {
         "create:task": partial(ingest_images, limits=limits),
         "import:annotations": partial(import_annotations, limits=limits),
         "export:backup": export_backup,
@@ -76,6 +82,7 @@ def handlers_of(settings: Settings) -> Mapping[str, requests.Handler]:
         "export:annotations": export_dataset,
         "export:dataset": export_dataset,
     }
+    return {name: traced(name, handler) for name, handler in handlers.items()}
 
 
 def run_worker_process(settings: Settings, parent_fd: int | None) -> None:
@@ -83,6 +90,7 @@ def run_worker_process(settings: Settings, parent_fd: int | None) -> None:
     set_up_logging(settings.log_level, settings.log_format)
     storage = open_store(settings, migrate=False)
     queue = open_request_queue(settings)
+    end_tracing = set_up_tracing()
     try:
         requests.run_worker(
             storage,
@@ -101,6 +109,7 @@ def run_worker_process(settings: Settings, parent_fd: int | None) -> None:
             parent_fd=parent_fd,
         )
     finally:
+        end_tracing()
         queue.close()
         storage.close()
 

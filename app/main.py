@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 import threading
 from collections.abc import AsyncIterator
 from dataclasses import fields
@@ -51,7 +52,7 @@ def api_settings_of(settings: Settings) -> ApiSettings:
 
 def create_app(settings: Settings) -> FastAPI:
     """The web application over an open (and migrated) store of these settings."""
-    storage = open_store(settings, migrate=False)
+    storage = open_store(settings, migrate=False, connections=settings.database_connections)
     queue = open_request_queue(settings)
     streams = StreamPool([sys.executable, "-m", "app.cli", "child-stream"])
     services = Services(
@@ -177,12 +178,15 @@ def run_service(settings: Settings) -> int:
     supervisor = Supervisor(settings.stop_timeout_seconds)
     if settings.workers:
         supervisor.add(["worker"], settings.workers)
+    shared_metrics = tempfile.TemporaryDirectory(prefix="annoport-metrics-")
     try:
         if settings.web_processes == 1:
             supervisor.start()
             AnnouncingServer(uvicorn_config(settings, create_app(settings)), settings, port).run(sockets=[listener])
         else:
             fd = listener.fileno()
+            # Any of them may be asked for the metrics of all: prometheus-client's own way of sharing them.
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared_metrics.name
             supervisor.add(["child-web", "--fd", str(fd)], settings.web_processes, pass_fds=(fd,))
             supervisor.start()
             announce(settings, port)
@@ -190,6 +194,7 @@ def run_service(settings: Settings) -> int:
     finally:
         supervisor.stop()
         listener.close()
+        shared_metrics.cleanup()
     return 0
 
 

@@ -36,6 +36,15 @@ class Settings(BaseSettings):
     database_url: str = Field("", description="SQLAlchemy URL of the database; empty: SQLite in the data folder")
     blob_url: str = Field("", description="URL of the store of bytes; empty: a folder in the data folder")
     queue_url: str = Field("", description="URL of the queue; empty: derived from the database")
+    database_connections: int = Field(
+        48, ge=2, description="Connections of one web process to the database at most; a worker holds 4 at most"
+    )
+    blob_redirects: bool = Field(
+        True, description="Send clients to the bucket for finished exports (signed, 5 minutes); False: stream them"
+    )
+    blob_public_url: str = Field(
+        "", description="Address of the bucket's server as clients reach it; empty: that of AWS_ENDPOINT_URL"
+    )
 
     # How it is reached
     host: str = Field("127.0.0.1", description="Address to listen on")

@@ -9,6 +9,7 @@ Start with `build_app`, then `routing.py` (how a request gets in), then any rout
 from __future__ import annotations
 
 import json
+from functools import partial
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
@@ -35,7 +36,7 @@ from app.api.annotations import router as annotations_router
 from app.api.credentials import Authenticator
 from app.api.deps import ApiSettings, Caller, Services
 from app.api.errors import install_error_handlers
-from app.api.observing import HTTPMetrics, ObservingMiddleware
+from app.api.observing import HTTPMetrics, ObservingMiddleware, is_quiet
 from app.api.openapi import describe_api
 from app.api.protocol import guarded_protocol
 from app.api.security import SecurityMiddleware
@@ -71,12 +72,13 @@ def build_app(services: Services) -> FastAPI:
         redoc_url=None,
         openapi_url=None,
         redirect_slashes=False,
+        # Spans go where OTEL_EXPORTER_OTLP_ENDPOINT says, if anywhere; logs have a way of their own.
+        telemetry={"auto_configure": True, "logs": False, "operation_spans": False, "exclude": is_quiet},
     )
     registry = CollectorRegistry()
-    registry.register(ops.StoreCollector(services.storage))
     app.state.services = services
     app.state.authenticator = Authenticator(services.settings, services.storage)
-    app.state.metrics_registry = registry
+    app.state.collect_metrics = partial(ops.collect_metrics, registry, services.storage)
     install_error_handlers(app)
     for router in ROUTERS:
         # Their routes as they are, in one flat list: prefixes and rules are in them already, and a wrong method on a

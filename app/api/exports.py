@@ -78,7 +78,7 @@ def _export(services: Services, caller: Caller, target: str, number: int, query:
 
 
 def _open_result(
-    services: Services, caller: Caller, target: str, number: int, rq_id: str, is_backup: bool
+    services: Services, caller: Caller, target: str, number: int, rq_id: str, is_backup: bool, may_redirect: bool
 ) -> tuple[Result, Any]:
     """The file of finished work: its source, or the address where it lies."""
     with services.storage.database.read() as conn:
@@ -102,7 +102,7 @@ def _open_result(
         raise InvalidInput("this work made no file", place="rq_id", code="export.no_file")
     with services.storage.database.write() as conn:
         requests.mark_downloaded(conn, work.id, ttl_seconds=services.settings.export_ttl_seconds)
-    address = services.storage.blobs.presign(work.result.key)
+    address = services.storage.blobs.presign(work.result.key) if may_redirect else None
     if address is not None:
         return work.result, address
     try:
@@ -138,7 +138,10 @@ RqIdQuery = Annotated[str, Query(description="The id of the finished export", ma
 async def _download(
     request: Request, services: Services, caller: Caller, target: str, number: int, rq_id: str, is_backup: bool = False
 ) -> Response:
-    result, place = await run_in_threadpool(_open_result, services, caller, target, number, rq_id, is_backup)
+    # An address is signed for one method; who asks for the headers alone gets them from here.
+    may_redirect = request.method == "GET"
+    opened = run_in_threadpool(_open_result, services, caller, target, number, rq_id, is_backup, may_redirect)
+    result, place = await opened
     if isinstance(place, str):
         return RedirectResponse(place, status_code=302)
     source: BlobSource = place

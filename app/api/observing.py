@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import MutableMapping
+from typing import Any
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -19,6 +21,11 @@ log = structlog.get_logger(__name__)
 
 QUIET_PATHS = frozenset({"/health/live", "/health/ready", "/metrics"})
 SECONDS_BUCKETS = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+
+
+def is_quiet(scope: MutableMapping[str, Any]) -> bool:
+    """Whether nobody wants to hear of it: probes come every few seconds."""
+    return scope.get("path") in QUIET_PATHS
 
 
 class HTTPMetrics:

@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fastapi import Request, Response
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from app.api.deps import AnyoneDep, CallerDep, ServicesDep
 from app.api.routing import Router
 from app.api.schemas import Health, Readiness
 from app.errors import AccessDenied, AppError, Busy
-from app.storage import Storage, requests
+from app.storage import Storage, counters, requests
 
 router = Router(tags=["ops"])
 
 
+def collect_metrics(own: CollectorRegistry, storage: Storage) -> bytes:
+    """Everything, in Prometheus' text format."""
+    stored = CollectorRegistry()
+    stored.register(StoreCollector(storage))
+    traffic = own
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:  # web processes that share a socket write into files there
+        traffic = CollectorRegistry()
+        MultiProcessCollector(traffic)  # type: ignore[no-untyped-call]
+    return generate_latest(traffic) + generate_latest(stored)
+
+
 class StoreCollector(Collector):
-    """Background work by state and its waiting time, read from the store at each scrape."""
+    """Background work, read from the store at each scrape."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
@@ -29,17 +42,55 @@ class StoreCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         with self._storage.database.read() as conn:
             counts = requests.counts(conn)
-            oldest = requests.oldest_queued_seconds(conn)
+            queued = requests.oldest_queued_seconds(conn)
+            started = requests.oldest_started_seconds(conn)
+            found = counters.read(conn)
         by_status = GaugeMetricFamily("annoport_requests", "Background requests by status", labels=["status"])
         for status in ("queued", "started", "failed", "finished"):
             by_status.add_metric([status], counts.get(status, 0))
         yield by_status
-        yield GaugeMetricFamily("annoport_oldest_queued_seconds", "Age of the oldest queued request", value=oldest)
+        yield GaugeMetricFamily("annoport_oldest_queued_seconds", "Age of the oldest queued request", value=queued)
+        yield GaugeMetricFamily("annoport_oldest_started_seconds", "Time of the longest at work", value=started)
+        ended = CounterMetricFamily(
+            "annoport_requests_ended", "Background requests that ended", labels=["type", "status"]
+        )
+        for type_, status in _labels(found, "ended"):
+            ended.add_metric([type_, status], found["ended", type_, status])
+        yield ended
+        for name, key, meaning in COUNTED:
+            counter = CounterMetricFamily(name, meaning, labels=["type"])
+            for (type_,) in _labels(found, key):
+                counter.add_metric([type_], found[key, type_])
+            yield counter
+        yield CounterMetricFamily(
+            "annoport_lease_expiries",
+            "Times that a worker went silent and its request was given to another",
+            value=found.get(("lease_expiries",), 0),
+        )
+        yield _seconds(found)
 
-    def describe(self) -> Iterator[Metric]:
-        # Without this the registry would read the store when it is built.
-        yield GaugeMetricFamily("annoport_requests", "Background requests by status")
-        yield GaugeMetricFamily("annoport_oldest_queued_seconds", "Age of the oldest queued request")
+
+COUNTED = (
+    ("annoport_request_rows", "rows", "Rows of tables read or written by background requests"),
+    ("annoport_request_received_bytes", "received_bytes", "Bytes of the uploads that ended requests worked on"),
+    ("annoport_request_result_bytes", "result_bytes", "Bytes of the files that requests made"),
+)
+
+
+def _labels(found: Mapping[tuple[str, ...], float], key: str) -> list[tuple[str, ...]]:
+    return [name[1:] for name in found if name[0] == key]
+
+
+def _seconds(found: Mapping[tuple[str, ...], float]) -> Metric:
+    """Time at work by type: from the start of the last attempt to the end."""
+    family = HistogramMetricFamily("annoport_request_seconds", "Time at work", labels=["type"])
+    for (type_,) in _labels(found, "seconds_count"):
+        total, buckets = 0.0, []
+        for step in [*(str(step) for step in counters.SECONDS_STEPS), "+Inf"]:
+            total += found.get(("seconds_bucket", type_, step), 0)
+            buckets.append((step, total))
+        family.add_metric([type_], buckets, found["seconds_sum", type_])
+    return family
 
 
 @router.get("/health/live", response_model=Health)
@@ -67,11 +118,12 @@ def get_ready(_: AnyoneDep, services: ServicesDep) -> Any:
     responses={200: {"content": {"text/plain": {"example": 'annoport_requests{status="queued"} 0.0\n'}}}},
 )
 def get_metrics(request: Request, caller: CallerDep) -> Response:
-    """Numbers for Prometheus; for admins only, as they tell what others do. Each web process counts its own traffic."""
+    """Numbers for Prometheus; for admins only, as they tell what others do. Background work is counted in the store, so
+    any process tells of all of it; HTTP traffic is that of this `serve`, of all its web processes."""
     if not caller.user.is_admin:
         raise AccessDenied("Metrics are for admins; give Prometheus an admin's access token.")
-    registry: CollectorRegistry = request.app.state.metrics_registry
-    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+    collected: bytes = request.app.state.collect_metrics()
+    return Response(collected, media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/api/openapi.json", include_in_schema=False)

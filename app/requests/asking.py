@@ -41,7 +41,7 @@ def enqueue(
         )
     if is_new:
         announce(queue, request.id)
-        log.info("request queued", request_id=request.id, type=request.type, user_id=owner.id)
+        log.info("request queued", rq_id=request.id, type=request.type, user_id=owner.id)
     return request
 
 
@@ -50,14 +50,14 @@ def announce(queue: Queue, request_id: str) -> None:
     try:
         queue.send(request_id)
     except Exception:
-        log.exception("the queue took no message; the request will start within a minute", request_id=request_id)
+        log.exception("the queue took no message; the request will start within a minute", rq_id=request_id)
 
 
 def cancel(storage: Storage, viewer: User, request_id: str) -> Request:
     """Cancel queued or running work. Raises NotFound, Conflict where it is final."""
     with storage.database.write() as conn:
         request = requests.cancel(conn, viewer, request_id)
-    log.info("request cancelled", request_id=request_id, type=request.type, user_id=viewer.id)
+    log.info("request cancelled", rq_id=request_id, type=request.type, user_id=viewer.id)
     return request
 
 

@@ -54,6 +54,10 @@ class Context:
         return self.request.attempt
 
     @property
+    def request_id(self) -> str:
+        return self.request.id
+
+    @property
     def options(self) -> Mapping[str, Any]:
         return self.request.options
 
@@ -115,7 +119,7 @@ class Context:
             self._is_lost = True
             raise
         except (Busy, NoSpace) as error:
-            log.warning("progress could not be written", request_id=self.request.id, reason=error.detail)
+            log.warning("progress could not be written", rq_id=self.request.id, reason=error.detail)
 
     @contextmanager
     def finishing(

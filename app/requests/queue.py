@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -84,7 +86,7 @@ def open_queue(queue_url: str, data_dir: Path) -> Queue:
     scheme = urlsplit(queue_url).scheme.partition("+")[0]
     if scheme in ("postgresql", "postgres"):
         dsn = "postgresql:" + queue_url.partition(":")[2]
-        return Queue(Huey(QUEUE_NAME, storage_class=PostgresStorage, dsn=dsn, read_timeout=1, **common))
+        return _open_shared(partial(Huey, QUEUE_NAME, storage_class=PostgresStorage, dsn=dsn, read_timeout=1, **common))
     path = Path(queue_url.removeprefix("sqlite:///")) if queue_url else data_dir / "queue.sqlite3"
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     common |= {"storage_class": _File, "filename": os.fspath(path), "strict_fifo": True, "cache_mb": 0}
@@ -100,3 +102,16 @@ def open_queue(queue_url: str, data_dir: Path) -> Queue:
         for suffix in ("-wal", "-shm"):
             path.with_name(path.name + suffix).unlink(missing_ok=True)
         return Queue(Huey(QUEUE_NAME, **common))
+
+
+def _open_shared(make: Callable[[], Huey]) -> Queue:
+    """Several processes may be the first one at once, and CREATE TABLE IF NOT EXISTS of PostgreSQL is not made for it:
+    one of them is told of a table or type that it did not see before."""
+    for pause in (0.1, 0.5, 1.0):
+        try:
+            return Queue(make())
+        except Exception as error:
+            if type(error).__name__ not in ("UniqueViolation", "DuplicateTable", "DuplicateObject"):
+                raise
+            time.sleep(pause)
+    return Queue(make())

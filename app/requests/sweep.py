@@ -21,5 +21,5 @@ def sweep(storage: Storage, queue: Queue, *, max_attempts: int = 3, request_ttl_
         lost = requests.requeue_lost(conn, max_attempts=max_attempts, ttl_seconds=request_ttl_seconds)
     for request_id in lost:
         announce(queue, request_id)
-        log.warning("request announced again", request_id=request_id)
+        log.warning("request announced again", rq_id=request_id)
     return len(lost)

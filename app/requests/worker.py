@@ -131,14 +131,12 @@ def run_request(
                 conn, request_id, lease_seconds=limits.lease_seconds, max_attempts=limits.max_attempts
             )
     except AppError as error:
-        log.warning(
-            "a request could not be claimed; it will be announced again", request_id=request_id, reason=error.detail
-        )
+        log.warning("a request could not be claimed; it will be announced again", rq_id=request_id, reason=error.detail)
         return
     if request is None:
         return
     context = Context(request, storage, limits, stop)
-    logger = log.bind(request_id=request.id, type=request.type, attempt=request.attempt, user_id=request.owner.id)
+    logger = log.bind(rq_id=request.id, type=request.type, attempt=request.attempt, user_id=request.owner.id)
     logger.info("request started")
     began = time.monotonic()
     with _Monitor(context, limits):
@@ -223,7 +221,7 @@ def _write(context: Context, change: Callable[[Connection], None]) -> bool:
         except Cancelled:
             return False
         except (Busy, NoSpace) as error:
-            log.warning("the end of a request could not be written", request_id=context.request.id, reason=error.detail)
+            log.warning("the end of a request could not be written", rq_id=context.request.id, reason=error.detail)
             time.sleep(1)
         else:
             return True
@@ -260,12 +258,12 @@ class _Monitor:
                 except Cancelled:
                     continue  # the handler will see it
                 except Exception:
-                    log.exception("the lease could not be extended", request_id=context.request.id)
+                    log.exception("the lease could not be extended", rq_id=context.request.id)
 
     def _end(self, reason: str) -> None:
         """End the process: the main thread does not listen. The row is written first, from here."""
         context = self._context
-        log.error("the work does not react; the worker ends", request_id=context.request.id, reason=reason)
+        log.error("the work does not react; the worker ends", rq_id=context.request.id, reason=reason)
         try:
             if reason == "stop":
                 _write(context, lambda conn: requests.release(conn, context.request.id, context.attempt))

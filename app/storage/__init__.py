@@ -9,6 +9,7 @@ somebody owns, the `viewer`: what the viewer may not see raises NotFound.
 
 from app.storage import (
     annotations,
+    counters,
     frames,
     housekeeping,
     issues,
@@ -86,6 +87,7 @@ __all__ = [
     "User",
     "UserRef",
     "annotations",
+    "counters",
     "frames",
     "housekeeping",
     "issues",

@@ -17,6 +17,7 @@ import orjson
 import sqlalchemy as sa
 
 from app.errors import Busy, Cancelled, Conflict, NotFound, TooManyRequests
+from app.storage import counters
 from app.storage.access import visible
 from app.storage.database import Connection
 from app.storage.listing import Field, Listing, fetch_page
@@ -301,10 +302,29 @@ def _end(
         requests.update()
         .where(requests.c.id == request_id, chosen)
         .values(status=status, finished_date=moment, expiry_date=moment + stay, lease_until=None, **values)
-    )
-    if ended.rowcount:
-        remove_uploads(conn, uploads.c.request_id == request_id)
-    return bool(ended.rowcount)
+        .returning(requests.c.type, requests.c.started_date, requests.c.result_size)
+    ).one_or_none()
+    if ended is None:
+        return False
+    of_it = uploads.c.request_id == request_id
+    received = conn.execute(sa.select(sa.func.coalesce(sa.func.sum(uploads.c.length), 0)).where(of_it)).scalar_one()
+    remove_uploads(conn, of_it)
+    amounts: dict[tuple[str, ...], float] = {
+        ("ended", ended.type, status): 1,
+        ("received_bytes", ended.type): int(received),
+        ("result_bytes", ended.type): ended.result_size or 0,
+        ("rows", ended.type): n_rows(values.get("report")),
+    }
+    if ended.started_date is not None:
+        amounts |= counters.of_seconds("seconds", ended.type, (moment - ended.started_date).total_seconds())
+    counters.add(conn, amounts)
+    return True
+
+
+def n_rows(report: Mapping[str, Any] | None) -> int:
+    """Rows of all tables that a report tells of."""
+    tables = (report or {}).get("tables", {})
+    return sum(int(count.get("seen", 0)) for count in tables.values())
 
 
 def finish(
@@ -379,7 +399,8 @@ def requeue_lost(conn: Connection, *, max_attempts: int = 3, ttl_seconds: int) -
     silent, forgotten = _lost_conditions()
     chosen = sa.select(requests.c.id, requests.c.attempt, requests.c.releases).where(silent)
     lost = []
-    for row in conn.execute(chosen.with_for_update(skip_locked=True)).all():
+    expired = conn.execute(chosen.with_for_update(skip_locked=True)).all()
+    for row in expired:
         n_deaths = row.attempt - row.releases
         if n_deaths < max_attempts:
             lost.append(row.id)
@@ -393,6 +414,7 @@ def requeue_lost(conn: Connection, *, max_attempts: int = 3, ttl_seconds: int) -
     if lost:  # it takes a minute until they are announced again, not just the next worker's sweep
         again = {"status": "queued", "queued_date": now(), "lease_until": None}
         conn.execute(requests.update().where(requests.c.id.in_(lost)).values(**again))
+    counters.add(conn, {("lease_expiries",): len(expired)})
     return tuple(lost)
 
 
@@ -411,6 +433,14 @@ def counts(conn: Connection) -> dict[str, int]:
     """Number of requests by status, for metrics."""
     rows = conn.execute(sa.select(requests.c.status, sa.func.count()).group_by(requests.c.status)).all()
     return {"queued": 0, "started": 0, "finished": 0, "failed": 0} | dict(rows)
+
+
+def oldest_started_seconds(conn: Connection) -> float:
+    """How long the longest running request has been at work; 0 where there is none."""
+    oldest = conn.execute(
+        sa.select(sa.func.min(requests.c.started_date)).where(requests.c.status == "started")
+    ).scalar()
+    return 0.0 if oldest is None else max(0.0, (now() - oldest).total_seconds())
 
 
 def oldest_queued_seconds(conn: Connection) -> float:

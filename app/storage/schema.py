@@ -366,6 +366,14 @@ discarded_blobs = sa.Table(
     sa.Column("not_before", Moment, nullable=False, index=True),
 )
 
+# Numbers for metrics (counters.py).
+counters = sa.Table(
+    "counters",
+    metadata,
+    sa.Column("name", sa.String(200), primary_key=True),
+    sa.Column("value", sa.Float, nullable=False),
+)
+
 # state: `writing` (an import at work), `visible`, `dropped` (its blocks go bit by bit).
 # The base set of a task holds what was never imported: made by hand or by JSON.
 annotation_sets = sa.Table(

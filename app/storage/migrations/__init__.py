@@ -16,7 +16,7 @@ from app.storage.database import Connection, Database
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0002"  # the newest step in `versions/`; a test holds the two together
+HEAD = "0003"  # the newest step in `versions/`; a test holds the two together
 
 # Any number will do, as long as every version of this program uses the same.
 ADVISORY_LOCK = 0x616E6E6F
@@ -59,6 +59,7 @@ def migrate(database: Database) -> bool:
     known = {script.revision for script in ScriptDirectory.from_config(settings).walk_revisions()}
     with database.write() as conn:  # SQLite: the write transaction is the lock
         if not database.is_sqlite:
+            conn.execute(sa.text("SET LOCAL lock_timeout = 0"))  # another one's steps may take minutes
             conn.execute(sa.select(sa.func.pg_advisory_xact_lock(ADVISORY_LOCK)))
         found = current(conn)
         if found == HEAD:
