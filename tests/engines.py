@@ -316,6 +316,8 @@ def bucket(kind: str = "seaweedfs") -> Bucket:
         "AWS_REGION": "us-east-1",
         "AWS_DEFAULT_REGION": "us-east-1",
     }
+    if kind == "seaweedfs":
+        os.environ.update(environ)  # whoever opens a bucket in this process means this one
     made = Bucket(f"s3://{BUCKET}", environ)
     aws(made, "s3api", "create-bucket", "--bucket", BUCKET)
     return made

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from app.errors import Busy
 from app.requests.queue import Queue
 from app.storage import Request, RequestDraft, Storage, User, requests
 
@@ -49,6 +50,8 @@ def announce(queue: Queue, request_id: str) -> None:
     """Tell the workers. The row is committed, so a queue that fails only costs time: the sweep will find it."""
     try:
         queue.send(request_id)
+    except Busy as error:
+        log.warning("request not announced; it will start within a minute", rq_id=request_id, reason=error.detail)
     except Exception:
         log.exception("the queue took no message; the request will start within a minute", rq_id=request_id)
 

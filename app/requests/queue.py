@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from huey.exceptions import HueyException
 from huey.registry import Message
 from huey.serializer import Serializer
 from huey.storage import PostgresStorage, SqliteStorage
+
+from app.errors import Busy
 
 log = structlog.get_logger(__name__)
 
@@ -56,13 +59,19 @@ class Queue:
         self._announce = huey.task(name=TASK_NAME)(_nothing)
 
     def send(self, request_id: str) -> None:
-        """Announce a queued request; call it after the commit of its row."""
-        self._announce(request_id)
+        """Announce a queued request; call it after the commit of its row. Raises Busy."""
+        try:
+            with _answering():
+                self._announce(request_id)
+        except Busy:  # a database that was started again: the connection of before is found dead by its first use
+            with _answering():
+                self._announce(request_id)
 
     def receive(self) -> str | None:
-        """The next id, or None where there is none (on PostgreSQL: after waiting up to a second)."""
+        """The next id, or None where there is none (on PostgreSQL: after waiting up to a second). Raises Busy."""
         try:
-            task = self._huey.dequeue()
+            with _answering():
+                task = self._huey.dequeue()
         except (HueyException, ValueError, TypeError, orjson.JSONDecodeError):
             log.warning("a message of the queue could not be read and was dropped")
             return None
@@ -74,6 +83,17 @@ class Queue:
     def close(self) -> None:
         """Give back connections; the next call opens them again."""
         self._huey.storage.close()
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    """A database that is not there, or locked, is Busy; only its driver knows the class."""
+    try:
+        yield
+    except Exception as error:
+        if not any(kind.__name__ == "OperationalError" for kind in type(error).__mro__):
+            raise
+        raise Busy("the queue does not answer, try again") from error
 
 
 def _nothing(request_id: str) -> None:

@@ -69,6 +69,10 @@ def run_worker(
         chores.run()
         try:
             request_id = queue.receive()
+        except Busy as error:
+            log.warning("the queue cannot be read", reason=error.detail)
+            stop.wait(1)
+            continue
         except Exception:
             log.exception("the queue cannot be read")
             stop.wait(1)

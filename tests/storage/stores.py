@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -58,7 +57,6 @@ def place_of(engine: str, folder: Path) -> Iterator[Place]:
         yield Place("", "", folder)
         return
     made = engines.bucket()
-    os.environ.update(made.environ)
     with engines.new_database() as url:
         yield Place(url, made.place(), folder)
 
@@ -129,7 +127,6 @@ def prepared_place(engine: str, folder: Path) -> Iterator[Place]:
         yield place
         return
     made = engines.bucket()
-    os.environ.update(made.environ)
     with prepared_database() as url:
         yield Place(url, made.place(), folder)
 
