@@ -26,7 +26,6 @@ from app.storage import Storage, open_storage
 from app.streams import serve_streams
 from app.telemetry import set_up_logging, set_up_tracing, traced
 
-
 WORKER_CONNECTIONS = 4  # the work, the lease's monitor, and an export's snapshot beside a write
 
 
