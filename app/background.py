@@ -66,6 +66,7 @@ def limits_of(settings: Settings) -> Limits:
         max_image_pixels=settings.max_image_pixels,
         max_image_bytes=settings.max_image_bytes,
         max_problems=settings.max_problems,
+        mask_helpers=settings.import_helpers,
     )
 
 

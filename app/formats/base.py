@@ -82,6 +82,7 @@ class ImportOptions(SelectionOptions):
     max_mask_bytes: int = 32 << 20
     max_field_bytes: int = 16 << 20
     max_columns: int = 256
+    mask_helpers: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

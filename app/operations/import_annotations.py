@@ -165,6 +165,7 @@ def import_options(options: Mapping[str, Any], limits: Limits) -> ImportOptions:
         "max_mask_bytes": limits.max_mask_bytes,
         "max_field_bytes": limits.max_field_bytes,
         "max_columns": limits.max_columns,
+        "mask_helpers": limits.mask_helpers,
     }
     return ImportOptions(**{**given, **bounds})
 

@@ -50,3 +50,4 @@ class Limits:
     max_image_pixels: int = 178_956_970
     max_image_bytes: int = 256 << 20
     max_problems: int = 100
+    mask_helpers: int = 0

@@ -97,6 +97,21 @@ def test_deflated_values_are_smaller_and_their_damage_is_told() -> None:
             decode_arrays([bad], [10_000], np.uint8)
 
 
+def test_whole_numbers_take_a_quarter_and_come_back_bit_by_bit() -> None:
+    random = np.random.default_rng(1)
+    values = random.integers(-32767, 32768, 1000).astype(np.float64)
+    blob = encode_array(values)
+    assert len(blob) == 2001
+    assert decode_arrays([blob], [1000], np.float64).tobytes() == values.tobytes()
+    for strange in (0.5, -0.0, 32768.0, -32769.0, np.nan, np.inf):
+        for place in (0, 500, 999):
+            other = values.copy()
+            other[place] = strange
+            blob = encode_array(other)
+            assert len(blob) == 8001
+            assert decode_arrays([blob], [1000], np.float64).tobytes() == other.tobytes()
+
+
 def test_equal_values_take_one_value() -> None:
     assert len(encode_array(np.full(1000, 7, dtype=np.int64))) == 9
     assert len(encode_array(np.arange(5, 1005, dtype=np.int64))) == 9

@@ -2,9 +2,15 @@
 
 An import keeps PNGs in the order of its archive, so the rows of a stretch of frames need one stretch of the pack; from
 a bucket that is one request in place of hundreds.
+
+In front of the PNG of a mask that was traced lies a note of 8 bytes: how many polygons it became. Where all of them are
+still there untouched, they are the mask, and nothing has to be decoded to know it. Imports of earlier versions have no
+notes; what lies there is the end of the PNG before.
 """
 
 from __future__ import annotations
+
+import struct
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +20,17 @@ from app.formats.base import Source
 
 Rows = npt.NDArray[np.int64]
 
+NOTE = struct.Struct("<4sI")
+NOTE_WORD = b"PRTS"
+
 MAX_GAP_BYTES = 32 << 10
 """Bytes between two PNGs that are read along rather than asked around."""
 MAX_RANGE_BYTES = 8 << 20
+
+
+def parts_note(n_parts: int) -> bytes:
+    """What is kept in front of the PNG of a mask that became so many polygons."""
+    return NOTE.pack(NOTE_WORD, n_parts)
 
 
 class KeptBytes:
@@ -32,6 +46,7 @@ class KeptBytes:
         columns = (rows[order], sets[order], offsets[order], sizes[order])
         for row, set_id, offset, size in zip(*(column.tolist() for column in columns), strict=True):
             end = offset + size
+            offset = max(offset - NOTE.size, 0)
             fits = current and current[0] == set_id and offset - current[2] <= MAX_GAP_BYTES
             if fits and end - current[1] <= MAX_RANGE_BYTES:
                 current[2] = max(current[2], end)
@@ -41,10 +56,22 @@ class KeptBytes:
 
     def read(self, row: int) -> memoryview:
         """The PNG of one of the rows."""
+        data, begin = self._find(row)
+        return data[begin : begin + int(self._kept.png_sizes[row])]
+
+    def n_parts(self, row: int) -> int | None:
+        """How many polygons the PNG of one of the rows became; None where that was not noted."""
+        data, begin = self._find(row)
+        if begin < NOTE.size:
+            return None
+        word, count = NOTE.unpack_from(data, begin - NOTE.size)
+        return int(count) if word == NOTE_WORD else None
+
+    def _find(self, row: int) -> tuple[memoryview, int]:
+        """The bytes read together with a row's PNG, and where in them it begins."""
         place = self._range_of[row]
         data = self._data.get(id(place))
         if data is None:
             data = memoryview(self._source.kept_bytes(place[0], place[1], place[2] - place[1]))
             self._data[id(place)] = data
-        begin = int(self._kept.png_offsets[row]) - place[1]
-        return data[begin : begin + int(self._kept.png_sizes[row])]
+        return data, int(self._kept.png_offsets[row]) - place[1]

@@ -23,10 +23,11 @@ from app.formats.open_images.labels import ClassNames, recorded_mids
 from app.formats.open_images.layout import ALIASES, LABEL_COLUMNS, Layout, lay_out
 from app.formats.open_images.links import MaskLinks
 from app.formats.open_images.mask_files import MaskFiles
+from app.formats.open_images.mask_work import MaskCrew, n_helpers
 from app.formats.open_images.read_boxes import Waiting, read_boxes
 from app.formats.open_images.read_images import ImageListReader
 from app.formats.open_images.read_mask_rows import read_mask_rows
-from app.formats.open_images.read_masks import read_masks
+from app.formats.open_images.read_masks import Taken, read_masks
 from app.formats.open_images.read_narratives import read_narratives
 from app.formats.open_images.read_points import read_points
 from app.formats.open_images.read_relationships import read_relationship_rows, write_relationships
@@ -82,9 +83,10 @@ def read(
     first_group = target.first_group + reading.side.max_group
     links = MaskLinks(mask_rows.frames, mask_rows.label_codes, mask_rows.boxes, mask_rows.linkable, first_group)
     relationships = read_relationship_rows(reading)
-    read_boxes(reading, Waiting(links, relationships.finder))
-    write_relationships(reading, relationships)
-    read_masks(reading, mask_rows, links.mask_groups(), links.numbers, files)
+    with MaskCrew[Taken](n_helpers(len(mask_rows.places), options.mask_helpers)) as crew:
+        read_boxes(reading, Waiting(links, relationships.finder))
+        write_relationships(reading, relationships)
+        read_masks(reading, mask_rows, links.mask_groups(), links.numbers, files, crew)
     read_tags(reading)
     read_points(reading)
     read_narratives(reading)

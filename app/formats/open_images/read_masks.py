@@ -1,60 +1,93 @@
 """Mask tables, second walk: PNGs → mask shapes (or polygons). Every PNG is kept as it came.
 
+The reader hands out jobs, tells what is to be told in the order of the zip, and writes the shapes in that of the table;
+pixels are `mask_work.py`'s.
+
 Source: Open Images reference 3.9 (foreground, sizes, polygons), 3.10 (groups).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from app.annotations import Annotations, Rows, Shapes, ShapeType
+from app.archive import Entry
 from app.columns import CSVBlock, Ragged
 from app.errors import ImportProblems, Problem, Severity, shorten
+from app.formats.open_images.kept_bytes import parts_note
 from app.formats.open_images.mask_files import MaskFiles
+from app.formats.open_images.mask_work import MaskCrew, MaskJob, MasksDone, work_masks
 from app.formats.open_images.read_boxes import encode_attributes, text_columns
 from app.formats.open_images.read_mask_rows import MaskRows
 from app.formats.open_images.reading import WARNINGS_LISTED, Ints, Mask, Reading, TableState
 from app.formats.open_images.side_items import Item
 from app.formats.open_images.side_write import mask_check
-from app.geometry import (
-    Flips,
-    PackedMask,
-    ShapeTooComplex,
-    count_flips,
-    find_flips,
-    flips_to_polygons,
-    flips_to_runs,
-    resize_flips,
-)
-from app.images import BadPNG, decode_mask
+from app.geometry import Flips
 
 Ids = npt.NDArray[np.int64]
 
-BATCH_MASKS = 256
-BATCH_BYTES = 32 << 20
-BATCH_FLIPS = 4_000_000
-MAX_FLIPS = 8_000_000
-"""Of one mask; no object has so many, noise of 50 million pixels has three times as many and takes 800 MB."""
-"""Flips of masks held at once, 8 bytes each: PNGs of a few kilobytes may hold tens of millions."""
+BATCH_MASKS = 128
+BATCH_BYTES = 8 << 20
 ASPECT_TOLERANCE = 0.01
 MAX_REPEATED_BYTES = 256 << 20
 """Bytes of PNGs that come again because several rows name them; each row keeps its own."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Taken:
+    """Some rows of a block with the bytes of their PNGs, in the order in which those lie in the zip.
+
+    Attributes:
+        block_rows: (K,) places in the block.
+        mask_rows: (K,) places in `MaskRows`.
+        names: of the PNGs.
+        tell: what is to be told before them. Jobs are taken ahead, and reports must not depend on how far.
+    """
+
+    block: CSVBlock
+    block_rows: Ids
+    mask_rows: Ids
+    names: list[str]
+    job: MaskJob
+    tell: Callable[[], None]
+
+    def rest(self, start: int) -> Taken:
+        """Those behind the first `start`."""
+        job = replace(
+            self.job, pngs=self.job.pngs[start:], widths=self.job.widths[start:], heights=self.job.heights[start:]
+        )
+        return Taken(self.block, self.block_rows[start:], self.mask_rows[start:], self.names[start:], job, self.tell)
+
+
 @dataclass(slots=True, eq=False)
 class Decoded:
-    """One mask at frame size, with the place of its PNG; None for a mask without pixels."""
+    """One good mask at frame size, with the place of its PNG.
 
-    mask: Flips | None
+    Attributes:
+        outlines: its polygons.
+        runs: where it is a mask; empty for none.
+        flips: where somebody wants them.
+    """
+
     png: tuple[int, int, int]
-    is_resized: bool = False
+    is_resized: bool
+    outlines: list[npt.NDArray[np.int32]]
+    runs: npt.NDArray[np.int32]
+    flips: Flips | None
+
+    @property
+    def has_pixels(self) -> bool:
+        return bool(self.outlines) or len(self.runs) > 0
 
 
-def read_masks(reading: Reading, rows: MaskRows, groups: Ints, numbers: Ints, files: MaskFiles) -> None:
+def read_masks(
+    reading: Reading, rows: MaskRows, groups: Ints, numbers: Ints, files: MaskFiles, crew: MaskCrew[Taken]
+) -> None:
     """Write every mask row as a shape.
 
     Args:
@@ -64,24 +97,92 @@ def read_masks(reading: Reading, rows: MaskRows, groups: Ints, numbers: Ints, fi
     unlinked = rows.linkable & (groups == 0)
     _check_repeats(reading, rows, files)
     for table, start, stop in zip(rows.tables, rows.bounds[:-1], rows.bounds[1:], strict=True):
-        at = start
-        for block in reading.read_again(table):
-            end = at + int(np.searchsorted(rows.rows[at:stop], block.rows[-1], side="right")) if len(block) else at
-            chosen = np.searchsorted(block.rows, rows.rows[at:end])  # places of the good rows in the block
-            _tell_unlinked(reading, table, block, chosen[unlinked[at:end]])
-            for first, last in _batches(reading, rows.places[at:end], files):
-                _read_batch(
-                    reading,
-                    table,
-                    block,
-                    chosen[first:last],
-                    rows,
-                    np.arange(at + first, at + last, dtype=np.int64),
-                    groups,
-                    numbers,
-                    files,
-                )
-            at = end
+        jobs = _jobs(reading, table, rows, start, stop, unlinked, files)
+        for taken, done in crew.run(jobs):
+            taken.tell()
+            _write_done(reading, table, taken, rows, groups, numbers, done)
+            n_done = len(done)
+            while n_done < len(taken.names):
+                rest = taken.rest(n_done)
+                done = work_masks(rest.job)
+                _write_done(reading, table, rest, rows, groups, numbers, done)
+                n_done += len(done)
+
+
+def _jobs(
+    reading: Reading, table: TableState, rows: MaskRows, start: int, stop: int, unlinked: Mask, files: MaskFiles
+) -> Iterator[tuple[Taken, MaskJob]]:
+    """The PNGs of the rows of a table, block by block and batch by batch."""
+    at = start
+    for block in reading.read_again(table):
+        end = at + int(np.searchsorted(rows.rows[at:stop], block.rows[-1], side="right")) if len(block) else at
+        chosen = np.searchsorted(block.rows, rows.rows[at:end])  # places of the good rows in the block
+        alone = chosen[unlinked[at:end]]
+        has_entries = bool(reading.side.entries(table.path, table.first, len(block)))
+        for first, last in _batches(reading, rows.places[at:end], files):
+            mask_rows = np.arange(at + first, at + last, dtype=np.int64)
+            taken = _take(reading, table, block, chosen[first:last], rows, mask_rows, files, has_entries)
+            if first == 0:
+                told = (taken.tell, partial(_tell_unlinked, reading, table, block, alone))
+                taken = replace(taken, tell=partial(_in_turn, *reversed(told)))
+            yield taken, taken.job
+        at = end
+
+
+def _take(
+    reading: Reading,
+    table: TableState,
+    block: CSVBlock,
+    block_rows: Ids,
+    rows: MaskRows,
+    mask_rows: Ids,
+    files: MaskFiles,
+    has_entries: bool,
+) -> Taken:
+    """The bytes of some PNGs; those over the limit are told, and not read."""
+    options, frames = reading.options, reading.target.frames
+    entries = [reading.archive.entry(files.paths[place]) for place in rows.places[mask_rows].tolist()]
+    order = sorted(range(len(entries)), key=lambda at: entries[at].offset)
+    too_big = [
+        (entries[at], int(rows.rows[mask_rows[at]])) for at in order if entries[at].size > options.max_mask_bytes
+    ]
+    wanted = [at for at in order if entries[at].size <= options.max_mask_bytes]
+    pngs = []
+    for entry, data in reading.archive.read_many(entries[at] for at in wanted):
+        reading.advance(entry.size)
+        pngs.append(bytes(data))
+    chosen = np.array(wanted, dtype=np.int64)
+    at_frames = rows.frames[mask_rows[chosen]] - frames.start
+    job = MaskJob(
+        pngs,
+        frames.widths[at_frames].tolist(),
+        frames.heights[at_frames].tolist(),
+        options.conv_mask_to_poly,
+        has_entries,
+        options.max_mask_pixels,
+        options.max_mask_bytes,
+    )
+    return Taken(
+        block,
+        block_rows[chosen],
+        mask_rows[chosen],
+        [entries[at].name for at in wanted],
+        job,
+        partial(_tell_too_big, reading, table, too_big),
+    )
+
+
+def _tell_too_big(reading: Reading, table: TableState, entries: list[tuple[Entry, int]]) -> None:
+    limit = reading.options.max_mask_bytes
+    for entry, row in entries:
+        message = f"{entry.name} has {entry.size:,} bytes, over the limit of {limit:,}"
+        _tell(reading, table, "error", "mask.bad_png", row, message, entry.name)
+        reading.report.table(table.path).dropped += 1
+
+
+def _in_turn(*steps: Callable[[], None]) -> None:
+    for step in steps:
+        step()
 
 
 def _check_repeats(reading: Reading, rows: MaskRows, files: MaskFiles) -> None:
@@ -116,34 +217,15 @@ def _batches(reading: Reading, places: Ids, files: MaskFiles) -> Iterator[tuple[
         yield start, len(places)
 
 
-def _read_batch(
-    reading: Reading,
-    table: TableState,
-    block: CSVBlock,
-    chosen: Ids,
-    rows: MaskRows,
-    numbers_of_rows: Ids,
-    groups: Ints,
-    numbers: Ints,
-    files: MaskFiles,
+def _write_done(
+    reading: Reading, table: TableState, taken: Taken, rows: MaskRows, groups: Ints, numbers: Ints, done: MasksDone
 ) -> None:
-    """Some rows of a block: decode, keep, write."""
-    for places, decoded in _decode_all(reading, table, rows, numbers_of_rows, files):
-        _write_batch(reading, table, block, chosen[places], rows, numbers_of_rows[places], groups, numbers, decoded)
-
-
-def _write_batch(
-    reading: Reading,
-    table: TableState,
-    block: CSVBlock,
-    chosen: Ids,
-    rows: MaskRows,
-    numbers_of_rows: Ids,
-    groups: Ints,
-    numbers: Ints,
-    decoded: list[Decoded | None],
-) -> None:
-    """Rows of a block with their masks, None for a bad one."""
+    """Rows whose masks are done: tell what is to be told, keep the PNGs, write the shapes."""
+    decoded = _decoded(reading, table, taken, rows, done)
+    order = np.argsort(taken.mask_rows[: len(done)], kind="stable")  # as the table has them
+    chosen, numbers_of_rows = taken.block_rows[order], taken.mask_rows[order]
+    block = taken.block
+    decoded = [decoded[at] for at in order.tolist()]
     count = reading.report.table(table.path)
     refused = np.array([one is None for one in decoded], dtype=np.bool_)
     count.dropped += int(refused.sum())
@@ -161,11 +243,10 @@ def _write_batch(
         png_sizes=pngs[:, 1].copy(),
         png_crcs=pngs[:, 2].astype(np.uint32),
     )
-    has_pixels = np.array([one.mask is not None for one in found], dtype=np.bool_)
+    has_pixels = np.array([one.has_pixels for one in found], dtype=np.bool_)
     empty, full = np.flatnonzero(~has_pixels), np.flatnonzero(has_pixels)
     frames = rows.frames[numbers_of_rows[good]]
-    masks = [one.mask for one in found if one.mask is not None]
-    at, types, points, runs, is_split = _shapes_of(reading, table, rows, numbers_of_rows[good[full]], masks)
+    at, types, points, runs, is_split = _shapes_of([found[place] for place in full.tolist()])
     source = full[at]  # (S,) the found row of each shape
     mask_rows = numbers_of_rows[good[source]]
     block_rows = chosen[good[source]]
@@ -196,7 +277,7 @@ def _write_batch(
         if entry[0] in set(block_rows.tolist())
     ]
     if entries:
-        shapes = _with_entries(reading, table, block, entries, block_rows, source, shapes, [one.mask for one in found])
+        shapes = _with_entries(reading, table, block, entries, block_rows, source, shapes, [one.flips for one in found])
     reading.write(Annotations(shapes=shapes, rows=Rows(frames[empty], kept.take(empty))))
 
 
@@ -238,121 +319,65 @@ def _with_entries(
     )
 
 
-def _shapes_of(
-    reading: Reading, table: TableState, rows: MaskRows, mask_rows: Ids, masks: list[Flips]
-) -> tuple[Ids, npt.NDArray[np.uint8], Ragged, Ragged, Mask]:
+def _shapes_of(found: list[Decoded]) -> tuple[Ids, npt.NDArray[np.uint8], Ragged, Ragged, Mask]:
     """Masks as shapes.
 
     Returns:
         (S,) which mask each shape shows, (S,) types, points, runs, and (K,) whether a mask became several shapes.
     """
-    polygons: list[tuple[int, npt.NDArray[np.float64]]] = []
-    whole = list(range(len(masks)))
-    if reading.options.conv_mask_to_poly and masks:
-        whole = []
-        try:
-            outlines = flips_to_polygons(masks)
-            pieces = np.split(outlines.points, outlines.offsets[1:-1])
-            polygons = list(zip(outlines.masks.tolist(), pieces, strict=True))
-        except ShapeTooComplex:
-            for place, mask in enumerate(masks):
-                try:
-                    outlines = flips_to_polygons([mask])
-                except ShapeTooComplex as error:
-                    row = int(rows.rows[mask_rows[place]])
-                    _tell(reading, table, "warning", "mask.too_complex", row, f"{error.detail}; it stays a mask", None)
-                    whole.append(place)
-                else:
-                    polygons += [(place, part) for part in np.split(outlines.points, outlines.offsets[1:-1])]
-    no_points, no_runs = np.empty(0, dtype=np.float64), np.empty(0, dtype=np.int32)
-    entries = [(place, ShapeType.POLYGON, points, no_runs) for place, points in polygons]
-    entries += [(place, ShapeType.MASK, no_points, flips_to_runs(masks[place])) for place in whole]
-    entries.sort(key=lambda entry: entry[0])  # stable: parts stay in order
-    at = np.array([entry[0] for entry in entries], dtype=np.int64)
-    is_split = np.bincount(at, minlength=len(masks)) > 1
-    types = np.array([entry[1] for entry in entries], dtype=np.uint8)
-    points = Ragged.from_arrays([entry[2] for entry in entries], np.float64)
-    runs = Ragged.from_arrays([entry[3] for entry in entries], np.int32)
-    return at, types, points, runs, is_split
+    n_parts = np.array([max(len(one.outlines), 1) for one in found], dtype=np.int64)
+    at = np.repeat(np.arange(len(found), dtype=np.int64), n_parts)
+    is_mask = np.array([not one.outlines for one in found], dtype=np.bool_)[at]
+    types = np.where(is_mask, np.uint8(ShapeType.MASK), np.uint8(ShapeType.POLYGON)).astype(np.uint8)
+    no_points = np.empty(0, dtype=np.int32)
+    points = Ragged.from_arrays([part for one in found for part in one.outlines or [no_points]], np.float64)
+    runs = Ragged.from_arrays(
+        [no_points if one.outlines else one.runs for one in found for _ in range(max(len(one.outlines), 1))], np.int32
+    )
+    return at, types, points, runs, n_parts > 1
 
 
-def _decode_all(
-    reading: Reading,
-    table: TableState,
-    rows: MaskRows,
-    mask_rows: Ids,
-    files: MaskFiles,
-) -> Iterator[tuple[Ids, list[Decoded | None]]]:
-    """The masks of some rows (and which of the rows they are), read in the order in which they lie in the zip; None for
-    a bad one, which is told. All at once, unless they hold so much that they come in parts."""
-    entries = [reading.archive.entry(files.paths[place]) for place in rows.places[mask_rows].tolist()]
-    order = sorted(range(len(entries)), key=lambda at: entries[at].offset)
-    decoded: dict[int, Decoded | None] = {}
-    n_flips = 0
-    for at in order:
-        if entries[at].size > reading.options.max_mask_bytes:
-            row = int(rows.rows[mask_rows[at]])
-            limit = reading.options.max_mask_bytes
-            message = f"{entries[at].name} has {entries[at].size:,} bytes, over the limit of {limit:,}"
-            _tell(reading, table, "error", "mask.bad_png", row, message, files.paths[rows.places[mask_rows[at]]])
-            decoded[at] = None
-    wanted = [at for at in order if entries[at].size <= reading.options.max_mask_bytes]
-    for at, (entry, data) in zip(wanted, reading.archive.read_many(entries[at] for at in wanted), strict=True):
-        mask_row = int(mask_rows[at])
-        reading.advance(entry.size)
-        try:
-            mask, is_resized = _decode(
-                reading, table, int(rows.rows[mask_row]), int(rows.frames[mask_row]), entry.name, data
-            )
-        except BadPNG as error:
-            message = f"{entry.name}: {error.detail}"
-            _tell(reading, table, "error", "mask.bad_png", int(rows.rows[mask_row]), message, entry.name)
-            decoded[at] = None
+def _decoded(
+    reading: Reading, table: TableState, taken: Taken, rows: MaskRows, done: MasksDone
+) -> list[Decoded | None]:
+    """The masks of a job, each told and kept; None for a bad one."""
+    frames, traced = reading.target.frames, taken.job.traced
+    bounds = np.searchsorted(done.owners, np.arange(len(done) + 1)).tolist()
+    result: list[Decoded | None] = []
+    for at in range(len(done)):
+        name, row = taken.names[at], int(rows.rows[taken.mask_rows[at]])
+        if done.errors[at]:
+            _tell(reading, table, "error", "mask.bad_png", row, f"{name}: {done.errors[at]}", name)
+            result.append(None)
             continue
-        decoded[at] = Decoded(mask, reading.sink.keep(data), is_resized)
-        n_flips += 0 if mask is None else len(mask)
-        if n_flips > BATCH_FLIPS:
-            yield _in_table_order(decoded)
-            decoded, n_flips = {}, 0
-    if decoded:
-        yield _in_table_order(decoded)
-
-
-def _in_table_order(decoded: dict[int, Decoded | None]) -> tuple[Ids, list[Decoded | None]]:
-    places = sorted(decoded)
-    return np.array(places, dtype=np.int64), [decoded[at] for at in places]
-
-
-def _decode(
-    reading: Reading, table: TableState, row: int, frame: int, name: str, data: bytes | memoryview
-) -> tuple[Flips | None, bool]:
-    """The mask at frame size (None where it has no pixel), and whether the PNG has another size."""
-    options, frames = reading.options, reading.target.frames
-    found = decode_mask(data, max_pixels=options.max_mask_pixels, max_bytes=options.max_mask_bytes)
-    at = frame - frames.start
-    width, height = int(frames.widths[at]), int(frames.heights[at])
-    if not found.is_binary:
-        message = f"{name} is no two-level grey picture; every pixel that is not 0 counts as the object"
-        _tell(reading, table, "warning", "mask.not_binary", row, message, name)
-    is_resized = (found.width, found.height) != (width, height)
-    if is_resized:
-        sizes = f"{name} has {found.width} x {found.height} pixels, the frame {width} x {height}"
-        if _same_aspect(found.width, found.height, width, height):
-            _tell(reading, table, "warning", "mask.resized", row, f"{sizes}; it is scaled", name)
-        else:
-            _tell(reading, table, "warning", "mask.aspect", row, f"{sizes}: another shape; it is stretched", name)
-    packed = PackedMask(found.rows, found.width)
-    if found.width * found.height > MAX_FLIPS and (n_flips := count_flips(packed)) > MAX_FLIPS:
-        raise BadPNG(f"it changes {n_flips:,} times between object and ground; at most {MAX_FLIPS:,} are taken")
-    mask = find_flips(packed)
-    if not len(mask):
-        _tell(reading, table, "warning", "mask.empty", row, f"{name} has no pixel set: kept, but no shape", name)
-        return None, is_resized
-    resized = resize_flips(mask, width, height) if is_resized else mask
-    if not len(resized):
-        _tell(reading, table, "warning", "mask.empty", row, f"{name} has no pixel left at the frame's size", name)
-        return None, is_resized
-    return resized, is_resized
+        if not done.is_binary[at]:
+            message = f"{name} is no two-level grey picture; every pixel that is not 0 counts as the object"
+            _tell(reading, table, "warning", "mask.not_binary", row, message, name)
+        png_width, png_height = done.sizes[at]
+        frame = int(rows.frames[taken.mask_rows[at]]) - frames.start
+        width, height = int(frames.widths[frame]), int(frames.heights[frame])
+        is_resized = (png_width, png_height) != (width, height)
+        if is_resized:
+            sizes = f"{name} has {png_width} x {png_height} pixels, the frame {width} x {height}"
+            if _same_aspect(png_width, png_height, width, height):
+                _tell(reading, table, "warning", "mask.resized", row, f"{sizes}; it is scaled", name)
+            else:
+                _tell(reading, table, "warning", "mask.aspect", row, f"{sizes}: another shape; it is stretched", name)
+        outlines = [done.outlines.row(part) for part in range(bounds[at], bounds[at + 1])]
+        runs = done.runs.row(at)
+        if done.is_blank[at]:
+            _tell(reading, table, "warning", "mask.empty", row, f"{name} has no pixel set: kept, but no shape", name)
+        elif not outlines and not len(runs):
+            message = f"{name} has no pixel left at the frame's size"
+            _tell(reading, table, "warning", "mask.empty", row, message, name)
+        if at in done.too_complex:
+            message = f"{done.too_complex[at]}; it stays a mask"
+            _tell(reading, table, "warning", "mask.too_complex", row, message, None)
+        if traced and outlines:
+            reading.sink.keep(parts_note(len(outlines)))
+        png = reading.sink.keep(taken.job.pngs[at])
+        result.append(Decoded(png, is_resized, outlines, runs, done.flips[at] if done.flips else None))
+    return result
 
 
 def _same_aspect(png_width: int, png_height: int, width: int, height: int) -> bool:

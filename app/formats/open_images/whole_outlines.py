@@ -1,10 +1,10 @@
 """Which instances are still the outline of the mask they were traced from: nothing to draw, the stored PNG is theirs.
 
-    polygons, none of them touched, of one PNG  ─── areas add up to its pixels ──▶  all parts are there: the very mask
-                                                └── they do not ────────────────▶  a part was deleted: draw what is left
+    polygons, none of them touched, of one PNG  ─── as many as were traced ──▶  all parts are there: the very mask
+                                                └── fewer ──────────────────▶  a part was deleted: draw what is left
 
-Tracing loses nothing, so the parts together are the mask, pixel by pixel; each has an area, so no other set of them
-has the same sum.
+Tracing loses nothing, so the parts together are the mask, pixel by pixel. How many there were is noted beside the PNG;
+where it is not, their areas must add up to its pixels: each has an area, so no other set of them has the same sum.
 """
 
 from __future__ import annotations
@@ -46,6 +46,19 @@ def whole_outlines(plan: Plan, shapes: Shapes, instances: Sequence[Instance], pn
         for instance, untouched in zip(instances, untouched_outlines(plan, shapes, instances).tolist(), strict=True)
         if untouched
     ]
+    found = set()
+    unnoted = []
+    for instance in candidates:
+        assert instance.imported is not None
+        n_parts = pngs.n_parts(instance.imported)
+        if n_parts is None:
+            unnoted.append(instance)
+        elif n_parts == len(instance.rows):
+            found.add(id(instance))
+    return found | _of_equal_area(plan, shapes, unnoted, pngs)
+
+
+def _of_equal_area(plan: Plan, shapes: Shapes, candidates: Sequence[Instance], pngs: KeptBytes) -> set[int]:
     if not candidates:
         return set()
     rows, starts = _rows_of(candidates)

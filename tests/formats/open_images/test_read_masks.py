@@ -264,7 +264,7 @@ def test_parts_of_an_unlinked_mask_have_a_group_of_their_own() -> None:
 
 
 def test_a_mask_too_complex_for_an_outline_stays_a_mask(monkeypatch: pytest.MonkeyPatch) -> None:
-    from app.formats.open_images import read_masks
+    from app.formats.open_images import mask_work
     from app.geometry import Flips, ShapeTooComplex, flips_to_polygons
 
     def refuse(masks: list[Flips]) -> object:
@@ -272,7 +272,7 @@ def test_a_mask_too_complex_for_an_outline_stays_a_mask(monkeypatch: pytest.Monk
             raise ShapeTooComplex("too many corners")
         return flips_to_polygons(masks)
 
-    monkeypatch.setattr(read_masks, "flips_to_polygons", refuse)
+    monkeypatch.setattr(mask_work, "flips_to_polygons", refuse)
     rows = ALONE + ALONE.replace("m.png", "n.png")
     files = {"masks/train/m.png": PNG, "masks/train/n.png": rectangle_png(8, 6, 0, 0, 1, 1)}
     sink, report = good(archive(rows, files), TASK, conv_mask_to_poly=True)
@@ -321,9 +321,9 @@ def test_many_masks_are_read_in_batches(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_masks_of_many_flips_are_read_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    from app.formats.open_images import read_masks
+    from app.formats.open_images import mask_work
 
-    monkeypatch.setattr(read_masks, "BATCH_FLIPS", 5)
+    monkeypatch.setattr(mask_work, "MAX_FLIPS", 5)
     files = {f"masks/train/m{n}.png": rectangle_png(8, 6, n % 8, 0, n % 8 + 1, 2) for n in range(10)}
     files |= {"masks/train/m4.png": b"no picture"}
     rows = "".join(ALONE.replace("m.png", f"m{n}.png") for n in range(10))

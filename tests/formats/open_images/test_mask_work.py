@@ -1,0 +1,112 @@
+"""Masks by jobs: a helper's answers are those of this process, in order, whatever becomes of the helper."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from app.formats.open_images import mask_work
+from app.formats.open_images.mask_work import MaskCrew, MaskJob, MasksDone, n_helpers, work_masks
+from app.geometry import PackedMask, find_flips, flips_to_runs, mask_to_polygons, resize_mask
+from app.images import encode_mask, encode_mask_grey
+
+
+def noise_job(random: np.random.Generator, traced: bool, n: int = 5) -> MaskJob:
+    pngs, widths, heights = [], [], []
+    for _ in range(n):
+        height, width = random.integers(1, 40, 2).tolist()
+        pixels = random.random((height, width)) < random.choice([0.02, 0.4, 0.9])
+        encode = encode_mask if random.random() < 0.5 else encode_mask_grey
+        pngs.append(encode(np.packbits(pixels, axis=1), width))
+        widths.append(width if random.random() < 0.5 else int(random.integers(1, 60)))
+        heights.append(height if random.random() < 0.5 else int(random.integers(1, 60)))
+    pngs[int(random.integers(n))] = b"no picture"
+    return MaskJob(pngs, widths, heights, traced, True, 1 << 20, 1 << 20)
+
+
+def plainly(job: MaskJob, place: int) -> tuple[list[list[float]], list[int]]:
+    """Outlines and runs of one mask, one step after the other."""
+    done = work_masks(MaskJob([job.pngs[place]], [0], [0], False, False, 1 << 20, 1 << 20))
+    if done.errors[0]:
+        return [], []
+    found = mask_work.decode_mask(job.pngs[place])
+    mask = resize_mask(PackedMask(found.rows, found.width), job.widths[place], job.heights[place])
+    if job.traced:
+        return [outline.tolist() for outline in mask_to_polygons(mask)], []
+    return [], flips_to_runs(find_flips(mask)).tolist()
+
+
+def same(one: MasksDone, other: MasksDone) -> bool:
+    return (
+        (one.errors, one.sizes, one.is_binary, one.is_blank, one.too_complex)
+        == (other.errors, other.sizes, other.is_binary, other.is_blank, other.too_complex)
+        and one.owners.tolist() == other.owners.tolist()
+        and all(
+            a.values.tolist() == b.values.tolist() and a.offsets.tolist() == b.offsets.tolist()
+            for a, b in ((one.runs, other.runs), (one.outlines, other.outlines))
+        )
+    )
+
+
+@pytest.mark.parametrize("traced", [False, True])
+def test_a_job_is_its_masks_one_by_one(traced: bool) -> None:
+    random = np.random.default_rng(4)
+    for _ in range(20):
+        job = noise_job(random, traced)
+        done = work_masks(job)
+        for place in range(len(job.pngs)):
+            outlines = [done.outlines.row(part).tolist() for part in np.flatnonzero(done.owners == place).tolist()]
+            assert (outlines, done.runs.row(place).tolist()) == plainly(job, place)
+
+
+def test_a_helper_answers_as_this_process_does() -> None:
+    random = np.random.default_rng(5)
+    jobs = [(number, noise_job(random, number % 2 == 1, 3)) for number in range(40)]
+    with MaskCrew[int](1) as crew:
+        answers = list(crew.run(jobs))
+    assert [ticket for ticket, _ in answers] == list(range(40))
+    assert all(same(done, work_masks(job)) for (_, done), (_, job) in zip(answers, jobs, strict=True))
+
+
+def test_a_helper_that_dies_costs_nothing_but_time() -> None:
+    random = np.random.default_rng(6)
+    jobs = [(number, noise_job(random, True, 3)) for number in range(30)]
+
+    def taken(crew: MaskCrew[int]) -> Iterator[tuple[int, MaskJob]]:
+        for number, job in jobs:
+            if number == 7:
+                os.kill(crew._helpers[0]._process.pid, signal.SIGKILL)
+            yield number, job
+
+    with MaskCrew[int](1) as crew:
+        answers = list(crew.run(taken(crew)))
+    assert [ticket for ticket, _ in answers] == list(range(30))
+    assert all(same(done, work_masks(job)) for (_, done), (_, job) in zip(answers, jobs, strict=True))
+
+
+def test_an_import_that_ends_early_leaves_no_helper() -> None:
+    random = np.random.default_rng(7)
+    jobs = [(number, noise_job(random, True, 3)) for number in range(30)]
+    crew = MaskCrew[int](1)
+
+    def cut_short() -> None:
+        with crew:
+            for number, _ in crew.run(jobs):
+                if number == 3:
+                    raise KeyError(number)
+
+    with pytest.raises(KeyError):
+        cut_short()
+    assert crew._helpers[0]._process.poll() is not None
+
+
+def test_few_masks_are_worked_on_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1})
+    assert [n_helpers(count, 1) for count in (0, 511, 512)] == [0, 0, 1]
+    assert n_helpers(10_000, 0) == 0
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0})
+    assert n_helpers(10_000, 4) == 0
