@@ -22,6 +22,7 @@ from app.formats.base import (
     Target,
 )
 from app.formats.registry import FORMATS, detect, find_format, knows, looks_into, relabel_extras
+from app.formats.renaming import parse_renaming
 from app.formats.selection import count_selected, parse_selection, read_selected
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "find_format",
     "knows",
     "looks_into",
+    "parse_renaming",
     "parse_selection",
     "read_selected",
     "relabel_extras",

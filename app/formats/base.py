@@ -76,6 +76,7 @@ class ImportOptions(SelectionOptions):
     conv_mask_to_poly: bool = False
     machine_labels: Literal["keep", "tags"] = "keep"
     labels: Literal["match", "create"] = "match"
+    map: ListText = ListText("")
     missing: Literal["remove", "keep"] = "remove"
     max_rows: int = 20_000_000
     max_mask_pixels: int = 50_000_000

@@ -2,6 +2,7 @@
 
     tables      what each `Kept.tables` number stands for: kind, subset, path, header cells as they stood
     mids        the label names of the tables (mostly MIDs) by id of the task's label; the first one seen of a label
+    mapped      label names of the tables by which the options meant a label: name → id of the task's label
     classes     the class files' rows, [LabelName, DisplayName], in their order, the first of each LabelName
     hierarchy   the hierarchy file's text, as it came; None where there was none
     files       files nobody interprets: where their bytes lie in the set's pack
@@ -71,6 +72,7 @@ class Extras:
     sided: tuple[int, ...] = ()
     linked: Mapping[int, int] = field(default_factory=dict)
     has_side: bool = False
+    mapped: Mapping[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -82,6 +84,7 @@ class Extras:
             "files": [[f.path, f.offset, f.size, f.crc] for f in self.files],
             "masks": [[f.path, f.offset, f.size, f.crc] for f in self.masks],
             "sided": list(self.sided),
+            "mapped": dict(self.mapped),
             "linked": {str(number): ends for number, ends in self.linked.items()},
             "has_side": self.has_side,
         }
@@ -96,6 +99,7 @@ class Extras:
             files=tuple(KeptFile(*entry) for entry in document.get("files", ())),
             masks=tuple(KeptFile(*entry) for entry in document.get("masks", ())),
             sided=tuple(document.get("sided", ())),
+            mapped=dict(document.get("mapped", {})),
             linked={int(number): ends for number, ends in document.get("linked", {}).items()},
             has_side=bool(document.get("has_side", False)),
         )
@@ -120,13 +124,14 @@ def relabel(document: Mapping[str, Any], label_ids: Mapping[int, int]) -> dict[s
             texts += [table.kind, table.subset or "", table.path, *table.columns, *table.spelling]
         kept = (*extras.files, *extras.masks)
         numbers = [number for file in kept for number in (file.offset, file.size, file.crc)]
-        numbers += extras.linked.values()
+        numbers += [*extras.linked.values(), *extras.mapped.values()]
+        mapped = {name: label_ids[label_id] for name, label_id in extras.mapped.items() if label_id in label_ids}
         whole = all(type(number) is int and number >= 0 for number in numbers)
         if not whole or not all(isinstance(text, str) for text in (*texts, *(file.path for file in kept))):
             raise ValueError("a value of another type than it should be")
     except (AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"the document of an import is damaged: {error}") from error
-    return replace(extras, mids=mids).to_dict()
+    return replace(extras, mids=mids, mapped=mapped).to_dict()
 
 
 def merge_extras(
@@ -144,12 +149,14 @@ def merge_extras(
     """
     classes: dict[str, str] = {}
     mids: dict[int, str] = {}
+    mapped: dict[str, int] = {}
     files: dict[str, tuple[int, int]] = {}
     hierarchy = None
     for extras in earlier.values():
         for name, display in extras.classes:
             classes.setdefault(name, display)
         mids |= extras.mids
+        mapped |= extras.mapped
         files |= {file.path: (file.size, file.crc) for file in (*extras.files, *extras.masks)}
         hierarchy = extras.hierarchy or hierarchy
     renamed = {name: display for name, display in new.classes if classes.get(name, display) != display}
@@ -180,6 +187,7 @@ def merge_extras(
         bool(changed or fresh)
         or any(name not in classes for name, _ in merged.classes)
         or not merged.mids.keys() <= mids.keys()
+        or not merged.mapped.items() <= mapped.items()
         or (new.hierarchy is not None and new.hierarchy != hierarchy)
     )
     return changed, merged, says_more

@@ -18,6 +18,7 @@ from app.columns import Cells, CSVBlock, CSVReader, TextIndex
 from app.errors import Report, shorten
 from app.formats.open_images.extras import Extras
 from app.formats.open_images.layout import CLASS_HEADERS
+from app.formats.renaming import Renaming
 
 NO_LABEL, NOT_ASKED = -1, -2
 
@@ -68,6 +69,14 @@ def _is_header(mids: Cells, names: Cells) -> bool:
     return (mids.row_text(0).strip().casefold(), names.row_text(0).strip().casefold()) in CLASS_HEADERS
 
 
+def recorded_maps(extras: Mapping[int, Mapping[str, Any]]) -> dict[str, int]:
+    """LabelName → label id, as earlier imports were told to map them; the newest import's."""
+    maps: dict[str, int] = {}
+    for document in extras.values():
+        maps |= Extras.from_dict(document).mapped
+    return maps
+
+
 def recorded_mids(extras: Mapping[int, Mapping[str, Any]]) -> dict[int, str]:
     """Label id → the LabelName it came with in the imports that are still known; the newest import's."""
     mids: dict[int, str] = {}
@@ -82,12 +91,18 @@ class LabelMatcher:
     Attributes:
         mids: label id → its recorded MID: from an earlier import, else the first LabelName here that means it.
         undeclared: LabelName → label name, of those in no class file.
+        mapped: LabelName → label id, of those that mean a label by the options alone, now or in an earlier import.
     """
 
     def __init__(
-        self, catalog: LabelCatalog, classes: ClassNames, earlier: Mapping[int, Mapping[str, Any]], report: Report
+        self,
+        catalog: LabelCatalog,
+        classes: ClassNames,
+        earlier: Mapping[int, Mapping[str, Any]],
+        report: Report,
+        renaming: Renaming,
     ) -> None:
-        self._report = report
+        self._report, self._renaming = report, renaming
         self._classes = classes.display_names
         self._names = {label.name: label.id for label in catalog.labels}
         self._label_names = {label.id: label.name for label in catalog.labels}
@@ -97,6 +112,10 @@ class LabelMatcher:
         known = recorded_mids(earlier)
         self.mids = {label_id: mid for label_id, mid in known.items() if label_id in self._label_names}
         self._by_mid = {mid: label_id for label_id, mid in reversed(self.mids.items())}
+        self.mapped = {
+            name: label_id for name, label_id in recorded_maps(earlier).items() if label_id in self._label_names
+        }
+        self._told_targets: set[str] = set()
         self.undeclared: dict[str, str] = {}
         # The first MID of each display name, and those that share one: files may hold a million of them.
         self._by_display: dict[str, str] = {}
@@ -116,6 +135,11 @@ class LabelMatcher:
         if missing:
             self._label_ids = np.append(self._label_ids, np.full(missing, NOT_ASKED, dtype=np.int32))
         return codes
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every LabelName that was seen."""
+        return tuple(self._index.values)
 
     def name(self, code: int) -> str:
         return self._index.values[code]
@@ -139,13 +163,15 @@ class LabelMatcher:
     def meant(self, codes: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
         """(N,) int32, the same of rows that need no label: nothing is told."""
         distinct, inverse = np.unique(codes, return_inverse=True)
-        found = [self._find(self.name(code)) for code in distinct.tolist()]
+        found = [self.find(self.name(code)) for code in distinct.tolist()]
         ids = np.array([NO_LABEL if label_id is None else label_id for label_id in found], dtype=np.int32)
         return ids[inverse] if len(codes) else np.zeros(0, dtype=np.int32)
 
     def _resolve_one(self, name: str, file: str, row: int, column: str) -> int:
         place = {"file": file, "row": row, "column": column, "value": name}
-        label_id = self._find(name)
+        label_id = self.find(name)
+        if label_id is None and self._is_mapped_to_nothing(name, place):
+            return NO_LABEL
         if label_id is None:
             self.unknown.append(name)
             near = self.nearest(name)
@@ -160,6 +186,8 @@ class LabelMatcher:
         if name not in self._classes and name not in self._by_display:
             self.undeclared[name] = self._label_names[label_id]
             self._report.warn("label.undeclared", f'"{shorten(name)}" is in no class file', **place)
+        if name in self.mapped:
+            return label_id
         first = self._used.setdefault(label_id, name)
         if first != name:
             label = self._label_names[label_id]
@@ -171,7 +199,37 @@ class LabelMatcher:
         self.mids.setdefault(label_id, name)
         return label_id
 
-    def _find(self, name: str) -> int | None:
+    def _is_mapped_to_nothing(self, name: str, place: dict[str, Any]) -> bool:
+        """Whether the options map a LabelName to a label that the task has not, which is told once."""
+        wanted = self._renaming.label(name, self._classes.get(name, ""))
+        if wanted is None:
+            return False
+        if wanted not in self._told_targets:
+            self._told_targets.add(wanted)
+            near = self.nearest(wanted)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            words = (
+                f'"{shorten(self._shown(name))}" is mapped to "{shorten(wanted)}", which is no label of the task{hint}'
+            )
+            self._report.error("map.unknown", words, suggestion=near[0] if near else None, **place)
+        return True
+
+    def find(self, name: str) -> int | None:
+        """The label id that a LabelName means: by the options, else by the four steps of 3.5, else as an earlier import
+        was told. Nothing is reported."""
+        wanted = self._renaming.label(name, self._classes.get(name, ""))
+        if wanted is None:
+            found = self._match(name)
+            return self.mapped.get(name) if found is None else found
+        found = self._match(wanted)
+        if found is None:
+            alike = self._folded.get(wanted.casefold(), [])
+            found = alike[0] if len(alike) == 1 else None
+        if found is not None:
+            self.mapped[name] = found
+        return found
+
+    def _match(self, name: str) -> int | None:
         """The four steps of 3.5."""
         if name in self._names:
             return self._names[name]

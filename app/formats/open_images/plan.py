@@ -213,7 +213,10 @@ class Plan:
                 found[mid] = display
             elif len(alike) == 1:
                 found[mid] = alike[0]
-        found.update({mid: self.target.labels.by_id[label_id].name for label_id, mid in self.mids.items()})
+        by_id = self.target.labels.by_id
+        for extras in self.extras.values():
+            found.update({name: by_id[label_id].name for name, label_id in extras.mapped.items() if label_id in by_id})
+        found.update({mid: by_id[label_id].name for label_id, mid in self.mids.items()})
         found.update({name: name for name in labels})
         return found
 

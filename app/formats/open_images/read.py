@@ -92,6 +92,7 @@ def read(
     read_narratives(reading)
     sink.write(reading.side.finish(side, report))
     images.finish()
+    reading.tell_unused_names()
     _check_something_matched(reading)
     kept_files, kept_masks = _keep_files(reading, files)
     archive.verify(lambda done: progress(1.0))
@@ -103,6 +104,7 @@ def read(
         files=tuple(kept_files),
         masks=tuple(kept_masks),
         sided=tuple(reading.sided.values()),
+        mapped=reading.labels.mapped,
         linked={number: ends for (_, ends), number in reading.linked.items()},
         has_side=bool(side),
     )

@@ -39,6 +39,7 @@ from app.formats.open_images.layout import (
 from app.formats.open_images.names import is_plain_name
 from app.formats.open_images.side_items import ItemCodec
 from app.formats.open_images.side_read import SideFile
+from app.formats.renaming import parse_renaming
 
 Ints = npt.NDArray[np.int32]
 Rows = npt.NDArray[np.int64]
@@ -103,7 +104,8 @@ class Reading:
         self.sink, self.report = sink, report
         self.index = FrameIndex(target.frames, [*layout.pictures, *layout.masks])
         self.classes = ClassNames()
-        self.labels = LabelMatcher(target.labels, self.classes, {}, report)
+        self.renaming = parse_renaming(options.map)
+        self.labels = LabelMatcher(target.labels, self.classes, {}, report, self.renaming)
         self.attributes = AttributeEncoder(target.labels)
         self._list_root: int | None = None
         self.side = SideFile(
@@ -132,7 +134,7 @@ class Reading:
 
     def match_labels(self) -> None:
         """Called when the class files are read: labels can be matched from now on."""
-        self.labels = LabelMatcher(self.target.labels, self.classes, self.target.earlier, self.report)
+        self.labels = LabelMatcher(self.target.labels, self.classes, self.target.earlier, self.report, self.renaming)
 
     # --- tables ---
 
@@ -158,10 +160,11 @@ class Reading:
                 value=subset,
             )
             subset = None
-        if subset == VAL and self._validation_is_named:
+        told = None if subset is None else self.renaming.subset(subset)
+        if told is None and subset == VAL and self._validation_is_named:
             subset = VALIDATION
         table = TableState(file, subset, len(self.tables))
-        self.tables.append(KeptTable(file.kind, subset, file.path, ()))
+        self.tables.append(KeptTable(file.kind, told or subset, file.path, ()))
         self.report.table(file.path)
         return table
 
@@ -408,7 +411,10 @@ class Reading:
         return mapping[names.codes]
 
     def subset_code(self, name: str) -> int:
-        if name == VAL and self._validation_is_named:
+        told = self.renaming.subset(name)
+        if told is not None:
+            name = told
+        elif name == VAL and self._validation_is_named:
             name = VALIDATION
         return int(self.subsets.codes(Cells.of(Ragged.from_bytes([name.encode()])))[0])
 
@@ -479,6 +485,13 @@ class Reading:
 
     def write(self, batch: Annotations) -> None:
         self.sink.write(batch)
+
+    def tell_unused_names(self) -> None:
+        """What the options map, and the archive does not have."""
+        classes = self.classes.display_names
+        subsets = (table.subset for table in self.layout.tables if table.subset)
+        labels = [*classes, *classes.values(), *self.labels.names]
+        self.renaming.tell_unused(self.report, labels, [*self.subsets.values, *subsets])
 
     def keep_entry(self, entry: Entry) -> KeptFile:
         """Keep an entry's bytes, in pieces of bounded size: what is kept in turn lies side by side."""
