@@ -11,14 +11,16 @@ These doors are ours, so an option that does not exist is refused with the neare
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import hashlib
+from collections.abc import AsyncIterator, Mapping
 from typing import Annotated, Any
 
+import orjson
 from fastapi import Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 
-from app.api.answers import StreamAnswer, content_disposition
+from app.api.answers import StreamAnswer, content_disposition, etag_matches
 from app.api.deps import Caller, CallerDep, Links, LinksDep, Services, ServicesDep
 from app.api.errors import error_body, error_response, request_id_of
 from app.api.exports import find_goal
@@ -34,7 +36,7 @@ from app.errors import InvalidInput, Unsupported, shorten
 from app.formats import ExportOptions
 from app.requests import wait_until_final_async
 from app.storage import Request as Work
-from app.storage import requests, tasks
+from app.storage import Task, requests, tasks
 
 router = Router(tags=["direct"])
 
@@ -76,7 +78,8 @@ REPORT: dict[int | str, dict[str, Any]] = {
     202: {"description": "Not at its end yet: `rq_id` and how far it is"},
 }
 ZIP: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}}}
+    200: {"content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}}},
+    304: {"description": "Not changed since the `ETag` of `If-None-Match`; nothing is written for this answer"},
 }
 
 
@@ -93,10 +96,10 @@ def parse_wait(text: str | None) -> float:
     return seconds
 
 
-async def _find(services: Services, caller: Caller, target: str, number: int) -> tuple[Goal, str]:
-    """The goal and the name of its task, which has data, at the latest when the request that makes it has ended."""
+async def _find(services: Services, caller: Caller, target: str, number: int) -> tuple[Goal, Task]:
+    """The goal and its task, which has data, at the latest when the request that makes it has ended."""
 
-    def look(*, refuse: bool) -> tuple[Goal, str, str | None]:
+    def look(*, refuse: bool) -> tuple[Goal, Task, str | None]:
         with services.storage.database.read() as conn:
             goal = find_goal(conn, caller, target, number)
             assert goal.task_id is not None
@@ -104,13 +107,13 @@ async def _find(services: Services, caller: Caller, target: str, number: int) ->
             making = None if task.has_data or refuse else requests.making_data(conn, caller.user, goal.task_id)
             if making is None:
                 check_has_data(conn, goal.task_id)
-            return goal, task.name, making
+            return goal, task, making
 
-    goal, name, making = await run_in_threadpool(look, refuse=False)
+    goal, task, making = await run_in_threadpool(look, refuse=False)
     if making is not None:
         await wait_until_final_async(services.storage, caller.user, making, DATA_WAIT_SECONDS)
-        goal, name, _ = await run_in_threadpool(look, refuse=True)
-    return goal, name
+        goal, task, _ = await run_in_threadpool(look, refuse=True)
+    return goal, task
 
 
 async def _import(
@@ -198,7 +201,7 @@ async def import_into_job(
 async def _export(request: Request, services: Services, caller: Caller, target: str, number: int) -> Response:
     query = query_of(request)
 
-    goal, name = await _find(services, caller, target, number)
+    goal, task = await _find(services, caller, target, number)
     check_names(query, EXPORT_NAMES)
     options = parse_options(ExportOptions, query)
     chosen = format_named(services, query.get("format") or DEFAULT_FORMAT, reading=False)
@@ -208,16 +211,32 @@ async def _export(request: Request, services: Services, caller: Caller, target: 
     if query.get("dry_run") and parse_flag("dry_run", query["dry_run"]):
         told = b"".join([chunk async for chunk in services.stream_export({**job, "dry_run": True})])
         return Response(told, media_type="application/json", headers={"Cache-Control": "no-store"})
-    if goal.job_id is not None:
-        name = f"{name} job {goal.job_id}"
+    name = task.name if goal.job_id is None else f"{task.name} job {goal.job_id}"
     filename = query.get("filename") or f"{name}.zip"
-    headers = {"Content-Disposition": content_disposition(filename)}
+    etag = export_etag(services, task, job)
+    headers = {
+        "Content-Disposition": content_disposition(filename),
+        "ETag": etag,
+        "Cache-Control": "private, no-cache",
+    }
+    if etag_matches(request, etag):
+        return Response(status_code=304, headers=headers)
     if request.method == "HEAD":
         return Response(headers=headers, media_type="application/zip")
     chunks = services.stream_export(job)
     # What goes wrong before the first byte can still be answered as a refusal.
     first = await anext(chunks, b"")
     return StreamAnswer(_whole(first, chunks), headers=headers, media_type="application/zip")
+
+
+def export_etag(services: Services, task: Task, job: Mapping[str, Any]) -> str:
+    """Of a streamed export, before it is written: the same state, options and writer give the same bytes.
+
+    A job's archive has class names and kept files of the whole task, so the task's revision counts for it too.
+    """
+    state = [services.version, task.id, task.created_date.isoformat(), task.revision]
+    text = orjson.dumps([*state, dict(job)], option=orjson.OPT_SORT_KEYS)
+    return f'"{hashlib.sha256(text).hexdigest()[:32]}"'
 
 
 async def _whole(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

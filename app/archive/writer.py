@@ -47,6 +47,9 @@ FILE_ATTRIBUTES = 0o100644 << 16
 VERSION, VERSION_ZIP64 = 20, 45
 DEFLATE_LEVEL = 1
 MAX_SEND_BYTES = 1 << 20
+PIECE_BYTES = 256 << 10
+"""What the deflater is given at once: what comes out of it depends on how its input is cut, and may not depend on how
+callers cut theirs."""
 
 
 class DeflatedMember:
@@ -58,13 +61,24 @@ class DeflatedMember:
         self._flags = flags
         self._zip64 = may_be_large
         self._deflater = isal_zlib.compressobj(DEFLATE_LEVEL, isal_zlib.DEFLATED, -15)
+        self._waiting = bytearray()  # less than a piece
         self._crc = self._size = self._packed = 0
         self._offset = writer._begin(name, flags, DEFLATED, 0, 0, 0, may_be_large)
 
     def write(self, data: Data) -> None:
         self._crc = isal_zlib.crc32(data, self._crc)
         self._size += len(data)
-        self._put(self._deflater.compress(data))
+        view = memoryview(data).cast("B")
+        room = PIECE_BYTES - len(self._waiting)
+        if len(view) < room:
+            self._waiting += view
+            return
+        self._waiting += view[:room]
+        self._put(self._deflater.compress(self._waiting))
+        while len(view) - room >= PIECE_BYTES:
+            self._put(self._deflater.compress(view[room : room + PIECE_BYTES]))
+            room += PIECE_BYTES
+        self._waiting = bytearray(view[room:])
 
     def close(self) -> None:
         """End the stream and write the descriptor.
@@ -72,6 +86,7 @@ class DeflatedMember:
         Raises:
             TooLarge: over 4 GiB without `may_be_large`.
         """
+        self._put(self._deflater.compress(self._waiting))
         self._put(self._deflater.flush())
         if not self._zip64 and max(self._size, self._packed) >= U32:
             raise TooLarge(f"{self._name.decode()} is over 4 GiB, which this export did not expect.")

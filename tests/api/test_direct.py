@@ -401,3 +401,28 @@ def test_names_of_downloads_are_safe_for_every_client(name: str, plain: str) -> 
     assert header.count(";") == 2
     assert "\r" not in header
     assert "\n" not in header
+
+
+def test_a_streamed_export_that_has_not_changed_is_304_before_any_work(
+    services: Services, client: TestClient, task_id: int
+) -> None:
+    jobs: list[dict[str, Any]] = []
+    streams = streaming(services, [b"PK"], jobs)
+    url = f"/api/tasks/{task_id}/export?side_file=false"
+    first = streams.get(url)
+    etag = first.headers["etag"]
+    assert (first.status_code, len(jobs), etag.startswith('"')) == (200, 1, True)
+    for method in ("GET", "HEAD"):
+        again = streams.request(method, url, headers={"If-None-Match": f'"other", W/{etag}'})
+        assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", etag)
+    head = streams.head(url)
+    assert (head.status_code, head.headers["etag"], head.headers["content-type"]) == (200, etag, "application/zip")
+    assert head.headers["content-disposition"] == first.headers["content-disposition"]
+    assert len(jobs) == 1
+    for other in ("", "?side_file=true", "?side_file=false&label_ids=name"):
+        assert streams.head(url.partition("?")[0] + other).headers["etag"] != etag
+    job_id = client.get(f"/api/jobs?task_id={task_id}&sort=id").json()["results"][0]["id"]
+    assert streams.head(f"/api/jobs/{job_id}/export?side_file=false").headers["etag"] != etag
+    client.patch(f"/api/tasks/{task_id}", json={"subset": "train"})
+    assert streams.get(url, headers={"If-None-Match": etag}).status_code == 200
+    assert len(jobs) == 2
