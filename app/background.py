@@ -11,6 +11,7 @@ from functools import partial
 
 from app import requests
 from app.archive import ArchiveLimits
+from app.heap import bound_heap
 from app.operations import (
     Limits,
     export_backup,
@@ -87,6 +88,7 @@ def handlers_of(settings: Settings) -> Mapping[str, requests.Handler]:
 
 def run_worker_process(settings: Settings, parent_fd: int | None) -> None:
     """`annoport worker`: background requests, one at a time, until SIGTERM or the parent's end."""
+    bound_heap()
     set_up_logging(settings.log_level, settings.log_format)
     storage = open_store(settings, migrate=False)
     queue = open_request_queue(settings)
@@ -116,6 +118,7 @@ def run_worker_process(settings: Settings, parent_fd: int | None) -> None:
 
 def run_stream_process(settings: Settings, fd: int) -> None:
     """One warm child that writes exports into a socket."""
+    bound_heap()
     set_up_logging(settings.log_level, settings.log_format)
     # The parent ends this process by closing the socket; a Ctrl-C at the terminal is the parent's business.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -23,6 +23,7 @@ from app.api import ApiSettings, Services, build_app, guarded_protocol
 from app.background import open_request_queue, open_store
 from app.errors import AppError, NotFound
 from app.formats import FORMATS
+from app.heap import bound_heap
 from app.settings import Settings
 from app.storage import tokens, users
 from app.streams import StreamPool
@@ -166,6 +167,7 @@ class AnnouncingServer(uvicorn.Server):
 
 def run_service(settings: Settings) -> int:
     """`annoport serve`: prepare, start the children, serve until SIGTERM; returns the exit code."""
+    bound_heap()
     set_up_logging(settings.log_level, settings.log_format)
     prepare(settings)
     pass_on(settings)
@@ -200,6 +202,7 @@ def run_service(settings: Settings) -> int:
 
 def run_web_process(settings: Settings, fd: int, parent_fd: int | None) -> None:
     """One of several web processes on a socket that `serve` has bound."""
+    bound_heap()
     set_up_logging(settings.log_level, settings.log_format)
     listener = socket.socket(fileno=fd)
     server = uvicorn.Server(uvicorn_config(settings, create_app(settings)))

@@ -22,14 +22,16 @@ Source: Open Images reference 4.12.
 
 from __future__ import annotations
 
-import zlib
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 import orjson
+from isal import isal_zlib
 
 from app.annotations import Shapes, ShapeType, Tags, Tracks
 from app.columns import Ragged, Texts, encode_integers
@@ -59,6 +61,10 @@ def mask_check(label: str, crc: int, size: int) -> str:
     return f"{label},{crc:08x},{size}"
 
 
+SPOOL_BYTES = 4 << 20
+READ_BYTES = 64 << 10
+
+
 class SideWriter:
     """Gathers the entries of one export. `has_entries` tells whether there is anything to write."""
 
@@ -66,8 +72,11 @@ class SideWriter:
         self._plan = plan
         self._quiet = replace(plan, report=Report(limit=1))  # rules that are asked beforehand warn when they write
         self._codec = ItemCodec(plan.target.labels)
-        self._packer = zlib.compressobj(1)
+        self._packer = isal_zlib.compressobj(1)
+        # Outlines have some 20 kB each: what waits for the end of an export lies on disk once it is much.
         self._packed: list[bytes] = []
+        self._packed_bytes = 0
+        self._spool: IO[bytes] | None = None
         self._files: dict[str, int] = {}
         self._max_group = self._n_wholes = 0
         self._track_rows: dict[int, int] = {}
@@ -330,15 +339,34 @@ class SideWriter:
 
     def _add(self, line: bytes) -> None:
         separator = b",\n" if self.has_entries else b"\n"
-        self._packed.append(self._packer.compress(separator + line))
+        self._keep(self._packer.compress(separator + line))
         self.has_entries = True
+
+    def _keep(self, packed: bytes) -> None:
+        if not packed:
+            return
+        self._packed.append(packed)
+        self._packed_bytes += len(packed)
+        if self._packed_bytes > SPOOL_BYTES:
+            if self._spool is None:
+                self._spool = tempfile.TemporaryFile()  # noqa: SIM115 - closed when it has been read
+            self._spool.writelines(self._packed)
+            self._packed, self._packed_bytes = [], 0
+
+    def _kept(self) -> Iterator[bytes]:
+        if self._spool is not None:
+            with self._spool as spool:
+                spool.seek(0)
+                yield from iter(partial(spool.read, READ_BYTES), b"")
+        yield from self._packed
 
     def parts(self) -> Iterator[bytes]:
         """The member's bytes, when everything else was written."""
         head = {"version": VERSION, "max_group": self._max_group, "files": list(self._files)}
         yield orjson.dumps(head)[:-1] + b',"entries":['
-        unpacker = zlib.decompressobj()
-        for packed in [*self._packed, self._packer.flush()]:
+        unpacker = isal_zlib.decompressobj()
+        self._keep(self._packer.flush())
+        for packed in self._kept():
             text = unpacker.decompress(packed)
             if text:
                 yield text

@@ -544,3 +544,23 @@ def test_a_line_that_is_no_json_leaves_its_row() -> None:
     members[SIDE] = members[SIDE].replace(b'"z_order":7', b'"z_order":')
     shapes, codes, _ = reread(members)
     assert (shapes.z_orders.tolist(), codes) == ([0], ["extra.ignored"])
+
+
+def test_many_entries_wait_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same bytes, however little may wait in memory."""
+    from app.formats.open_images import side_write
+
+    texts = [b'{"row":%d,"text":"%s"}' % (row, bytes(range(65, 91)) * (row % 7)) for row in range(3000)]
+    found = []
+    for room in (1 << 20, 100, 0):
+        monkeypatch.setattr(side_write, "SPOOL_BYTES", room)
+        writer = side_write.SideWriter.__new__(side_write.SideWriter)
+        writer._packer = side_write.isal_zlib.compressobj(1)
+        writer._packed, writer._packed_bytes, writer._spool = [], 0, None
+        writer._max_group, writer._files, writer.has_entries = 0, {}, False
+        for text in texts:
+            writer._add(text)
+        found.append(b"".join(writer.parts()))
+        assert (writer._spool is not None) == (room < 1 << 20)
+    assert found[0] == found[1] == found[2]
+    assert found[0].count(b'"row"') == 3000
