@@ -289,13 +289,15 @@ def chunk_pieces(pictures: Pictures, quality: str) -> Iterator[bytes]:
         pictures.close()
 
 
-async def _preview(request: Request, services: Services, view: View) -> Response:
-    headers = {**CACHED, "ETag": view.etag("preview", view.start)}
+async def _preview(request: Request, services: Services, view: View, frame: int | None = None) -> Response:
+    """A small JPEG of a frame; of the first one without `frame`."""
+    number = view.start if frame is None else frame
+    headers = {**CACHED, "ETag": view.etag("preview", number)}
     if etag_matches(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
 
     def make() -> bytes:
-        pictures = Pictures(services, view, view.start, view.start + 1)
+        pictures = Pictures(services, view, number, number + 1)
         try:
             return pictures.preview(0)
         finally:
@@ -478,6 +480,17 @@ def change_job_meta(
 async def get_task_preview(request: Request, task_id: PathId, caller: CallerDep, services: ServicesDep) -> Response:
     """A small JPEG of a task's first frame."""
     return await _preview(request, services, await _view(services, caller, task_view, task_id))
+
+
+@router.get("/api/tasks/{task_id}/pictures/{frame}/preview", responses=PREVIEW, tags=["stats"])
+async def get_picture_preview(
+    request: Request, task_id: PathId, frame: PathId, caller: CallerDep, services: ServicesDep
+) -> Response:
+    """A small JPEG of any frame of a task, for lists of pictures."""
+    view = await _view(services, caller, task_view, task_id)
+    if frame >= view.stop:
+        raise NotFound("picture", frame)
+    return await _preview(request, services, view, frame)
 
 
 @router.get("/api/jobs/{job_id}/preview", responses=PREVIEW, tags=["jobs"])

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import Depends, Path, Request, Response
@@ -58,7 +59,7 @@ from app.api.routing import Router, body_limit
 from app.api.schemas import PathId, RqId
 from app.errors import InvalidInput, NotFound, TooLarge
 from app.operations import named_order
-from app.storage import RequestDraft, Upload, jobs, projects, tasks, uploads
+from app.storage import RequestDraft, Upload, jobs, projects, requests, tasks, uploads
 from app.storage.database import Connection
 
 router = Router(tags=["tasks"])
@@ -347,7 +348,11 @@ async def _finish_archive(request: Request, services: Services, caller: Caller, 
         with services.storage.database.read() as conn:
             return uploads.find(conn, caller.user, kind=kind, target=goal.target, target_id=goal.id, filename=filename)
 
-    return await _ask(services, caller, draft(await run_in_threadpool(find)))
+    asked = draft(await run_in_threadpool(find))
+    if asked.options.get("dry_run"):
+        # What was sent for a look is there for the import that follows: nobody sends it twice.
+        asked = replace(asked, options={**asked.options, requests.KEEP_UPLOAD: True})
+    return await _ask(services, caller, asked)
 
 
 async def _ask(services: Services, caller: Caller, draft: RequestDraft) -> Response:

@@ -27,6 +27,8 @@ from app.storage.schema import jobs, now, projects, requests, tasks, uploads, us
 from app.storage.users import ref_columns, ref_from
 
 ACTIVE = ("queued", "started")
+KEEP_UPLOAD = "keep_upload"
+"""An option of work that only looks at its uploads: they wait for the next request that names them."""
 LOST_AFTER = timedelta(minutes=1)  # a queued request whose message may be gone
 MAX_MESSAGE_CHARACTERS = 4000
 
@@ -302,13 +304,16 @@ def _end(
         requests.update()
         .where(requests.c.id == request_id, chosen)
         .values(status=status, finished_date=moment, expiry_date=moment + stay, lease_until=None, **values)
-        .returning(requests.c.type, requests.c.started_date, requests.c.result_size)
+        .returning(requests.c.type, requests.c.options, requests.c.started_date, requests.c.result_size)
     ).one_or_none()
     if ended is None:
         return False
     of_it = uploads.c.request_id == request_id
     received = conn.execute(sa.select(sa.func.coalesce(sa.func.sum(uploads.c.length), 0)).where(of_it)).scalar_one()
-    remove_uploads(conn, of_it)
+    if ended.options.get(KEEP_UPLOAD):
+        conn.execute(uploads.update().where(of_it).values(request_id=None))
+    else:
+        remove_uploads(conn, of_it)
     amounts: dict[tuple[str, ...], float] = {
         ("ended", ended.type, status): 1,
         ("received_bytes", ended.type): int(received),

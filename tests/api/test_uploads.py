@@ -284,6 +284,23 @@ def test_a_group_is_found_again_by_its_name(client: TestClient, services: Servic
     assert request_row(storage, answer.json()["rq_id"]).upload_ids
 
 
+def test_an_upload_that_was_only_looked_at_waits_for_its_import(client: TestClient, services: Services) -> None:
+    task_id = filled_task(client, services, PICTURES)
+    url = f"/api/tasks/{task_id}/annotations"
+    client.post(url, files={"annotation_file": ("/x/oi.zip", ARCHIVE)}, headers={"Upload-Multiple": ""})
+
+    def finish(**query: str) -> Any:
+        asked = {"format": FORMAT, "filename": "oi.zip", **query}
+        return client.post(url, params=asked, headers={"Upload-Finish": ""})
+
+    for _ in range(2):
+        ended(client, services, finish(dry_run="true"))
+        assert len(staged(services.storage, client, task_id, "annotations")) == 1
+    ended(client, services, finish())
+    assert staged(services.storage, client, task_id, "annotations") == []
+    assert finish().json()["code"] == "upload.unknown"
+
+
 @pytest.mark.parametrize(
     ("query", "status", "code"),
     [

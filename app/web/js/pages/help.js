@@ -7,6 +7,7 @@ const KEYS = [
   ["← →", "Previous, next picture"],
   [", .", "Previous, next shape"],
   ["+ − 0", "Larger, smaller, whole picture"],
+  ["⇧←↑↓→", "Move the picture"],
   ["h", "Annotations on and off"],
   ["Esc", "Let go of the chosen shape"],
 ];

@@ -7,11 +7,13 @@ import { attributesOf, bitmapOf, boxOf, covers, drawingOf, pixelsOf } from "../s
 import { toastError } from "../parts/toasts.js";
 import { repeat } from "lit-html/directives/repeat.js";
 
-const ROW = 38;
+const ROW = 52;
 const BLOCK = 200;
 const MAX_CANVAS = 2400;
 const MAX_ZOOM = 64;
-const LISTED = 400;
+const LISTED = 150;
+/** How far an arrow with Shift moves the picture, in pixels of the screen. */
+const PAN = 60;
 
 /** The pictures of a task with everything that was said of them. */
 class Viewer extends Part {
@@ -31,6 +33,7 @@ class Viewer extends Part {
     panel: { state: true },
     stats: { state: true },
     scrolled: { state: true },
+    listed: { state: true },
   };
 
   constructor() {
@@ -58,6 +61,7 @@ class Viewer extends Part {
     /** Subsets, flags and findings to choose by; asked for when the choice is. */
     this.stats = null;
     this.scrolled = 0;
+    this.listed = 0;
     this.view = { x: 0, y: 0, scale: 1, fitted: true };
     this.cache = new Map();
     this.masks = new Map();
@@ -83,6 +87,7 @@ class Viewer extends Part {
 
   firstUpdated() {
     this.resized.observe(this.querySelector(".stage"));
+    this.resized.observe(this.querySelector(".frames"));
     this.querySelector(".stage").addEventListener("wheel", (event) => this.wheel(event), { passive: false });
   }
 
@@ -139,6 +144,7 @@ class Viewer extends Part {
   async show(place, scroll = false) {
     if (place < 0 || place >= (this.total ?? 0)) return;
     this.place = place;
+    this.listed = 0;
     this.selected = null;
     this.hovered = null;
     if (scroll) this.reveal();
@@ -213,6 +219,7 @@ class Viewer extends Part {
     const known = [
       ...(subsets.length > 1 ? subsets.map((name) => [`subset:${name}`, name || "no subset"]) : []),
       ...(stats?.flags ?? []).filter((flag) => flag.yes).map((flag) => [`flag:${flag.name}`, FLAG_WORDS[flag.name] ?? flag.name]),
+      ...attributeChoices(this.labels),
       ...Object.keys(stats?.findings ?? {}).filter((name) => stats.findings[name].frames.length && name !== "nothing").map((name) => [`finding:${name}`, FINDINGS[name]?.[4] ?? name]),
     ];
     const of = (kind) => known.filter(([value]) => value.startsWith(`${kind}:`)).map(([value, name]) => option(value, name));
@@ -221,7 +228,7 @@ class Viewer extends Part {
     return html`${option("", "All pictures")}${option("with", "With annotations")}${option("without", "Without annotations")}
       ${isKnown ? nothing : option(this.only, (FINDINGS[splitChoice(this.only)[1]]?.[4] ?? FLAG_WORDS[splitChoice(this.only)[1]]) || splitChoice(this.only)[1])}
       ${group("With the label", this.labels.map((label) => option(String(label.id), label.name)))}
-      ${group("Subset", of("subset"))}${group("Said to be", of("flag"))}${group("Worth a look", of("finding"))}`;
+      ${group("Subset", of("subset"))}${group("Said to be", of("flag"))}${group("Attribute", of("attribute"))}${group("Worth a look", of("finding"))}`;
   }
 
   filter(event) {
@@ -252,6 +259,13 @@ class Viewer extends Part {
     const scale = Math.min(MAX_ZOOM, Math.max(smallest, this.view.scale * factor));
     const grown = scale / this.view.scale;
     this.view = { scale, x: at.x - (at.x - this.view.x) * grown, y: at.y - (at.y - this.view.y) * grown, fitted: false };
+    this.requestUpdate();
+  }
+
+  /** Move what is seen, as the keys do. */
+  pan(dx, dy) {
+    if (!this.picture) return;
+    this.view = { ...this.view, x: this.view.x - dx * PAN, y: this.view.y - dy * PAN, fitted: false };
     this.requestUpdate();
   }
 
@@ -427,6 +441,13 @@ class Viewer extends Part {
     if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
     const typing = event.target instanceof Element && event.target.closest("input, select, textarea, [contenteditable]");
     if (typing) return;
+    const moves = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowDown: [0, 1], ArrowUp: [0, -1] };
+    if (event.shiftKey && moves[event.key]) {
+      event.preventDefault();
+      const [dx, dy] = moves[event.key];
+      this.pan(dx, dy);
+      return;
+    }
     const actions = {
       ArrowRight: () => this.show(this.place + 1, true),
       ArrowLeft: () => this.show(this.place - 1, true),
@@ -472,7 +493,7 @@ class Viewer extends Part {
       @scroll=${(event) => (this.scrolled = event.target.scrollTop)}
       @keydown=${(event) => {
         const by = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-        if (!by) return;
+        if (!by || event.shiftKey) return;
         event.preventDefault();
         this.show(this.place + by, true);
       }}>
@@ -481,9 +502,12 @@ class Viewer extends Part {
           const row = this.row(place);
           const is = place === this.place;
           return html`<div class="frame ${is ? "is-selected" : ""}" role="option" id="frame-${place}" aria-selected=${is} aria-setsize=${this.total} aria-posinset=${place + 1}
-            ${css({ transform: `translateY(${place * ROW}px)` })} @click=${() => this.show(place)}>
-            <span class="number fine">${count((row?.frame ?? place) + 1)}</span>
-            <span class="grow clip" title=${row?.name ?? ""}>${row ? row.name.split("/").at(-1) : "…"}</span>
+            ${css({ transform: `translateY(${place * ROW}px)` })} @click=${() => {
+              if (this.panel === "list") this.panel = "";
+              this.show(place);
+            }}>
+            <span class="thumb">${row ? html`<img src="/api/tasks/${this.task.id}/pictures/${row.frame}/preview" alt="" loading="lazy" decoding="async" draggable="false" @error=${(event) => event.target.remove()}>` : nothing}</span>
+            <span class="grow frame-words"><span class="clip" title=${row?.name ?? ""}>${row ? row.name.split("/").at(-1) : "…"}</span><span class="number fine">${count((row?.frame ?? place) + 1)}</span></span>
             ${row && row.shapes + row.tags ? html`<span class="chip" title=${counted(row.shapes, "shape")}>${count(row.shapes + row.tags)}</span>` : nothing}
           </div>`;
         })}
@@ -553,6 +577,11 @@ class Viewer extends Part {
     const perLabel = new Map();
     for (const annotation of [...picture.shapes, ...picture.tags]) perLabel.set(annotation.label_id, (perLabel.get(annotation.label_id) ?? 0) + 1);
     const objects = this.shown;
+    const chosen = objects.indexOf(this.selected);
+    const from = chosen >= 0 && this.followed !== this.selected ? Math.floor(chosen / LISTED) * LISTED : Math.min(this.listed, Math.max(0, objects.length - 1));
+    this.followed = this.selected;
+    this.listed = from;
+    const until = Math.min(objects.length, from + LISTED);
     const tags = picture.tags.filter((tag) => !this.off.has(tag.label_id));
     return html`
       <h2>Labels</h2>
@@ -567,8 +596,12 @@ class Viewer extends Part {
       ${tags.length ? html`<h2>Tags</h2><ul class="objects">${tags.map((tag) => this.object(tag, "tag"))}</ul>` : nothing}
       ${objects.length
         ? html`<h2>${counted(objects.length, "shape")}</h2>
-            <ul class="objects">${repeat(objects.slice(0, LISTED), (shape) => shape.key, (shape) => this.object(shape, shape.type))}</ul>
-            ${objects.length > LISTED ? html`<p class="fine">The first ${count(LISTED)} are listed; all are drawn.</p>` : nothing}`
+            ${objects.length > LISTED
+              ? html`<div class="row tight fine pages"><button type="button" class="button small square" aria-label="Earlier shapes" ?disabled=${from === 0} @click=${() => (this.listed = Math.max(0, from - LISTED))}>${icon("back")}</button>
+                  <span class="grow">${count(from + 1)} to ${count(until)}</span>
+                  <button type="button" class="button small square" aria-label="Later shapes" ?disabled=${until === objects.length} @click=${() => (this.listed = from + LISTED)}>${icon("forward")}</button></div>`
+              : nothing}
+            <ul class="objects">${repeat(objects.slice(from, until), (shape) => shape.key, (shape) => this.object(shape, shape.type))}</ul>`
         : nothing}`;
   }
 
@@ -595,7 +628,7 @@ class Viewer extends Part {
           <span class="grow clip" aria-live="polite"><strong title=${row?.name ?? ""}>${row?.name.split("/").at(-1) ?? ""}</strong> <span class="fine">${this.total ? `${count(this.place + 1)} of ${count(this.total)}` : ""}${picture ? `, ${picture.width} × ${picture.height}` : ""}${picture?.subset ? `, ${picture.subset}` : ""}</span></span>
           <button type="button" class="button small quiet square narrow-only" aria-label="What is in this picture" aria-expanded=${this.panel === "side"} @click=${() => (this.panel = this.panel === "side" ? "" : "side")}>${icon("tag")}</button>
         </div>
-        <div class="stage" @pointerdown=${this.down} @pointermove=${this.move} @pointerup=${this.up} @pointercancel=${this.up}
+        <div class="stage ${picture && row && picture.frame !== row.frame ? "is-turning" : ""}" @pointerdown=${this.down} @pointermove=${this.move} @pointerup=${this.up} @pointercancel=${this.up}
           @pointerleave=${() => {
             if (this.hovered) {
               this.hovered = null;
@@ -635,6 +668,17 @@ class Viewer extends Part {
       <aside class="viewer-side pad" aria-label="What is in this picture">${this.side()}</aside>
     </div>`;
   }
+}
+
+/** Attributes with a list of values, as choices of pictures. */
+function attributeChoices(labels) {
+  const found = new Map();
+  for (const label of labels) {
+    for (const { name, input_type: kind, values } of label.attributes) {
+      if (kind === "select" || kind === "radio") for (const value of values) found.set(`attribute:${name}=${value}`, `${name}: ${value}`);
+    }
+  }
+  return [...found].slice(0, 200);
 }
 
 /** "7" → ["label_id", "7"], "flag:truncated" → ["flag", "truncated"] */
