@@ -19,9 +19,17 @@ from app.archive import Archive, FileRules, FileSource, JoinedSource, SentFile, 
 from app.background import limits_of
 from app.columns import Texts
 from app.errors import ImportProblems, InvalidInput, Report
-from app.formats import Survey, Target, knows, looks_into, read_selected
+from app.formats import Renaming, Survey, Target, knows, looks_into, parse_renaming, read_selected
 from app.images import measure_picture
-from app.operations import PICTURE_EXTENSIONS, CountingSink, Limits, choose_format, import_options
+from app.operations import (
+    PICTURE_EXTENSIONS,
+    CountingSink,
+    Limits,
+    choose_format,
+    find_new_labels,
+    import_options,
+    with_labels,
+)
 from app.settings import Settings
 
 # A size for frames of which nothing tells one: coordinates are relative, so any will do for a check.
@@ -53,9 +61,11 @@ def check_archive(
             format_ = choose_format(format_name, archive.names())
             report.summary["format"] = format_.display_name
             assert format_.survey is not None
-            target = _target(archive, format_.survey, frames_path, labels_path)
+            chosen = import_options(options, limits)
+            target = _target(archive, format_.survey, frames_path, labels_path, parse_renaming(chosen.map))
+            target = with_labels(target, find_new_labels(archive, format_, target, chosen, report))
             sink = CountingSink()
-            read_selected(format_, archive, target, import_options(options, limits), sink, report, lambda done: None)
+            read_selected(format_, archive, target, chosen, sink, report, lambda done: None)
             archive.verify()
             report.summary["annotations"] = sink.close()
         except ImportProblems as problems:
@@ -76,10 +86,16 @@ def _scratch(needed_bytes: int) -> IO[bytes]:
     return tempfile.TemporaryFile()
 
 
-def _target(archive: Archive, survey: Any, frames_path: Path | None, labels_path: Path | None) -> Target:
+def _target(
+    archive: Archive, survey: Any, frames_path: Path | None, labels_path: Path | None, renaming: Renaming
+) -> Target:
     found: Survey = survey(archive) if frames_path is None or labels_path is None else Survey()
     frames = read_frames(frames_path) if frames_path is not None else _frames_of(found)
-    labels = read_labels(labels_path) if labels_path is not None else labels_of(found.labels)
+    labels = (
+        read_labels(labels_path)
+        if labels_path is not None
+        else labels_of(list(dict.fromkeys([*found.labels, *renaming.labels.values()])))
+    )
     return Target(frames, labels, Texts.same("", len(frames)), "the archive itself" if frames_path is None else "")
 
 

@@ -13,6 +13,7 @@ from app.formats.base import (
     Format,
     ImportOptions,
     ListText,
+    NewLabel,
     Picture,
     Progress,
     SelectionOptions,
@@ -22,8 +23,8 @@ from app.formats.base import (
     Target,
 )
 from app.formats.registry import FORMATS, detect, find_format, knows, looks_into, relabel_extras
-from app.formats.renaming import parse_renaming
-from app.formats.selection import count_selected, parse_selection, read_selected
+from app.formats.renaming import Renaming, parse_renaming
+from app.formats.selection import count_selected, parse_selection, read_selected, wanted_labels
 
 __all__ = [
     "FORMATS",
@@ -32,8 +33,10 @@ __all__ = [
     "Format",
     "ImportOptions",
     "ListText",
+    "NewLabel",
     "Picture",
     "Progress",
+    "Renaming",
     "SelectionOptions",
     "Sink",
     "Source",
@@ -48,4 +51,5 @@ __all__ = [
     "parse_selection",
     "read_selected",
     "relabel_extras",
+    "wanted_labels",
 ]

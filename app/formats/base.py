@@ -17,7 +17,7 @@ from typing import Any, Literal, NewType, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from app.annotations import Annotations, FrameTable, Images, LabelCatalog, Rows, Shapes, Tags, Tracks
+from app.annotations import Annotations, AttributeSpec, FrameTable, Images, LabelCatalog, Rows, Shapes, Tags, Tracks
 from app.archive import Archive, ArchiveWriter
 from app.columns import Texts
 from app.errors import Report
@@ -183,6 +183,20 @@ class ClassWords:
 
 
 @dataclass(frozen=True, slots=True)
+class NewLabel:
+    """A label that an archive speaks of and its target has not.
+
+    Attributes:
+        words: what the archive calls it, the first that its rows use first.
+        attributes: what its rows say more, as attributes; their ids say nothing yet.
+    """
+
+    name: str
+    words: tuple[str, ...] = ()
+    attributes: tuple[AttributeSpec, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class NewDocument:
     """The extras of an archive that has been read, and the number that `Kept.sets` of its rows have."""
 
@@ -267,6 +281,7 @@ TakeSurvey = Callable[[Archive], Survey]
 FindWords = Callable[[Archive, LabelCatalog], ClassWords]
 Relabel = Callable[[Mapping[str, Any], Mapping[int, int]], dict[str, Any] | None]
 Count = Callable[[Source, Target, ExportOptions, Report], None]
+FindNewLabels = Callable[[Archive, Target, ImportOptions], list[NewLabel]]
 TakePictures = Callable[[Archive], list[ArchivePicture]]
 MakeMerger = Callable[["NewDocument", Target, ImportOptions, Report], Merger]
 
@@ -286,6 +301,8 @@ class Format:
         knows: whether a file of this name may come by itself, in no zip.
         relabel: the extras of an import with the ids of labels replaced (those of a task that was made anew); None
             where they are not this format's. Raises ValueError where they are damaged.
+        new_labels: the labels that an import with these options would lack, in order of their first row; problems are
+            left to `read`. None for a format that cannot tell.
         count: tells the report's summary what of everything an export with these options would hold, and writes
             nothing; None where a selection means what it means everywhere.
         merger: compares what an archive brings with what is there; None where archives cannot be merged.
@@ -304,6 +321,7 @@ class Format:
     looks_into: Callable[[str], bool] = lambda name: False
     knows: Callable[[str], bool] = lambda name: False
     merger: MakeMerger | None = None
+    new_labels: FindNewLabels | None = None
     ext: str = "ZIP"
     dimension: str = "2d"
     carries: frozenset[str] = field(default_factory=frozenset)

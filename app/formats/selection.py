@@ -493,6 +493,16 @@ def count_selected(format_: Format, source: Source, target: Target, options: Exp
     selector.settle()
 
 
+def wanted_labels(archive: Archive, format_: Format, labels: LabelCatalog, options: ImportOptions) -> set[str] | None:
+    """Names of the labels whose rows alone are wanted; None where rows of every label are."""
+    selection = parse_selection(options)
+    if not selection.classes or not selection.only_matching:
+        return None
+    words = format_.class_words(archive, labels) if format_.class_words is not None else ClassWords()
+    wanted = _label_ids(selection, labels, words, Report(limit=1)) or set()
+    return {labels.by_id[label_id].name for label_id in wanted}
+
+
 def kinds_of(table: Shapes | Tags) -> Codes:
     """(N,) int32, the label type of each row: its place in `LABEL_TYPES`."""
     if isinstance(table, Tags):

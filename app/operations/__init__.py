@@ -14,6 +14,7 @@ from app.operations.import_annotations import choose_format, import_annotations,
 from app.operations.import_dataset import import_dataset
 from app.operations.ingest_images import PICTURE_EXTENSIONS, ingest_images
 from app.operations.names import download_name
+from app.operations.new_labels import find_new_labels, with_labels
 from app.operations.work import Limits, Work
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "download_name",
     "export_backup",
     "export_dataset",
+    "find_new_labels",
     "import_annotations",
     "import_backup",
     "import_dataset",
@@ -32,4 +34,5 @@ __all__ = [
     "ingest_images",
     "named_order",
     "stream_dataset",
+    "with_labels",
 ]

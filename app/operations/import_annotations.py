@@ -18,6 +18,7 @@ from app.formats import Format, ImportOptions, Target, detect, find_format, read
 from app.formats.base import Changes
 from app.operations.dry_run import CountingSink
 from app.operations.merge import merge_staged
+from app.operations.new_labels import find_new_labels, making_labels, with_labels
 from app.operations.targets import job_range, task_target
 from app.operations.uploaded import open_upload
 from app.operations.work import Limits, Work
@@ -52,26 +53,48 @@ def import_annotations(work: Work, *, limits: Limits) -> None:
         report.summary["format"] = format_.display_name
         report.summary["dry_run"] = bool(options.get("dry_run"))
         report.summary["mode"] = mode
-        if mode == "merge":
-            staged = stored.begin_set(work.storage, task_id, start=start, stop=stop, ids="none")
-            with staged:
-                read_archive(archive, format_, target, options, limits, staged, report, work)
-                merge_staged(work, staged, format_, target, import_options(options, limits), report, start, stop)
-            return
+        new = find_new_labels(archive, format_, target, import_options(options, limits), report)
         if options.get("dry_run"):
-            counting = CountingSink()
-            added = read_archive(archive, format_, target, options, limits, counting, report, work)
-            with work.storage.database.read() as conn:
-                report.summary["changes"] = changes_of(conn, task_id, mode, added, start, stop)
-            with work.finishing(message=summary_line(report), report=report.to_dict()):
-                pass
+            import_into(work, archive, format_, with_labels(target, new), limits, report, start, stop)
             return
-        with stored.begin_set(work.storage, task_id, start=start, stop=stop) as writer:
-            added = read_archive(archive, format_, target, options, limits, writer, report, work)
-            with work.finishing(message=summary_line(report)) as conn:
-                report.summary["changes"] = changes_of(conn, task_id, mode, added, start, stop)
-                work.report = report.to_dict()
-                stored.publish(conn, writer.set_id, mode=mode, start=start, stop=stop)
+        with making_labels(work, target, new) as (labelling, whole):
+            import_into(labelling, archive, format_, whole, limits, report, start, stop)
+
+
+def import_into(
+    work: Work,
+    archive: Archive,
+    format_: Format,
+    target: Target,
+    limits: Limits,
+    report: Report,
+    start: int,
+    stop: int | None,
+) -> None:
+    """Read the archive against a target with all its labels, and end the request: changed, or (a dry run) only told."""
+    options, task_id = work.options, work.request.task_id
+    mode = options.get("mode") or "replace"
+    assert task_id is not None
+    if mode == "merge":
+        staged = stored.begin_set(work.storage, task_id, start=start, stop=stop, ids="none")
+        with staged:
+            read_archive(archive, format_, target, options, limits, staged, report, work)
+            merge_staged(work, staged, format_, target, import_options(options, limits), report, start, stop)
+        return
+    if options.get("dry_run"):
+        counting = CountingSink()
+        added = read_archive(archive, format_, target, options, limits, counting, report, work)
+        with work.storage.database.read() as conn:
+            report.summary["changes"] = changes_of(conn, task_id, mode, added, start, stop)
+        with work.finishing(message=summary_line(report), report=report.to_dict()):
+            pass
+        return
+    with stored.begin_set(work.storage, task_id, start=start, stop=stop) as writer:
+        added = read_archive(archive, format_, target, options, limits, writer, report, work)
+        with work.finishing(message=summary_line(report)) as conn:
+            report.summary["changes"] = changes_of(conn, task_id, mode, added, start, stop)
+            work.report = report.to_dict()
+            stored.publish(conn, writer.set_id, mode=mode, start=start, stop=stop)
 
 
 def changes_of(

@@ -25,7 +25,7 @@ from app.formats import ArchivePicture, Format, Target
 from app.images import PictureSize
 from app.operations.arrange import default_chunk_size
 from app.operations.dry_run import CountingSink
-from app.operations.import_annotations import choose_format, read_archive, summary_line, telling
+from app.operations.import_annotations import choose_format, import_options, read_archive, summary_line, telling
 from app.operations.ingest_images import (
     PICTURE_EXTENSIONS,
     STORED,
@@ -35,6 +35,7 @@ from app.operations.ingest_images import (
     frame_columns,
     measure_all,
 )
+from app.operations.new_labels import drafts_of, find_new_labels, with_labels
 from app.operations.uploaded import open_upload
 from app.operations.work import Limits, Work
 from app.storage import (
@@ -90,12 +91,17 @@ def import_dataset(work: Work, *, limits: Limits) -> None:
         report.summary["format"] = format_.display_name
         report.summary["dry_run"] = bool(options.get("dry_run"))
         subsets = find_subsets(archive, source, format_, limits, work)
-        drafts = [] if catalog.labels else dataset_labels(archive, format_)
+        creating = options.get("labels") == "create"
+        target = dataset_target(subsets, catalog, project.name)
+        new = find_new_labels(archive, format_, target, import_options(options, limits), report)
+        drafts = drafts_of(new) if creating else [] if catalog.labels else dataset_labels(archive, format_)
         report.summary["tasks"] = {subset.name: len(subset.pictures) for subset in subsets}
         if options.get("dry_run"):
-            catalog = catalog if catalog.labels else _catalog_to_be(drafts)
+            if creating:
+                target = with_labels(target, new)
+            elif not catalog.labels:
+                target = replace(target, labels=_catalog_to_be(drafts))
             counting = CountingSink()
-            target = dataset_target(subsets, catalog, project.name)
             read_archive(archive, format_, target, options, limits, counting, report, work, COPIED)
             with work.finishing(message=summary_line(report), report=report.to_dict()):
                 pass
@@ -106,16 +112,18 @@ def import_dataset(work: Work, *, limits: Limits) -> None:
             task_ids = [make_task(work, owner, subset, archive) for subset in subsets]
             if drafts:
                 with storage.database.write() as conn:
-                    labels.apply(conn, drafts, task_id=task_ids[0])
-                    catalog = labels.of_task(conn, task_ids[0])
-            target = dataset_target(subsets, catalog, project.name)
+                    taken = [label.color for label in catalog.labels]
+                    labels.apply(conn, drafts, task_id=task_ids[0], taken_colors=taken)
+                    made = labels.of_task(conn, task_ids[0])
+                target = replace(target, labels=LabelCatalog((*catalog.labels, *made.labels)))
             parts = [(task_id, len(subset.pictures)) for task_id, subset in zip(task_ids, subsets, strict=True)]
             with SplitWriter(storage, parts) as writer:
                 read_archive(archive, format_, target, options, limits, writer, report, work, COPIED)
                 with work.finishing(message=summary_line(report), report=report.to_dict()) as conn:
                     for set_id in writer.set_ids:
                         stored.publish(conn, set_id)
-                    unfinished.give_to_project(conn, request, project.id, task_ids[0] if drafts else None)
+                    holder = task_ids[0] if drafts else None
+                    unfinished.give_to_project(conn, request, project.id, holder, had_labels=bool(catalog.labels))
                     unfinished.reveal(conn, request)
         except BaseException:
             with storage.database.write() as conn:

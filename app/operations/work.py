@@ -14,10 +14,14 @@ from app.storage import Connection, Request, Result, Storage
 class Work(Protocol):
     """One attempt at a background request; `requests.Context` is one."""
 
-    request: Request
-    storage: Storage
     report: Mapping[str, Any] | None
     message: str
+
+    @property
+    def request(self) -> Request: ...
+
+    @property
+    def storage(self) -> Storage: ...
 
     @property
     def options(self) -> Mapping[str, Any]: ...

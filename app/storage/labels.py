@@ -198,9 +198,17 @@ def _top_level(conn: Connection, viewer: User, label_id: int) -> OwnedLabel:
 
 
 def apply(
-    conn: Connection, drafts: Sequence[LabelDraft], *, task_id: int | None = None, project_id: int | None = None
+    conn: Connection,
+    drafts: Sequence[LabelDraft],
+    *,
+    task_id: int | None = None,
+    project_id: int | None = None,
+    taken_colors: Iterable[str] = (),
 ) -> None:
     """Add, change and remove labels of one task or project (cvat-api, section 8).
+
+    Args:
+        taken_colors: colors that new labels do not get, beside those of the others.
 
     Raises:
         InvalidInput: duplicate names, unknown type or input type, name not 1 to 64 characters.
@@ -230,7 +238,7 @@ def apply(
         for one in task_ids:
             remove_labelled(conn, one, dead)
         conn.execute(labels.delete().where(labels.c.id.in_(gone)))
-    used = {label.color for label in catalog.labels}
+    used = {*taken_colors, *(label.color for label in catalog.labels)}
     for draft in drafts:
         if draft.deleted:
             continue

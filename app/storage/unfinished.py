@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from app.errors import Conflict
-from app.storage.changes import later, touch_project
+from app.errors import Conflict, shorten
+from app.storage.changes import later, touch_jobs, touch_project, touch_task
 from app.storage.database import Connection
 from app.storage.removal import remove_task
 from app.storage.rows import Request
@@ -43,18 +43,56 @@ def reveal(conn: Connection, maker: Request) -> None:
         conn.execute(table.update().where(_made_by(table, maker)).values(**values))
 
 
-def give_to_project(conn: Connection, maker: Request, project_id: int, label_task_id: int | None) -> None:
+def give_labels(conn: Connection, maker: Request, task_id: int, holder_id: int) -> None:
+    """The labels of a hidden task become those of another (or of the project it is in); the hidden task goes.
+
+    Raises:
+        Conflict: the task is gone, or got labels of these names meanwhile.
+    """
+    row = conn.execute(sa.select(tasks.c.project_id).where(tasks.c.id == task_id)).one_or_none()
+    if row is None:
+        raise Conflict("the task is gone")
+    project_id = row.project_id
+    home = {"task_id": task_id if project_id is None else None, "project_id": project_id}
+    of_home = labels.c.task_id == task_id if project_id is None else labels.c.project_id == project_id
+    if project_id is not None:
+        touch_project(conn, project_id)
+    siblings = sa.select(tasks.c.id).where(tasks.c.id == task_id if project_id is None else _in(project_id))
+    for one in conn.execute(siblings.order_by(tasks.c.id)).scalars().all():
+        touch_task(conn, one)
+        touch_jobs(conn, one)
+    _check_free_names(conn, of_home, holder_id)
+    conn.execute(labels.update().where(labels.c.task_id == holder_id).values(**home))
+    clear(conn, maker)
+
+
+def _in(project_id: int) -> sa.ColumnElement[bool]:
+    return tasks.c.project_id == project_id
+
+
+def _check_free_names(conn: Connection, of_home: sa.ColumnElement[bool], holder_id: int) -> None:
+    new = sa.select(labels.c.name).where(labels.c.task_id == holder_id, labels.c.parent_id.is_(None))
+    clash = sa.select(labels.c.name).where(of_home, labels.c.parent_id.is_(None), labels.c.name.in_(new)).limit(1)
+    name = conn.execute(clash).scalar()
+    if name is not None:
+        raise Conflict(f'the label "{shorten(name)}" was made meanwhile; import again')
+
+
+def give_to_project(
+    conn: Connection, maker: Request, project_id: int, label_task_id: int | None, *, had_labels: bool = False
+) -> None:
     """Move the hidden tasks into a project, and the labels of one of them, if the project took them from an import.
 
     Raises:
-        Conflict: the project is gone, or got labels of its own meanwhile.
+        Conflict: the project is gone, or got labels of these names meanwhile; or any, if it had none at the start.
     """
     touch_project(conn, project_id)
     if conn.execute(sa.select(projects.c.id).where(projects.c.id == project_id)).one_or_none() is None:
         raise Conflict("the project is gone")
     if label_task_id is not None:
         own = sa.select(labels.c.id).where(labels.c.project_id == project_id).limit(1)
-        if conn.execute(own).one_or_none() is not None:
+        _check_free_names(conn, labels.c.project_id == project_id, label_task_id)
+        if not had_labels and conn.execute(own).one_or_none() is not None:
             raise Conflict("the project got labels of its own meanwhile; import again")
         moved = {"task_id": None, "project_id": project_id}
         conn.execute(labels.update().where(labels.c.task_id == label_task_id).values(**moved))

@@ -101,8 +101,14 @@ class LabelMatcher:
         earlier: Mapping[int, Mapping[str, Any]],
         report: Report,
         renaming: Renaming,
+        passes_over: bool = False,
     ) -> None:
-        self._report, self._renaming = report, renaming
+        """Nothing is resolved yet.
+
+        Args:
+            passes_over: names that mean no label are warnings: only rows of some classes are wanted.
+        """
+        self._report, self._renaming, self._passes_over = report, renaming, passes_over
         self._classes = classes.display_names
         self._names = {label.name: label.id for label in catalog.labels}
         self._label_names = {label.id: label.name for label in catalog.labels}
@@ -171,6 +177,10 @@ class LabelMatcher:
         place = {"file": file, "row": row, "column": column, "value": name}
         label_id = self.find(name)
         if label_id is None and self._is_mapped_to_nothing(name, place):
+            return NO_LABEL
+        if label_id is None and self._passes_over:
+            message = f'no label of the task is called "{shorten(self._shown(name))}"; its rows were not selected'
+            self._report.warn("label.passed_over", message, **place)
             return NO_LABEL
         if label_id is None:
             self.unknown.append(name)

@@ -15,7 +15,7 @@ import numpy as np
 
 from app.archive import Archive
 from app.columns import CSVReader, TextIndex, decode_runs
-from app.errors import Problem, Report, Unsupported, shorten
+from app.errors import Problem, Report, shorten
 from app.formats.base import ImportOptions, Progress, Sink, Survey, Target
 from app.formats.open_images.extras import Extras, KeptFile
 from app.formats.open_images.hierarchy import MAX_BYTES, read_hierarchy, unknown_labels
@@ -60,23 +60,20 @@ def read(
 
     Raises:
         ImportProblems: nothing can be read (no table, several data sets, a damaged member, too many rows).
-        Unsupported: an option that is known but not offered.
     """
-    if options.labels == "create":
-        raise Unsupported("labels=create is not offered: create the labels first; the report of a dry run names them")
     layout = lay_out(archive.names(), report)
     report.summary["files"] = _files_summary(layout, options)
     report.raise_if_errors()
-    _set_aside(layout, options)
+    set_aside(layout, options)
     reading = Reading(archive, layout, target, options, sink, report, progress)
     reading.expect(_bytes_to_read(archive, layout))
-    _read_classes(reading)
+    read_classes(reading)
     reading.match_labels()
     hierarchy = _read_hierarchy(reading)
     images = ImageListReader(reading)
     images.read()
     _read_sizes(reading)
-    side = _read_side_file(reading)
+    side = read_side_file(reading)
     files = MaskFiles([*layout.masks, *layout.pictures])
     mask_rows = read_mask_rows(reading, files)
     # Groups of links begin above those that the side file brings.
@@ -155,7 +152,7 @@ def _files_summary(layout: Layout, options: ImportOptions) -> dict[str, str]:
     return summary
 
 
-def _set_aside(layout: Layout, options: ImportOptions) -> None:
+def set_aside(layout: Layout, options: ImportOptions) -> None:
     """Machine labels are a file like any other, unless they are asked for."""
     if options.machine_labels == "keep":
         for table in layout.of("machine"):
@@ -170,7 +167,7 @@ def _bytes_to_read(archive: Archive, layout: Layout) -> int:
     return sum(archive.entry(path).size for path in [*paths, *layout.masks, *layout.kept])
 
 
-def _read_classes(reading: Reading) -> None:
+def read_classes(reading: Reading) -> None:
     options = reading.options
     for file in reading.layout.of("classes"):
         reading.classes.add_table(
@@ -250,7 +247,7 @@ def _read_sizes(reading: Reading) -> None:
             reading.report.add_many(listed, len(differ))
 
 
-def _read_side_file(reading: Reading) -> str:
+def read_side_file(reading: Reading) -> str:
     """The side file's path, "" where there is none."""
     for file in reading.layout.of("side"):
         entry = reading.archive.entry(file.path)
@@ -269,6 +266,8 @@ def _check_something_matched(reading: Reading) -> None:
     if report.n_errors or not seen or reading.n_kept_rows:
         return
     n_ids = report.counts.get("image.unmatched", 0)
+    if not n_ids and report.counts.get("label.passed_over"):
+        return
     told = [problem for problem in report.warnings if problem.code == "image.unmatched"][:3]
     ids = ", ".join(f'"{problem.value}"' for problem in told)
     labels = ", ".join(f'"{shorten(label.name)}"' for label in reading.target.labels.labels[:3]) or "none"

@@ -134,7 +134,14 @@ class Reading:
 
     def match_labels(self) -> None:
         """Called when the class files are read: labels can be matched from now on."""
-        self.labels = LabelMatcher(self.target.labels, self.classes, self.target.earlier, self.report, self.renaming)
+        self.labels = LabelMatcher(
+            self.target.labels,
+            self.classes,
+            self.target.earlier,
+            self.report,
+            self.renaming,
+            passes_over=bool(self.options.classes) and self.options.only_matching,
+        )
 
     # --- tables ---
 

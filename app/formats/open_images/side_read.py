@@ -14,10 +14,12 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 
 from app.annotations import Annotations, FrameTable, Kept, Shapes, ShapeType, Tags, Tracks
 from app.columns import CSVBlock, Ragged
@@ -122,6 +124,17 @@ class SideFile:
         order = np.argsort(np.array(keys, dtype=np.int64), kind="stable")
         self._keys = np.array(keys, dtype=np.int64)[order]
         self._lines = Ragged.from_bytes(kept).take(order)
+
+    def labels(self) -> Iterator[tuple[str, list[str]]]:
+        """Names of labels that entries mean, each with the attributes that one has; skeletons are left out, as a
+        label of theirs is more than a name."""
+        lines = chain(self._rowless, (self._lines.row_bytes(at) for at in range(len(self._lines))))
+        entries = chain(map(orjson.loads, lines), (held.item for held in self._wholes.values()))
+        items = (item for entry in entries for item in chain(entry.get("shapes") or (), entry.get("tags") or ()))
+        tracks = (held.item for held in self._tracks.values() if not held.item["body"]["elements"])
+        for item in chain(items, tracks):
+            if item.get("type") != "skeleton" and isinstance(item.get("label"), str):
+                yield item["label"], list(item.get("attributes") or ())
 
     # --- rows ---
 

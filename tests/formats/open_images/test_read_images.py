@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from app.annotations import Images
-from app.errors import Unsupported
 from app.formats import Target
 from tests.formats.builders import all_attributes, good, imported, labels, places, target
 from tests.formats.memory import MemorySink
@@ -280,11 +279,6 @@ def test_hierarchy_labels_that_nothing_else_names() -> None:
     tree = '{"LabelName":"/m/e","Subcategory":[{"LabelName":"cat"},{"LabelName":"x"}]}'
     _, report = good({TAGS: TAG_HEADER, HIERARCHY: tree}, TASK)
     assert [(p.code, p.value) for p in report.warnings] == [("hierarchy.unknown_label", "x")]
-
-
-def test_labels_are_not_created() -> None:
-    with pytest.raises(Unsupported):
-        imported({TAGS: TAG_HEADER}, TASK, labels="create")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,125 @@
+"""The labels that an archive needs and its target has not, for `labels=create`.
+
+One pass over the columns that name images and labels: what is asked for is a label for each row of an image of the
+target. A label is called as the class files call it, else as its rows do; it declares what the columns of its tables
+say (`score`, `truncated`, `yes_votes` …), so that everything a row says can be seen and edited.
+
+Source: Open Images reference 3.5 (labels), 3.7, 3.9 (attributes), 3.13 (`labels`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from app.annotations import Annotations, AttributeSpec
+from app.archive import Archive
+from app.errors import ImportProblems, Report
+from app.formats.base import ImportOptions, NewLabel, Target
+from app.formats.open_images.layout import FLAGS, POINT_ATTRIBUTES, Kind, lay_out
+from app.formats.open_images.read import read_classes, read_side_file, set_aside
+from app.formats.open_images.read_images import ImageListReader
+from app.formats.open_images.reading import Reading, TableState
+from app.formats.open_images.write_boxes import OCCLUDED
+
+MAX_NAME_CHARACTERS = 64  # of a label of CVAT
+_CHECKBOXES = {column: name for column, name in FLAGS.items() if column != OCCLUDED}  # that one is the shape's own flag
+_SCORED = {"Confidence": "score", "Source": "source"}
+_SHOWN: dict[Kind, dict[str, str]] = {
+    "boxes": {**_CHECKBOXES, **_SCORED},
+    "tags": _SCORED,
+    "machine": _SCORED,
+    "masks": {"BoxID": "box_id", "PredictedIoU": "predicted_iou"},
+    "points": POINT_ATTRIBUTES,
+}
+"""Columns and the attributes that show them."""
+
+
+class _NoSink:
+    """Takes everything and keeps nothing."""
+
+    def write(self, batch: Annotations) -> None: ...
+
+    def keep(self, data: bytes | memoryview) -> tuple[int, int, int]:
+        return 0, len(data), 0
+
+    def extras(self, extras: dict[str, Any]) -> None: ...
+
+
+def new_labels(archive: Archive, target: Target, options: ImportOptions) -> list[NewLabel]:
+    """The labels to be made; see the module. What cannot be read is left for `read` to tell."""
+    scratch = Report(limit=1)
+    layout = lay_out(archive.names(), scratch)
+    if scratch.n_errors:
+        return []
+    set_aside(layout, options)
+    reading = Reading(archive, layout, target, options, _NoSink(), scratch, lambda done: None)
+    wanted: dict[str, dict[str, None]] = {}  # LabelName → attributes
+    beside: dict[str, dict[str, None]] = {}  # label name → attributes, of shapes that no row tells
+    try:
+        read_classes(reading)
+        reading.match_labels()
+        ImageListReader(reading).read()
+        for file in layout.of(*_SHOWN):
+            _see_table(reading, reading.open_table(file), wanted)
+        read_side_file(reading)
+        for name, attributes in reading.side.labels():
+            beside.setdefault(name, {}).update(dict.fromkeys(attributes))
+    except (ImportProblems, ValueError, TypeError, KeyError, AttributeError):
+        pass  # the real reading meets the same, and tells it
+    return _made_of(reading, wanted, beside)
+
+
+def _see_table(reading: Reading, table: TableState, wanted: dict[str, dict[str, None]]) -> None:
+    """The LabelNames of the table's rows of images that the target has."""
+    for block in reading.read_table(table):
+        bad = np.zeros(len(block), dtype=np.bool_)
+        frames, _ = reading.find_frames(table, block, bad)
+        cells = block.cells(table.label_column)
+        rows = np.flatnonzero((frames >= 0) & (cells.lengths > 0))
+        shown = [name for column, name in _SHOWN[table.file.kind].items() if block.has(column)]
+        codes = reading.labels.codes(cells.take(rows))
+        _, first = np.unique(codes, return_index=True)
+        for at in np.sort(first).tolist():
+            wanted.setdefault(reading.labels.name(int(codes[at])), {}).update(dict.fromkeys(shown))
+
+
+def _made_of(
+    reading: Reading, wanted: dict[str, dict[str, None]], beside: dict[str, dict[str, None]]
+) -> list[NewLabel]:
+    made: dict[str, NewLabel] = {}
+    for word, attributes in wanted.items():
+        if reading.labels.find(word) is None:
+            name = _name_of(reading, word)
+            if name is not None:
+                _add(made, name, (word,), attributes)
+    known = {label.name for label in reading.target.labels.labels}
+    for name, attributes in beside.items():
+        if name in made or (name not in known and _is_label_name(name)):
+            _add(made, name, (), attributes)
+    return list(made.values())
+
+
+def _add(made: dict[str, NewLabel], name: str, words: tuple[str, ...], attributes: Iterable[str]) -> None:
+    before = made.get(name, NewLabel(name))
+    names = dict.fromkeys([*(spec.name for spec in before.attributes), *attributes])
+    made[name] = NewLabel(name, (*before.words, *words), tuple(_spec(one) for one in names if _is_label_name(one)))
+
+
+def _spec(name: str) -> AttributeSpec:
+    if name in _CHECKBOXES.values():
+        return AttributeSpec(0, name, False, "checkbox", "false", ("false",))
+    return AttributeSpec(0, name, False, "text", "", ("",))
+
+
+def _name_of(reading: Reading, word: str) -> str | None:
+    """What the label of a LabelName is to be called; None where no label can be called so."""
+    display = reading.classes.display_names.get(word, "")
+    names = (reading.renaming.label(word, display), display, word)
+    return next((name for name in names if name and _is_label_name(name)), None)
+
+
+def _is_label_name(name: str) -> bool:
+    return 1 <= len(name) <= MAX_NAME_CHARACTERS and name == name.strip() and "\0" not in name
