@@ -421,10 +421,40 @@ def _split_by_reader(lines: Ragged, columns: Sequence[str], ragged: bool) -> CSV
     if report.n_errors or sum(len(block) for block in blocks) != len(lines):
         raise Damaged("Kept rows of a table cannot be read back.")
     if blocks:
-        return blocks[0]
+        return blocks[0] if len(blocks) == 1 else _concatenated(blocks)
     none = np.zeros(0, dtype=np.int64)
     table = np.zeros((0, len(columns)), dtype=np.int64)
     return CSVBlock(none, tuple(columns), 0, np.zeros(2 * PAD, dtype=np.uint8), table, table, none, none, none)
+
+
+def _concatenated(blocks: Sequence[CSVBlock]) -> CSVBlock:
+    """Blocks of one table as one: a record that is read in another way than its neighbours ends a block."""
+    sizes = [len(block.buffer) for block in blocks]
+    moves = np.cumsum([0, *sizes[:-1]])
+    width = max(block.starts.shape[1] for block in blocks)
+
+    def moved(name: str) -> list[Positions]:
+        return [getattr(block, name) + move for block, move in zip(blocks, moves.tolist(), strict=True)]
+
+    def widened(cells: Sequence[Positions]) -> Positions:
+        """Cells that a shorter table lacks are empty; any place is as good as another."""
+        return np.concatenate([np.pad(part, ((0, 0), (0, width - part.shape[1])), mode="edge") for part in cells])
+
+    starts, stops = widened(moved("starts")), widened(moved("stops"))
+    for block, first in zip(blocks, np.cumsum([0, *map(len, blocks)]).tolist(), strict=False):
+        rows, n = slice(first, first + len(block)), block.starts.shape[1]
+        starts[rows, n:] = stops[rows, n:]
+    return CSVBlock(
+        rows=np.concatenate([block.rows for block in blocks]),
+        columns=blocks[0].columns,
+        n_seen=sum(block.n_seen for block in blocks),
+        buffer=np.concatenate([block.buffer for block in blocks]),
+        starts=starts,
+        stops=stops,
+        line_starts=np.concatenate(moved("line_starts")),
+        line_stops=np.concatenate(moved("line_stops")),
+        field_counts=np.concatenate([block.field_counts for block in blocks]),
+    )
 
 
 def _split_plain(lines: Ragged, columns: tuple[str, ...]) -> CSVBlock | None:

@@ -322,6 +322,22 @@ def test_split_lines_refuses_what_is_no_record(line: bytes) -> None:
         split_lines(Ragged.from_bytes([b"1,2", line]), ["a", "b"])
 
 
+def test_split_lines_with_a_quote_inside_a_cell_is_one_block() -> None:
+    """Such a record is read by itself, and must not part the others."""
+    lines = [b'"a","b","c"', b'"d",u0.5",1', b'"e","f",""', b'x,"y",z', b'u",v,w']
+    block = split_lines(Ragged.from_bytes(lines), ["A", "B", "C"])
+    columns = [block.cells(name).ragged().to_bytes_list() for name in "ABC"]
+    assert columns == [
+        [b"a", b"d", b"e", b"x", b'u"'],
+        [b"b", b'u0.5"', b"f", b"y", b"v"],
+        [b"c", b"1", b"", b"z", b"w"],
+    ]
+    assert block.lines.to_bytes_list() == lines
+    ragged = split_lines(Ragged.from_bytes([b'"a","b"', b'u",1', b'"e","f","g"']), ["A", "B"], ragged=True)
+    assert ragged.field_counts.tolist() == [2, 2, 3]
+    assert ragged.cells_at(2).ragged().to_bytes_list() == [b"", b"", b"g"]
+
+
 def test_split_lines_of_many_lines_is_one_block() -> None:
     lines = Ragged.from_bytes([b"%d,x" % number for number in range(300_000)])
     block = split_lines(lines, ["a", "b"])
