@@ -131,6 +131,26 @@ def migrate(data_dir: Path | None) -> None:
     click.echo("the database is up to date")
 
 
+@main.command("move")
+@data_dir_option
+@click.option("--to-data-dir", type=click.Path(file_okay=False, path_type=Path), default=None, help="Its data folder.")
+@click.option("--to-database-url", default="", help="Its database; without it SQLite in its data folder.")
+@click.option("--to-blob-url", default="", help="Its store of bytes; without it a folder in its data folder.")
+def move_command(data_dir: Path | None, to_data_dir: Path | None, to_database_url: str, to_blob_url: str) -> None:
+    """Copy the whole store into a new, empty place, and compare: from the embedded shape to the cluster, or back.
+
+    Stop the service first. The source stays as it is; a move that was cut off goes on when it is begun again.
+    """
+    from app.main import move_store
+
+    if to_data_dir is None and not (to_database_url and to_blob_url):
+        raise click.UsageError("say where to: --to-data-dir, or both --to-database-url and --to-blob-url")
+    settings = load_settings(data_dir=data_dir)
+    places = {"database_url": to_database_url, "blob_url": to_blob_url, "data_dir": to_data_dir or settings.data_dir}
+    moved = move_store(settings, settings.model_copy(update=places), click.echo)
+    click.echo(f"moved {moved.rows} rows and {moved.blobs} files of {moved.bytes} bytes; every row was compared")
+
+
 @main.group()
 def user() -> None:
     """People who may log in."""

@@ -9,7 +9,7 @@ import socket
 import sys
 import tempfile
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import fields
 from typing import Any
 
@@ -25,7 +25,7 @@ from app.errors import AppError, NotFound
 from app.formats import FORMATS
 from app.heap import bound_heap
 from app.settings import Settings
-from app.storage import tokens, users
+from app.storage import Moved, move, tokens, users
 from app.streams import StreamPool
 from app.supervisor import Supervisor, exit_with_parent
 from app.telemetry import set_up_logging
@@ -222,6 +222,19 @@ def migrate_storage(settings: Settings) -> None:
     """Create the database, or bring it to this version."""
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     open_store(settings, migrate=True).close()
+
+
+def move_store(settings: Settings, target: Settings, tell: Callable[[str], None]) -> Moved:
+    """Copy everything of the store of these settings into the empty one of the others, and compare."""
+    source = open_store(settings, migrate=True)
+    try:
+        into = open_store(target, migrate=True)
+        try:
+            return move(source, into, tell)
+        finally:
+            into.close()
+    finally:
+        source.close()
 
 
 def add_user(settings: Settings, name: str, password: str, is_admin: bool, email: str) -> None:

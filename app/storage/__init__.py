@@ -28,6 +28,7 @@ from app.storage.annotation_reader import AnnotationReader
 from app.storage.blobs import Blobs, BlobSource, BlobWriter
 from app.storage.database import Connection, Database
 from app.storage.frames import FrameColumns, FramePlaces
+from app.storage.moving import Moved, move
 from app.storage.rows import (
     AttributeDraft,
     Job,
@@ -67,6 +68,7 @@ __all__ = [
     "Job",
     "LabelDraft",
     "ListQuery",
+    "Moved",
     "Page",
     "Project",
     "Request",
@@ -93,6 +95,7 @@ __all__ = [
     "issues",
     "jobs",
     "labels",
+    "move",
     "open_storage",
     "projects",
     "requests",
