@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from tests.service import ADMIN, PASSWORD, Service
+from tests.service import ADMIN, PASSWORD, Running
 
 FORMAT = "Open Images V6 1.0"
 FINAL = ("finished", "failed")
@@ -21,7 +21,7 @@ WAIT_SECONDS = 120.0
 class Caller:
     """One user of a service. Every refusal is an AssertionError that holds the answer."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Running) -> None:
         auth = (ADMIN, PASSWORD) if service.auth_mode == "users" else None
         self.http = httpx.Client(base_url=service.url, auth=auth, timeout=WAIT_SECONDS)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.cluster.processes import Cluster, running_cluster
 from tests.service import Service, running_service
 
 
@@ -20,6 +21,14 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 def local_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """The service as `annoport serve` starts it by default: this machine only, no password needed."""
     with running_service(tmp_path_factory.mktemp("local"), auth_mode="local") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Two web processes and two workers behind nginx, on PostgreSQL and a bucket; exports come from the bucket."""
+    folder = tmp_path_factory.mktemp("cluster")
+    with running_cluster(folder, 2, 2, environ={"ANNOPORT_BLOB_REDIRECTS": "true"}) as running:
         yield running
 
 

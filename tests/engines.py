@@ -16,7 +16,6 @@ import atexit
 import ctypes
 import functools
 import importlib.util
-import json
 import os
 import secrets
 import shutil
@@ -33,8 +32,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
+from ruamel.yaml import YAML
 
 from tests.environments import clean_environ, python_of
 
@@ -231,6 +232,11 @@ def new_database(server_url: str = "") -> Iterator[str]:
             conn.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
 
 
+def compose(name: str) -> Any:
+    """A compose file of `docker/`, its anchors resolved."""
+    return YAML(typ="safe").load(Path(__file__).resolve().parents[1] / "docker" / name)
+
+
 # Buckets
 
 
@@ -277,21 +283,19 @@ def _start_moto(folder: Path) -> tuple[Server, str]:
 
 
 def _start_seaweedfs(folder: Path) -> tuple[Server, str]:
-    keys = [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}]
-    may = ["Admin", "Read", "Write", "List", "Tagging"]
-    config = {"identities": [{"name": "annoport", "credentials": keys, "actions": may}]}
-    (folder / "s3.json").write_text(json.dumps(config))
     (folder / "data").mkdir()
     ports = free_ports(8)
     names = ("master.port", "volume.port", "filer.port", "s3.port")
     options = [f"-{name}{kind}={ports.pop()}" for name in names for kind in ("", ".grpc")]
     port = next(option.partition("=")[2] for option in options if option.startswith("-s3.port="))
-    sizes = ["-volume.max=100", "-master.volumeSizeLimitMB=64", "-master.telemetry=false"]
-    quiet = ["-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.iam=false", "-s3.config=s3.json"]
-    places = ["-dir=data", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3"]
-    sockets = [f"-{name}.localSocket={folder}/{name}.sock" for name in ("filer", "s3")]
+    own = ["-volume.max=100", "-master.volumeSizeLimitMB=64", "-s3.port.iceberg=0", "-s3.port.lance=0"]
+    own += [f"-{name}.localSocket={folder}/{name}.sock" for name in ("filer", "s3")]
     weed = str(python_of("bucket").parent / "weed")
-    server = launch([weed, "-logtostderr=true", "server", *places, *sockets, *options, *sizes, *quiet], folder)
+    # As docker/compose.cluster.yaml starts it, with this machine's places behind: the last one of an option counts.
+    here = ["-dir=data", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
+    command = [weed, "-logtostderr=true", *compose("compose.cluster.yaml")["services"]["bucket"]["command"]]
+    keys = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
+    server = launch([*command, *here, *options, *own], folder, environ=keys)
     wait_for(server, lambda: _answers(f"http://127.0.0.1:{port}/status"), "SeaweedFS")
     return server, f"http://127.0.0.1:{port}"
 

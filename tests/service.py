@@ -14,6 +14,7 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from tests.processes import family
 
@@ -24,6 +25,19 @@ START_SECONDS = 60.0
 STOP_SECONDS = 30.0
 
 ADDRESS = re.compile(r"https?://(?:127\.0\.0\.1|localhost):(\d+)")
+
+
+class Running(Protocol):
+    """What clients and callers need to know of a service, whatever its shape."""
+
+    @property
+    def url(self) -> str: ...
+
+    @property
+    def auth_mode(self) -> str: ...
+
+    def tail(self, lines: int = 40) -> str:
+        """The end of what it printed, for messages."""
 
 
 @dataclass

@@ -84,12 +84,12 @@ def export_backup(work: Work) -> None:
     try:
         with work.storage.database.snapshot() as conn:
             name = _write_backup(conn, work, send)
-        size = writer.finish()
+        filename = backup_name(request.target, name, request.created_date)
+        result = Result(work.result_key, writer.size, filename, etag=digest.hexdigest()[:32])
+        writer.finish(result)
     except BaseException:
         writer.abort()
         raise
-    filename = backup_name(request.target, name, request.created_date)
-    result = Result(work.result_key, size, filename, etag=digest.hexdigest()[:32])
     with work.finishing(result=result):
         pass
 

@@ -55,15 +55,15 @@ def export_dataset(work: Work) -> None:
             report,
             lambda done: work.progress(done, "writing the archive"),
         )
-        size = writer.finish()
+        key = getattr(request, f"{request.target}_id")
+        name = work.options.get("filename") or download_name(
+            request.target, key, options.save_images, request.created_date, format_.display_name
+        )
+        result = Result(work.result_key, writer.size, name, etag=digest.hexdigest()[:32])
+        writer.finish(result)
     except BaseException:
         writer.abort()
         raise
-    key = getattr(request, f"{request.target}_id")
-    name = work.options.get("filename") or download_name(
-        request.target, key, options.save_images, request.created_date, format_.display_name
-    )
-    result = Result(work.result_key, size, name, etag=digest.hexdigest()[:32])
     with work.finishing(message=warning_line(report), report=report.to_dict(), result=result):
         pass
 

@@ -72,8 +72,9 @@ class BlobWriter(Protocol):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Take bytes. Raises NoSpace."""
 
-    def finish(self) -> int:
-        """Make the blob durable and visible under its key. Returns its size."""
+    def finish(self, result: Result | None = None) -> int:
+        """Make the blob durable and visible under its key. Returns its size. `result` as in `Blobs.open_writer`, for
+        what is known only now."""
 
     def abort(self) -> None:
         """Drop what was written; harmless after finish or abort."""
@@ -218,7 +219,9 @@ class _FileWriter:
             self._unchecked = 0
             check_free(self._folder, 0, self._min_free_bytes)
 
-    def finish(self) -> int:
+    def finish(self, result: Result | None = None) -> int:
+        if result is not None:
+            self._describe(result)
         try:
             with disk_errors():
                 self._deliver()
@@ -227,6 +230,9 @@ class _FileWriter:
             raise
         self._open = False
         return self.size
+
+    def _describe(self, result: Result) -> None:
+        """Files have no names for their readers: those lie in rows."""
 
     def _deliver(self) -> None:
         raise NotImplementedError
@@ -523,12 +529,16 @@ class _BucketWriter(_FileWriter):
         super().__init__(key, blobs.spool / secrets.token_hex(16), blobs.spool, blobs.min_free_bytes)
         self._store = blobs.store
         self._attributes: dict[str, str] = {}
-        if result is not None:  # a presigned URL cannot set headers, so the object carries them
-            name = re.sub(r"[^A-Za-z0-9_.\- ]", "_", result.filename).lstrip(".")
-            self._attributes = {
-                "Content-Type": result.content_type,
-                "Content-Disposition": f'attachment; filename="{name}"',
-            }
+        if result is not None:
+            self._describe(result)
+
+    def _describe(self, result: Result) -> None:
+        # A presigned URL cannot set headers, so the object carries them.
+        name = re.sub(r"[^A-Za-z0-9_.\- ]", "_", result.filename).lstrip(".")
+        self._attributes = {
+            "Content-Type": result.content_type,
+            "Content-Disposition": f'attachment; filename="{name}"',
+        }
 
     def _deliver(self) -> None:
         self._file.close()

@@ -9,10 +9,23 @@ import pytest
 from tests.clients.runners import Clients
 from tests.service import Service
 
+# Every test is for both shapes. Those that send and fetch bytes, or start background work, always run on both; of the
+# others, which only ask for rows, the second run is among the long ones.
+ON_BOTH = ("test_cli", "test_exchange", "test_cut_upload", "test_backups")
 
-@pytest.fixture(scope="session")
-def clients(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Clients:
-    return Clients(service, tmp_path_factory.mktemp("home"))
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        shape = getattr(item, "callspec", None) and item.callspec.params.get("clients")
+        if shape == "cluster" and item.path.stem not in ON_BOTH:
+            item.add_marker("long")
+
+
+@pytest.fixture(scope="session", params=["embedded", "cluster"])
+def clients(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Clients:
+    running = request.getfixturevalue({"embedded": "service", "cluster": "cluster"}[request.param])
+    return Clients(running, tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture(scope="session")

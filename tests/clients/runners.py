@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.environments import clean_environ, python_of, run_script
-from tests.service import ADMIN, PASSWORD, Service
+from tests.service import ADMIN, PASSWORD, Running
 
 FORMAT = "Open Images V6 1.0"
 SCRIPTS = Path(__file__).parent / "scripts"
@@ -30,7 +30,7 @@ class Ended:
 class Clients:
     """CVAT's clients for one service, with a home folder of their own (they keep profiles and caches there)."""
 
-    service: Service
+    service: Running
     home: Path
 
     def environ(self, **more: str) -> dict[str, str]:

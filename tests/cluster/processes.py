@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from tests import engines
+from tests.engines import compose
 from tests.processes import family
 from tests.service import ADMIN, COMMAND, PASSWORD, annoport
 
@@ -176,12 +177,14 @@ def running_cluster(
         database_url = database_url or stack.enter_context(engines.new_database())
         port, *ports = engines.free_ports(1 + n_webs)
         shared = {
+            **{
+                name: str(value) for name, value in compose("compose.cluster.yaml")["x-annoport"]["environment"].items()
+            },
             **bucket.environ,
             "ANNOPORT_DATABASE_URL": database_url,
             "ANNOPORT_BLOB_URL": bucket.place(),
             "ANNOPORT_AUTH_MODE": "users",
             "ANNOPORT_HOST": "127.0.0.1",
-            "ANNOPORT_LOG_FORMAT": "json",
             "PYTHONUNBUFFERED": "1",
             "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
             **(environ or {}),

@@ -162,7 +162,7 @@ LEASE = {"ANNOPORT_LEASE_SECONDS": "5", "ANNOPORT_SWEEP_SECONDS": "2", "ANNOPORT
 def _run(cluster: Cluster, postgres: engines.Postgres, folder: Path, seconds: float, seed: int, n_clients: int) -> None:
     pictures = {path.name: path.read_bytes() for path in write_pictures(folder / "in", meadow.SIZES)}
     variants = archives(folder)
-    with Caller(cluster) as caller:  # type: ignore[arg-type]
+    with Caller(cluster) as caller:
         # What each archive leaves behind and gives back where nothing dies.
         expected: dict[str, Any] = {}
         for variant in variants:
@@ -172,7 +172,7 @@ def _run(cluster: Cluster, postgres: engines.Postgres, folder: Path, seconds: fl
         shared = caller.task("shared", LABELS, pictures)
         label = caller.labels(shared)[0]["id"]
         writers = [Writer(cluster, shared, label, number) for number in range(2)]
-        clients = Clients(cluster, folder)  # type: ignore[arg-type]
+        clients = Clients(cluster, folder)
         deaths = Deaths(cluster, random.Random(seed), postgres)
         (folder / "out").mkdir()
 

@@ -67,9 +67,18 @@ def test_the_stages_are_of_one_pinned_python_that_the_package_supports() -> None
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["requires-python"] == ">=3.11"
     assert (int(found[1]), int(found[2])) >= (3, 11)
-    extras = re.findall(r"\.\[(\w+)\]", only_of_stage("RUN", 0))
-    assert extras
-    assert set(extras) <= project["optional-dependencies"].keys()
+
+
+def test_the_lock_holds_every_dependency_and_the_extras_that_the_image_promises() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lock = (ROOT / "docker" / "requirements.txt").read_text()
+    assert "://" not in lock, "a lock names no index"
+    locked = {name.lower() for name in re.findall(r"^([\w.-]+)==", lock, re.MULTILINE)}
+    extras = project["optional-dependencies"]
+    for wanted in [*project["dependencies"], *extras["postgres"], *extras["otel"]]:
+        name = re.split(r"[\[>=<]", wanted)[0].lower()
+        assert name in locked, f"{wanted} is not in the lock; write it again (docker/README.md)"
+    assert "--require-hashes" in only_of_stage("RUN", 0)
 
 
 def only_of_stage(name: str, stage: int) -> str:
@@ -119,7 +128,7 @@ def test_the_commands_exist_with_their_options() -> None:
         if option.startswith("--"):
             assert option in described
     assert options[options.index("--port") + 1] == only("EXPOSE")
-    assert options[options.index("--data-dir") + 1] == only("VOLUME")
+    assert f"ANNOPORT_DATA_DIR={only('VOLUME')}" in only("ENV")
     health = only("HEALTHCHECK")
     command = json.loads(health[health.index("CMD") + 3 :])
     assert command[0] == json.loads(only("ENTRYPOINT"))[0]

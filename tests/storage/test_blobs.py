@@ -7,10 +7,11 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 from obstore.store import MemoryStore, S3Store
 
-from app.errors import NoSpace, NotFound
+from app.errors import Busy, NoSpace, NotFound
 from app.storage import Blobs, Result, Segment
 from app.storage.blobs import READ_AHEAD_BYTES, BucketBlobs, FolderBlobs, open_blobs
 from tests.engines import bucket
@@ -182,3 +183,51 @@ def test_a_download_from_s3_may_be_signed(tmp_path: Path) -> None:
     assert url is not None
     assert "results/a/1" in url
     assert "X-Amz-Expires=60" in url
+
+
+def test_a_bucket_that_refuses_our_keys_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = bucket("seaweedfs")
+    for name, value in {**made.environ, "AWS_SECRET_ACCESS_KEY": "another one"}.items():
+        monkeypatch.setenv(name, value)
+    blobs = open_blobs(made.place(), tmp_path, min_free_bytes=0)
+    with pytest.raises(Busy, match="refuses our keys"):
+        blobs.put("kept/1", b"x")
+    with pytest.raises(Busy, match="refuses our keys"):
+        blobs.open_key("kept/1")
+    address = blobs.presign("kept/1")
+    assert address is not None
+    assert httpx.get(address).status_code == 403
+
+
+def test_a_signed_address_gives_the_bytes_with_their_name_to_anyone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = bucket("seaweedfs")
+    for name, value in made.environ.items():
+        monkeypatch.setenv(name, value)
+    place = made.place()
+    blobs = open_blobs(place, tmp_path, min_free_bytes=0)
+    writer = blobs.open_writer("results/a/1")
+    writer.write(b"abcdef")
+    writer.finish(Result("results/a/1", 6, "two words.zip"))  # the name is known when the last byte is
+    address = blobs.presign("results/a/1", 60)
+    assert address is not None
+    answer = httpx.get(address)
+    assert (answer.status_code, answer.content) == (200, b"abcdef")
+    assert answer.headers["content-disposition"] == 'attachment; filename="two words.zip"'
+    assert answer.headers["content-type"] == "application/zip"
+    assert httpx.get(address, headers={"Range": "bytes=2-3"}).content == b"cd"
+    assert httpx.get(address.replace("results/a/1", "results/a/2")).status_code == 403
+    # Where clients reach the bucket at another address than we do, that one is signed.
+    outside = open_blobs(place, tmp_path, min_free_bytes=0, public_endpoint="https://files.example.org/")
+    assert (outside.presign("results/a/1") or "").startswith("https://files.example.org/annoport-tests/")
+    inside = open_blobs(place, tmp_path, min_free_bytes=0, may_redirect=False)
+    assert inside.presign("results/a/1") is None
+    assert inside.open_key("results/a/1").read_at(0, 10) == b"abcdef"
+
+
+def test_a_bucket_that_is_not_there_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in bucket("moto").environ.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(Busy, match="does not exist"):
+        open_blobs("s3://no-such-bucket/x", tmp_path, min_free_bytes=0).put("kept/1", b"x")
