@@ -43,6 +43,8 @@ STRIP_BYTES = 4 << 20
 """Unpacked bytes held at once, so that a 16-bit RGBA picture of 50 megapixels does not take 400 MB."""
 FILTER_SUB = 1
 LAST_FILTER = 4
+DARK = 122
+"""FiftyOne takes a pixel for the object when its grey, of 0 to 255, is above this."""
 SPARSE_SAMPLES = 16
 """Rows of differences count as sparse when no more than one sample in so many is not zero."""
 GREY, RGB, PALETTE, GREY_ALPHA, RGB_ALPHA = 0, 2, 3, 4, 6
@@ -103,12 +105,14 @@ class DecodedMask:
         rows: (height, ceil(width / 8)) uint8, packed, 1 = foreground.
         width, height: pixels.
         is_binary: the picture is grey without alpha, with at most one value beside 0; else warn `mask.not_binary`.
+        is_dark: that one value is dark, as the 1 of 255 that datumaro writes: such a picture looks black.
     """
 
     rows: Rows
     width: int
     height: int
     is_binary: bool
+    is_dark: bool = False
 
 
 def read_png_header(data: bytes | memoryview) -> PNGHeader:
@@ -160,7 +164,7 @@ def decode_mask(
     else:
         rows = _foreground(stream, header, header.passes()[0], levels)
     stream.finish()
-    return DecodedMask(rows, header.width, header.height, levels.is_binary)
+    return DecodedMask(rows, header.width, header.height, levels.is_binary, levels.is_dark)
 
 
 def encode_mask(rows: Rows, width: int) -> bytes:
@@ -341,6 +345,11 @@ class _Levels:
         self._colour = header.colour_type
         self._value: int | None = None
         self.is_binary = header.colour_type == GREY
+
+    @property
+    def is_dark(self) -> bool:
+        """Whether the picture has one value beside 0, and readers that take bright pixels only would see none."""
+        return self.is_binary and self._value is not None and self._value * 255 <= DARK * ((1 << self._depth) - 1)
 
     def pack(self, planes: list[Rows], width: int) -> Rows:
         """(rows, ceil(width / 8)) packed, of the bytes of each pixel (or of eight, four, two pixels a byte)."""

@@ -52,6 +52,7 @@ class ExportLayout:
         fills_boxes: the Box* cells of every mask are filled.
         flat_ids: an id has no folder where it can do without.
         names_hierarchy: the hierarchy holds display names.
+        bright_masks: stored PNGs that look black, or are no two-level grey, are written as black and white.
         one_mask_folder: a mask's name must be free in all folders, because only the name is looked for.
     """
 
@@ -70,6 +71,7 @@ class ExportLayout:
     flat_ids: bool = False
     names_hierarchy: bool = False
     one_mask_folder: bool = False
+    bright_masks: bool = False
 
 
 def _default_table(kind: Kind, subset: str | None, subsets: Collection[str]) -> str:
@@ -160,6 +162,7 @@ LAYOUTS: dict[LayoutName, ExportLayout] = {
         flat_ids=True,
         names_hierarchy=True,
         one_mask_folder=True,
+        bright_masks=True,
     ),
 }
 

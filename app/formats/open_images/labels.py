@@ -18,6 +18,7 @@ from app.columns import Cells, CSVBlock, CSVReader, TextIndex
 from app.errors import Report, shorten
 from app.formats.open_images.extras import Extras
 from app.formats.open_images.layout import CLASS_HEADERS
+from app.formats.open_images.repairs import Repairs, is_header_row, is_mid
 from app.formats.renaming import Renaming
 
 NO_LABEL, NOT_ASKED = -1, -2
@@ -30,9 +31,16 @@ class ClassNames:
     display_names: dict[str, str] = field(default_factory=dict)
 
     def add_table(
-        self, blocks: Iterable[bytes], file: str, report: Report, max_field_bytes: int, max_columns: int
+        self,
+        blocks: Iterable[bytes],
+        file: str,
+        report: Report,
+        max_field_bytes: int,
+        max_columns: int,
+        repairs: Repairs | None = None,
     ) -> None:
         """Read one class file, with or without header; trailing cells are passed over."""
+        repairs = repairs or Repairs(report)
         reader = CSVReader(
             blocks, report, file, columns=(), ragged=True, max_field_bytes=max_field_bytes, max_columns=max_columns
         )
@@ -44,7 +52,11 @@ class ClassNames:
             count.dropped += block.n_seen - len(block)
             first = first and not len(block)
             for row in range(start, len(block)):
-                self._add(mids.row_text(row), names.row_text(row), block, row, file, report)
+                mid, name = _mended(mids.row_text(row), names.row_text(row), file, int(block.rows[row]), repairs)
+                if name is None:
+                    count.dropped += 1
+                else:
+                    self._add(mid, name, block, row, file, report)
 
     def _add(self, mid: str, name: str, block: CSVBlock, row: int, file: str, report: Report) -> None:
         place = {"file": file, "row": int(block.rows[row])}
@@ -55,7 +67,9 @@ class ClassNames:
             return
         known = self.display_names.setdefault(mid, name)
         count.kept += 1
-        if known != name:
+        if known == mid:
+            self.display_names[mid] = name  # a MID is no name of itself where there is another
+        elif known != name and name != mid:
             report.warn(
                 "label.name_conflict",
                 f'"{shorten(mid)}" is named "{shorten(known)}" and "{shorten(name)}"; the first is taken',
@@ -63,6 +77,25 @@ class ClassNames:
                 value=name,
                 **place,
             )
+
+
+def _mended(mid: str, name: str, file: str, row: int, repairs: Repairs) -> tuple[str, str | None]:
+    """A row of a class file without what other tools are known to do to it; no name for one that is no class."""
+    if is_header_row(mid, name):
+        message = "a header that was taken for a class; no class is made of it"
+        repairs.tell("class.header_row", file, 1, message, row, "LabelName", mid)
+        return mid, None
+    if is_mid(name):
+        if mid == name:
+            message = (
+                "classes are called by their MID, as datumaro and CVAT write them; other names are used where known"
+            )
+            repairs.tell("class.named_by_mid", file, 1, message, row, "DisplayName", name)
+        elif mid and not is_mid(mid):
+            message = "DisplayName stands before LabelName; the two are read the other way round"
+            repairs.tell("class.swapped", file, 1, message, row, "LabelName", mid)
+            return name, mid
+    return mid, name
 
 
 def _is_header(mids: Cells, names: Cells) -> bool:

@@ -78,7 +78,7 @@ class MasksDone:
     Attributes:
         errors: why a PNG is none; "" for a good one.
         sizes: width and height of each PNG.
-        is_binary: see `DecodedMask`.
+        is_binary, is_dark: see `DecodedMask`.
         is_blank: the PNG has no pixel set. A mask that is not blank and has neither runs nor outlines has lost all of
             its pixels at the size of its frame.
         runs: of masks that stay masks; empty for the others.
@@ -90,6 +90,7 @@ class MasksDone:
     errors: list[str] = field(default_factory=list)
     sizes: list[tuple[int, int]] = field(default_factory=list)
     is_binary: list[bool] = field(default_factory=list)
+    is_dark: list[bool] = field(default_factory=list)
     is_blank: list[bool] = field(default_factory=list)
     runs: Ragged = field(default_factory=lambda: Ragged.empty(np.int32))
     outlines: Ragged = field(default_factory=lambda: Ragged.empty(np.int32))
@@ -104,6 +105,7 @@ class MasksDone:
         self.errors.append(why)
         self.sizes.append((0, 0))
         self.is_binary.append(True)
+        self.is_dark.append(False)
         self.is_blank.append(True)
 
 
@@ -147,6 +149,7 @@ def _decode(done: MasksDone, png: bytes, width: int, height: int, job: MaskJob) 
     done.errors.append("")
     done.sizes.append((decoded.width, decoded.height))
     done.is_binary.append(decoded.is_binary)
+    done.is_dark.append(decoded.is_dark)
     done.is_blank.append(not len(flips))
     if len(flips) and (decoded.width, decoded.height) != (width, height):
         flips = resize_flips(flips, width, height)

@@ -12,6 +12,7 @@ Source: Open Images reference 3; 5 (what is kept).
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from app.archive import Archive
 from app.columns import CSVReader, TextIndex, decode_runs
@@ -72,7 +73,7 @@ def read(
     hierarchy = _read_hierarchy(reading)
     images = ImageListReader(reading)
     images.read()
-    _read_sizes(reading)
+    sized = _read_sizes(reading)
     side = read_side_file(reading)
     files = MaskFiles([*layout.masks, *layout.pictures])
     mask_rows = read_mask_rows(reading, files)
@@ -90,6 +91,8 @@ def read(
     sink.write(reading.side.finish(side, report))
     images.finish()
     reading.tell_unused_names()
+    _tell_unsized(reading, sized)
+    reading.repairs.summarise()
     _check_something_matched(reading)
     kept_files, kept_masks = _keep_files(reading, files)
     archive.verify(lambda done: progress(1.0))
@@ -171,7 +174,12 @@ def read_classes(reading: Reading) -> None:
     options = reading.options
     for file in reading.layout.of("classes"):
         reading.classes.add_table(
-            reading.blocks(file.path), file.path, reading.report, options.max_field_bytes, options.max_columns
+            reading.blocks(file.path),
+            file.path,
+            reading.report,
+            options.max_field_bytes,
+            options.max_columns,
+            reading.repairs,
         )
 
 
@@ -220,9 +228,14 @@ def _read_hierarchy(reading: Reading) -> str | None:
     return None
 
 
-def _read_sizes(reading: Reading) -> None:
-    """Sizes in the archive are compared with those of the frames; the last line of an image counts."""
+def _read_sizes(reading: Reading) -> npt.NDArray[np.bool_]:
+    """Sizes in the archive are compared with those of the frames; the last line of an image counts.
+
+    Returns:
+        (number of frames,) bool: frames that the archive tells a size of.
+    """
     frames = reading.target.frames
+    sized = np.zeros(len(frames), dtype=np.bool_)
     for file in reading.layout.of("sizes"):
         heights, widths = frames.heights.copy(), frames.widths.copy()
         rows = np.zeros(len(frames), dtype=np.int64)
@@ -231,6 +244,7 @@ def _read_sizes(reading: Reading) -> None:
             found = np.flatnonzero(matches.frames >= 0)
             at = matches.frames[found] - frames.start
             heights[at], widths[at], rows[at] = lines.heights[found], lines.widths[found], lines.rows[found]
+        sized |= rows > 0
         differ = np.flatnonzero((heights != frames.heights) | (widths != frames.widths))
         if len(differ):
             listed = [
@@ -245,6 +259,20 @@ def _read_sizes(reading: Reading) -> None:
                 for at in sorted(differ.tolist(), key=lambda at: int(rows[at]))[:WARNINGS_LISTED]
             ]
             reading.report.add_many(listed, len(differ))
+    return sized
+
+
+def _tell_unsized(reading: Reading, sized: npt.NDArray[np.bool_]) -> None:
+    """Other tools trust an images.meta alone: without its size, the boxes and masks of an image are lost to them."""
+    for file in reading.layout.of("sizes"):
+        missing = np.flatnonzero(reading.needs_size & ~sized)
+        if len(missing):
+            name = reading.target.frames.name(int(missing[0]) + reading.target.frames.start)
+            message = (
+                f"{len(missing):,} images with boxes or masks have no size here, such as {shorten(name)}: other tools "
+                "drop those. The sizes of the frames are used"
+            )
+            reading.repairs.tell("meta.incomplete", file.path, len(missing), message, value=name)
 
 
 def read_side_file(reading: Reading) -> str:

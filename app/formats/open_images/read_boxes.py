@@ -18,6 +18,7 @@ from app.formats.open_images.attributes import AttributeColumn
 from app.formats.open_images.layout import COORDINATES, FLAGS, HIGHEST, LOWEST, TableFile
 from app.formats.open_images.links import BoxFinder, MaskLinks
 from app.formats.open_images.reading import Ints, Mask, Reading, TableState
+from app.formats.open_images.repairs import MAX_WORD, are_decimal_ones, short_decimals
 from app.formats.open_images.repeats import RepeatedRows
 from app.formats.open_images.side_read import row_check
 from app.formats.open_images.side_write import BOX_CELLS
@@ -68,6 +69,7 @@ def _read_block(reading: Reading, table: TableState, block: CSVBlock, waiting: W
         reading, {"score": ("Confidence", confidence), "source": ("Source", block.cells("Source"))}, good
     )
     frames, label_ids, corners = frames[good], label_ids[good], corners[good]
+    reading.needs_size[frames - reading.target.frames.start] = True
     waiting.relationships.see(frames, label_codes[good], corners)
     at = frames - reading.target.frames.start
     boxes_px = boxes_to_pixels(
@@ -130,7 +132,9 @@ def _read_corners(reading: Reading, table: TableState, block: CSVBlock, bad: Mas
         message = "expected a share of the picture, 0 to 1; this looks like pixels"
         reading.tell(table, "error", "value.range", block.rows, far, column, message, cells)
         good &= ~(flawed | far)
-        corners[:, place] = numbers.values
+        corners[:, place], mended = short_decimals(numbers.values, cells, good)
+        message = "has coordinates of single precision, as datumaro writes them; the short decimals place the boxes"
+        reading.mend(table, "value.single_precision", block, mended, column, message)
     for low, high, column in ((0, 1, "XMin"), (2, 3, "YMin")):
         inverted = good & (corners[:, low] > corners[:, high])
         message = f"{column} is greater than {COORDINATES[high]}; the columns are XMin, XMax, YMin, YMax"
@@ -159,6 +163,9 @@ def _read_flag(reading: Reading, table: TableState, block: CSVBlock, column: str
         table, "warning", "value.missing", block.rows, flags.empty & ~bad, column, f"{column} is empty: unknown", cells
     )
     bad |= flags.bad
+    words = ~flags.bad & (cells.lengths > MAX_WORD)
+    message = "flags are words or have a point; they are read as 1, 0 and -1, and written back so"
+    reading.mend(table, "value.flag_words", block, words, column, message)
     return flags.values
 
 
@@ -222,6 +229,9 @@ def read_share(
     far = ~flawed & ~numbers.empty & ((numbers.values < 0) | (numbers.values > 1))
     reading.tell(table, "error", "value.range", block.rows, far, column, "expected a number of 0 to 1", cells)
     bad |= flawed | far
+    if column == "Confidence":
+        message = "is written with a point, as datumaro does; 1.0 counts as 1, the cells stay"
+        reading.mend(table, "value.decimal_one", block, are_decimal_ones(cells), column, message)
     texts = cells.ragged()
     if empty_is and numbers.empty.any():
         message = f"{column} is empty: read as {empty_is}"

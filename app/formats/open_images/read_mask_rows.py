@@ -90,6 +90,7 @@ def _read_block(
     good = np.flatnonzero(~bad)
     reading.report.table(table.path).dropped += len(block) - len(good)
     reading.name_images(frames[good], ids.take(good))
+    reading.needs_size[frames[good] - reading.target.frames.start] = True
     _claim_folder(reading, frames[good], places[good], files)
     repeats.add(block, good)
     return {

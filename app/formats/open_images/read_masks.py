@@ -189,12 +189,31 @@ def _check_repeats(reading: Reading, rows: MaskRows, files: MaskFiles) -> None:
     """Many rows that name one large PNG would be kept many times over."""
     uses = np.bincount(rows.places)
     again = np.flatnonzero(uses > 1).tolist()
+    _tell_shared(reading, rows, files, again)
     n_bytes = sum(reading.archive.entry(files.paths[place]).size * int(uses[place] - 1) for place in again)
     if n_bytes > MAX_REPEATED_BYTES:
         worst = files.paths[max(again, key=lambda place: int(uses[place]))]
         message = f"rows name the same PNGs again and again ({n_bytes:,} bytes in all), most often {worst}"
         reading.report.error("zip.too_big", message, file=worst)
         raise ImportProblems(reading.report)
+
+
+def _tell_shared(reading: Reading, rows: MaskRows, files: MaskFiles, again: list[int]) -> None:
+    """Rows of several masks that name one file: whoever wrote it has kept the last mask alone."""
+    if not again:
+        return
+    _, first = np.unique(rows.places, return_index=True)
+    shared = np.isin(rows.places, again)
+    shared[first] = False
+    for table, start, stop in zip(rows.tables, rows.bounds[:-1], rows.bounds[1:], strict=True):
+        later = start + np.flatnonzero(shared[start:stop])
+        if len(later):
+            row, name = int(rows.rows[later[0]]), files.paths[int(rows.places[later[0]])]
+            message = (
+                "rows name a PNG that another row names already, as where a tool has written masks over each other: "
+                "such a mask is lost. Each row shows the file; draw the mask anew where it is not its own"
+            )
+            reading.repairs.tell("mask.shared_file", table.path, len(later), message, row, "MaskPath", name)
 
 
 def _tell_unlinked(reading: Reading, table: TableState, block: CSVBlock, chosen: Ids) -> None:
@@ -353,6 +372,12 @@ def _decoded(
         if not done.is_binary[at]:
             message = f"{name} is no two-level grey picture; every pixel that is not 0 counts as the object"
             _tell(reading, table, "warning", "mask.not_binary", row, message, name)
+        if done.is_dark[at]:
+            message = (
+                "the PNGs are of 0 and a dark grey, as CVAT and datumaro write them: they look black. Anything but 0 "
+                "is the object; the files stay as they are, and new ones are black and white"
+            )
+            reading.repairs.tell("mask.dark", table.path, 1, message, row, "MaskPath", name)
         png_width, png_height = done.sizes[at]
         frame = int(rows.frames[taken.mask_rows[at]]) - frames.start
         width, height = int(frames.widths[frame]), int(frames.heights[frame])

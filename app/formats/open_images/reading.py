@@ -37,6 +37,7 @@ from app.formats.open_images.layout import (
     unzipped,
 )
 from app.formats.open_images.names import is_plain_name
+from app.formats.open_images.repairs import Repairs, has_foreign_ends
 from app.formats.open_images.side_items import ItemCodec
 from app.formats.open_images.side_read import SideFile
 from app.formats.renaming import parse_renaming
@@ -103,6 +104,8 @@ class Reading:
         self.archive, self.layout, self.target, self.options = archive, layout, target, options
         self.sink, self.report = sink, report
         self.index = FrameIndex(target.frames, [*layout.pictures, *layout.masks])
+        self.repairs = Repairs(report)
+        self.needs_size: Mask = np.zeros(len(target.frames), dtype=np.bool_)  # frames that a box or a mask is on
         self.classes = ClassNames()
         self.renaming = parse_renaming(options.map)
         self.labels = LabelMatcher(target.labels, self.classes, {}, report, self.renaming)
@@ -184,6 +187,9 @@ class Reading:
         count = self.report.table(table.path)
         n_before = 0
         for block in reader:
+            if not n_before and len(block) and has_foreign_ends(block.buffer, int(block.line_stops[0])):
+                message = "lines end with CR, as other systems and datumaro write them; they are written back with LF"
+                self.repairs.tell("csv.line_ends", table.path, 1, message)
             table.first, n_before = n_before, n_before + len(block)
             count.seen += block.n_seen
             count.dropped += block.n_seen - len(block)
@@ -294,6 +300,13 @@ class Reading:
             self.report.add_many(problems, len(places))
         else:
             self.report.count_more(code, severity, len(places))
+
+    def mend(self, table: TableState, code: str, block: CSVBlock, mended: Mask, column: str, message: str) -> None:
+        """Rows of a block in which a known damage was mended: told once a table (`repairs.py`)."""
+        places = np.flatnonzero(mended)
+        if len(places):
+            value = block.cells(column).row_text(int(places[0]))
+            self.repairs.tell(code, table.path, len(places), message, int(block.rows[places[0]]), column, value)
 
     def require(self, table: TableState, block: CSVBlock, column: str, bad: Mask) -> Cells:
         """The cells of a column that may not be empty; rows where it is are told and marked in `bad`."""

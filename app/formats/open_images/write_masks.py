@@ -448,8 +448,20 @@ class MaskTable:
 
     def _put_kept(self, path: str, kept: Kept, row: int, pngs: KeptBytes) -> None:
         """Write a kept PNG whose name was claimed; once for all rows that name it."""
-        if self._names.begin(path):
-            self._archive.add_stored(path, pngs.read(row), int(kept.png_crcs[row]))
+        if not self._names.begin(path):
+            return
+        data, crc = pngs.read(row), int(kept.png_crcs[row])
+        if self._plan.layout.bright_masks:
+            found = decode_mask(data)
+            if found.is_dark or not found.is_binary:
+                drawn = encode_mask(found.rows, found.width)
+                self._archive.add_stored(path, drawn, isal_zlib.crc32(drawn))
+                message = (
+                    f"{shorten(path)} has dark or several greys, which FiftyOne cannot read; it is black and white now"
+                )
+                self._plan.report.add_many([Problem("export.mask_redrawn", message, "warning")], 1)
+                return
+        self._archive.add_stored(path, data, crc)
 
     def _tell_empty(self, count: int) -> None:
         if count:
