@@ -9,6 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
 from app.api.deps import caller
+from app.api.option_words import add_options
 from app.api.routing import SAFE_METHODS, rule_of
 from app.api.schemas import ErrorInfo
 
@@ -107,6 +108,7 @@ def describe_api(app: FastAPI, version: str) -> dict[str, Any]:
             if is_closed:
                 operation["security"] = [{name: []} for name in SECURITY_SCHEMES]
             _add_errors(operation, method.upper(), is_closed)
+    add_options(document)
     document["paths"] = dict(sorted(document["paths"].items()))
     return document
 

@@ -8,6 +8,9 @@ import pytest
 from fastapi import FastAPI
 from openapi_spec_validator import validate
 
+from app.api.option_words import DOORS, WORDS
+from app.api.queries import option_names
+from app.formats import ExportOptions, ImportOptions
 from tests.api.conftest import TestClient
 
 METHODS = {"get", "put", "post", "patch", "delete", "head", "options"}
@@ -85,6 +88,16 @@ def test_models_are_named_as_in_cvat(document: dict[str, Any]) -> None:
         "User",
     }
     assert expected <= set(document["components"]["schemas"])
+
+
+def test_every_option_of_a_format_is_told_at_every_door(document: dict[str, Any]) -> None:
+    told = operations(document)
+    for door, kind in DOORS.items():
+        name = door.replace(door.split(" ")[0], door.split(" ")[0].upper(), 1)
+        parameters = [parameter["name"] for parameter in told[name]["parameters"]]
+        assert len(parameters) == len(set(parameters)), name
+        assert set(option_names(kind)) <= set(parameters), name
+    assert set(WORDS) == {*option_names(ImportOptions), *option_names(ExportOptions)}
 
 
 @pytest.mark.parametrize("name", ["TaskWriteRequest", "ProjectWriteRequest", "LoginRequest", "AccessTokenWriteRequest"])
