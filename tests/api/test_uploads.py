@@ -307,7 +307,7 @@ def test_an_upload_that_was_only_looked_at_waits_for_its_import(client: TestClie
         ("", 400, "format.unknown"),
         ("format=Open+Images+V9+1.0", 400, "format.unknown"),
         ("format=Write+Only+2.1", 405, "request.method"),
-        (f"format={FORMAT}&import_mode=merge", 400, "option.value"),
+        (f"format={FORMAT}&import_mode=mix", 400, "option.value"),
         (f"format={FORMAT}&conv_mask_to_poly=maybe", 400, "option.value"),
         (f"format={FORMAT}&location=cloud_storage&cloud_storage_id=1", 400, "unsupported"),
     ],
