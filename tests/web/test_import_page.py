@@ -13,7 +13,7 @@ import numpy as np
 from playwright.sync_api import expect
 
 from tests.samples import mask_png, picture
-from tests.web.tasks import Caller, archive, box
+from tests.web.tasks import BOX_HEADER, Caller, archive, box
 
 OpenPage = Callable[..., Any]
 
@@ -116,6 +116,121 @@ def test_missing_labels_are_added_with_one_click(open_page: OpenPage, caller: Ca
     found = caller.call("GET", "/api/labels", task_id=task_id)["results"]
     assert [label["name"] for label in found] == ["Cat", "Dog", "Bird", "Fish"]
     assert {attribute["name"] for attribute in found[2]["attributes"]} >= {"truncated", "is_group_of"}
+
+
+def test_a_label_is_taken_for_its_nearest_with_one_click(open_page: OpenPage, caller: Caller, tmp_path: Path) -> None:
+    task_id = caller.task("nearest", 1, ["Sailing boat", "Buoy, red=1"])
+    page = open_page(f"/tasks/{task_id}/import")
+    rows = [box("p000", "/m/0sail"), box("p000", "/m/0sail"), box("p000", "Boje")]
+    give(page, tmp_path, archive(rows, classes=[("/m/0sail", "Sailing boats"), ("Boje", "Boje")]))
+    expect(page.locator(".renamings li")).to_have_count(2)
+    page.get_by_role("button", name="It is “Sailing boat”").click()
+    expect(page.locator(".renamings li")).to_have_count(1)
+    page.get_by_label("Take Boje for the label").select_option("Buoy, red=1")
+    expect(verdict(page)).to_have_text("Ready: 3 boxes")
+    chosen = page.get_by_role("group", name="Labels called otherwise").locator(".label")
+    expect(chosen).to_have_text(["Sailing boats → Sailing boat", "Boje → Buoy, red=1"])
+    page.get_by_text("The same from a terminal").click()
+    expect(page.locator(".command code").nth(1)).to_contain_text("map=label%3A%2Fm%2F0sail%3DSailing+boat")
+    page.get_by_role("button", name="No longer take Boje").click()
+    expect(verdict(page)).to_have_text("Not yet: nothing was changed")
+    page.get_by_label("Take Boje for the label").select_option("Buoy, red=1")
+    expect(verdict(page)).to_have_text("Ready: 3 boxes")
+    page.get_by_role("button", name="Import", exact=True).click()
+    expect(verdict(page)).to_have_text("Imported 3 boxes")
+    labels = {label["id"]: label["name"] for label in caller.call("GET", "/api/labels", task_id=task_id)["results"]}
+    stored = sorted(labels[shape["label_id"]] for shape in caller.annotations(task_id)["shapes"])
+    assert stored == ["Buoy, red=1", "Sailing boat", "Sailing boat"]
+
+
+def test_a_subset_is_called_otherwise(open_page: OpenPage, caller: Caller, tmp_path: Path) -> None:
+    task_id = caller.task("subset names", 1)
+    page = open_page(f"/tasks/{task_id}/import")
+    give(page, tmp_path, archive([box("p000")]))
+    expect(verdict(page)).to_have_text("Ready: 1 box")
+    page.get_by_text("Call subsets otherwise").click()
+    page.locator(".subsets").get_by_label("train").fill("validation")
+    page.locator(".subsets").get_by_label("train").press("Enter")
+    page.get_by_text("The same from a terminal").click()
+    expect(page.locator(".command code").nth(1)).to_contain_text("map=subset%3Atrain%3Dvalidation")
+    page.get_by_role("button", name="Import", exact=True).click()
+    expect(verdict(page)).to_have_text("Imported 1 box")
+    assert caller.call("GET", f"/api/tasks/{task_id}/pictures/0")["subset"] == "validation"
+
+
+def test_a_corrected_zip_changes_only_what_was_corrected(open_page: OpenPage, caller: Caller, tmp_path: Path) -> None:
+    task_id = caller.task("merge", 3)
+    rows = [box("p000"), box("p001"), box("p002", place="0.1,0.2,0.1,0.2"), box("p002", place="0.5,0.7,0.5,0.7")]
+    caller.load(task_id, archive(rows))
+    page = open_page(f"/tasks/{task_id}/import")
+    give(page, tmp_path, archive(rows))
+    expect(verdict(page)).to_have_text("Ready: 4 boxes")
+    shapes = page.locator(".ledger tbody tr").first.locator("td")
+    expect(shapes).to_have_text(["4", "−4", "+4", "4"])
+    page.get_by_label("Correct it").check()
+    expect(shapes).to_have_text(["4", "0", "0", "0", "4", "4"])
+    page.get_by_role("button", name="Another zip").click()
+    corrected = [box("p000", flags="1,0,0,0,0"), box("p001"), rows[2], box("p001", place="0.8,0.9,0.8,0.9")]
+    give(page, tmp_path, archive(corrected), "corrected.zip")
+    expect(shapes).to_have_text(["4", "−1", "~1", "+1", "4", "2"])
+    page.get_by_label("Keep what the zip leaves out").check()
+    expect(shapes).to_have_text(["4", "0", "~1", "+1", "5", "3"])
+    page.get_by_role("button", name="Import", exact=True).click()
+    expect(verdict(page)).to_have_text(re.compile("Imported"))
+    stored = caller.annotations(task_id)["shapes"]
+    assert sorted(shape["frame"] for shape in stored) == [0, 1, 1, 2, 2]
+    assert [shape["occluded"] for shape in stored if shape["frame"] == 0] == [True]
+
+
+def test_tables_that_are_in_no_zip_are_taken_together(open_page: OpenPage, caller: Caller, tmp_path: Path) -> None:
+    task_id = caller.task("no zip needed", 1)
+    page = open_page(f"/tasks/{task_id}/import")
+    boxes, classes = tmp_path / "train-annotations-bbox.csv", tmp_path / "class-descriptions.csv"
+    boxes.write_text("\n".join([BOX_HEADER, box("p000")]) + "\n")
+    classes.write_text("/m/01yrx,Cat\n")
+    page.locator("input[type=file]").set_input_files([boxes, classes])
+    expect(verdict(page)).to_have_text("Ready: 1 box")
+    expect(page.locator(".tree-file")).to_have_count(2)
+    page.get_by_role("button", name="Another zip").click()
+    page.locator("input[type=file]").set_input_files(boxes)
+    expect(page.locator(".renamings li")).to_contain_text("/m/01yrx")
+
+
+def test_pictures_with_problems_are_looked_at_first_masks_too(
+    open_page: OpenPage, caller: Caller, tmp_path: Path
+) -> None:
+    task_id = caller.task("looks", 3)
+    mask = np.zeros((80, 120), dtype=np.bool_)
+    mask[5:60, 10:90] = True
+    more = {
+        "masks/train/p001_m.png": mask_png(mask),
+        "annotations/train-annotations-object-segmentation.csv": (
+            "MaskPath,ImageID,LabelName,BoxID,BoxXMin,BoxXMax,BoxYMin,BoxYMax,PredictedIoU,Clicks\n"
+            "p001_m.png,p001,/m/01yrx,00000000,,,,,0.9,\n"
+        ),
+    }
+    rows = [box("p000"), box("p000", "/m/0bt9lr"), box("p000"), box("p002", place="0.1,112,0.2,0.6")]
+    page = open_page(f"/tasks/{task_id}/import")
+    give(page, tmp_path, archive(rows, more=more))
+    looks = page.locator(".looks figure")
+    expect(looks.locator("figcaption .clip")).to_have_text(["p002.png", "p000.png", "p001.png"])
+    expect(looks.nth(0)).to_contain_text("1 problem")
+    expect(looks.nth(0).locator("rect.is-bad")).to_have_count(1)
+    expect(looks.nth(1).locator("rect")).to_have_count(3)
+    expect(looks.nth(2).locator("image.mask")).to_have_count(1)
+    painted = page.evaluate(
+        """async (address) => {
+            const image = new Image();
+            image.src = address;
+            await image.decode();
+            const canvas = new OffscreenCanvas(120, 80);
+            const context = canvas.getContext("2d", { willReadFrequently: true });
+            context.drawImage(image, 0, 0, 120, 80);
+            return [[40, 30], [100, 70]].map(([x, y]) => context.getImageData(x, y, 1, 1).data[3] > 0);
+        }""",
+        looks.nth(2).locator("image.mask").get_attribute("href"),
+    )
+    assert painted == [True, False]
 
 
 def test_the_report_is_saved_as_a_page_as_csv_and_as_json(open_page: OpenPage, caller: Caller, tmp_path: Path) -> None:

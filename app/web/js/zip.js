@@ -164,6 +164,11 @@ export async function eachLine(zip, entry, visit) {
   }
 }
 
+/** All bytes of a member; for small ones. */
+export async function bytesOfEntry(zip, entry) {
+  return new Response(await streamEntry(zip, entry)).arrayBuffer();
+}
+
 /** All of a member as text; for small ones. */
 export async function textOf(zip, entry) {
   return new Response(await streamEntry(zip, entry)).text();

@@ -1,12 +1,12 @@
 import { APIError, call, get, patch, untilFinal } from "../api.js";
 import { Part, html, icon, nothing, svg } from "../dom.js";
 import { ago, count, counted, fileSize, moment, percent } from "../format.js";
-import { displayNames, looksOf } from "../looks.js";
+import { displayNames, forgetLooks, looksOf } from "../looks.js";
 import { outcomeOf } from "../report.js";
 import { takeHanded } from "../router.js";
 import { labelsOf, survey } from "../tables.js";
 import { finishUpload, forgetUpload, heldBytes, sendResumable, unfinishedUploads } from "../upload.js";
-import { NotAZip, cutZip, openZip } from "../zip.js";
+import { NotAZip, cutZip, looksLikeZip, makeZip, openZip } from "../zip.js";
 import { cvat, curlLogin, quoted } from "../parts/commands.js";
 import { bar } from "../parts/progress.js";
 import { requestRows } from "../parts/requests.js";
@@ -15,6 +15,14 @@ import { openImagesAttributes } from "./new.js";
 
 const SMALL = 4 << 20;
 const FORMAT = "Open Images V6 1.0";
+const LISTED_NAMES = 20;
+
+/** A name as it stands in `map=`: an entry that holds a comma or a quote is quoted, = and \\ get a backslash. */
+function entryOf({ kind, from, to }) {
+  const [a, b] = [from, to].map((name) => name.replace(/[\\=]/g, "\\$&"));
+  const entry = `${kind}:${a}=${b}`;
+  return /[",\n]/.test(entry) ? `"${entry.replaceAll('"', '""')}"` : entry;
+}
 
 /** Drop a zip, see what it would do, let it. */
 class Import extends Part {
@@ -37,6 +45,8 @@ class Import extends Part {
     refused: { state: true },
     fixing: { state: true },
     looks: { state: true },
+    names: { state: true },
+    again: { state: true },
     earlier: { state: true },
   };
 
@@ -52,7 +62,8 @@ class Import extends Part {
     this.earlier = [];
     /** @type {import("../upload.js").Unfinished[]} */
     this.unfinished = [];
-    this.options = { mode: "replace", unmatched: "error", conv_mask_to_poly: false };
+    /** @type {{mode: string, missing: string, unmatched: string, conv_mask_to_poly: boolean, map: {kind: string, from: string, to: string}[]}} */
+    this.options = { mode: "replace", missing: "remove", unmatched: "error", conv_mask_to_poly: false, map: [] };
     this.reset();
   }
 
@@ -71,7 +82,14 @@ class Import extends Part {
     this.result = null;
     this.refused = "";
     this.fixing = "";
+    forgetLooks(this.looks);
+    /** @type {import("../looks.js").Look[] | null} */
     this.looks = null;
+    /** @type {Map<string, string>} what the archive calls its classes */
+    this.names = new Map();
+    /** Whether a check runs whose forerunner is still shown. */
+    this.again = false;
+    if (this.options) this.options = { ...this.options, map: [] };
   }
 
   connectedCallback() {
@@ -89,6 +107,7 @@ class Import extends Part {
   disconnectedCallback() {
     super.disconnectedCallback();
     this.controller?.abort();
+    forgetLooks(this.looks);
     if (this.upload?.state === "sending") this.upload.pause();
   }
 
@@ -97,7 +116,7 @@ class Import extends Part {
   }
 
   get isBusy() {
-    return ["sending", "checking", "importing"].includes(this.stage);
+    return this.again || ["sending", "checking", "importing"].includes(this.stage);
   }
 
   async countExisting() {
@@ -134,14 +153,11 @@ class Import extends Part {
     const isNew = this.isNew;
     this.reset();
     this.isNew = isNew;
-    const { file } = dropped[0];
-    if (dropped.length > 1) {
-      this.refused = "Drop one zip. A folder of tables goes into a zip first.";
-      return;
-    }
+    let { file } = dropped[0];
     this.file = file;
     this.stage = "looking";
     try {
+      if (dropped.length > 1 || (!/\.zip$/i.test(file.name) && !(await looksLikeZip(file)))) file = this.file = await bundled(dropped);
       this.zip = await openZip(file);
       this.found = survey(this.zip);
     } catch (error) {
@@ -167,32 +183,46 @@ class Import extends Part {
   // Asking the service
 
   query(dryRun) {
-    const { mode, unmatched, conv_mask_to_poly: polygons } = this.options;
+    const { mode, missing, map, unmatched, conv_mask_to_poly: polygons } = this.options;
     return {
       dry_run: dryRun ? "true" : null,
-      mode: !dryRun && mode !== "replace" ? mode : null,
+      mode: mode !== "replace" ? mode : null,
+      missing: mode === "merge" && missing === "keep" ? "keep" : null,
+      map: map.length ? map.map(entryOf).join(",") : null,
       unmatched: unmatched === "skip" ? "skip" : null,
       conv_mask_to_poly: polygons ? "true" : null,
     };
   }
 
-  async check() {
-    this.outcome = null;
+  /** Ask what would happen. `quietly`: what was found before stays to be seen meanwhile. */
+  async check(quietly = false) {
+    this.again = quietly && this.stage === "preview" && Boolean(this.outcome);
+    if (!this.again) this.outcome = null;
     try {
       this.outcome = await this.run(true);
       this.stage = "preview";
       this.look();
     } catch (error) {
       this.stop(error);
+    } finally {
+      this.again = false;
     }
   }
 
   /** The archive's boxes over the task's pictures: whether they lie right is seen at once. */
   async look() {
-    if (this.looks) return;
-    const { zip } = this;
-    const looks = await looksOf(zip, this.found, this.task, this.labels).catch(() => []);
-    if (zip === this.zip) this.looks = looks;
+    const { zip, outcome } = this;
+    try {
+      const names = await displayNames(zip, this.found);
+      if (zip === this.zip) this.names = names;
+      const renamed = new Map(this.options.map.filter(({ kind }) => kind === "label").map(({ from, to }) => [from, to]));
+      const looks = await looksOf(zip, this.found, this.task, this.labels, outcome.problems, names, renamed);
+      const old = this.looks;
+      if (zip === this.zip && outcome === this.outcome) this.looks = looks;
+      forgetLooks(this.looks === looks ? old : looks);
+    } catch {
+      // A look is a gift: the service's answer stands without it.
+    }
   }
 
   async commit() {
@@ -226,16 +256,16 @@ class Import extends Part {
     this.controller = new AbortController();
     const body = this.body;
     if (body.size <= SMALL) {
-      this.stage = dryRun ? "checking" : "importing";
+      if (!this.again) this.stage = dryRun ? "checking" : "importing";
       return this.atOnce(body, dryRun);
     }
     for (let attempt = 0; ; attempt += 1) {
       if (!this.uploadName) await this.send(body);
-      this.stage = dryRun ? "checking" : "importing";
+      if (!this.again) this.stage = dryRun ? "checking" : "importing";
       try {
         return await this.finish(dryRun);
       } catch (error) {
-        // The service keeps an upload for one use, or for a day: it is sent again.
+        // The service keeps what was only looked at for a day: after that it is sent again.
         if (!(error instanceof APIError) || !/^(upload\.unknown|not_found)$/.test(error.code) || attempt) throw error;
         this.uploadName = "";
       }
@@ -286,7 +316,49 @@ class Import extends Part {
 
   async setOption(name, value, again = true) {
     this.options = { ...this.options, [name]: value };
-    if (again && this.file && !this.isBusy) await this.check();
+    if (again && this.file && !this.isBusy) await this.check(true);
+  }
+
+  /** Call a label or subset of the archive by another name; by its own where `to` is empty. */
+  async rename(kind, from, to) {
+    const rest = this.options.map.filter((one) => one.kind !== kind || one.from !== from);
+    await this.setOption("map", to && to !== from ? [...rest, { kind, from, to }] : rest);
+  }
+
+  /** The labels that the task has not, each with what it may be instead. */
+  unknownLabels() {
+    const found = new Map();
+    for (const problem of this.outcome.problems) if (problem.code === "label.unknown" && problem.value) found.set(problem.value, problem.suggestion);
+    if (!found.size || !this.labels.length) return nothing;
+    return html`<ul class="renamings" aria-label="Labels that the task does not have">${[...found].slice(0, LISTED_NAMES).map(([name, near]) => {
+      const shown = this.names.get(name) ?? name;
+      return html`<li><span class="grow clip" title=${name}>${shown}${shown === name ? nothing : html` <span class="fine mono">${name}</span>`}</span>
+        ${near ? html`<button type="button" class="button small" ?disabled=${this.isBusy} @click=${() => this.rename("label", name, near)}><span class="clip">It is “${near}”</span></button>` : nothing}
+        <label class="field"><span class="away">Take ${shown} for the label</span><select ?disabled=${this.isBusy} @change=${(event) => this.rename("label", name, event.target.value)}>
+          <option value="">Take it for …</option>${this.labels.slice(0, 500).map((label) => html`<option value=${label.name}>${label.name}</option>`)}</select></label></li>`;
+    })}</ul>`;
+  }
+
+  /** What is called otherwise, and the subsets of the archive to be. */
+  renamings() {
+    const { map } = this.options;
+    const labels = map.filter(({ kind }) => kind === "label");
+    const subsets = [...new Set(this.found.tables.map((file) => file.subset).filter(Boolean))].sort();
+    const listId = "known-subsets";
+    return html`${labels.length
+        ? html`<div class="row wrap tight" role="group" aria-label="Labels called otherwise">${labels.map(
+            ({ from, to }) => html`<span class="label removable"><span class="clip">${this.names.get(from) ?? from} → ${to}</span>
+              <button type="button" class="plain" aria-label="No longer take ${this.names.get(from) ?? from} for ${to}" ?disabled=${this.isBusy} @click=${() => this.rename("label", from, "")}>${icon("close")}</button></span>`,
+          )}</div>`
+        : nothing}
+      ${subsets.length
+        ? html`<details class="subsets" ?open=${map.some(({ kind }) => kind === "subset")}><summary>Call subsets otherwise</summary>
+            <div class="row wrap">${subsets.map(
+              (name) => html`<label class="stack tight"><span class="fine">${name}</span>
+                <input list=${listId} placeholder=${name} maxlength="200" ?disabled=${this.isBusy} .value=${map.find(({ kind, from }) => kind === "subset" && from === name)?.to ?? ""} @change=${(event) => this.rename("subset", name, event.target.value.trim())}></label>`,
+            )}</div>
+            <datalist id=${listId}>${["train", "validation", "test"].map((name) => html`<option value=${name}></option>`)}</datalist></details>`
+        : nothing}`;
   }
 
   // One-click fixes
@@ -321,7 +393,7 @@ class Import extends Part {
       toast(`Added ${counted(names.length, "label")}`);
       this.tell("ap-labels-changed");
       this.fixing = "";
-      await this.check();
+      await this.check(true);
     } catch (error) {
       this.fixing = "";
       toastError(error);
@@ -340,8 +412,8 @@ class Import extends Part {
             this.unfinished = this.unfinished.filter((other) => other !== one);
           }}>Forget it</button></div>`,
       )}
-      <ap-drop whole heading="Drop a zip of annotations" hint="Open Images V4 to V7, as downloaded or as other tools write it. You see what it would do before anything changes."
-        button="Choose a zip" accept=".zip,application/zip" @ap-files=${(event) => this.take(event.detail)}></ap-drop>
+      <ap-drop whole multiple folders heading="Drop a zip of annotations" hint="Open Images V4 to V7, as downloaded or as other tools write it: one zip, or its files. You see what it would do before anything changes."
+        button="Choose a zip" accept=".zip,.csv,.json,.jsonl,.meta,.txt,application/zip" @ap-files=${(event) => this.take(event.detail)}></ap-drop>
       <p class="row center wrap fine">
         <a href="/help">How a zip should look</a>
         <a href="/samples/open-images-tables.zip" download>A small one to try</a>
@@ -409,36 +481,41 @@ class Import extends Part {
     return parts.length > 1 ? `${parts.slice(0, -1).join(", ")} and ${parts.at(-1)}` : (parts[0] ?? "nothing");
   }
 
+  /** What changes in the task: exactly, as the service counted it. */
   ledger() {
-    const now = this.existing;
-    const coming = this.outcome.annotations;
-    if (!now) return nothing;
-    const adds = this.options.mode === "append";
-    const rows = [["Shapes", now.shapes + now.tracks, coming.shapes ?? 0], ["Tags", now.tags, coming.tags ?? 0]];
-    return html`<table class="ledger"><caption class="away">What changes in the task</caption>
-      <thead><tr><td></td><th scope="col" class="n">Now</th><th scope="col" class="n">Removed</th><th scope="col" class="n">Added</th><th scope="col" class="n">After</th></tr></thead>
-      <tbody>${rows.map(([name, before, added]) => {
-        const gone = adds ? 0 : before;
-        return html`<tr><th scope="row">${name}</th><td class="n">${count(before)}</td><td class="n ${gone ? "bad" : "none"}">${gone ? `−${count(gone)}` : "0"}</td>
-          <td class="n ${added ? "good" : "none"}">${added ? `+${count(added)}` : "0"}</td><td class="n"><strong>${count(before - gone + added)}</strong></td></tr>`;
-      })}</tbody></table>`;
+    const { changes } = this.outcome.raw;
+    if (!changes) return nothing;
+    const merges = this.outcome.raw.mode === "merge";
+    const cell = (n, sign, look) => html`<td class="n ${n ? look : "none"}">${n ? `${sign}${count(n)}` : "0"}</td>`;
+    const kinds = [["Shapes", changes.shapes], ["Tags", changes.tags], ["Tracks", changes.tracks]].filter(([name, told]) => told && (name !== "Tracks" || Object.values(told).some(Boolean)));
+    return html`<div class="scroll" tabindex="0" role="group" aria-label="What changes in the task"><table class="ledger"><caption class="away">What changes in the task</caption>
+      <thead><tr><td></td><th scope="col" class="n">Now</th><th scope="col" class="n">Removed</th>${merges ? html`<th scope="col" class="n">Changed</th>` : nothing}<th scope="col" class="n">Added</th>
+        <th scope="col" class="n">After</th>${merges ? html`<th scope="col" class="n">Unchanged</th>` : nothing}</tr></thead>
+      <tbody>${kinds.map(([name, { added, removed, changed, unchanged, kept }]) => {
+        const now = removed + changed + unchanged + kept;
+        return html`<tr><th scope="row">${name}</th><td class="n">${count(now)}</td>${cell(removed, "−", "bad")}${merges ? cell(changed, "~", "warn") : nothing}${cell(added, "+", "good")}
+          <td class="n"><strong>${count(now - removed + added)}</strong></td>${merges ? cell(unchanged + kept, "", "") : nothing}</tr>`;
+      })}</tbody></table></div>`;
   }
 
   choices() {
     const holdsSomething = this.existing && this.existing.shapes + this.existing.tags + this.existing.tracks > 0;
-    const radio = (value, name, fine) => html`<label class="check"><input type="radio" name="mode" value=${value} .checked=${this.options.mode === value}
-      @change=${() => this.setOption("mode", value, false)}><span>${name} <span class="fine">${fine}</span></span></label>`;
+    const radio = (value, name, fine) => html`<label class="check"><input type="radio" name="mode" value=${value} .checked=${this.options.mode === value} ?disabled=${this.isBusy}
+      @change=${() => this.setOption("mode", value)}><span>${name} <span class="fine">${fine}</span></span></label>`;
     const box = (name, on, words, fine, value) => html`<label class="check"><input type="checkbox" .checked=${on} ?disabled=${this.isBusy}
       @change=${(event) => this.setOption(name, value(event.target.checked))}><span>${words} <span class="fine">${fine}</span></span></label>`;
     return html`<div class="choices">
       ${holdsSomething
         ? html`<fieldset class="stack tight"><legend>What is in the task already</legend>
             ${radio("replace", "Replace it", "the import takes its place")}
-            ${radio("append", "Keep it", "the import is added")}</fieldset>`
+            ${radio("append", "Keep it", "the import is added")}
+            ${radio("merge", "Correct it", "only what differs is touched; the same zip twice changes nothing")}
+            ${this.options.mode === "merge" ? box("missing", this.options.missing === "keep", "Keep what the zip leaves out", "of the pictures it speaks of", (on) => (on ? "keep" : "remove")) : nothing}</fieldset>`
         : nothing}
       <fieldset class="stack tight"><legend>How the zip is read</legend>
         ${box("unmatched", this.options.unmatched === "skip", "Leave out pictures that are not in the task", "for a part of a large data set", (on) => (on ? "skip" : "error"))}
         ${box("conv_mask_to_poly", this.options.conv_mask_to_poly, "Turn masks into polygons", "outlines along the pixels' edges", (on) => on)}
+        ${this.renamings()}
       </fieldset>
     </div>`;
   }
@@ -446,7 +523,8 @@ class Import extends Part {
   preview() {
     const ok = this.outcome.errors === 0 && this.outcome.ok;
     const nothingKept = ok && !Object.values(this.outcome.annotations).some(Boolean);
-    return html`<section class="panel verdict ${ok ? (nothingKept ? "warn" : "good") : "bad"}">
+    return html`<section aria-busy=${this.again} class="panel verdict ${this.again ? "is-again" : ""} ${ok ? (nothingKept ? "warn" : "good") : "bad"}">
+        ${this.again ? bar(this.work?.progress ?? null, "Checking again") : nothing}
         <div class="row top">
           ${icon(ok ? (nothingKept ? "warning" : "check") : "error")}
           <div class="grow" role="status">
@@ -462,14 +540,14 @@ class Import extends Part {
           ? html`${nothingKept ? nothing : this.ledger()}
               ${this.glances()}
               ${this.choices()}
-              <div class="row end"><button type="button" class="button primary big" ?disabled=${nothingKept} @click=${() => this.commit()}>${icon("check")} Import</button></div>`
-          : nothing}
+              <div class="row end commit"><button type="button" class="button primary big" ?disabled=${nothingKept || this.isBusy} @click=${() => this.commit()}>${icon("check")} Import</button></div>`
+          : this.glances()}
       </section>
-      <section class="panel"><ap-report .outcome=${this.outcome} .zip=${this.zip} .fixes=${this.fixes} .about=${this.about}></ap-report></section>
+      <section class="panel"><ap-report .outcome=${this.outcome} .zip=${this.zip} .fixes=${this.fixes} .choices=${{ "label.unknown": this.unknownLabels() }} .about=${this.about}></ap-report></section>
       ${ok
         ? nothing
-        : html`<section class="panel">${this.glances()}${this.choices()}
-            <div class="row end"><button type="button" class="button" @click=${() => this.check()}>${icon("retry")} Check again</button></div></section>`}`;
+        : html`<section class="panel">${this.choices()}
+            <div class="row end"><button type="button" class="button" ?disabled=${this.isBusy} @click=${() => this.check(true)}>${icon("retry")} Check again</button></div></section>`}`;
   }
 
   where() {
@@ -479,15 +557,22 @@ class Import extends Part {
 
   glances() {
     if (!this.looks?.length) return nothing;
-    return html`<div class="stack tight"><h3>Does it lie right?</h3>
+    return html`<div class="stack tight"><h3>A first look</h3>
       <ul class="looks">${this.looks.map(
         (one) => html`<li><figure>
-          <svg viewBox="0 0 ${one.width} ${one.height}" role="img" aria-label="${counted(one.n, "box", "boxes")} on ${one.name}">
+          <svg viewBox="0 0 ${one.width} ${one.height}" role="img" aria-label="${counted(one.n, "thing")} on ${one.name}">
             <image href="/api/tasks/${this.task.id}/data?type=frame&quality=compressed&number=${one.frame}" width=${one.width} height=${one.height}></image>
-            ${one.boxes.map(({ label, color, place: [x0, y0, x1, y1] }) => svg`<rect x=${x0 * one.width} y=${y0 * one.height}
+            ${one.masks.map((address) => svg`<image class="mask" href=${address} width=${one.width} height=${one.height} preserveAspectRatio="none"></image>`)}
+            ${one.boxes.map(({ label, color, isBad, place: [x0, y0, x1, y1] }) => svg`<rect class=${isBad ? "is-bad" : ""} x=${x0 * one.width} y=${y0 * one.height}
               width=${Math.max(0, (x1 - x0) * one.width)} height=${Math.max(0, (y1 - y0) * one.height)} stroke=${color} fill=${color}><title>${label}</title></rect>`)}
           </svg>
-          <figcaption class="row tight fine"><span class="grow clip" title=${one.name}>${one.name.split("/").at(-1)}</span>${counted(one.n, "box", "boxes")}</figcaption>
+          <figcaption class="row tight fine"><span class="grow clip" title=${one.name}>${one.name.split("/").at(-1)}</span>${one.problems
+            ? html`<span class="chip bad">${counted(one.problems, "problem")}</span>`
+            : one.notes
+              ? html`<span class="chip warn">${counted(one.notes, "note")}</span>`
+            : one.boxes.length
+              ? counted(one.boxes.length, "box", "boxes")
+              : counted(one.n, "mask")}</figcaption>
         </figure></li>`,
       )}</ul></div>`;
   }
@@ -541,6 +626,12 @@ class Import extends Part {
       <ap-commands .lines=${this.commands()}></ap-commands>
     </div>`;
   }
+}
+
+/** Files that are not in a zip yet, as one. */
+async function bundled(dropped) {
+  const newest = Math.max(...dropped.map(({ file }) => file.lastModified));
+  return new File([await makeZip(dropped)], "upload.zip", { type: "application/zip", lastModified: newest });
 }
 
 const clean = (query) => Object.fromEntries(Object.entries(query).filter(([, value]) => value !== null && value !== undefined));

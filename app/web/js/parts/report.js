@@ -8,7 +8,7 @@ const FIRST = 5;
 /**
  * Counts of tables and problems by kind.
  * `outcome`: of report.js; `zip`: the archive on this machine, to show the very lines; `about`: {file, task, moment};
- * `fixes`: {code: [{label, busy, run}]}
+ * `fixes`: {code: [{label, busy, run}]}; `choices`: {code: what stands below them}
  */
 class Report extends Part {
   static properties = {
@@ -16,6 +16,7 @@ class Report extends Part {
     zip: { attribute: false },
     about: { attribute: false },
     fixes: { attribute: false },
+    choices: { attribute: false },
     unfolded: { state: true },
     shown: { state: true },
   };
@@ -26,6 +27,7 @@ class Report extends Part {
     this.zip = null;
     this.about = { file: "", task: "", moment: "" };
     this.fixes = {};
+    this.choices = {};
     this.unfolded = new Set();
     this.shown = null;
   }
@@ -109,6 +111,7 @@ class Report extends Part {
             (fix) => html`<button type="button" class="button small primary" ?disabled=${fix.busy} @click=${fix.run}>${icon("check")} ${fix.label}</button>`,
           )}</div>`
         : nothing}
+      ${severity === "error" ? (this.choices[group.code] ?? nothing) : nothing}
       <ol class="problems">${listed.map((problem) => this.problem(problem))}</ol>
       ${hidden > 0 || isOpen
         ? html`<button type="button" class="link" aria-expanded=${isOpen} @click=${() => this.unfold(group.code)}>
