@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from app.storage import Storage, Task, open_storage, tokens, users
+from app.storage import Storage, Task, tokens, users
 from tests.api.conftest import TestClient, created
-from tests.storage.stores import ENGINES, database_url
+from tests.storage.stores import ENGINES, place_of
 
 Item = dict[str, Any]
 Logic = dict[str, Any]
@@ -51,8 +51,8 @@ LESS: dict[str, Callable[[Any, Any], bool]] = {
 @pytest.fixture(params=ENGINES)
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]:
     """On each engine that is there: what a filter becomes is SQL, and differs."""
-    with database_url(request.param) as url:
-        opened = open_storage(url, "", tmp_path / "data", min_free_bytes=0, pool_size=8)
+    with place_of(request.param, tmp_path / "data") as place:
+        opened = place.open(pool_size=8)
         yield opened
         opened.close()
 
