@@ -21,7 +21,8 @@ from app.api import ApiSettings, Services, build_app
 from app.columns import Ragged
 from app.formats.base import Format
 from app.requests import Queue, open_queue
-from app.storage import FrameColumns, FramePlaces, Storage, Task, TaskData, User, open_storage, tasks, tokens, users
+from app.storage import FrameColumns, FramePlaces, Storage, Task, TaskData, User, tasks, tokens, users
+from tests.storage.stores import ENGINES, Place, place_of
 
 with warnings.catch_warnings():
     # Starlette asks for a fork of httpx that is not needed for what these tests do.
@@ -43,16 +44,47 @@ FORMATS = (
 )
 
 
+# Every test is for both engines. Those that take and give bytes, start background work or make SQL of what a client
+# sends always run on both; of the others the second run is among the long ones: what they ask of the store is tested
+# there, on both.
+ON_BOTH = (
+    "test_uploads",
+    "test_tus",
+    "test_forms",
+    "test_data",
+    "test_annotations",
+    "test_direct",
+    "test_backups",
+    "test_requests",
+    "test_filters",
+)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        engine = getattr(item, "callspec", None) and item.callspec.params.get("place")
+        if engine == "postgresql" and item.path.parent.name == "api" and item.path.stem not in ON_BOTH:
+            item.add_marker("long")
+
+
+@pytest.fixture(params=ENGINES)
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    with place_of(request.param, tmp_path / "data") as made:
+        yield made
+
+
 @pytest.fixture
-def storage(tmp_path: Path) -> Iterator[Storage]:
-    opened = open_storage("", "", tmp_path / "data", min_free_bytes=0, pool_size=8)
+def storage(place: Place) -> Iterator[Storage]:
+    # Bytes come through the service in both shapes here; that a bucket may give them itself is for tests/cluster.
+    opened = place.open(pool_size=8, may_redirect=False)
     yield opened
     opened.close()
 
 
 @pytest.fixture
-def queue(tmp_path: Path) -> Iterator[Queue]:
-    opened = open_queue("", tmp_path / "data")
+def queue(place: Place) -> Iterator[Queue]:
+    opened = open_queue(place.database_url, place.folder)
     yield opened
     opened.close()
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from app.storage import Storage, Task, tokens, users
 from tests.api.conftest import TestClient, created
-from tests.storage.stores import ENGINES, place_of
 
 Item = dict[str, Any]
 Logic = dict[str, Any]
@@ -46,15 +44,6 @@ LESS: dict[str, Callable[[Any, Any], bool]] = {
     ">": lambda a, b: a > b,
     ">=": lambda a, b: a >= b,
 }
-
-
-@pytest.fixture(params=ENGINES)
-def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]:
-    """On each engine that is there: what a filter becomes is SQL, and differs."""
-    with place_of(request.param, tmp_path / "data") as place:
-        opened = place.open(pool_size=8)
-        yield opened
-        opened.close()
 
 
 @pytest.fixture

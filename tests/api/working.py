@@ -28,6 +28,7 @@ def work(services: Services, handlers: Mapping[str, Handler] = HANDLERS) -> None
     """Run everything that was announced, here and now."""
     while (request_id := services.queue.receive()) is not None:
         run_request(services.storage, handlers, request_id, WorkerLimits(), threading.Event())
+    services.queue.close()  # who waited for a message may have been a thread, which takes its connection along
 
 
 def picture(width: int = 8, height: int = 6, seed: int = 0, kind: str = "PNG", orientation: int = 1) -> bytes:

@@ -29,7 +29,7 @@ import sqlalchemy as sa
 
 from app.annotations import Edit, ShapeType
 from app.columns import Ragged
-from app.storage import FrameColumns, FramePlaces, TaskData, open_storage, tasks
+from app.storage import FrameColumns, FramePlaces, Storage, TaskData, open_storage, tasks
 from app.storage.block_codec import decode_arrays, encode_array
 from app.storage.schema import BLOCKS
 from tests.bench.make_data import SUBSET, Counts, Files, add_count_options, counts_given, files_of, make
@@ -155,6 +155,15 @@ def has_masks(files: Files) -> bool:
 
 
 def attach_frames(service: Service, number: int, files: Files, *, single: int = 0) -> None:
+    """Give a task of the embedded shape its frames without pictures."""
+    storage = open_storage("", "", service.data_dir, migrate=False)
+    try:
+        give_frames(storage, number, files, single=single)
+    finally:
+        storage.close()
+
+
+def give_frames(storage: Storage, number: int, files: Files, *, single: int = 0) -> None:
     """Give a task its frames without pictures, as the work of `create:task` ends.
 
     Args:
@@ -178,12 +187,8 @@ def attach_frames(service: Service, number: int, files: Files, *, single: int = 
         places=places,
     )
     jobs = (*((at, at + 1) for at in range(single)), (single, n))
-    storage = open_storage("", "", service.data_dir, migrate=False)
-    try:
-        with storage.database.write() as conn:
-            tasks.attach_data(conn, number, TaskData(jobs=jobs, segment_size=n, stop_frame=n - 1), frames)
-    finally:
-        storage.close()
+    with storage.database.write() as conn:
+        tasks.attach_data(conn, number, TaskData(jobs=jobs, segment_size=n, stop_frame=n - 1), frames)
 
 
 def _blocks(read: Callable[[int], bytes]) -> Iterator[bytes]:

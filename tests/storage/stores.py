@@ -52,19 +52,19 @@ class Place:
 
 @contextmanager
 def place_of(engine: str, folder: Path) -> Iterator[Place]:
-    """A place with an empty database of that engine; PostgreSQL comes with a bucket."""
+    """A place with an empty store of that engine; PostgreSQL comes with a bucket."""
     if engine == "sqlite":
         yield Place("", "", folder)
         return
     made = engines.bucket()
-    with engines.new_database() as url:
+    with prepared_database(with_users=False) as url:
         yield Place(url, made.place(), folder)
 
 
 _free: list[str] = []  # databases with our tables and users that no test uses
 
 
-def _clear(url: str) -> bool:
+def _clear(url: str, *, with_users: bool = True) -> bool:
     """Bring a used database back to our tables and users alone; a fortieth of the time of making one. Returns whether
     that worked: a test may have changed the tables themselves."""
     engine = sa.create_engine(sa.make_url(url).set(drivername="postgresql+psycopg"), poolclass=sa.NullPool)
@@ -81,7 +81,8 @@ def _clear(url: str) -> bool:
             )
             if sa.inspect(conn).has_table("huey_task"):
                 conn.execute(sa.text("DELETE FROM huey_task"))
-            _add_users(conn)
+            if with_users:
+                _add_users(conn)
         return True
     except sa.exc.DBAPIError:
         return False
@@ -90,8 +91,8 @@ def _clear(url: str) -> bool:
 
 
 @contextmanager
-def prepared_database() -> Iterator[str]:
-    """The URL of a PostgreSQL database with our tables and users; kept for the next test."""
+def prepared_database(*, with_users: bool = True) -> Iterator[str]:
+    """The URL of a PostgreSQL database with our tables (and the users); kept for the next test."""
     if _free:
         url = _free.pop()
     else:
@@ -104,6 +105,8 @@ def prepared_database() -> Iterator[str]:
                 _add_users(conn)
                 conn.execute(facts.delete())  # it belongs to no bucket yet
             opened.close()
+    if not with_users:
+        _clear(url, with_users=False)
     yield url
     if _clear(url):
         _free.append(url)
