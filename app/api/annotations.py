@@ -231,7 +231,7 @@ def _look(services: Services, caller: Caller, target: str, number: int) -> tuple
     """What is written against; before the body is read, for it decides whether it may be."""
     with services.storage.database.read() as conn:
         scene = scene_of(conn, caller, target, number)
-        return scene, frames.load(conn, scene.task_id)
+        return scene, frames.load(conn, scene.task_id, with_names=False)
 
 
 async def _write(

@@ -6,15 +6,19 @@ clock is set back: a microsecond more than before, at least.
 
 from __future__ import annotations
 
+import secrets
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from app.errors import NotFound
 from app.storage.database import Connection
-from app.storage.schema import jobs, now, projects, tasks
+from app.storage.schema import facts, jobs, now, projects, tasks
+
+LABELS_KEY = "labels"
 
 
 def later(column: sa.Column[Any]) -> sa.ColumnElement[Any]:
@@ -24,6 +28,21 @@ def later(column: sa.Column[Any]) -> sa.ColumnElement[Any]:
         (column < moment, moment),
         else_=sa.type_coerce(sa.type_coerce(column, sa.BigInteger) + 1, column.type),
     )
+
+
+def touch_labels(conn: Connection) -> None:
+    """Tell every process that some label or attribute is another now: what it knows of labels is out of date.
+
+    The mark is random, not a number: a change that is undone again leaves no mark that a later one could repeat.
+    """
+    insert = (sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert)(facts)
+    mark = {"value": secrets.token_hex(16)}
+    conn.execute(insert.on_conflict_do_update(index_elements=["name"], set_=mark), {"name": LABELS_KEY, **mark})
+
+
+def labels_mark(conn: Connection) -> str | None:
+    """Another text after each change of any label; None where none was changed yet."""
+    return conn.execute(sa.select(facts.c.value).where(facts.c.name == LABELS_KEY)).scalar()
 
 
 def touch_project(conn: Connection, project_id: int) -> None:

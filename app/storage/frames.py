@@ -146,20 +146,26 @@ def open_pack(conn: Connection, blobs: Blobs, task_id: int, pack: int) -> BlobSo
     return blobs.open(pack_segments(conn, task_id, pack))
 
 
-def load(conn: Connection, task_id: int, start: int = 0, stop: int | None = None) -> FrameTable:
-    """Names, sizes and deleted flags of frames start to stop (None: to the end). Raises NotFound."""
+def load(
+    conn: Connection, task_id: int, start: int = 0, stop: int | None = None, *, with_names: bool = True
+) -> FrameTable:
+    """Names, sizes and deleted flags of frames start to stop (None: to the end). Without their names (the larger part)
+    all are called "". Raises NotFound.
+    """
     task = conn.execute(
         sa.select(tasks.c.size, tasks.c.mode, tasks.c.deleted_frames).where(tasks.c.id == task_id)
     ).one_or_none()
     if task is None:
         raise NotFound("task", task_id)
     start, stop = _clip(start, stop, task.size)
-    rows, first = _blocks(conn, task_id, start, stop, ("names", "widths", "heights"))
+    rows, first = _blocks(conn, task_id, start, stop, ("names", "widths", "heights")[0 if with_names else 1 :])
     counts = [row.n_rows for row in rows]
     numbers = _deleted(task.deleted_frames, start, stop)
     flags = np.zeros(stop - start, dtype=np.bool_)
     flags[numbers - start] = True
-    names = decode_ragged([row.names for row in rows], counts, np.uint8)
+    names = Ragged.empty(np.uint8, sum(counts))
+    if with_names:
+        names = decode_ragged([row.names for row in rows], counts, np.uint8)
     return FrameTable(
         names=names.slice(start - first, stop - first),
         widths=decode_arrays([row.widths for row in rows], counts, np.int32)[start - first : stop - first],

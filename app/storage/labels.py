@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,7 +14,7 @@ from app.annotations import INPUT_TYPES, LABEL_TYPES, AttributeSpec, Label, Labe
 from app.errors import InvalidInput, NotFound, shorten
 from app.storage.access import visible
 from app.storage.annotations import remove_labelled
-from app.storage.changes import touch_jobs, touch_project, touch_task
+from app.storage.changes import labels_mark, touch_jobs, touch_labels, touch_project, touch_task
 from app.storage.database import Connection
 from app.storage.listing import Field, Listing, fetch_page
 from app.storage.rows import AttributeDraft, LabelDraft, ListQuery, Page, User
@@ -20,6 +22,7 @@ from app.storage.schema import attribute_specs, jobs, labels, projects, tasks
 
 MAX_NAME_CHARACTERS = 64
 MAX_LABELS = 10_000
+REMEMBERED = 16
 MAX_VALUES_CHARACTERS = 1 << 20
 # Bright, and far apart from one another; a label takes the next one that its task does not use yet.
 COLORS = (
@@ -64,14 +67,51 @@ def of_task(conn: Connection, task_id: int) -> LabelCatalog:
     row = conn.execute(sa.select(tasks.c.project_id).where(tasks.c.id == task_id)).one_or_none()
     if row is None:
         raise NotFound("task", task_id)
-    return (
-        of_project(conn, row.project_id) if row.project_id is not None else _catalog(conn, labels.c.task_id == task_id)
-    )
+    if row.project_id is not None:
+        return of_project(conn, row.project_id)
+    return _remembered(conn, "task", task_id, labels.c.task_id == task_id)
 
 
 def of_project(conn: Connection, project_id: int) -> LabelCatalog:
     """The labels of a project."""
-    return _catalog(conn, labels.c.project_id == project_id)
+    return _remembered(conn, "project", project_id, labels.c.project_id == project_id)
+
+
+class _Remembered:
+    """The catalogs that were asked for last, by the mark of labels: 600 labels with attributes take 40 ms to read."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: OrderedDict[tuple[str, str, int], LabelCatalog] = OrderedDict()
+
+    def get(self, key: tuple[str, str, int]) -> LabelCatalog | None:
+        with self._lock:
+            catalog = self._known.get(key)
+            if catalog is not None:
+                self._known.move_to_end(key)
+            return catalog
+
+    def put(self, key: tuple[str, str, int], catalog: LabelCatalog) -> None:
+        with self._lock:
+            self._known[key] = catalog
+            while len(self._known) > REMEMBERED:
+                self._known.popitem(last=False)
+
+
+_REMEMBERED = _Remembered()
+
+
+def _remembered(conn: Connection, kind: str, key: int, chosen: sa.ColumnElement[bool]) -> LabelCatalog:
+    mark = labels_mark(conn)
+    if mark is None:
+        return _catalog(conn, chosen)
+    catalog = _REMEMBERED.get((mark, kind, key))
+    if catalog is None:
+        catalog = _catalog(conn, chosen)
+        # Only where the mark is still the same: without a snapshot, another may have changed labels meanwhile.
+        if labels_mark(conn) == mark:
+            _REMEMBERED.put((mark, kind, key), catalog)
+    return catalog
 
 
 def _catalog(conn: Connection, chosen: sa.ColumnElement[bool]) -> LabelCatalog:
@@ -246,6 +286,7 @@ def apply(
             _insert(conn, draft, home, None, used)
         else:
             _update(conn, current[draft.id], draft, home, used)
+    touch_labels(conn)  # the last thing: nobody may take what is half done for what the new mark stands for
 
 
 def as_new(drafts: Sequence[LabelDraft]) -> list[LabelDraft]:

@@ -13,7 +13,7 @@ from app.errors import Conflict, InvalidInput, NotFound
 from app.storage import annotations as annotation_rows
 from app.storage import labels as label_rows
 from app.storage.access import check_owner, visible
-from app.storage.changes import later, touch_jobs, touch_project, touch_task
+from app.storage.changes import later, touch_jobs, touch_labels, touch_project, touch_task
 from app.storage.database import Connection
 from app.storage.frames import FrameColumns, insert_frames
 from app.storage.listing import Field, Listing, fetch_page
@@ -242,6 +242,7 @@ def _move(conn: Connection, viewer: User, task: Task, project_id: int | None) ->
             place="project_id",
         )
     conn.execute(labels.delete().where(labels.c.task_id == task.id))
+    touch_labels(conn)
     touch_jobs(conn, task.id)
 
 

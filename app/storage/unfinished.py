@@ -13,7 +13,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from app.errors import Conflict, shorten
-from app.storage.changes import later, touch_jobs, touch_project, touch_task
+from app.storage.changes import later, touch_jobs, touch_labels, touch_project, touch_task
 from app.storage.database import Connection
 from app.storage.removal import remove_task
 from app.storage.rows import Request
@@ -96,6 +96,7 @@ def give_to_project(
             raise Conflict("the project got labels of its own meanwhile; import again")
         moved = {"task_id": None, "project_id": project_id}
         conn.execute(labels.update().where(labels.c.task_id == label_task_id).values(**moved))
+        touch_labels(conn)
     conn.execute(tasks.update().where(_made_by(tasks, maker)).values(project_id=project_id))
 
 

@@ -68,14 +68,7 @@ def run(service: Service, files: Files, profiler: Profiler, rounds: int) -> None
         run_request(storage, handlers, rq_id, WorkerLimits(timeout_seconds=36_000), threading.Event())
 
     with Caller(service) as caller:
-        body = {"name": "profile", "labels": json.loads(files.labels.read_text()), "subset": SUBSET}
-        number = caller.json("POST", "/api/tasks", json=body)["id"]
-        if files.pictures.is_file():
-            with files.pictures.open("rb") as stream:
-                started = caller.json("POST", f"/api/tasks/{number}/data", files={"client_files[0]": ("p.zip", stream)})
-            profiler.run("pictures", lambda: work(started["rq_id"]))
-        else:
-            attach_frames(service, number, files)
+        number = task_with_frames(caller, service, files, lambda rq_id: profiler.run("pictures", lambda: work(rq_id)))
         for polygons in (False, True) if has_masks(files) else (False,):
             for _ in range(rounds):
                 with files.archive.open("rb") as stream:
@@ -90,6 +83,19 @@ def run(service: Service, files: Files, profiler: Profiler, rounds: int) -> None
                 touch_polygons(service, number)
                 profiler.run("export drawn", lambda: export(storage, number))
     storage.close()
+
+
+def task_with_frames(caller: Caller, service: Service, files: Files, work: Callable[[str], object]) -> int:
+    """A task for the archive of `files`; `work` does what a worker would do with its pictures, if there are any."""
+    body = {"name": "profile", "labels": json.loads(files.labels.read_text()), "subset": SUBSET}
+    number = int(caller.json("POST", "/api/tasks", json=body)["id"])
+    if files.pictures.is_file():
+        with files.pictures.open("rb") as stream:
+            started = caller.json("POST", f"/api/tasks/{number}/data", files={"client_files[0]": ("p.zip", stream)})
+        work(started["rq_id"])
+    else:
+        attach_frames(service, number, files)
+    return number
 
 
 def export(storage: Storage, number: int) -> None:

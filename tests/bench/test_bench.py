@@ -5,12 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import zipfile
+from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests.bench import doors, footprint, growth, limit
+from tests.bench import table as table_of_goals
 from tests.bench.make_data import SUBSET, Counts, make
 from tests.bench.peer import compare
 from tests.bench.run import counted, one_round, table
@@ -83,3 +87,43 @@ def test_the_service_beside_the_peer(tmp_path: Path) -> None:
         print(each)
         assert each.wall_ratio > 1, each
         assert each.our_peak_mib < MAX_PEAK_MIB, each
+
+
+def test_the_table_of_goals_is_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every part that needs no foreign program, at a size that says nothing of time."""
+    tiny = {"1k": SMALL, "tenth": replace(SMALL, tags=0, masks=0, has_clicks=True)}
+    monkeypatch.setattr(table_of_goals, "SPLITS", tiny)
+    monkeypatch.setattr(doors, "MODEL_SHAPES", 100)
+    monkeypatch.setattr(doors, "FRAME_CALLS", 2)
+    arguments = ["--size", "1k", "--rounds", "1", "--no-peer", "--upload-megabytes", "1", "--share", "0.001"]
+    parts = ["--parts", "archive", "boxes", "uploads", "annotations", "--data", str(tmp_path)]
+    rows = table_of_goals.run(table_of_goals.parse([*arguments, *parts]))
+    assert {row.unit for row in rows} == {"s", "ms", "MB/s"}
+    assert all(row.ours > 0 for row in rows)
+    told = capsys.readouterr().out
+    assert all(row.work in told for row in rows)
+
+
+def test_growth_has_an_exponent_and_a_plot() -> None:
+    sizes = (1_000, 10_000, 100_000)
+    points = [growth.Point(n, n * 8, n / 1e4, 0.2, n / 1e4, 0.2, 90 + n / 1e4, 90) for n in sizes]
+    assert abs(growth.exponent(sizes, [point.import_cpu for point in points]) - 1) < 1e-9
+    assert abs(growth.exponent(sizes, [point.export_cpu for point in points])) < 1e-9
+    assert "exponents: import_cpu 1.00  export_cpu 0.00" in growth.table(points)
+    drawn = ElementTree.fromstring(growth.plot(points))
+    assert len(drawn.findall("{http://www.w3.org/2000/svg}circle")) == 12
+
+
+def test_the_bare_minimum_knows_every_part(tmp_path: Path) -> None:
+    files = make(tmp_path / "data.zip", replace(SMALL, peer_masks=True), seed=3)
+    told = limit.run(files.archive)
+    names = {"tables in", "tables out", "masks proven", "masks traced", "masks drawn", "masks stored"}
+    assert set(told["parts"]) == names
+
+
+def test_an_installation_is_weighed() -> None:
+    found = footprint.requirements("annoport", {})
+    assert {"annoport", "numpy", "fastapi", "sqlalchemy"} <= set(found)
+    assert "pytest" not in found
