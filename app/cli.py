@@ -284,6 +284,14 @@ def demo(data_dir: Path | None, url: str | None, output: Path, frames: int, stop
 @click.option(
     "--conv-mask-to-poly/--keep-masks", default=False, help="Trace masks to polygons, as CVAT does by default."
 )
+@click.option(
+    "-o",
+    "--option",
+    "given",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Any other option of an import, such as `labels=create`, `classes=Cat` or `map=label:Feline=cat`.",
+)
 @click.option("--json", "as_json", is_flag=True, help="The whole report as JSON.")
 def check(
     archives: tuple[Path, ...],
@@ -292,6 +300,7 @@ def check(
     format_name: str | None,
     unmatched: str,
     conv_mask_to_poly: bool,
+    given: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Check an archive without a server and report every problem. Exit code 0: sound, 1: refused.
@@ -299,6 +308,7 @@ def check(
     FILE is a zip, or several files that are one archive together: `upload.zip train-masks-*.zip`, or the tables
     themselves.
     """
+    from app.api import import_options_of
     from app.check import check_archive
 
     report = check_archive(
@@ -307,7 +317,7 @@ def check(
         frames_path,
         labels_path,
         format_name,
-        {"unmatched": unmatched, "conv_mask_to_poly": conv_mask_to_poly},
+        {"unmatched": unmatched, "conv_mask_to_poly": conv_mask_to_poly, **import_options_of(given)},
     )
     if as_json:
         click.echo(json.dumps(report.to_dict(), indent=2, ensure_ascii=False))

@@ -119,6 +119,20 @@ def test_check_against_given_frames_and_labels(tmp_path: Path) -> None:
     assert report["counts"]["label.unknown"] == 1
 
 
+def test_check_takes_every_option_of_an_import(tmp_path: Path) -> None:
+    path = make_zip(tmp_path / "sound.zip")
+    (tmp_path / "labels.txt").write_text("bird\n")
+    arguments = ["check", str(path), "--labels", str(tmp_path / "labels.txt"), "--json"]
+    assert json.loads(CliRunner().invoke(main, arguments).output)["counts"] == {"label.unknown": 1}
+    created = json.loads(CliRunner().invoke(main, [*arguments, "-o", "labels=create"]).output)
+    assert [label["name"] for label in created["created_labels"]] == ["cat"]
+    mapped = CliRunner().invoke(main, [*arguments, "--option", "map=label:cat=bird"])
+    assert json.loads(mapped.output)["n_errors"] == 0
+    wrong = CliRunner().invoke(main, [*arguments, "-o", "clases=cat"])
+    assert (wrong.exit_code, "Did you mean" in wrong.output, "classes" in wrong.output) == (1, True, True)
+    assert CliRunner().invoke(main, [*arguments, "-o", "labels"]).exit_code == 1
+
+
 def test_the_contract_is_written_and_compared(tmp_path: Path) -> None:
     path = tmp_path / "openapi.json"
     assert CliRunner().invoke(main, ["openapi", "--output", str(path)]).exit_code == 0

@@ -39,6 +39,7 @@ from app.api.errors import install_error_handlers
 from app.api.observing import HTTPMetrics, ObservingMiddleware, is_quiet
 from app.api.openapi import describe_api
 from app.api.protocol import guarded_protocol
+from app.api.queries import import_options_of
 from app.api.security import SecurityMiddleware
 
 ROUTERS = (
@@ -98,4 +99,12 @@ def build_app(services: Services) -> FastAPI:
     return app
 
 
-__all__ = ["ROUTERS", "ApiSettings", "Caller", "Services", "build_app", "guarded_protocol"]
+__all__ = [
+    "ROUTERS",
+    "ApiSettings",
+    "Caller",
+    "Services",
+    "build_app",
+    "guarded_protocol",
+    "import_options_of",
+]

@@ -116,3 +116,19 @@ def check_names(given: Iterable[str], known: Iterable[str]) -> None:
         if name not in names and name not in COMMON_NAMES:
             message = f'there is no option "{shorten(name)}".{did_you_mean(name, names)}'
             raise InvalidInput(f"{message} There are {', '.join(sorted(names))}", code="option.unknown")
+
+
+def import_options_of(given: Iterable[str]) -> dict[str, Any]:
+    """Options of an import as `name=value` texts, read as the doors read them.
+
+    Raises:
+        InvalidInput: no such option or value; names the nearest.
+    """
+    values = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise InvalidInput(f'"{shorten(text)}" is no option; an option is name=value', code="option.unknown")
+        values[name.strip()] = value
+    check_names(values, option_names(ImportOptions))
+    return parse_options(ImportOptions, values)

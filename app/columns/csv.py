@@ -11,6 +11,7 @@ Cost: 1 MiB of a plain table takes about 3 ms to split; memory is a few times th
 from __future__ import annotations
 
 import codecs
+import difflib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -30,6 +31,8 @@ BLOCK_BYTES = 1 << 20
 _BOM = b"\xef\xbb\xbf"
 _OTHER_MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 _SAVE_AS_UTF8 = "Save the file as UTF-8."
+_LONGEST_NAME, _NEAR = 100, 0.8
+"""Names of columns that are compared, and how alike they must be."""
 _FIRST_PRINTED, _LAST_ASCII = 0x20, 0x7F
 
 
@@ -271,11 +274,34 @@ class CSVReader:
                 message = f'The column "{shorten(name)}" is there twice. Remove or rename one.'
                 self._error("csv.duplicate_column", message, row, column=shorten(name))
             seen.add(key)
+        near = self._meant(known)
         for name in required:
             if not self.has(name):
-                message = f'There is no column "{name}". The header is: {shown}'
-                self._error("csv.missing_column", message, row, column=name)
+                written = next((one for one, meant in near.items() if meant == name), None)
+                hint = "" if written is None else f' Perhaps "{shorten(written)}" is meant to be it: rename it.'
+                message = f'There is no column "{name}".{hint} The header is: {shown}'
+                place = {} if written is None else {"value": written}
+                self._error("csv.missing_column", message, row, column=name, **place)
+        for written, name in near.items():
+            if name not in required:
+                message = (
+                    f'No column is called "{shorten(written)}"; did you mean "{name}"? Its cells are kept, not read.'
+                )
+                self._report.warn(
+                    "csv.unknown_column", message, file=self._file, row=row, column=written, suggestion=name
+                )
         return self._report.n_errors == n_errors
+
+    def _meant(self, known: Collection[str]) -> dict[str, str]:
+        """Columns of no known name, by the one that each was probably meant to have: one that is not there."""
+        missing = {name.casefold(): name for name in known if not self.has(name)}
+        strange = [name for name in self.header if name and not any(name.casefold() == one.casefold() for one in known)]
+        found = {}
+        for written in strange if missing else ():
+            near = difflib.get_close_matches(written.casefold()[:_LONGEST_NAME], missing, 1, cutoff=_NEAR)
+            if near:
+                found[written] = missing.pop(near[0])
+        return found
 
     # --- rows ---
 

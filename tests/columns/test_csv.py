@@ -415,3 +415,21 @@ def test_split_lines_of_quoted_and_plain_ones_is_what_the_reader_gives() -> None
         for place, name in enumerate("abc"):
             assert block.cells(name).ragged().to_texts() == [row[place] for row in table]
             assert block.cells_at(place).ragged().to_texts() == expected.cells(name).ragged().to_texts()
+
+
+@pytest.mark.parametrize(
+    ("header", "code", "column", "hint"),
+    [
+        (b"ImageIDs,LabelName,XMin\n", "csv.missing_column", "ImageID", 'Perhaps "ImageIDs" is meant to be it'),
+        (b"ImageID,LabelNmae,XMin\n", "csv.missing_column", "LabelName", 'Perhaps "LabelNmae"'),
+        (b"ImageID,LabelName,IsOcluded\n", "csv.unknown_column", "IsOcluded", 'did you mean "IsOccluded"?'),
+        (b"ImageID,LabelName,IsOccluded,IsOcluded\n", None, None, ""),
+        (b"ImageID,LabelName,Note\n", None, None, ""),
+    ],
+)
+def test_columns_that_are_nearly_known_are_told(header: bytes, code: str | None, column: str | None, hint: str) -> None:
+    report = Report()
+    known = ("ImageID", "LabelName", "XMin", "IsOccluded")
+    CSVReader([header], report, "t.csv", known=known, required=("ImageID", "LabelName"))
+    found = [(p.code, p.column, hint in p.message) for p in report.problems()]
+    assert found == ([(code, column, True)] if code else [])

@@ -14,6 +14,7 @@ Source: Open Images reference 2.5 (names), 1.3 (columns), 4.1 (order).
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -101,6 +102,8 @@ REQUIRED: dict[Kind, tuple[str, ...]] = {
 }
 CLASS_HEADERS = {("labelname", "displayname"), ("id", "name"), ("mid", "classname")}
 
+NAMES_TRIED = 100
+"""Names of files that are compared with those of tables."""
 LOWEST, HIGHEST = -1.0, 2.0
 """Coordinates outside are refused: they look like pixels."""
 
@@ -164,6 +167,24 @@ _MASK = re.compile(r"(?:^|/)(?:masks|[^/]+-masks-[0-9a-f](?:\.zip)?)/(?:.*/)?[^/
 _MASK_ZIP = re.compile(r"[^/]+-masks-[0-9a-f]\.zip", re.IGNORECASE)
 _INSIDE_ZIP = re.compile(r"(-masks-[0-9a-f])\.zip/", re.IGNORECASE)
 _TEXT = (".csv", ".json", ".jsonl", ".meta", ".txt")
+_WHOLE_NAMES = (
+    "class-descriptions.csv", "class-descriptions-boxable.csv", "image_ids_and_rotation.csv", "masks_data.csv",
+    "bbox_labels_600_hierarchy.json", "images.meta", "oid_extra.json",
+)  # fmt: skip
+_SUFFIXES = (
+    "-images-with-rotation.csv", "-images-with-labels-with-rotation.csv", "-images-boxable-with-rotation.csv",
+    "-annotations-bbox.csv", "-annotations-human-imagelabels.csv", "-annotations-human-imagelabels-boxable.csv",
+    "-annotations-machine-imagelabels.csv", "-annotations-object-segmentation.csv",
+    "-annotations-point-labels.csv", "-annotations-vrd.csv",
+)  # fmt: skip
+_NEAR = 0.84
+"""How alike two names are for one to be meant by the other, as `difflib` counts."""
+_WELL_KNOWN = re.compile(
+    r"(?:.*relationship-triplets|.*relationships?-description|.*attributes-description|.*classes.*|dataset_meta|readme)"
+    r"\.(?:csv|txt|json|md)",
+    re.IGNORECASE,
+)
+"""Files of the data set that are kept: a name that looks like a table's by chance."""
 _NO_TABLE = ("narratives",)
 _NO_DATA_SET = ("hierarchy", "sizes", "side")
 _ANNOTATION_FOLDERS = ("annotations", "labels", "metadata")
@@ -257,15 +278,37 @@ def lay_out(names: Sequence[str], report: Report) -> Layout:
     _keep_repeated_challenges(layout)
     if not accepts(names):
         held = ", ".join(sorted(names)[:5]) or "nothing"
+        near = next(filter(None, map(nearest_name, layout.kept[:NAMES_TRIED])), None)
+        hint = f'. Did you mean "{near}"?' if near else ""
         report.error(
             "layout.not_found",
             "no Open Images table in the zip, such as annotations/train-annotations-bbox.csv or "
-            f"annotations/train-images-with-rotation.csv; it holds {held}",
+            f"annotations/train-images-with-rotation.csv; it holds {held}{hint}",
+            suggestion=near,
         )
         return layout
     layout.root = _common_folder(table.path for table in layout.tables if table.kind not in _NO_TABLE)
     _check_one_root(layout, report)
     return layout
+
+
+def nearest_name(path: str) -> str | None:
+    """The name of a table that a file which is none was probably meant to have; None where it looks like no table."""
+    folder, _, base = path.rpartition("/")
+    if classify(path) is not None or _WELL_KNOWN.fullmatch(base):
+        return None
+    whole = difflib.get_close_matches(base.lower(), _WHOLE_NAMES, 1, cutoff=_NEAR)
+    if whole:
+        return f"{folder}/{whole[0]}" if folder else whole[0]
+    best, found = _NEAR, None
+    dashes = [at for at, character in enumerate(base) if character in "-_" and at]
+    for at in dashes:
+        tail = base[at:].lower().replace("_", "-")
+        for suffix in _SUFFIXES:
+            ratio = difflib.SequenceMatcher(None, tail, suffix).ratio()
+            if ratio > best:
+                best, found = ratio, base[:at] + suffix
+    return None if found is None else f"{folder}/{found}" if folder else found
 
 
 def _keep_second_hierarchies(layout: Layout) -> None:
@@ -287,7 +330,7 @@ def _keep_repeated_challenges(layout: Layout) -> None:
 
     def is_challenge(table: TableFile) -> bool:
         base = table.path.rpartition("/")[2].lower()
-        return base.startswith("challenge-") and table.kind in ("boxes", "tags", "masks")
+        return base.startswith("challenge-") and table.kind in ("boxes", "tags", "masks", "relationships")
 
     own = {(table.kind, table.subset) for table in layout.tables if not is_challenge(table)}
     for table in [table for table in layout.tables if is_challenge(table)]:

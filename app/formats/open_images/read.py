@@ -21,7 +21,7 @@ from app.formats.base import ImportOptions, Progress, Sink, Survey, Target
 from app.formats.open_images.extras import Extras, KeptFile
 from app.formats.open_images.hierarchy import MAX_BYTES, read_hierarchy, unknown_labels
 from app.formats.open_images.labels import ClassNames, recorded_mids
-from app.formats.open_images.layout import ALIASES, LABEL_COLUMNS, Layout, lay_out
+from app.formats.open_images.layout import ALIASES, LABEL_COLUMNS, NAMES_TRIED, Layout, lay_out, nearest_name
 from app.formats.open_images.links import MaskLinks
 from app.formats.open_images.mask_files import MaskFiles
 from app.formats.open_images.mask_work import MaskCrew, n_helpers
@@ -315,10 +315,21 @@ def _keep_files(reading: Reading, files: MaskFiles) -> tuple[list[KeptFile], lis
     ]
     narratives = [reading.archive.entry(file.path) for file in reading.layout.of("narratives")]
     return (
-        [reading.keep_entry(entry) for entry in narratives]
-        + _keep(reading, "file.kept", "not interpreted; kept and written back", reading.layout.kept),
+        [reading.keep_entry(entry) for entry in narratives] + _keep_others(reading, reading.layout.kept),
         _keep(reading, "mask.unreferenced", "no row names this mask; kept and written back", unreferenced),
     )
+
+
+def _keep_others(reading: Reading, paths: list[str]) -> list[KeptFile]:
+    """Files that are no tables; those whose names look like a table's come first."""
+    near = {path: name for path in paths[:NAMES_TRIED] if (name := nearest_name(path)) is not None}
+    listed = []
+    for path in [*near, *(path for path in paths if path not in near)][:KEPT_LISTED]:
+        hint = f'; did you mean "{near[path]}"?' if path in near else ""
+        message = f"not interpreted; kept and written back{hint}"
+        listed.append(Problem("file.kept", message, "warning", path, suggestion=near.get(path)))
+    reading.report.add_many(listed, len(paths))
+    return [reading.keep_entry(reading.archive.entry(path)) for path in paths]
 
 
 def _keep(reading: Reading, code: str, message: str, paths: list[str]) -> list[KeptFile]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.errors import Report
-from app.formats.open_images.layout import accepts, classify, lay_out, looks_into, unzipped
+from app.formats.open_images.layout import accepts, classify, lay_out, looks_into, nearest_name, unzipped
 
 
 @pytest.mark.parametrize(
@@ -187,3 +187,31 @@ def test_nothing_recognised(names: list[str]) -> None:
     lay_out(names, report)
     assert [p.code for p in report.errors] == ["layout.not_found"]
     assert not accepts(names)
+
+
+@pytest.mark.parametrize(
+    ("path", "near"),
+    [
+        ("train-annotation-bbox.csv", "train-annotations-bbox.csv"),
+        ("x/my-set_annotations_bbox.csv", "x/my-set-annotations-bbox.csv"),
+        ("train-annotations-vdr.csv", "train-annotations-vrd.csv"),
+        ("a/class-description.csv", "a/class-descriptions.csv"),
+        ("image.meta", "images.meta"),
+        ("train-annotations-bbox.csv", None),
+        ("classes.csv", None),
+        ("oidv6-attributes-description.csv", None),
+        ("oidv6-relationship-triplets.csv", None),
+        ("README.md", None),
+        ("notes.txt", None),
+        ("instances_train.json", None),
+    ],
+)
+def test_a_name_that_is_nearly_a_tables_is_told(path: str, near: str | None) -> None:
+    assert nearest_name(path) == near
+
+
+def test_an_archive_of_misnamed_tables_is_refused_with_the_right_name() -> None:
+    report = Report()
+    lay_out(["notes.txt", "train-annotation-bbox.csv"], report)
+    assert report.errors[0].suggestion == "train-annotations-bbox.csv"
+    assert 'Did you mean "train-annotations-bbox.csv"?' in report.errors[0].message
