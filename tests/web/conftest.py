@@ -12,10 +12,16 @@ from tests.service import Service
 from tests.web.browser import Guard, chromium_path, open_browser
 from tests.web.tasks import Caller
 
+PATIENCE_MS = 20_000
+"""A test waits so long for what it expects: machines that run many tests at once are slow, and no test is of speed."""
+
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
-    pytest.importorskip("playwright.sync_api", reason="the page's tests need playwright: pip install playwright")
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="the page's tests need playwright: pip install playwright"
+    )
+    playwright.expect.set_options(timeout=PATIENCE_MS)
     if chromium_path() is None:
         pytest.skip("the page's tests need a chromium on the path")
     with open_browser() as opened:
@@ -41,7 +47,7 @@ def open_page(browser: Any, local_service: Service, guard: Guard) -> Iterator[Ca
         context = browser.new_context(
             **{"base_url": local_service.url, "viewport": {"width": 1280, "height": 800}, **options}
         )
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(PATIENCE_MS)
         contexts.append(context)
         page = context.new_page()
         guard.watch(page)

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import re
+import tomllib
 import urllib.error
 import urllib.request
 import zipfile
@@ -18,6 +19,7 @@ import pytest
 from app.api.pages import LIBRARIES, WEB, current_site, resolve_module
 from tests.service import Service
 from tests.web.refresh_vendor import AXE, VENDOR, digest
+from tests.web.screenshots import CHOSEN, KEPT
 from tests.web.tasks import Caller
 
 ADDRESSES = ("/", "/tasks", "/tasks/new", "/tasks/7", "/tasks/7/import", "/activity", "/tokens", "/help")
@@ -89,7 +91,8 @@ def test_a_tab_of_an_older_build_gets_the_file_but_asks_again(local_service: Ser
 
 
 @pytest.mark.parametrize(
-    "path", ["../api/pages.py", "%2e%2e/api/pages.py", "index.html", "js/none.js", "vendor/lit/LICENSE", ""]
+    "path",
+    ["../api/pages.py", "%2e%2e/api/pages.py", "README.md", "index.html", "js/none.js", "vendor/lit/LICENSE", ""],
 )
 def test_only_files_of_the_page_are_given(local_service: Service, path: str) -> None:
     assert fetch(local_service, f"{current_site().base}{path}")[0] == 404
@@ -111,7 +114,20 @@ def test_the_first_view_is_light() -> None:
     site = current_site()
     sent = [*site.modules(), "app.css", "logo.svg"]
     total = len(site.index("n" * 22)) + sum(len(site.files[path].packed) for path in sent)
+    print(f"\n{len(sent) + 1} files of the first view, packed: {total:,} bytes")
     assert total < MAX_FIRST_VIEW_BYTES, f"{total:,} bytes"
+
+
+def test_the_pictures_that_the_readme_shows_are_there_and_small() -> None:
+    text = (WEB / "README.md").read_text()
+    shown = set(re.findall(r"\]\(\.\./\.\./tests/web/screenshots/([\w-]+)\.webp\)", text))
+    assert shown == CHOSEN == {path.stem for path in KEPT.iterdir()}
+    assert sum(path.stat().st_size for path in KEPT.iterdir()) < 900_000
+
+
+def test_what_is_written_about_the_page_is_not_packed_with_it() -> None:
+    tools = tomllib.loads((WEB.parents[1] / "pyproject.toml").read_text())["tool"]["setuptools"]
+    assert tools["exclude-package-data"]["app"] == ["web/README.md"]
 
 
 @pytest.mark.parametrize("folder", [VENDOR, AXE], ids=["page", "tests"])

@@ -146,6 +146,14 @@ export function reportAsHTML(outcome, about) {
             ${["seen", "kept", "changed", "dropped"].map((what) => html`<td class="n">${count(told[what] ?? 0)}</td>`)}</tr>`,
         )}
       </table>
+      ${outcome.raw.changes
+        ? html`<table>
+            <tr><th>In the task</th><th class="n">Added</th><th class="n">Changed</th><th class="n">Removed</th><th class="n">Unchanged</th></tr>
+            ${Object.entries(outcome.raw.changes).map(
+              ([name, told]) => html`<tr><td>${name}</td>${["added", "changed", "removed"].map((what) => html`<td class="n">${count(told[what] ?? 0)}</td>`)}<td class="n">${count((told.unchanged ?? 0) + (told.kept ?? 0))}</td></tr>`,
+            )}
+          </table>`
+        : nothing}
       ${["error", "warning"].map((severity) => {
         const groups = groupsOf(outcome, severity);
         return groups.length

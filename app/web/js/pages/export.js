@@ -273,7 +273,6 @@ class Export extends Part {
             <label class="stack tight"><span class="name">These pictures <span class="fine">one name a line</span></span><textarea rows="2" spellcheck="false" .value=${part.image_ids} @input=${(event) => this.want({ image_ids: event.target.value })}></textarea></label>
             ${part.classes.length || part.attributes.length ? check("only_matching", "Leave out what is not chosen", "of the pictures that stay") : nothing}
             ${check("annotated_only", "Only pictures with annotations", "")}
-            ${this.tally()}
             ${this.isPart ? html`<button type="button" class="button small own-width" @click=${() => this.want({ ...NO_PART })}>Take all of it again</button>` : nothing}
           </div>`
         : nothing}
@@ -295,8 +294,13 @@ class Export extends Part {
         <label class="check"><input type="checkbox" .checked=${this.pictures} @change=${(event) => (this.pictures = event.target.checked)}>
           <span>With the pictures <span class="fine">${counted(chosen, "picture")}, as they were uploaded</span></span></label>
         ${this.choice()}
+      </section>
+      <div class="stack side-sticky">
+      <section class="panel stack">
+        <h2 class="clip">${this.task.name}.zip</h2>
+        ${this.open ? this.tally() : html`<p>${counted(size, "picture")} <span class="fine">with everything that was said of ${size === 1 ? "it" : "them"}</span></p>`}
         <div class="row wrap">
-          <a class="button primary big" href=${this.url.pathname + this.url.search} download>${icon("download")} <span class="clip">Download ${this.task.name}.zip</span></a>
+          <a class="button primary big" href=${this.url.pathname + this.url.search} download aria-label="Download ${this.task.name}.zip">${icon("download")} Download</a>
           <button type="button" class="button" ?disabled=${this.asking} @click=${() => this.prepare()}>Prepare it first</button>
         </div>
         <p class="fine">The download starts at once and is written as it goes. A prepared one shows its progress, and can be paused, resumed and fetched again.</p>
@@ -310,6 +314,7 @@ class Export extends Part {
             ? requestRows(this.requests, { onCancel: (request) => this.cancel(request), onAgain: (request) => this.again(request) })
             : html`<div class="nothing small"><p>Nothing has been prepared yet.</p></div>`}
       </section>
+      </div>
     </div>`;
   }
 }

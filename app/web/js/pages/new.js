@@ -4,13 +4,15 @@ import { count, counted, fileSize } from "../format.js";
 import { go, hand, takeHanded } from "../router.js";
 import { isPictureName, labelsOf, survey } from "../tables.js";
 import { finishUpload, sendGroups, sendResumable } from "../upload.js";
-import { NotAZip, cutZip, looksLikeZip, makeZip, openZip } from "../zip.js";
+import { NotAZip, bytesOfEntry, cutZip, looksLikeZip, makeZip, openZip } from "../zip.js";
 import { bar } from "../parts/progress.js";
 import { toastError } from "../parts/toasts.js";
 
 const PALETTE = ["#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#008080", "#f032e6", "#9a6324", "#b8860b", "#1e90ff", "#c2185b", "#558b2f"];
 const FLAGS = ["truncated", "is_group_of", "is_depiction", "is_inside"];
 const MAX_LABELS = 2000;
+const THUMBS = 7;
+const THUMB_BYTES = 12 << 20;
 
 /** What Open Images can say of an annotation, as attributes of a label. */
 export function openImagesAttributes() {
@@ -50,6 +52,7 @@ class NewTask extends Part {
     stage: { state: true },
     upload: { state: true },
     work: { state: true },
+    thumbs: { state: true },
   };
 
   constructor() {
@@ -77,6 +80,32 @@ class NewTask extends Part {
     this.upload = null;
     this.work = null;
     this.task = null;
+    for (const address of this.thumbs ?? []) URL.revokeObjectURL(address);
+    /** @type {string[]} the first pictures, as one sees them */
+    this.thumbs = [];
+  }
+
+  /** Show some of what was taken: whether it is what was meant is seen at once. */
+  async preview() {
+    const { zip, found, pictures } = this;
+    const shown = [];
+    try {
+      /** @type {(() => Promise<BlobPart> | BlobPart)[]} */
+      const readers = zip
+        ? found.pictures.filter(({ size }) => size <= THUMB_BYTES).map(({ entry }) => () => bytesOfEntry(zip, entry))
+        : pictures.filter(({ file }) => file.size <= THUMB_BYTES).map(({ file }) => () => file);
+      for (const read of readers.slice(0, THUMBS)) shown.push(URL.createObjectURL(new Blob([await read()])));
+    } catch {
+      // A damaged picture is told of by the service, which reads them all.
+    }
+    for (const address of this.thumbs) URL.revokeObjectURL(address);
+    this.thumbs = shown;
+  }
+
+  shots() {
+    return this.thumbs.length
+      ? html`<div class="thumbs" aria-hidden="true">${this.thumbs.map((address) => html`<img src=${address} alt="" decoding="async" @error=${(event) => event.target.remove()}>`)}</div>`
+      : nothing;
   }
 
   connectedCallback() {
@@ -120,6 +149,7 @@ class NewTask extends Part {
     this.zip = null;
     this.found = null;
     this.pictures = [...this.pictures, ...pictures.filter(({ name }) => !known.has(name))];
+    this.preview();
     const left = dropped.length - pictures.length;
     if (left) this.refused = `${counted(left, "file")} left out: not a picture.`;
     const folder = pictures[0].name.split("/").length > 1 ? pictures[0].name.split("/")[0] : "";
@@ -141,6 +171,7 @@ class NewTask extends Part {
         return;
       }
       this.suggest(file.name.replace(/\.zip$/i, ""));
+      this.preview();
       if (this.found.isAnnotations) {
         const { names } = await labelsOf(this.zip, this.found);
         this.addLabels(names.slice(0, MAX_LABELS));
@@ -272,7 +303,7 @@ class NewTask extends Part {
             : nothing}</span>
         </div>
         <button type="button" class="button small" @click=${() => this.reset()}>Choose something else</button>
-      </div>`;
+      </div>${this.shots()}`;
     }
     if (this.pictures.length) {
       const bytes = this.pictures.reduce((sum, { file }) => sum + file.size, 0);
@@ -280,8 +311,11 @@ class NewTask extends Part {
         ${icon("image")}
         <div class="grow"><strong>${counted(this.pictures.length, "picture")}</strong> <span class="fine">${fileSize(bytes)}</span>
           <div class="fine clip">${this.pictures.slice(0, 6).map(({ name }) => name).join(", ")}${this.pictures.length > 6 ? " …" : ""}</div></div>
-        <button type="button" class="button small" @click=${() => (this.pictures = [])}>Start over</button>
-      </div>`;
+        <button type="button" class="button small" @click=${() => {
+          this.pictures = [];
+          this.preview();
+        }}>Start over</button>
+      </div>${this.shots()}`;
     }
     return nothing;
   }

@@ -26,7 +26,7 @@ function lineOf(request) {
     const more = report.n_errors - 1;
     return `${codeWords(first.code, first.message)[0]}${more ? `, and ${counted(more, "more problem", "more problems")}` : ""}. Nothing was changed.`;
   }
-  if (report?.dry_run) return message.replace(/^imported/, "would import");
+  if (report?.dry_run) return message.replace(/^imported/, "would import").replace(/^merged:/, "would merge:");
   return message;
 }
 
