@@ -23,6 +23,7 @@ from app.operations import (
     stream_dataset,
 )
 from app.settings import Settings
+from app.steps import die_at
 from app.storage import Storage, open_storage
 from app.streams import serve_streams
 from app.telemetry import set_up_logging, set_up_tracing, traced
@@ -90,6 +91,7 @@ def run_worker_process(settings: Settings, parent_fd: int | None) -> None:
     """`annoport worker`: background requests, one at a time, until SIGTERM or the parent's end."""
     bound_heap()
     set_up_logging(settings.log_level, settings.log_format)
+    die_at(settings.fail_point)
     storage = open_store(settings, migrate=False)
     queue = open_request_queue(settings)
     end_tracing = set_up_tracing()
@@ -120,6 +122,7 @@ def run_stream_process(settings: Settings, fd: int) -> None:
     """One warm child that writes exports into a socket."""
     bound_heap()
     set_up_logging(settings.log_level, settings.log_format)
+    die_at(settings.fail_point)
     # The parent ends this process by closing the socket; a Ctrl-C at the terminal is the parent's business.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     storage = open_store(settings, migrate=False)

@@ -25,6 +25,7 @@ from app.errors import AppError, NotFound
 from app.formats import FORMATS
 from app.heap import bound_heap
 from app.settings import Settings
+from app.steps import die_at
 from app.storage import Moved, move, tokens, users
 from app.streams import StreamPool
 from app.supervisor import Supervisor, exit_with_parent
@@ -169,6 +170,7 @@ def run_service(settings: Settings) -> int:
     """`annoport serve`: prepare, start the children, serve until SIGTERM; returns the exit code."""
     bound_heap()
     set_up_logging(settings.log_level, settings.log_format)
+    die_at(settings.fail_point)
     prepare(settings)
     pass_on(settings)
     listener = bind(settings)
@@ -204,6 +206,7 @@ def run_web_process(settings: Settings, fd: int, parent_fd: int | None) -> None:
     """One of several web processes on a socket that `serve` has bound."""
     bound_heap()
     set_up_logging(settings.log_level, settings.log_format)
+    die_at(settings.fail_point)
     listener = socket.socket(fileno=fd)
     server = uvicorn.Server(uvicorn_config(settings, create_app(settings)))
     if parent_fd is not None:

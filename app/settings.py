@@ -10,8 +10,10 @@ import ipaddress
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from app.steps import STEPS
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
@@ -136,6 +138,13 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged")
     log_format: Literal["auto", "text", "json"] = Field("auto", description="auto: text on a terminal, else JSON lines")
     fail_point: str = Field("", description="For tests: the named step at which a process kills itself")
+
+    @field_validator("fail_point")
+    @classmethod
+    def _known_step(cls, step: str) -> str:
+        if step and step not in STEPS:
+            raise ValueError(f"there is no step {step!r}; there are {', '.join(STEPS)}")
+        return step
 
     @model_validator(mode="after")
     def _local_only_on_loopback(self) -> Settings:

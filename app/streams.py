@@ -37,6 +37,10 @@ class StreamFailed(AppError):
     code = "export.failed"
 
 
+class ChildDied(Busy):
+    """The child process ended: killed, or out of memory."""
+
+
 class StreamPool:
     """Up to `size` exports at once in this web process; further ones wait up to `wait_seconds` for a place."""
 
@@ -63,11 +67,21 @@ class StreamPool:
             await asyncio.wait_for(self._places.acquire(), self._wait_seconds)
         except TimeoutError:
             raise Busy("all export streams are in use; try again in a moment", 5) from None
-        child = self._idle.pop() if self._idle else _Child(self._command)
-        whole = False
+        child = self._take()
+        whole = begun = False
         try:
-            async for chunk in child.run(job):
-                yield chunk
+            try:
+                async for chunk in child.run(job):
+                    begun = True
+                    yield chunk
+            except ChildDied:
+                if begun:
+                    raise
+                # Killed while it was idle, or at its first step: nothing was sent, so another one may try.
+                child.close()
+                child = _Child(self._command)
+                async for chunk in child.run(job):
+                    yield chunk
             whole = True
         finally:
             self._places.release()
@@ -76,6 +90,15 @@ class StreamPool:
             else:
                 child.close()
             self.warm()
+
+    def _take(self) -> _Child:
+        """A child that lives, an idle one if there is one."""
+        while self._idle:
+            child = self._idle.pop()
+            if child.is_alive():
+                return child
+            child.close()
+        return _Child(self._command)
 
     def close(self) -> None:
         self._closed = True
@@ -118,7 +141,7 @@ class _Child:
                     raise StreamFailed(failure["detail"], code=failure["code"])
                 yield payload
         except (asyncio.IncompleteReadError, ConnectionError) as cause:
-            raise StreamFailed("the export process ended before its work was done") from cause
+            raise ChildDied("the export process ended before its work was done; try again") from cause
 
     def close(self) -> None:
         if self._writer is not None:

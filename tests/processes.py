@@ -33,6 +33,12 @@ def family(root: int) -> list[int]:
     return found
 
 
+def runs(pid: int) -> bool:
+    """Whether there is such a process; one that ended and waits for its parent runs no more."""
+    fields = _stat(pid)
+    return bool(fields) and fields[0] != "Z"
+
+
 def look(pid: int) -> Use | None:
     """CPU seconds so far and peak resident memory of one process; None when it is gone."""
     fields = _stat(pid)

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from tests.processes import family
+from tests.processes import family, runs
 
 COMMAND = (sys.executable, "-m", "app.cli")
 ADMIN, PASSWORD = "admin", "correct horse battery"
@@ -67,7 +68,7 @@ class Service:
             raise AssertionError(f"no end {STOP_SECONDS:.0f} s after SIGTERM\n{self.tail()}") from None
         # The children of a process that ended are the init process's: ask by id, with a moment for the kernel to reap.
         deadline = time.monotonic() + 2
-        while (left := [pid for pid in started if _runs(pid)]) and time.monotonic() < deadline:
+        while (left := [pid for pid in started if runs(pid)]) and time.monotonic() < deadline:
             time.sleep(0.02)
         if left:
             _end(left)
@@ -160,12 +161,10 @@ def _wait(service: Service) -> str:
     )
 
 
-def _runs(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
+def free_port() -> int:
+    """A port that nobody uses now."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
 
 
 def _end(pids: Sequence[int]) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from app.errors import Busy
-from app.streams import StreamFailed, StreamPool
+from app.errors import AppError, Busy
+from app.streams import StreamPool
 
 CHILD = """
 import os, sys, time
@@ -55,7 +55,7 @@ def run(command: list[str], *jobs: dict[str, Any], **options: Any) -> list[Any]:
         for job in jobs:
             try:
                 results.append(await collect(pool.stream(job)))
-            except StreamFailed as error:
+            except AppError as error:
                 results.append(error)
         pool.close()
         await asyncio.sleep(0.1)
@@ -87,7 +87,9 @@ def test_a_defect_tells_no_details(command: list[str]) -> None:
 
 
 def test_a_dead_child_is_an_error_and_is_replaced(command: list[str]) -> None:
+    # Two die: what was not begun is tried once more.
     died, data = run(command, {"do": "die"}, {"do": "it", "chunks": 1})
+    assert isinstance(died, Busy)
     assert "ended before its work was done" in died.detail
     assert data == bytes(10)
 

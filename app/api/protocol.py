@@ -1,6 +1,7 @@
 """uvicorn's HTTP protocol with the limits it lacks: time and size of headers, and of bodies nobody reads.
 
     connection made ──▶ headers must be complete within `header_timeout_seconds`      else 408, closed
+    connections     ──▶ at most as many as uvicorn is told                             else 503, closed
     headers         ──▶ at most `max_header_bytes`, the first line 16 KiB             else 431, 414, closed
     body            ──▶ the application reads it (`SecurityMiddleware` has its timer)
     answer sent     ──▶ what is left of the body is thrown away for 30 s, then closed
@@ -23,6 +24,7 @@ REFUSALS = {
     400: (b"Bad Request", "request.malformed", "This is not a valid HTTP request."),
     408: (b"Request Timeout", "request.timeout", "The headers of the request did not arrive in time."),
     414: (b"URI Too Long", "request.query_too_long", "The address of the request is too long."),
+    503: (b"Service Unavailable", "busy", "Too many connections are open; try again in a moment."),
     431: (b"Request Header Fields Too Large", "request.headers_too_large", "The headers of the request are too large."),
 }
 
@@ -88,6 +90,10 @@ class GuardedProtocol(HttpToolsProtocol):
         if sum(len(name) + len(value) + 4 for name, value in self.headers) > self.max_header_bytes:
             self._refusal = 431
             raise _Refused
+        limit = self.limit_concurrency
+        if limit is not None and (len(self.connections) >= limit or len(self.tasks) >= limit):
+            self._refusal = 503
+            raise _Refused
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
@@ -108,7 +114,8 @@ class GuardedProtocol(HttpToolsProtocol):
             body = orjson.dumps({"detail": detail, "code": code, "problems": [], "counts": {}})
             self.transport.write(
                 b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
-                b"x-content-type-options: nosniff\r\nconnection: close\r\n\r\n%s" % (status, phrase, len(body), body)
+                b"x-content-type-options: nosniff\r\nconnection: close\r\n%s\r\n%s"
+                % (status, phrase, len(body), b"retry-after: 2\r\n" if status == 503 else b"", body)
             )
         self.transport.close()
 

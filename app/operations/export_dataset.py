@@ -18,6 +18,7 @@ from app.formats import ExportOptions, Format, Target, count_selected, find_form
 from app.operations.names import download_name
 from app.operations.targets import ProjectSource, TaskSource, job_range, project_target, task_target
 from app.operations.work import Work
+from app.steps import reach
 from app.storage import Result, Storage
 
 DEFAULT_FORMAT = "Open Images V6 1.0"
@@ -61,6 +62,7 @@ def export_dataset(work: Work) -> None:
         )
         result = Result(work.result_key, writer.size, name, etag=digest.hexdigest()[:32])
         writer.finish(result)
+        reach("export.done")
     except BaseException:
         writer.abort()
         raise

@@ -22,6 +22,7 @@ from app.operations.new_labels import find_new_labels, making_labels, with_label
 from app.operations.targets import job_range, task_target
 from app.operations.uploaded import open_upload
 from app.operations.work import Limits, Work
+from app.steps import reach
 from app.storage import AnnotationReader, Connection, SetWriter, SplitWriter, uploads
 from app.storage import annotations as stored
 
@@ -170,6 +171,7 @@ def read_archive(
     report.raise_if_errors()
     counts = sink.close()
     report.summary["annotations"] = counts
+    reach("plan.done")
     return counts
 
 

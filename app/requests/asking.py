@@ -10,6 +10,7 @@ import structlog
 
 from app.errors import Busy
 from app.requests.queue import Queue
+from app.steps import reach
 from app.storage import Request, RequestDraft, Storage, User, requests
 
 log = structlog.get_logger(__name__)
@@ -41,7 +42,9 @@ def enqueue(
             reuse_finished=reuse_finished,
         )
     if is_new:
+        reach("queue.committed")
         announce(queue, request.id)
+        reach("queue.announced")
         log.info("request queued", rq_id=request.id, type=request.type, user_id=owner.id)
     return request
 

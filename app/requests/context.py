@@ -12,6 +12,7 @@ import structlog
 
 from app.errors import Busy, Cancelled, LimitReached, NoSpace
 from app.requests.limits import WorkerLimits
+from app.steps import reach
 from app.storage import Connection, Request, Result, Storage, requests
 
 log = structlog.get_logger(__name__)
@@ -144,6 +145,7 @@ class Context:
         with self.storage.database.write() as conn:
             # First of all, so that nobody cancels between the effect and the end.
             requests.beat(conn, self.request.id, self.attempt, lease_seconds=self._limits.lease_seconds, progress=None)
+            reach("finish.begun")
             yield conn
             requests.finish(
                 conn,
@@ -155,4 +157,6 @@ class Context:
                 result_id=result_id,
                 ttl_seconds=stay,
             )
+            reach("finish.ready")
+        reach("finish.committed")
         self.is_finished = True

@@ -22,6 +22,7 @@ from app.requests.context import Context, Stopped
 from app.requests.limits import WorkerLimits, limit_memory
 from app.requests.queue import Queue
 from app.requests.sweep import sweep
+from app.steps import reach
 from app.storage import Connection, Storage, housekeeping, requests
 
 log = structlog.get_logger(__name__)
@@ -139,6 +140,7 @@ def run_request(
         return
     if request is None:
         return
+    reach("claim.committed")
     context = Context(request, storage, limits, stop)
     logger = log.bind(rq_id=request.id, type=request.type, attempt=request.attempt, user_id=request.owner.id)
     logger.info("request started")

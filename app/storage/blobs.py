@@ -29,13 +29,16 @@ import obstore
 from obstore.exceptions import BaseError, NotFoundError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import S3Store, from_url
 
-from app.errors import Busy, NoSpace, NotFound
+from app.errors import AppError, Busy, NoSpace, NotFound
+from app.steps import reach
 from app.storage.rows import Result, Segment
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 INCOMING = ".incoming"  # blobs that are being written; no key begins with a dot
+FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+BROKEN_DISK = frozenset({errno.EIO, errno.EROFS, errno.ENXIO, errno.ENODEV, errno.ESTALE, errno.EMFILE, errno.ENFILE})
 KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 WRITE_BUFFER_BYTES = 1 << 20
 SPACE_CHECK_BYTES = 64 << 20  # how much may be written between two looks at the free disk
@@ -159,13 +162,23 @@ def check_key(key: str) -> str:
 
 @contextmanager
 def disk_errors() -> Iterator[None]:
-    """A full disk or quota is NoSpace."""
+    """A full disk or quota is NoSpace; a disk that is broken, read-only or out of handles may be better in a while."""
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise NoSpace("there is no space left on the disk") from error
-        raise
+        known = disk_error(error)
+        if known is None:
+            raise
+        raise known from error
+
+
+def disk_error(error: OSError) -> AppError | None:
+    """The house's error for one of the disk's, or None where it is a defect."""
+    if error.errno in FULL_DISK:
+        return NoSpace("there is no space left on the disk")
+    if error.errno in BROKEN_DISK:
+        return Busy(f"the disk cannot be used just now ({error.strerror}); try again")
+    return None
 
 
 def check_free(folder: Path, needed_bytes: int, min_free_bytes: int) -> None:
@@ -337,7 +350,9 @@ class _FolderWriter(_FileWriter):
         self._root = blobs.root
 
     def _deliver(self) -> None:
+        kind = self.key.partition("/")[0]
         self._file.flush()
+        reach(f"{kind}.written")
         os.fsync(self._file.fileno())
         self._file.close()
         target = self._root / self.key
@@ -352,6 +367,7 @@ class _FolderWriter(_FileWriter):
                     raise
         else:
             os.replace(self._path, target)
+        reach(f"{kind}.renamed")
         for folder in {target.parent, *(folder.parent for folder in new)}:
             sync_folder(folder)
 
@@ -364,9 +380,17 @@ class _FileSource:
             self._handle = os.open(path, os.O_RDONLY)
         except FileNotFoundError:
             raise NotFound("blob", key, "the stored file is gone") from None
+        except OSError as error:
+            raise disk_error(error) or error from error
         self.size = os.fstat(self._handle).st_size
 
     def read_at(self, offset: int, length: int) -> bytes:
+        try:
+            return self._read(offset, length)
+        except OSError as error:
+            raise disk_error(error) or error from error
+
+    def _read(self, offset: int, length: int) -> bytes:
         data = os.pread(self._handle, length, offset)
         if len(data) in (length, max(0, self.size - offset)):
             return data

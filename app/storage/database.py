@@ -10,8 +10,10 @@ PostgreSQL: READ COMMITTED, lock_timeout 5 s; who reads a row in order to change
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,6 +44,8 @@ SQLITE_BUSY, SQLITE_LOCKED, SQLITE_IOERR, SQLITE_CORRUPT, SQLITE_FULL, SQLITE_CA
     14,
     26,
 )
+
+DISK_TROUBLE = (SQLITE_IOERR, SQLITE_CANTOPEN)
 
 
 class Database:
@@ -185,8 +189,10 @@ def known_error(database: Database, error: BaseException | None) -> AppError | N
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code in (SQLITE_BUSY, SQLITE_LOCKED):
             return busy
-        if code == SQLITE_FULL or (code in (SQLITE_IOERR, SQLITE_CANTOPEN) and _is_full(database.path.parent)):
+        if code == SQLITE_FULL or (code in DISK_TROUBLE and _is_full(database.path.parent)):
             return full
+        if code in DISK_TROUBLE:
+            return Busy(f"the disk of the database cannot be used just now ({error}), try again")
         if code in (SQLITE_CORRUPT, SQLITE_NOTADB):
             return Damaged(f"the database file {database.path.name} is damaged ({error}); restore it from a copy")
         return None
@@ -205,10 +211,16 @@ def known_error(database: Database, error: BaseException | None) -> AppError | N
 
 
 def _is_full(folder: Path) -> bool:
+    """Whether nothing can be written there: a quota shows only to those who try."""
     try:
-        return shutil.disk_usage(folder).free < 1 << 20
-    except OSError:
-        return False
+        if shutil.disk_usage(folder).free < 1 << 20:
+            return True
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(bytes(64 << 10))
+            probe.flush()
+    except OSError as error:
+        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return False
 
 
 def check_file_system(folder: Path) -> None:

@@ -11,6 +11,7 @@ from datetime import timedelta
 
 import sqlalchemy as sa
 
+from app.steps import reach
 from app.storage import unfinished
 from app.storage.database import Connection
 from app.storage.removal import discard_blobs, drop_sets, forget_requests, remove_uploads
@@ -67,6 +68,7 @@ def sweep(storage: Storage, *, upload_ttl_seconds: int = 86400, orphan_age_secon
         n_sets = conn.execute(
             sa.select(sa.func.count()).select_from(annotation_sets).where(annotation_sets.c.state == "dropped")
         ).scalar_one()
+    reach("sweep.rows")
     n_blobs = collect(storage)
     n_blobs += _collect_orphans(storage, orphan_age_seconds)
     n_blobs += storage.blobs.sweep_incomplete(orphan_age_seconds)
@@ -96,6 +98,7 @@ def collect(storage: Storage) -> int:
         if not keys:
             return n_removed
         storage.blobs.delete(keys)
+        reach("collect.deleted")
         with storage.database.write() as conn:
             conn.execute(discarded_blobs.delete().where(discarded_blobs.c.key.in_(keys)))
         n_removed += len(keys)

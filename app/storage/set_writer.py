@@ -19,6 +19,7 @@ from isal import isal_zlib
 
 from app.annotations import Annotations
 from app.errors import Conflict, InvalidInput, NotFound
+from app.steps import reach
 from app.storage.blobs import BlobWriter
 from app.storage.block_rows import (
     KINDS,
@@ -154,6 +155,7 @@ class SetWriter:
             for some in _portions(rows):
                 with self._transaction(is_bulk=True) as conn:
                     insert_blocks(conn, kind, some)
+                reach("import.mid")
         self._part += 1
 
     def _without_id(self, table: Any) -> npt.NDArray[np.int64]:

@@ -15,6 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from app.errors import InvalidInput, NotFound, OffsetMismatch, TooLarge, TooManyRequests, shorten
+from app.steps import reach
 from app.storage.access import visible
 from app.storage.blobs import BlobSource, BlobWriter
 from app.storage.database import Connection
@@ -251,12 +252,15 @@ def open_chunk(storage: Storage, viewer: User, upload_id: str, offset: int) -> U
             with storage.database.read() as conn:
                 return get(conn, viewer, upload_id)
         size = blob.finish()
+        reach("tus.synced")
         try:
             with storage.database.write() as conn:
-                return _add_segment(conn, viewer, upload_id, offset, Segment(blob.key, size))
+                upload = _add_segment(conn, viewer, upload_id, offset, Segment(blob.key, size))
         except (OffsetMismatch, NotFound):  # anything else leaves the blob to housekeeping: its row may be there
             storage.blobs.delete([blob.key])
             raise
+        reach("tus.committed")
+        return upload
 
     return UploadWriter(storage.blobs.open_writer(_key(upload_id, offset), expected_bytes=room), room, finish)
 
@@ -299,6 +303,7 @@ def open_body(
 
     def finish(blob: BlobWriter, parts: Sequence[UploadPart]) -> Upload:
         size = blob.finish()
+        reach("stage.synced")
         with storage.database.write() as conn:
             _insert(
                 conn,
@@ -316,7 +321,9 @@ def open_body(
                 conn.execute(upload_segments.insert().values(upload_id=upload_id, offset=0, key=blob.key, size=size))
             else:
                 storage.blobs.delete([blob.key])
-            return load(conn, upload_id)
+            upload = load(conn, upload_id)
+        reach("stage.committed")
+        return upload
 
     return UploadWriter(storage.blobs.open_writer(_key(upload_id, 0), expected_bytes=expected_bytes), max_bytes, finish)
 

@@ -27,7 +27,9 @@ _STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _BRACKETS = re.compile(r"[\[\]{}]")
 
 
-def read_hierarchy(data: bytes, file: str, report: Report) -> tuple[str, list[str]] | None:
+def read_hierarchy(
+    data: bytes, file: str, report: Report, *, max_depth: int = MAX_DEPTH, max_nodes: int = MAX_NODES
+) -> tuple[str, list[str]] | None:
     """Check a hierarchy; None when it was refused.
 
     Returns:
@@ -41,12 +43,12 @@ def read_hierarchy(data: bytes, file: str, report: Report) -> tuple[str, list[st
         return None
     marks = _STRING.sub("", text)
     # A node nests twice: an object within a list.
-    if _depth(marks) > 2 * MAX_DEPTH:
-        report.error("hierarchy.too_big", f"nodes nest deeper than {MAX_DEPTH}", file=file)
+    if _depth(marks) > 2 * max_depth:
+        report.error("hierarchy.too_big", f"nodes nest deeper than {max_depth}", file=file)
         return None
     # Each value takes about 150 bytes once it is parsed, as small as it is in the text.
-    if sum(marks.count(mark) for mark in "[{,") > VALUES_PER_NODE * MAX_NODES:
-        report.error("hierarchy.too_big", f"more values than {MAX_NODES:,} nodes have", file=file)
+    if sum(marks.count(mark) for mark in "[{,") > VALUES_PER_NODE * max_nodes:
+        report.error("hierarchy.too_big", f"more values than {max_nodes:,} nodes have", file=file)
         return None
     try:
         tree = json.loads(text)
@@ -56,7 +58,7 @@ def read_hierarchy(data: bytes, file: str, report: Report) -> tuple[str, list[st
     except ValueError as error:  # such as an integer of thousands of digits
         report.error("hierarchy.bad_json", str(error), file=file)
         return None
-    names = _check_nodes(tree, file, report)
+    names = _check_nodes(tree, file, report, max_nodes)
     return None if names is None else (text, names)
 
 
@@ -91,7 +93,7 @@ def _depth(marks: str) -> int:
     return deepest
 
 
-def _check_nodes(tree: Any, file: str, report: Report) -> list[str] | None:
+def _check_nodes(tree: Any, file: str, report: Report, max_nodes: int) -> list[str] | None:
     """The class names below the root; None after an error. Paths in messages are JSON paths, the root is `$`."""
     names: list[str] = []
     waiting: list[tuple[Any, str]] = [(tree, "$")]
@@ -103,8 +105,8 @@ def _check_nodes(tree: Any, file: str, report: Report) -> list[str] | None:
     while waiting:
         node, path = waiting.pop()
         n_nodes += 1
-        if n_nodes > MAX_NODES:
-            report.error("hierarchy.too_big", f"more than {MAX_NODES:,} nodes", file=file)
+        if n_nodes > max_nodes:
+            report.error("hierarchy.too_big", f"more than {max_nodes:,} nodes", file=file)
             return None
         if not isinstance(node, dict):
             refuse(path, f"expected an object with LabelName, found {_kind(node)}")

@@ -1,0 +1,232 @@
+"""The service as processes: stopped and let go, locked out, cut off, damaged, started again, told to end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.api.working import picture
+from tests.kills.actors import FORMAT, boxes, packed, shown, unpacked
+from tests.kills.shapes import Embedded
+from tests.processes import family
+from tests.service import COMMAND, free_port
+
+WAIT_SECONDS = 60.0
+
+
+class User:
+    """One user and a task of one picture."""
+
+    def __init__(self, shape: Embedded) -> None:
+        self.shape = shape
+        self.http = httpx.Client(base_url=shape.url(), timeout=WAIT_SECONDS)
+        self.task = self.http.post("/api/tasks", json={"name": "t", "labels": [{"name": "cat"}]}).json()["id"]
+        files = {"client_files[0]": ("a.png", picture(1000, 1000))}
+        self.final(self.http.post(f"/api/tasks/{self.task}/data", files=files))
+        self.label = self.http.get(f"/api/labels?task_id={self.task}").json()["results"][0]["id"]
+        self.path = f"/api/tasks/{self.task}/annotations"
+
+    def final(self, asked: httpx.Response) -> Any:
+        assert asked.status_code == 202, asked.text
+        deadline = time.monotonic() + WAIT_SECONDS
+        while time.monotonic() < deadline:
+            request = self.http.get(f"/api/requests/{asked.json()['rq_id']}").json()
+            if request["status"] in ("finished", "failed"):
+                return request
+        raise AssertionError(request)
+
+    def put(self, *numbers: int) -> httpx.Response:
+        return self.http.put(self.path, json={"shapes": boxes(numbers, self.label)})
+
+    def state(self) -> tuple[int, ...]:
+        return shown(self.http.get(self.path).json())
+
+    def ask_import(self, *numbers: int) -> httpx.Response:
+        files = {"annotation_file": ("a.zip", packed(numbers))}
+        return self.http.post(self.path, params={"format": FORMAT}, files=files)
+
+    def requests(self) -> Any:
+        return self.http.get(f"/api/requests?task_id={self.task}").json()["results"]
+
+
+@pytest.fixture(scope="module")
+def shape(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
+    running = Embedded(tmp_path_factory.mktemp("processes"), workers=1)
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def user(shape: Embedded) -> Iterator[User]:
+    someone = User(shape)
+    yield someone
+    someone.http.close()
+
+
+def test_another_process_that_locks_the_database_gives_503_and_reading_goes_on(user: User) -> None:
+    assert user.put(1).status_code == 200
+    lock = sqlite3.connect(user.shape.folder / "data" / "annoport.sqlite3", isolation_level=None)
+    lock.execute("BEGIN IMMEDIATE")
+    try:
+        refused = user.put(2)
+        assert refused.status_code == 503
+        assert int(refused.headers["retry-after"]) > 0
+        assert user.state() == (1,)
+    finally:
+        lock.execute("ROLLBACK")
+        lock.close()
+    assert user.put(2).status_code == 200
+    assert user.state() == (2,)
+
+
+def staged(shape: Embedded) -> list[Path]:
+    blobs = shape.folder / "data" / "blobs"
+    return [path for path in (*(blobs / ".incoming").iterdir(), *blobs.glob("uploads/*/*")) if path.is_file()]
+
+
+def cut_after(shape: Embedded, head: str, body: bytes) -> None:
+    """Send the head of a request and a part of its body, and go away."""
+    with socket.create_connection(("127.0.0.1", shape.port)) as connection:
+        connection.sendall(head.encode() + body)
+        time.sleep(0.3)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # a reset, not an end
+
+
+def test_a_cut_upload_leaves_no_request_and_no_bytes(user: User) -> None:
+    before, n_requests = staged(user.shape), len(user.requests())
+    head = f"POST {user.path}?format={FORMAT.replace(' ', '%20')} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+    body = bytes(3 << 20)
+    cut_after(user.shape, head + "Content-Type: application/zip\r\nContent-Length: 50000000\r\n\r\n", body)
+    form = b'--X\r\nContent-Disposition: form-data; name="annotation_file"; filename="a.zip"\r\n\r\n' + body
+    multipart = "Content-Type: multipart/form-data; boundary=X\r\n"
+    cut_after(user.shape, head + multipart + "Content-Length: 50000000\r\n\r\n", form)
+    cut_after(user.shape, head + multipart + "Transfer-Encoding: chunked\r\n\r\n", b"ffffff\r\n" + form)
+    deadline = time.monotonic() + WAIT_SECONDS
+    while staged(user.shape) != before:
+        assert time.monotonic() < deadline, staged(user.shape)
+        time.sleep(0.05)
+    assert len(user.requests()) == n_requests
+
+
+def test_a_cut_download_harms_nothing(user: User) -> None:
+    assert user.put(*range(1, 900)).status_code == 200
+    done = user.final(user.http.post(f"/api/tasks/{user.task}/dataset/export", params={"format": FORMAT}))
+    path = "/api/" + done["result_url"].partition("/api/")[2]
+    for _ in range(5):
+        cut_after(user.shape, f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", b"")
+        cut_after(user.shape, f"GET /api/tasks/{user.task}/export HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", b"")
+    assert unpacked(user.http.get(path).content) == tuple(range(1, 900))
+
+
+def test_processes_that_stop_and_go_on_lose_nothing(user: User) -> None:
+    shape = user.shape
+    asked = user.ask_import(4, 5)
+    for pid in family(shape.process.pid):
+        os.kill(pid, signal.SIGSTOP)
+    time.sleep(6)  # longer than the lease
+    for pid in family(shape.process.pid):
+        os.kill(pid, signal.SIGCONT)
+    assert user.final(asked)["status"] == "finished"
+    assert user.state() == (4, 5)
+    worker = next(pid for role, pid in shape.victims() if role == "worker")
+    os.kill(worker, signal.SIGSTOP)
+    asked = user.ask_import(6)
+    assert user.put(7).status_code == 200
+    os.kill(worker, signal.SIGCONT)
+    assert user.final(asked)["status"] == "finished"
+    assert user.state() in ((6,), (7,))
+
+
+def test_work_of_a_killed_worker_is_done_by_the_next(user: User) -> None:
+    asked = [user.ask_import(8)]
+    for role, pid in user.shape.victims():
+        if role == "worker":
+            os.kill(pid, signal.SIGKILL)
+    asked.append(user.http.post(f"/api/tasks/{user.task}/dataset/export", params={"format": FORMAT}))
+    assert [user.final(one)["status"] for one in asked] == ["finished", "finished"]
+    assert user.state() == (8,)
+
+
+def test_a_restart_keeps_queued_and_finished_requests_by_their_ids(tmp_path: Path) -> None:
+    shape = Embedded(tmp_path, workers=1)
+    user = User(shape)
+    export = {"params": {"format": FORMAT}}
+    finished = user.http.post(f"/api/tasks/{user.task}/dataset/export", **export)
+    result = user.final(finished)["result_url"].partition("/api/")[2]
+    worker = next(pid for role, pid in shape.victims() if role == "worker")
+    os.kill(worker, signal.SIGSTOP)  # what is asked for now stays queued
+    queued = user.ask_import(9, 10)
+    assert queued.status_code == 202
+    assert user.ask_import(11).status_code == 409
+    shape.kill()
+    shape.revive()
+    assert user.final(queued)["status"] == "finished"
+    assert user.state() == (9, 10)
+    assert user.final(finished)["status"] == "finished"
+    assert unpacked(user.http.get("/api/" + result).content) == ()
+    user.http.close()
+    shape.stop()
+
+
+def test_sigterm_ends_at_once_and_leaves_queued_work_for_later(tmp_path: Path) -> None:
+    shape = Embedded(tmp_path, workers=1)
+    user = User(shape)
+    worker = next(pid for role, pid in shape.victims() if role == "worker")
+    os.kill(worker, signal.SIGSTOP)
+    asked = user.ask_import(3)
+    os.kill(worker, signal.SIGCONT)
+    shape.stop()
+    shape.revive()
+    assert user.final(asked)["status"] == "finished"
+    assert user.state() == (3,)
+    user.http.close()
+    shape.stop()
+
+
+def test_a_damaged_database_refuses_to_start_and_stays_as_it_is(tmp_path: Path) -> None:
+    shape = Embedded(tmp_path, workers=0)
+    shape.stop()
+    database = tmp_path / "data" / "annoport.sqlite3"
+    for damage in (b"no database at all" * 1000, database.read_bytes()[:8192] + bytes(8192) + b"\xff" * 8192):
+        database.write_bytes(damage)
+        port = str(free_port())
+        command = [*COMMAND, "serve", "--port", port, "--data-dir", str(tmp_path / "data"), "--workers", "0"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 1
+        assert "annoport.sqlite3 is damaged" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert database.read_bytes() == damage
+    database.unlink()
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert "the database is missing or empty" in done.stderr
+    assert done.returncode == 1
+
+
+def test_a_log_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
+    port = free_port()
+    command = [*COMMAND, "serve", "--port", str(port), "--data-dir", str(tmp_path), "--workers", "0"]
+    with Path("/dev/full").open("wb") as full, (tmp_path / "out").open("wb") as out:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=full)
+    try:
+        deadline = time.monotonic() + WAIT_SECONDS
+        while time.monotonic() < deadline and process.poll() is None:
+            with contextlib.suppress(httpx.TransportError):
+                if httpx.get(f"http://127.0.0.1:{port}/api/tasks").status_code == 200:
+                    break
+            time.sleep(0.05)
+        answer = httpx.post(f"http://127.0.0.1:{port}/api/tasks", json={"name": "t", "labels": []})
+        assert answer.status_code == 201, answer.text
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0

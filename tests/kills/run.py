@@ -1,0 +1,108 @@
+"""Actors at work, and kills among them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from tests.kills.actors import Actor, Broken
+from tests.kills.shapes import Shape
+from tests.kills.store import check_store
+from tests.processes import runs
+
+N_ACTORS = 4
+
+
+@dataclass
+class Outcome:
+    """What a run brought about."""
+
+    n_rounds: int = 0
+    n_killed: Counter[str] = field(default_factory=Counter)
+    n_done: Counter[str] = field(default_factory=Counter)
+    n_cut: int = 0
+    seconds: float = 0.0
+    broken: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        killed = ", ".join(f"{n} {role}" for role, n in sorted(self.n_killed.items()))
+        done = ", ".join(f"{n} {what}" for what, n in sorted(self.n_done.items()))
+        broken = "".join(f"\n  BROKEN {one}" for one in self.broken)
+        return (
+            f"{self.n_rounds} kills ({killed}) in {self.seconds:.0f} s; done {done}; {self.n_cut} calls cut; "
+            f"{len(self.broken)} promises broken{broken}"
+        )
+
+
+@contextlib.contextmanager
+def at_work(shape: Shape, outcome: Outcome, seed: int, n_actors: int, headers: dict[str, str]) -> Iterator[None]:
+    """Actors, each in a thread; at the end they check everything they were promised."""
+    stop = threading.Event()
+    actors = [Actor(shape.url, seed * 100 + number, headers) for number in range(n_actors)]
+
+    def live(actor: Actor) -> None:
+        try:
+            while not stop.is_set() and not outcome.broken:
+                actor.step()
+            actor.finish()
+        except Broken as error:
+            outcome.broken.append(str(error))
+        except Exception as error:  # a mistake of this test is no promise kept
+            outcome.broken.append(f"{type(error).__name__}: {error}")
+
+    for actor in actors:
+        actor.begin()
+    threads = [threading.Thread(target=live, args=(actor,)) for actor in actors]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+        for actor in actors:
+            outcome.n_done += actor.n_done
+            outcome.n_cut += actor.n_cut
+            actor.close()
+
+
+def kill_rounds(
+    shape: Shape, n_rounds: int, seed: int = 1, n_actors: int = N_ACTORS, headers: dict[str, str] | None = None
+) -> Outcome:
+    """Kill a process at a random moment, `n_rounds` times, while actors work; then check the store.
+
+    The shape is stopped at the end.
+    """
+    chance = random.Random(seed)
+    outcome = Outcome()
+    began = time.monotonic()
+    with at_work(shape, outcome, seed, n_actors, headers or {}):
+        for _ in range(n_rounds):
+            if outcome.broken:
+                break
+            time.sleep(chance.uniform(0.05, 0.7))
+            victims = shape.victims()
+            roles = sorted({role for role, _ in victims})
+            if not roles:
+                continue
+            role = chance.choice(roles)
+            pid = chance.choice([pid for its_role, pid in victims if its_role == role])
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+                outcome.n_killed[role] += 1
+            outcome.n_rounds += 1
+            while runs(pid):
+                time.sleep(0.005)
+            shape.revive()
+    outcome.seconds = time.monotonic() - began
+    shape.stop()
+    outcome.broken += check_store(shape.open_store())
+    return outcome
