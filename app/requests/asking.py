@@ -17,7 +17,7 @@ log = structlog.get_logger(__name__)
 
 # Small work ends within the first steps; long work is not asked about often.
 FIRST_STEP_SECONDS = 0.05
-LAST_STEP_SECONDS = 0.5
+LAST_STEP_SECONDS = 0.15
 STEP_GROWTH = 1.3
 
 

@@ -63,6 +63,7 @@ def give_labels(conn: Connection, maker: Request, task_id: int, holder_id: int) 
         touch_jobs(conn, one)
     _check_free_names(conn, of_home, holder_id)
     conn.execute(labels.update().where(labels.c.task_id == holder_id).values(**home))
+    touch_labels(conn)
     clear(conn, maker)
 
 

@@ -167,6 +167,7 @@ def annotations(folder: Path, counts: Counts, frame_counts: Counts, rounds: int)
             )
             told, scale = json.loads(done.stdout), counts.boxes / MODEL_SHAPES
             found["json, response models"].append(Timed(told["wall_seconds"] * scale, told["cpu_seconds"] * scale))
+        bench.caller.http.close()
         bench, number = filled_task(service, folder / "frame.zip", frame_counts, single=2)
         job = bench.caller.json("GET", f"/api/jobs?task_id={number}&page_size=3")["results"]
         job_id = min(each["id"] for each in job)
@@ -182,6 +183,7 @@ def annotations(folder: Path, counts: Counts, frame_counts: Counts, rounds: int)
                         each.append(time.perf_counter() - start)
                         held = answer.json() if method == "PUT" else held
                 found[name].append(Timed(statistics.median(each), meter.cpu_seconds / FRAME_CALLS, meter.peak_mib))
+        bench.caller.http.close()
     return found
 
 

@@ -3,9 +3,10 @@
 An import keeps PNGs in the order of its archive, so the rows of a stretch of frames need one stretch of the pack; from
 a bucket that is one request in place of hundreds.
 
-In front of the PNG of a mask that was traced lies a note of 8 bytes: how many polygons it became. Where all of them are
-still there untouched, they are the mask, and nothing has to be decoded to know it. Imports of earlier versions have no
-notes; what lies there is the end of the PNG before.
+In front of the PNG of a mask that was traced lies a note of 12 bytes: how many polygons it became, and a digest of its
+pixels. Where all of them are still there untouched, they are the mask; where what is drawn has another digest, it is
+not. Either way nothing has to be decoded. Imports of earlier versions have no notes; what lies there is the end of the
+PNG before.
 """
 
 from __future__ import annotations
@@ -20,17 +21,17 @@ from app.formats.base import Source
 
 Rows = npt.NDArray[np.int64]
 
-NOTE = struct.Struct("<4sI")
-NOTE_WORD = b"PRTS"
+NOTE = struct.Struct("<4sII")
+NOTE_WORD = b"PRT2"
 
 MAX_GAP_BYTES = 32 << 10
 """Bytes between two PNGs that are read along rather than asked around."""
 MAX_RANGE_BYTES = 8 << 20
 
 
-def parts_note(n_parts: int) -> bytes:
+def parts_note(n_parts: int, digest: int) -> bytes:
     """What is kept in front of the PNG of a mask that became so many polygons."""
-    return NOTE.pack(NOTE_WORD, n_parts)
+    return NOTE.pack(NOTE_WORD, n_parts, digest)
 
 
 class KeptBytes:
@@ -61,11 +62,20 @@ class KeptBytes:
 
     def n_parts(self, row: int) -> int | None:
         """How many polygons the PNG of one of the rows became; None where that was not noted."""
+        note = self._note(row)
+        return None if note is None else note[0]
+
+    def digest(self, row: int) -> int | None:
+        """The digest of its pixels at the size of its frame; None where that was not noted."""
+        note = self._note(row)
+        return None if note is None else note[1]
+
+    def _note(self, row: int) -> tuple[int, int] | None:
         data, begin = self._find(row)
         if begin < NOTE.size:
             return None
-        word, count = NOTE.unpack_from(data, begin - NOTE.size)
-        return int(count) if word == NOTE_WORD else None
+        word, count, digest = NOTE.unpack_from(data, begin - NOTE.size)
+        return (int(count), int(digest)) if word == NOTE_WORD else None
 
     def _find(self, row: int) -> tuple[memoryview, int]:
         """The bytes read together with a row's PNG, and where in them it begins."""

@@ -24,6 +24,7 @@ from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from isal import isal_zlib
 
 from app.columns import Ragged
 from app.geometry import (
@@ -84,6 +85,7 @@ class MasksDone:
         runs: of masks that stay masks; empty for the others.
         outlines, owners: the points of each polygon, int32, and which mask it is a part of, ascending.
         too_complex: why a mask is not traced, by its place.
+        digests: of the pixels of each mask that was traced, 0 for the others; see `digest_of`.
         flips: None for a mask without pixels; () where nobody wants them.
     """
 
@@ -96,6 +98,7 @@ class MasksDone:
     outlines: Ragged = field(default_factory=lambda: Ragged.empty(np.int32))
     owners: Ids = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     too_complex: dict[int, str] = field(default_factory=dict)
+    digests: list[int] = field(default_factory=list)
     flips: Sequence[Flips | None] = ()
 
     def __len__(self) -> int:
@@ -130,8 +133,16 @@ def work_masks(job: MaskJob) -> MasksDone:
         for place, mask in enumerate(found)
     ]
     done.runs = Ragged.from_arrays(runs, np.int32)
+    done.digests = [digest_of(mask) if mask is not None and job.traced else 0 for mask in found]
     done.flips = found if job.with_flips else ()
     return done
+
+
+def digest_of(flips: Flips) -> int:
+    """A number that masks of other pixels hardly share: where it differs, the pixels do."""
+    lines = np.ascontiguousarray(flips.lines + np.int32(flips.top))
+    columns = np.ascontiguousarray(flips.columns + np.int32(flips.left))
+    return isal_zlib.crc32(columns, isal_zlib.crc32(lines))
 
 
 def _decode(done: MasksDone, png: bytes, width: int, height: int, job: MaskJob) -> Flips | None:

@@ -399,7 +399,7 @@ def _decoded(
             message = f"{done.too_complex[at]}; it stays a mask"
             _tell(reading, table, "warning", "mask.too_complex", row, message, None)
         if traced and outlines:
-            reading.sink.keep(parts_note(len(outlines)))
+            reading.sink.keep(parts_note(len(outlines), done.digests[at]))
         png = reading.sink.keep(taken.job.pngs[at])
         result.append(Decoded(png, is_resized, outlines, runs, done.flips[at] if done.flips else None))
     return result

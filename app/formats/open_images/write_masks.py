@@ -45,13 +45,14 @@ from app.formats.open_images.mask_instances import (
     row_of,
 )
 from app.formats.open_images.mask_names import MaskNames
+from app.formats.open_images.mask_work import digest_of
 from app.formats.open_images.names import is_plain_name, is_safe_box_id, mask_stem
 from app.formats.open_images.plan import Plan
 from app.formats.open_images.side_write import SideWriter, mask_check
 from app.formats.open_images.whole_outlines import untouched_outlines, whole_outlines
 from app.formats.open_images.write_boxes import coordinate_texts, id_cells, is_rotated
 from app.formats.open_images.write_tags import kept_label_cells, selected_rows
-from app.geometry import PackedMask, boxes_to_norm, place_mask, resize_mask, tighten_mask
+from app.geometry import PackedMask, boxes_to_norm, find_flips, place_mask, resize_mask, tighten_mask
 from app.images import decode_mask, encode_mask
 
 # Instances taken at once: crops of those that are drawn, and stored PNGs, stand in memory together.
@@ -396,6 +397,9 @@ class MaskTable:
         width, height = (int(side[0]) for side in self._plan.sizes_of(np.array([instance.frame], dtype=np.int32)))
         whole = place_mask(mask, width, height)
         # Polygons traced from an imported mask: the same pixels are the same mask, whatever became of its outline.
+        noted = None if instance.imported is None else pngs.digest(instance.imported)
+        if noted is not None and noted != digest_of(find_flips(mask)):
+            return encode_mask(whole.rows, width)
         imported = self._imported_pixels(shapes, instance, pngs)
         if imported is not None and np.array_equal(imported.rows, whole.rows):
             return None

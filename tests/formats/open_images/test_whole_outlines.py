@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from app.annotations import Annotations, Edit, Shapes
-from app.formats.open_images import write_masks
+from app.formats.open_images import read_masks, write_masks
 from app.formats.open_images.plan import Plan
 from tests.formats.builders import all_attributes, exported, good, labels, read_zip, target
 from tests.formats.memory import MemorySink, MemorySource
@@ -21,9 +21,18 @@ TASK = target({"a.jpg": SIZE, "b.jpg": SIZE}, labels("cat", "dog", attributes=al
 N_MASKS = 27
 
 
-@pytest.fixture(scope="module")
-def sink() -> MemorySink:
-    """Masks of many parts, some at another size, some linked to boxes, on two images."""
+@pytest.fixture(scope="module", params=["noted", "not noted"])
+def sink(request: pytest.FixtureRequest) -> MemorySink:
+    """Masks of many parts, some at another size, some linked to boxes, on two images; as earlier versions kept them,
+    too."""
+    if request.param == "noted":
+        return masks_of_many_parts()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(read_masks, "parts_note", lambda *_: b"")
+        return masks_of_many_parts()
+
+
+def masks_of_many_parts() -> MemorySink:
     random = np.random.default_rng(1)
     members: dict[str, str | bytes] = {CLASSES: "/m/c,cat\n/m/d,dog\n", LIST: LIST_HEADER + "a,train,,,,,,,,,,\n"}
     boxes, rows = [], []
