@@ -142,12 +142,15 @@ def bind(settings: Settings) -> socket.socket:
 def announce(settings: Settings, port: int) -> None:
     """Tell the person at the terminal where to go, where the data is, and how to get in."""
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)
-    address = settings.public_url or f"http://{host}:{port}"
+    here = f"http://{host}:{port}"
+    address = settings.public_url or here
     if settings.auth_mode == "local":
         way_in = f"not needed on this machine; clients that insist: user {LOCAL_USER}, any password"
     else:
         way_in = "with a user's name and password; add one: annoport user add NAME --password P --admin"
     print(f"annoport {__version__} serves {address}", file=sys.stdout)
+    if settings.public_url:
+        print(f"  here    {here}, for the proxy")
     print(f"  data    {settings.data_dir.resolve()}")
     print(f"  log in  {way_in}")
     print("  stop    Ctrl-C", flush=True)

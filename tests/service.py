@@ -147,7 +147,8 @@ def _wait(service: Service) -> str:
         if service.process.poll() is not None:
             raise AssertionError(f"the service ended with {service.process.returncode}\n{service.tail()}")
         if not url:
-            found = ADDRESS.search(service.log.read_text(errors="replace"))
+            said = service.log.read_text(errors="replace")
+            found = ADDRESS.search(said, max(0, said.find("  here    ")))  # behind a proxy the first line tells its own
             url = found.group(0) if found and found.group(1) != "0" else ""
         if url:
             try:

@@ -19,6 +19,7 @@ from app.annotations import Annotations, FrameTable, LabelCatalog
 from app.api.answers import StreamAnswer, etag_matches, in_thread, limiter_of, stream_in_threads
 from app.api.decoding import JSONLimits, decode, decode_identities
 from app.api.deps import Caller, CallerDep, Services, ServicesDep
+from app.api.described import json_of
 from app.api.encoding import encode
 from app.api.errors import Gone, WrongMediaType, did_you_mean
 from app.api.receiving import media_type
@@ -40,71 +41,7 @@ READ_ROWS = 20_000
 LARGE_READERS = 4
 DECODERS = 2
 
-NUMBERS = {"type": "array", "items": {"type": "number"}}
-ATTRIBUTES = {
-    "type": "array",
-    "items": {
-        "type": "object",
-        "required": ["spec_id", "value"],
-        "properties": {"spec_id": {"type": "integer"}, "value": {"type": "string"}},
-    },
-}
-ENTRY = {
-    "id": {"type": "integer", "nullable": True},
-    "frame": {"type": "integer"},
-    "label_id": {"type": "integer"},
-    "group": {"type": "integer", "nullable": True},
-    "source": {"type": "string"},
-    "attributes": ATTRIBUTES,
-}
-SHAPE = {
-    "type": {
-        "type": "string",
-        "enum": ["rectangle", "polygon", "polyline", "points", "ellipse", "cuboid", "mask", "skeleton"],
-    },
-    "occluded": {"type": "boolean"},
-    "outside": {"type": "boolean"},
-    "z_order": {"type": "integer"},
-    "rotation": {"type": "number"},
-    "points": NUMBERS,
-}
-LABELED_DATA: dict[str, Any] = {
-    "type": "object",
-    "title": "LabeledData",
-    "properties": {
-        "version": {"type": "integer"},
-        "tags": {"type": "array", "items": {"type": "object", "required": ["frame", "label_id"], "properties": ENTRY}},
-        "shapes": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["type", "frame", "label_id"],
-                "properties": {
-                    **ENTRY,
-                    **SHAPE,
-                    "elements": {"type": "array", "items": {"type": "object"}},
-                    "score": {"type": "number"},
-                },
-            },
-        },
-        "tracks": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["frame", "label_id", "shapes"],
-                "properties": {
-                    **ENTRY,
-                    "shapes": {
-                        "type": "array",
-                        "items": {"type": "object", "properties": {"frame": ENTRY["frame"], **SHAPE}},
-                    },
-                    "elements": {"type": "array", "items": {"type": "object"}},
-                },
-            },
-        },
-    },
-}
-CONTENT = {"content": {"application/json": {"schema": LABELED_DATA}}}
+CONTENT = json_of("LabeledData")
 READ: dict[int | str, dict[str, Any]] = {200: {"description": "The annotations", **CONTENT}}
 BODY: dict[str, Any] = {"requestBody": {"required": True, **CONTENT}}
 
@@ -310,7 +247,9 @@ def _clear(services: Services, caller: Caller, target: str, number: int) -> None
 
 # Routes
 
-ActionQuery = Annotated[str | None, Query(description="`create`, `update` or `delete`")]
+ActionQuery = Annotated[
+    str | None, Query(description="`create`, `update` or `delete`", json_schema_extra={"enum": list(ACTIONS)})
+]
 
 
 @router.get("/api/tasks/{task_id}/annotations", responses=READ)

@@ -22,6 +22,7 @@ from starlette.concurrency import run_in_threadpool
 from app.annotations import FrameTable
 from app.api.answers import StreamAnswer, etag_matches, in_thread, limiter_of, stream_in_threads
 from app.api.deps import Caller, CallerDep, Services, ServicesDep
+from app.api.described import json_of
 from app.api.encoding import join_rows, number_texts
 from app.api.queries import parse_choice, parse_whole
 from app.api.routing import Router
@@ -378,43 +379,7 @@ TypeQuery = Annotated[str | None, Query(alias="type", description="`frame` or `c
 NumberQuery = Annotated[str | None, Query(alias="number", description="The frame, or the chunk")]
 QualityQuery = Annotated[str | None, Query(description="`original` or `compressed` (default)")]
 IndexQuery = Annotated[str | None, Query(description="Of a job: the chunk, counted from the job's first frame")]
-META: dict[int | str, dict[str, Any]] = {
-    200: {
-        "content": {
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "title": "DataMetaRead",
-                    "required": ["chunks_updated_date", "frames", "deleted_frames"],
-                    "properties": {
-                        "chunks_updated_date": {"type": "string", "format": "date-time"},
-                        "chunk_size": {"type": "integer"},
-                        "size": {"type": "integer"},
-                        "image_quality": {"type": "integer"},
-                        "start_frame": {"type": "integer"},
-                        "stop_frame": {"type": "integer"},
-                        "frame_filter": {"type": "string"},
-                        "deleted_frames": {"type": "array", "items": {"type": "integer"}},
-                        "frames": {
-                            "type": "array",
-                            "items": {
-                                "type": "object",
-                                "required": ["name", "related_files"],
-                                "properties": {
-                                    "name": {"type": "string"},
-                                    "width": {"type": "integer"},
-                                    "height": {"type": "integer"},
-                                    "related_files": {"type": "integer"},
-                                    "has_related_context": {"type": "boolean"},
-                                },
-                            },
-                        },
-                    },
-                }
-            }
-        }
-    }
-}
+META: dict[int | str, dict[str, Any]] = {200: json_of("DataMetaRead")}
 
 
 @router.get("/api/tasks/{task_id}/data", responses=PICTURE)

@@ -22,6 +22,7 @@ from starlette.responses import JSONResponse
 
 from app.api.answers import StreamAnswer, content_disposition, etag_matches
 from app.api.deps import Caller, CallerDep, Links, LinksDep, Services, ServicesDep
+from app.api.described import json_of, told_headers
 from app.api.errors import error_body, error_response, request_id_of
 from app.api.exports import find_goal
 from app.api.imports import Goal, ask, check_has_data, format_named, import_draft, own_import_options
@@ -74,8 +75,12 @@ BODY: dict[str, Any] = {
     }
 }
 REPORT: dict[int | str, dict[str, Any]] = {
-    200: {"description": "Imported (or, with `dry_run`, read): the report"},
-    202: {"description": "Not at its end yet: `rq_id` and how far it is"},
+    200: {"description": "Imported (or, with `dry_run`, read): the report", **json_of("ImportReport")},
+    202: {
+        "description": "Not at its end yet: `rq_id` and how far it is",
+        "headers": told_headers(Location="Where to ask again"),
+        **json_of("ImportWaiting"),
+    },
 }
 ZIP: dict[int | str, dict[str, Any]] = {
     200: {"content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}}},

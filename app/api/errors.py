@@ -191,6 +191,19 @@ def _place(location: Sequence[object]) -> str:
     return text
 
 
+def _length_message(error: Mapping[str, Any]) -> str | None:
+    """pydantic speaks of items after validation where a text is too short or too long."""
+    if not isinstance(error.get("input"), str):
+        return None
+    limits = error.get("ctx", {})
+    if error["type"] in ("too_short", "string_too_short"):
+        least = limits["min_length"]
+        return "This field may not be blank." if least == 1 else f"At least {least:,} characters are needed."
+    if error["type"] in ("too_long", "string_too_long"):
+        return f"At most {limits['max_length']:,} characters are taken, {len(error['input']):,} were sent."
+    return None
+
+
 def describe_validation(errors: Iterable[Mapping[str, Any]]) -> tuple[str, dict[str, list[str]]]:
     """pydantic's errors as one sentence, and as messages by field; messages of nested values begin with their place."""
     fields: dict[str, list[str]] = {}
@@ -198,9 +211,9 @@ def describe_validation(errors: Iterable[Mapping[str, Any]]) -> tuple[str, dict[
     for error in errors:
         location = [part for part in error["loc"] if not str(part).startswith(("function-", "constrained-"))]
         where = location[1:] if location and location[0] in ("body", "query", "path", "header", "cookie") else location
+        message = VALIDATION_MESSAGES.get(str(error["type"])) or _length_message(error) or str(error["msg"])
         # Some messages quote what was sent, which may be a megabyte.
-        told = VALIDATION_MESSAGES.get(str(error["type"]), str(error["msg"]).removeprefix("Value error, "))
-        message = shorten_sentence(told)
+        message = shorten_sentence(message.removeprefix("Value error, "))
         name = str(where[0]) if where else "non_field_errors"
         place = _place(where)
         fields.setdefault(name, []).append(message if place == name or not where else f"{place}: {message}")

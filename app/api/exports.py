@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import Query, Request, Response
+from fastapi import Path, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, RedirectResponse
 
@@ -188,12 +188,15 @@ def _back_up(services: Services, caller: Caller, target: str, number: int, query
             check_has_data(conn, goal.task_id)
     # Pictures are always in it: they lie here, and CVAT leaves out only those that lie in a cloud storage.
     lightweight = parse_flag("lightweight", query["lightweight"]) if query.get("lightweight") else False
+    options: dict[str, Any] = {"lightweight": lightweight}
+    if query.get("filename"):
+        options["filename"] = ascii_name(query["filename"])
     draft = RequestDraft(
         type="export:backup",
         target=goal.target,
         task_id=goal.task_id,
         project_id=goal.project_id,
-        options={"lightweight": lightweight},
+        options=options,
     )
     work = ask(services, caller, draft, reuse_finished=True)
     return JSONResponse({"rq_id": work.id}, status_code=202)
@@ -232,27 +235,31 @@ async def download_project_backup(
 
 
 OLD_CALL = "This call is gone. Use POST {path}/export, then GET /api/requests/{{rq_id}}."
-"""How exports and backups were driven up to about CVAT 2.30."""
 
 
-@router.get("/api/tasks/{task_id}/dataset", include_in_schema=False)
-@router.get("/api/tasks/{task_id}/backup", include_in_schema=False)
-def old_export_of_task(request: Request, task_id: PathId, caller: CallerDep, services: ServicesDep) -> Response:
-    with services.storage.database.read() as conn:
-        tasks.get(conn, caller.user, task_id)
-    raise Gone(OLD_CALL.format(path=request.scope["path"]))
+def _add_old_calls(target: str, what: str) -> None:
+    """How exports and backups were driven up to about CVAT 2.30: scripts are told the new calls."""
+
+    def old_call(request: Request, number: int, caller: CallerDep, services: ServicesDep) -> Response:
+        with services.storage.database.read() as conn:
+            find_goal(conn, caller, target, number)
+        raise Gone(OLD_CALL.format(path=request.scope["path"]))
+
+    old_call.__annotations__["number"] = Annotated[PathId, Path(alias=f"{target}_id")]
+    router.add_api_route(
+        f"/api/{target}s/{{{target}_id}}/{what}",
+        old_call,
+        name=f"old_{what}_of_{target}",
+        status_code=410,
+        response_class=Response,
+        deprecated=True,
+        summary="Gone",
+        description=f"A call of an older CVAT; use POST /api/{target}s/{{{target}_id}}/{what}/export.",
+        tags=[f"{target}s"],
+    )
 
 
-@router.get("/api/jobs/{job_id}/dataset", include_in_schema=False)
-def old_export_of_job(request: Request, job_id: PathId, caller: CallerDep, services: ServicesDep) -> Response:
-    with services.storage.database.read() as conn:
-        jobs.get(conn, caller.user, job_id)
-    raise Gone(OLD_CALL.format(path=request.scope["path"]))
-
-
-@router.get("/api/projects/{project_id}/dataset", include_in_schema=False)
-@router.get("/api/projects/{project_id}/backup", include_in_schema=False)
-def old_export_of_project(request: Request, project_id: PathId, caller: CallerDep, services: ServicesDep) -> Response:
-    with services.storage.database.read() as conn:
-        projects.get(conn, caller.user, project_id)
-    raise Gone(OLD_CALL.format(path=request.scope["path"]))
+for _target in ("task", "job", "project"):
+    _add_old_calls(_target, "dataset")
+for _target in ("task", "project"):
+    _add_old_calls(_target, "backup")

@@ -57,8 +57,10 @@ def add_options(document: Mapping[str, Any]) -> None:
         method, path = door.split(" ")
         operation = document["paths"][path][method]
         parameters = operation.setdefault("parameters", [])
+        names = set(option_names(kind))
+        parameters[:] = [one for one in parameters if one["name"] not in names or one.get("description")]
         known = {parameter["name"] for parameter in parameters}
-        parameters += [_parameter(kind, name) for name in sorted(option_names(kind)) if name not in known]
+        parameters += [_parameter(kind, name) for name in sorted(names - known)]
 
 
 def _parameter(kind: type[Any], name: str) -> dict[str, Any]:

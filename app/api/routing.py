@@ -13,6 +13,7 @@ without it, and both forms answer.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -43,6 +44,7 @@ PARSED_IN_THREAD_BYTES = 64 << 10
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 _LIMIT = "__body_limit__"
+_ID = re.compile(r"\{((?:task|job|project|label|user|issue|comment|token)_id)\}")
 
 
 def body_limit(setting: str | None) -> Callable[[Endpoint], Endpoint]:
@@ -116,11 +118,18 @@ class Router(APIRouter):
     """An APIRouter of guarded routes."""
 
     def __init__(self, **more: Any) -> None:
-        super().__init__(route_class=GuardedRoute, redirect_slashes=False, **more)
+        super().__init__(
+            route_class=GuardedRoute,
+            redirect_slashes=False,
+            generate_unique_id_function=lambda route: route.name,
+            **more,
+        )
 
     def add_api_route(self, path: str, endpoint: Callable[..., Any], **more: Any) -> None:
         """Add a route; HEAD beside another method becomes a route of its own, which the contract leaves out (two
         operations of one route would share an id)."""
+        # What is no number is no id: `/api/tasks/backup` is not the task of that name, whatever the method.
+        path = _ID.sub(r"{\1:int}", path)
         methods = {method.upper() for method in more.pop("methods", None) or ["GET"]}
         if "HEAD" in methods and len(methods) > 1:
             super().add_api_route(path, endpoint, **more, methods=sorted(methods - {"HEAD"}))

@@ -54,7 +54,8 @@ CHARTS: dict[str, tuple[str, ...]] = {
 }
 """What each chart of the health check shows of the whole."""
 
-TextQuery = Annotated[str | None, Query(max_length=256)]
+TextQuery = Annotated[str | None, Query(max_length=256, description="Only what has this")]
+TasksQuery = Annotated[str, Query(alias="tasks", description="Ids of tasks, comma separated", examples=["1,2"])]
 JSON: dict[int | str, dict[str, Any]] = {200: {"content": {"application/json": {"schema": {"type": "object"}}}}}
 
 
@@ -97,7 +98,7 @@ def send(request: Request, task: Task, body: Callable[[], bytes]) -> Response:
 
 
 @router.get("/api/stats", responses=JSON)
-def get_many(caller: CallerDep, services: ServicesDep, tasks_: Annotated[str, Query(alias="tasks")] = "") -> Response:
+def get_many(caller: CallerDep, services: ServicesDep, tasks_: TasksQuery = "") -> Response:
     """How much each of these tasks holds: shapes, tags, tracks and the first labels. Foreign ids are left out."""
     wanted = [text for text in tasks_.split(",") if text.strip()]
     if len(wanted) > MAX_TASKS:

@@ -28,8 +28,10 @@ from starlette.responses import JSONResponse
 
 from app.api import tus
 from app.api.deps import AnyoneDep, Caller, CallerDep, LinksDep, Services, ServicesDep
+from app.api.described import FORMAT, LOCATION, parameter, told_headers
 from app.api.errors import respond_to_app_error
 from app.api.imports import (
+    MODES,
     Goal,
     ask,
     backup_draft,
@@ -40,6 +42,7 @@ from app.api.imports import (
     import_draft,
     import_options,
 )
+from app.api.option_words import WORDS
 from app.api.parameters import data_params, from_texts
 from app.api.queries import query_of
 from app.api.receiving import (
@@ -74,12 +77,23 @@ COMPARED_BYTES = 4 << 20
 UploadId = Annotated[str, Path(max_length=128)]
 ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"description": "A group of files was taken"},
-    201: {"description": "A resumable upload was begun; see the headers Location and Upload-Filename"},
-    202: {"description": "The work has begun", "model": RqId},
+    201: {
+        "description": "A resumable upload was begun",
+        "headers": told_headers(
+            Location="The address of the upload, for HEAD and PATCH",
+            Upload_Filename="What `filename` is to be at the finish",
+            Upload_Offset="0",
+        ),
+    },
+    202: {"description": "The work has begun; of Upload-Start alone: nothing to do, without a body", "model": RqId},
+    412: {"description": "Another version of tus"},
 }
 OFFSETS: dict[int | str, dict[str, Any]] = {
-    200: {"description": "How far the upload is: Upload-Offset of Upload-Length bytes"},
-    204: {"description": "The chunk was taken; see Upload-Offset"},
+    200: {
+        "description": "How far the upload is",
+        "headers": told_headers(Upload_Offset="Bytes that are there", Upload_Length="Bytes of the whole"),
+    },
+    204: {"description": "The chunk was taken", "headers": told_headers(Upload_Offset="Bytes that are there now")},
     412: {"description": "Another version of tus"},
 }
 
@@ -128,18 +142,18 @@ async def _goal(services: Services, caller: Caller, find: FindGoal, number: int,
 
 
 async def _receive(request: Request, services: Services, caller: Caller, base: str, goal: Goal, kind: str) -> Response:
-    headers = request.headers
-    if "upload-finish" in headers:
+    sent = request.headers
+    if "upload-finish" in sent:
         if kind == "data":
             return await _finish_data(request, services, caller, goal)
         return await _finish_archive(request, services, caller, goal, kind)
-    if "upload-start" in headers:
+    if "upload-start" in sent:
         if kind != "data" and request.query_params.get("format"):
             format_named(services, request.query_params["format"], reading=True)
         return Response(status_code=202)
-    if "upload-length" in headers or "upload-defer-length" in headers:
+    if "upload-length" in sent or "upload-defer-length" in sent:
         return await _begin(request, services, caller, base, goal, kind)
-    if "upload-multiple" in headers:
+    if "upload-multiple" in sent:
         return await _receive_group(request, services, caller, goal, kind)
     if kind == "data":
         return await _receive_data(request, services, caller, goal)
@@ -478,14 +492,20 @@ def _add_routes(target: str, name: str, find: FindGoal, kind: str, tag: str, wha
     for one in (path, chunk_path):
         router.add_api_route(one, offer, methods=["OPTIONS"], status_code=204, include_in_schema=False)
     router.add_api_route(
-        chunk_path, tell, methods=["HEAD"], responses=OFFSETS, tags=[tag], name=f"upload_{call}_offset"
+        chunk_path,
+        tell,
+        methods=["HEAD"],
+        responses={200: OFFSETS[200]},
+        response_class=Response,
+        tags=[tag],
+        name=f"upload_{call}_offset",
     )
     router.add_api_route(
         chunk_path,
         body_limit(None)(append),
         methods=["PATCH"],
         status_code=204,
-        responses=OFFSETS,
+        responses={204: OFFSETS[204], 412: OFFSETS[412]},
         tags=[tag],
         name=f"upload_{call}_chunk",
     )
@@ -493,11 +513,6 @@ def _add_routes(target: str, name: str, find: FindGoal, kind: str, tag: str, wha
 
 def _header(name: str, text: str) -> dict[str, Any]:
     return {"name": name, "in": "header", "required": False, "description": text, "schema": {"type": "string"}}
-
-
-def _option(name: str, text: str, **schema: Any) -> dict[str, Any]:
-    described = {"type": "string", **schema}
-    return {"name": name, "in": "query", "required": False, "description": text, "schema": described}
 
 
 def _described(kind: str) -> list[dict[str, Any]]:
@@ -511,16 +526,17 @@ def _described(kind: str) -> list[dict[str, Any]]:
     ]
     if kind == "data":
         return headers
+    upload = parameter("filename", "At the finish: the header `Upload-Filename` of the upload", maxLength=256)
     if kind == "backup":
-        upload = "At the finish: the header `Upload-Filename` of the upload"
-        return [_option("filename", upload), _option("location", "`local`", default="local"), *headers]
+        return [upload, LOCATION, *headers]
+    mode = parameter("import_mode", "What becomes of earlier annotations", enum=list(MODES), default="replace")
     return [
-        _option("format", "Display name of the format, such as `Open Images V6 1.0`"),
-        _option("filename", "At the finish: the header `Upload-Filename` of the upload"),
-        _option("conv_mask_to_poly", "Masks become polygons", default="true"),
-        *([] if kind == "dataset" else [_option("import_mode", "`replace` or `append`", default="replace")]),
-        _option("dry_run", "Read and report, change nothing", default="false"),
-        _option("location", "`local`", default="local"),
+        FORMAT,
+        upload,
+        parameter("conv_mask_to_poly", WORDS["conv_mask_to_poly"], enum=["true", "false"], default="true"),
+        *([] if kind == "dataset" else [mode]),
+        parameter("dry_run", "Read and report, change nothing", enum=["true", "false"], default="false"),
+        LOCATION,
         *headers,
     ]
 

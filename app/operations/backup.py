@@ -84,7 +84,7 @@ def export_backup(work: Work) -> None:
     try:
         with work.storage.database.snapshot() as conn:
             name = _write_backup(conn, work, send)
-        filename = backup_name(request.target, name, request.created_date)
+        filename = work.options.get("filename") or backup_name(request.target, name, request.created_date)
         result = Result(work.result_key, writer.size, filename, etag=digest.hexdigest()[:32])
         writer.finish(result)
     except BaseException:

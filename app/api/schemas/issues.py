@@ -33,6 +33,8 @@ class IssueWriteRequest(WriteModel):
 class PatchedIssueWriteRequest(PatchModel):
     """A change of an issue."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"resolved": True}]})
+
     position: Position = Field(default_factory=list)
     assignee: Id | None = None
     resolved: bool = False
@@ -76,12 +78,16 @@ class IssueRead(ReadModel):
 class CommentWriteRequest(WriteModel):
     """A new comment."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"issue": 3, "message": "done"}]})
+
     issue: Id
     message: Message
 
 
 class PatchedCommentWriteRequest(PatchModel):
     """A change of a comment."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"message": "see frame 7 as well"}]})
 
     message: Message = ""
 
