@@ -119,7 +119,7 @@ KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPT
 def _template(scope: Scope) -> str:
     """The route's template, so that metrics do not grow with ids."""
     route: BaseRoute | None = scope.get("route")
-    return str(getattr(route, "path", "")) or "none"
+    return str(getattr(route, "path_format", "") or getattr(route, "path", "")) or "none"
 
 
 def _request_id(headers: Headers) -> str:
