@@ -4,7 +4,7 @@
     GET /api/tasks/{id}/stats                  the health check: labels, sizes, places, flags, what looks wrong
     GET /api/tasks/{id}/stats/{chart}          one of its charts: labels, sizes, aspects, positions, flags, masks …
     GET /api/tasks/{id}/pictures?…             a stretch of the list of pictures, searched or filtered
-    GET /api/tasks/{id}/pictures/{frame}       one picture's annotations, tracks as the shapes one sees
+    GET /api/tasks/{id}/pictures/{frame}       one picture's annotations, tracks as the shapes one sees; captions …
 
 All of it follows from the task's revision, which is the ETag: who asks again for the same gets 304, and what took a
 pass over all annotations is remembered for the latest few revisions.
@@ -31,6 +31,7 @@ from app.api.queries import parse_flag, parse_whole
 from app.api.routing import Router
 from app.api.schemas import PathId
 from app.errors import InvalidInput, NotFound, shorten
+from app.formats import notes_of
 from app.operations import statistics
 from app.storage import Connection, Task, frames, labels, tasks
 from app.storage import annotations as annotation_rows
@@ -39,6 +40,7 @@ router = Router(tags=["stats"])
 
 MAX_TASKS = 500
 MAX_PICTURES = 500
+MAX_NOTES = 500
 REMEMBERED = 64
 CHARTS: dict[str, tuple[str, ...]] = {
     "labels": ("labels", "subsets"),
@@ -267,7 +269,8 @@ def described(conn: Connection, task: Task, page: statistics.Ints, count: int) -
 
 @router.get("/api/tasks/{task_id}/pictures/{frame}", responses=JSON)
 def get_picture(request: Request, task_id: PathId, frame: PathId, caller: CallerDep, services: ServicesDep) -> Response:
-    """One picture: its name, size and subset, and its annotations as LabeledData with tracks turned into shapes."""
+    """One picture: its name, size and subset, its annotations as LabeledData with tracks turned into shapes, and notes:
+    what imported rows say of it that neither shapes nor tags show, such as captions and relationships."""
     with services.storage.database.snapshot() as conn:
         task = tasks.get(conn, caller.user, task_id)
         if frame >= task.size:
@@ -277,7 +280,9 @@ def get_picture(request: Request, task_id: PathId, frame: PathId, caller: Caller
 
 def picture_json(conn: Connection, task: Task, frame: int) -> bytes:
     table: FrameTable = frames.load(conn, task.id, frame, frame + 1)
-    found = annotation_rows.load(conn, task.id, start=frame, stop=frame + 1, kinds=("shapes", "tags", "images"))
+    found = annotation_rows.load(conn, task.id, start=frame, stop=frame + 1, kinds=("shapes", "tags", "images", "rows"))
+    documents = {row.id: row.extras for row in annotation_rows.sets_of(conn, task.id) if row.extras is not None}
+    told = notes_of(documents, found.rows.take(np.arange(min(len(found.rows), MAX_NOTES), dtype=np.int64)))
     tracks = annotation_rows.load(conn, task.id, kinds=("tracks",)).tracks
     seen = expand_tracks(tracks, frame, frame + 1)
     about = {
@@ -289,6 +294,10 @@ def picture_json(conn: Connection, task: Task, frame: int) -> bytes:
         "subset": found.images.subsets.row(0) if len(found.images) else task.subset,
         "image_id": found.images.names.row_bytes(0).decode("utf-8") if len(found.images) else None,
     }
+    about["n_notes"] = len(found.rows)
+    about["notes"] = [
+        {"kind": note.kind, "words": note.words, "file": note.file, "cells": dict(note.cells)} for note in told
+    ]
     shapes = [part for part in (found.shapes, seen) if len(part)]
     labeled = b"".join(encode([found.tags], shapes, [], labels.of_task(conn, task.id)))
     return orjson.dumps(about)[:-1] + b',"annotations":' + labeled + b"}"

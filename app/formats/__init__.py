@@ -14,6 +14,7 @@ from app.formats.base import (
     ImportOptions,
     ListText,
     NewLabel,
+    Note,
     Picture,
     Progress,
     SelectionOptions,
@@ -22,7 +23,7 @@ from app.formats.base import (
     Survey,
     Target,
 )
-from app.formats.registry import FORMATS, detect, find_format, knows, looks_into, relabel_extras
+from app.formats.registry import FORMATS, detect, find_format, knows, looks_into, notes_of, relabel_extras
 from app.formats.renaming import Renaming, parse_renaming
 from app.formats.selection import count_selected, parse_selection, read_selected, wanted_labels
 
@@ -34,6 +35,7 @@ __all__ = [
     "ImportOptions",
     "ListText",
     "NewLabel",
+    "Note",
     "Picture",
     "Progress",
     "Renaming",
@@ -47,6 +49,7 @@ __all__ = [
     "find_format",
     "knows",
     "looks_into",
+    "notes_of",
     "parse_renaming",
     "parse_selection",
     "read_selected",

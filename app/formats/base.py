@@ -183,6 +183,22 @@ class ClassWords:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """What a kept row says of a picture that no shape or tag shows.
+
+    Attributes:
+        words: for people.
+        file: the table it came in.
+        cells: the row, by column.
+    """
+
+    kind: str
+    words: str
+    file: str
+    cells: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class NewLabel:
     """A label that an archive speaks of and its target has not.
 
@@ -281,6 +297,7 @@ TakeSurvey = Callable[[Archive], Survey]
 FindWords = Callable[[Archive, LabelCatalog], ClassWords]
 Relabel = Callable[[Mapping[str, Any], Mapping[int, int]], dict[str, Any] | None]
 Count = Callable[[Source, Target, ExportOptions, Report], None]
+TellRows = Callable[[Mapping[str, Any], Rows], list[Note] | None]
 FindNewLabels = Callable[[Archive, Target, ImportOptions], list[NewLabel]]
 TakePictures = Callable[[Archive], list[ArchivePicture]]
 MakeMerger = Callable[["NewDocument", Target, ImportOptions, Report], Merger]
@@ -303,6 +320,7 @@ class Format:
             where they are not this format's. Raises ValueError where they are damaged.
         new_labels: the labels that an import with these options would lack, in order of their first row; problems are
             left to `read`. None for a format that cannot tell.
+        notes: tells what kept rows of an import say, told its extras; None where those are not this format's.
         count: tells the report's summary what of everything an export with these options would hold, and writes
             nothing; None where a selection means what it means everywhere.
         merger: compares what an archive brings with what is there; None where archives cannot be merged.
@@ -322,6 +340,7 @@ class Format:
     knows: Callable[[str], bool] = lambda name: False
     merger: MakeMerger | None = None
     new_labels: FindNewLabels | None = None
+    notes: TellRows | None = None
     ext: str = "ZIP"
     dimension: str = "2d"
     carries: frozenset[str] = field(default_factory=frozenset)

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
+from app.annotations import Rows
 from app.errors import ImportProblems, InvalidInput, shorten
-from app.formats.base import Format
+from app.formats.base import Format, Note
 from app.formats.open_images import OPEN_IMAGES_V6, OPEN_IMAGES_V7
 
 FORMATS: tuple[Format, ...] = (
@@ -69,3 +70,17 @@ def relabel_extras(extras: Mapping[str, Any], label_ids: Mapping[int, int]) -> d
         if found is not None:
             return found
     raise ValueError("the document of an import is of no format that there is")
+
+
+def notes_of(documents: Mapping[int, Mapping[str, Any]], rows: Rows) -> list[Note]:
+    """What kept rows say of their pictures, import by import.
+
+    Args:
+        documents: extras by set.
+    """
+    found: list[Note] = []
+    for set_id, document in documents.items():
+        of_set = rows.take(rows.kept.sets == set_id)
+        told = (one.notes(document, of_set) for one in FORMATS if one.notes is not None) if len(of_set) else iter(())
+        found += next((notes for notes in told if notes is not None), [])
+    return found

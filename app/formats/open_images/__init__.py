@@ -18,6 +18,7 @@ from app.formats.open_images.extras import relabel
 from app.formats.open_images.layout import accepts, knows, looks_into
 from app.formats.open_images.merging import OpenImagesMerger
 from app.formats.open_images.new_labels import new_labels
+from app.formats.open_images.notes import notes
 from app.formats.open_images.pictures import pictures
 from app.formats.open_images.read import read, survey
 from app.formats.open_images.write import count, write
@@ -39,6 +40,7 @@ OPEN_IMAGES_V6 = Format(
     knows,
     OpenImagesMerger,
     new_labels,
+    notes,
     carries=_CARRIES,
 )
 OPEN_IMAGES_V7 = replace(OPEN_IMAGES_V6, name="Open Images V7")

@@ -602,6 +602,11 @@ class Viewer extends Part {
                   <button type="button" class="button small square" aria-label="Later shapes" ?disabled=${until === objects.length} @click=${() => (this.listed = from + LISTED)}>${icon("forward")}</button></div>`
               : nothing}
             <ul class="objects">${repeat(objects.slice(from, until), (shape) => shape.key, (shape) => this.object(shape, shape.type))}</ul>`
+        : nothing}
+      ${picture.notes?.length
+        ? html`<h2>Also said</h2>
+            <ul class="notes">${picture.notes.map((note) => html`<li title=${note.file}>${note.words}</li>`)}</ul>
+            ${picture.n_notes > picture.notes.length ? html`<p class="fine">and ${count(picture.n_notes - picture.notes.length)} more</p>` : nothing}`
         : nothing}`;
   }
 
