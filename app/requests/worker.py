@@ -103,6 +103,7 @@ class _Chores:
         self._limits = limits
         self._next_sweep = 0.0
         self._next_housekeeping = time.monotonic() + 1  # the first request after a start does not wait for it
+        self._has_swept = False
 
     def run(self) -> None:
         moment = time.monotonic()
@@ -117,7 +118,12 @@ class _Chores:
                 )
                 housekeeping.collect(self._storage)
             if moment >= self._next_housekeeping:
+                # Every worker at its start; later one of them for all.
+                pause_seconds = self._limits.housekeeping_seconds * 0.9 if self._has_swept else 0
                 self._next_housekeeping = moment + self._limits.housekeeping_seconds
+                self._has_swept = True
+                if not housekeeping.take_turn(self._storage, pause_seconds):
+                    return
                 swept = housekeeping.sweep(self._storage, upload_ttl_seconds=self._limits.upload_ttl_seconds)
                 log.info("housekeeping done", removed=repr(swept))
         except (Busy, NoSpace) as error:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from app.steps import reach
 from app.storage import unfinished
@@ -19,6 +20,7 @@ from app.storage.schema import (
     BLOCKS,
     annotation_sets,
     discarded_blobs,
+    facts,
     login_failures,
     now,
     packs,
@@ -31,6 +33,7 @@ from app.storage.schema import (
 from app.storage.storage import STORE_ID_KEY, Storage
 
 STALE_SET = timedelta(hours=1)  # an import that has not written for so long is dead (its wall time is less)
+TURN = "last-sweep"  # among the facts
 BLOBS_A_STEP = 1000
 BLOCKS_A_STEP = 256  # rows of one transaction: others wait no longer than that
 
@@ -44,6 +47,19 @@ class Swept:
     sets: int
     sessions: int
     blobs: int
+
+
+def take_turn(storage: Storage, pause_seconds: float) -> bool:
+    """Whether nobody has swept for this long; then it is the caller's turn. One of many workers does it for all: a
+    sweep lists every blob there is."""
+    moment = now()
+    due = (moment - timedelta(seconds=pause_seconds)).isoformat()
+    with storage.database.write() as conn:
+        insert = (sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert)(facts)
+        turn = insert.values(name=TURN, value=moment.isoformat()).on_conflict_do_update(
+            index_elements=["name"], set_={"value": insert.excluded.value}, where=facts.c.value <= due
+        )
+        return conn.execute(turn.returning(facts.c.name)).one_or_none() is not None
 
 
 def sweep(storage: Storage, *, upload_ttl_seconds: int = 86400, orphan_age_seconds: int = 3600) -> Swept:

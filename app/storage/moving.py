@@ -19,6 +19,7 @@ import sqlalchemy as sa
 
 from app.errors import Conflict, Damaged
 from app.storage.database import Connection
+from app.storage.housekeeping import TURN
 from app.storage.rows import Result
 from app.storage.schema import annotation_sets, discarded_blobs, facts, metadata, now, packs, requests, upload_segments
 from app.storage.storage import STORE_ID_KEY, Storage
@@ -135,7 +136,7 @@ def _rows(conn: Connection, table: sa.Table) -> Iterable[sa.Row[Any]]:
     """All rows in the order of their keys, some at a time; what each store knows of itself is not among them."""
     chosen = sa.select(table).order_by(*table.primary_key)
     if table is facts:
-        chosen = chosen.where(facts.c.name.not_in((STORE_ID_KEY, MARK)))
+        chosen = chosen.where(facts.c.name.not_in((STORE_ID_KEY, MARK, TURN)))
     if table is discarded_blobs:  # bytes that nobody needs are not moved
         chosen = chosen.where(sa.false())
     return conn.execute(chosen.execution_options(yield_per=ROWS_A_STEP))

@@ -10,7 +10,7 @@ import pytest
 
 from app.annotations import Annotations
 from app.errors import Busy, Cancelled, Conflict, NotFound, TooManyRequests
-from app.storage import ListQuery, RequestDraft, Result, Storage, User, annotations, requests, uploads
+from app.storage import ListQuery, RequestDraft, Result, Storage, User, annotations, housekeeping, requests, uploads
 from app.storage.schema import now
 from app.storage.schema import requests as table
 from tests.storage.stores import make_task, shapes
@@ -254,3 +254,9 @@ def test_a_download_keeps_the_result_longer(storage: Storage, ann: User) -> None
     assert before is not None
     assert after is not None
     assert after > before + timedelta(seconds=900)
+
+
+def test_one_of_many_sweeps_for_all(storage: Storage) -> None:
+    assert housekeeping.take_turn(storage, 0)
+    assert not housekeeping.take_turn(storage, 3600)
+    assert housekeeping.take_turn(storage, 0)
