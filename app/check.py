@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 from typing import IO, Any
@@ -18,8 +19,9 @@ from app.annotations import AttributeSpec, FrameTable, Label, LabelCatalog
 from app.archive import Archive, FileRules, FileSource, JoinedSource, SentFile, open_files
 from app.background import limits_of
 from app.columns import Texts
-from app.errors import ImportProblems, InvalidInput, Report
-from app.formats import Renaming, Survey, Target, knows, looks_into, parse_renaming, read_selected
+from app.errors import ImportProblems, InvalidInput, Problem, Report
+from app.findings import find_columns
+from app.formats import Progress, Renaming, Survey, Target, knows, looks_into, parse_renaming, read_selected
 from app.images import measure_picture
 from app.operations import (
     PICTURE_EXTENSIONS,
@@ -36,6 +38,14 @@ from app.settings import Settings
 UNKNOWN_SIDE = 1000
 
 
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a check found; `columns`: the character of its line at which a problem's cell begins, where that is sure."""
+
+    report: Report
+    columns: dict[Problem, int]
+
+
 def check_archive(
     settings: Settings,
     paths: Sequence[Path],
@@ -43,7 +53,10 @@ def check_archive(
     labels_path: Path | None,
     format_name: str | None,
     options: Mapping[str, Any],
-) -> Report:
+    progress: Progress = lambda done: None,
+    *,
+    with_columns: bool = False,
+) -> Checked:
     """Read all of an archive and report on it. Problems of the archive are in the report, not raised.
 
     Args:
@@ -54,6 +67,8 @@ def check_archive(
     """
     limits = limits_of(settings)
     report = Report(limit=limits.max_problems)
+    columns: dict[Problem, int] = {}
+    archive: Archive | None = None
     with ExitStack() as stack:
         try:
             sources = [stack.enter_context(FileSource(path)) for path in paths]
@@ -65,14 +80,28 @@ def check_archive(
             target = _target(archive, format_.survey, frames_path, labels_path, parse_renaming(chosen.map))
             target = with_labels(target, find_new_labels(archive, format_, target, chosen, report))
             sink = CountingSink()
-            read_selected(format_, archive, target, chosen, sink, report, lambda done: None)
+            read_selected(format_, archive, target, chosen, sink, report, progress)
             archive.verify()
             report.summary["annotations"] = sink.close()
+            if frames_path is None and bool((target.frames.widths == UNKNOWN_SIDE).all()):
+                _forget_sizes(report)
         except ImportProblems as problems:
             if problems.report is not report:
                 for problem in problems.report.problems():
                     report.add(problem)
-    return report
+        if with_columns and archive is not None:
+            with suppress(ImportProblems):  # a member that cannot be read has been told
+                columns = find_columns(archive, report.problems())
+    return Checked(report, columns)
+
+
+def _forget_sizes(report: Report) -> None:
+    """Nothing told how large any image is, so nothing can be said of masks that have another size."""
+    for code in ("mask.resized", "mask.aspect"):
+        report.n_warnings -= report.counts.pop(code, 0)
+        report.warnings = [problem for problem in report.warnings if problem.code != code]
+    for count in report.tables.values():
+        count.changed = 0
 
 
 def _open(paths: Sequence[Path], sources: Sequence[FileSource], limits: Limits) -> Archive:
@@ -104,6 +133,13 @@ def _frames_of(survey: Survey) -> FrameTable:
     return FrameTable.build(list(survey.images), [w for w, _ in sizes], [h for _, h in sizes])
 
 
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{path} cannot be read as UTF-8 text: {error}") from error
+
+
 def read_frames(path: Path) -> FrameTable:
     """Frames from a folder of pictures, or from a text file with `name [width height]` a line."""
     names, widths, heights = [], [], []
@@ -116,7 +152,7 @@ def read_frames(path: Path) -> FrameTable:
                 widths.append(size.width)
                 heights.append(size.height)
         return FrameTable.build(names, widths, heights)
-    for line in path.read_text(encoding="utf-8-sig").splitlines():
+    for line in _read_text(path).splitlines():
         if not line.strip():
             continue
         words = line.rsplit(None, 2)
@@ -133,7 +169,7 @@ def read_frames(path: Path) -> FrameTable:
 
 def read_labels(path: Path) -> LabelCatalog:
     """Labels from CVAT's label JSON (a list of objects with a name), or a name a line."""
-    text = path.read_text(encoding="utf-8-sig")
+    text = _read_text(path)
     if not text.lstrip().startswith("["):
         return labels_of([line.strip() for line in text.splitlines() if line.strip()])
     try:

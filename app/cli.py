@@ -5,7 +5,8 @@ Every setting can be given as an environment variable (`ANNOPORT_…`); the opti
 
 from __future__ import annotations
 
-import json
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -252,37 +253,143 @@ def demo(data_dir: Path | None, url: str | None, output: Path, frames: int, stop
     run_demo(data_dir=data_dir, url=url, output=output, n_frames=frames, stop=stop)
 
 
-@main.command()
+class RefusingCommand(click.Command):
+    """A command whose exit code 1 means that it found something; what keeps it from running is 2, like a bad option."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except AppError as error:
+            raise click.UsageError(error.detail, ctx) from error
+
+
+def target_options(command: Command) -> Command:
+    """What an archive is read against, of commands without a server."""
+    for option in reversed(
+        (
+            click.option(
+                "--frames",
+                "frames_path",
+                type=click.Path(exists=True, path_type=Path),
+                default=None,
+                help="The task's pictures: a folder, or a text file with `name [width height]` a line. "
+                "Without it the archive's own images are taken.",
+            ),
+            click.option(
+                "--labels",
+                "labels_path",
+                type=click.Path(exists=True, dir_okay=False, path_type=Path),
+                default=None,
+                help="The task's labels: CVAT's label JSON, or a name a line. Without it those of the archive.",
+            ),
+            click.option(
+                "--format",
+                "format_name",
+                default=None,
+                help="Format, as `Open Images V6 1.0`; default: found from the archive.",
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def reading_options(command: Command) -> Command:
+    """How an archive is read: the same names as at the one-call doors, with dashes."""
+    texts = {
+        "classes": "Only these classes: names or MIDs, separated by commas.",
+        "subsets": "Only images of these subsets.",
+        "image_ids": "Only these images: ids, or `subset/id`.",
+        "attributes": "Only annotations with these attributes: `name` or `name=value`.",
+        "min_confidence": "Only image labels and boxes of this confidence and above.",
+        "max_confidence": "And of this and below.",
+        "label_types": "Only detections, classifications, segmentations or points.",
+        "max_images": "At most so many images.",
+        "seed": "Any of the images, not the first ones; the same for the same seed.",
+        "map": "Other names for labels and subsets, as `label:Feline=cat,subset:val=validation`.",
+    }
+    flags = {
+        "descendants": "With --classes: the classes below them too.",
+        "only_matching": "Of a chosen image only what was asked for, not everything.",
+        "annotated_only": "Only images with an annotation.",
+        "create_labels": "Take classes that no label means for new labels.",
+    }
+    for name, text in reversed(flags.items()):
+        command = click.option(f"--{name.replace('_', '-')}", is_flag=True, help=text)(command)
+    for name, text in reversed(texts.items()):
+        command = click.option(f"--{name.replace('_', '-')}", default="", help=text)(command)
+    command = click.option(
+        "--conv-mask-to-poly/--keep-masks", default=False, help="Trace masks to polygons, as CVAT does by default."
+    )(command)
+    machine = click.option(
+        "--machine-labels",
+        type=click.Choice(["keep", "tags"]),
+        default="keep",
+        show_default=True,
+        help="Machine image labels: kept as a file, or read as image labels.",
+    )
+    unmatched = click.option(
+        "--unmatched",
+        type=click.Choice(["error", "skip"]),
+        default="error",
+        show_default=True,
+        help="Images that are not the task's: an error, or passed over with a warning.",
+    )
+    return unmatched(machine(command))
+
+
+def _given(texts: tuple[str, ...]) -> dict[str, Any]:
+    """Options as `name=value`, as the doors take them."""
+    if not texts:
+        return {}
+    from app.api import import_options_of
+
+    return import_options_of(texts)
+
+
+class Meter:
+    """How far long work is, on a terminal only."""
+
+    STEP_SECONDS = 0.2
+
+    def __init__(self, words: str) -> None:
+        self._words, self._shows, self._last = words, sys.stderr.isatty(), 0.0
+
+    def __call__(self, done: float) -> None:
+        if self._shows and time.monotonic() - self._last >= self.STEP_SECONDS:
+            self._last = time.monotonic()
+            click.echo(f"\r{self._words}: {min(max(done, 0.0), 1.0):4.0%}", nl=False, err=True)
+
+    def close(self) -> None:
+        if self._shows:
+            click.echo("\r" + " " * (len(self._words) + 6) + "\r", nl=False, err=True)
+
+
+@main.command(cls=RefusingCommand)
 @click.argument(
     "archives", metavar="FILE...", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
 )
 @click.option(
-    "--frames",
-    "frames_path",
-    type=click.Path(exists=True, path_type=Path),
-    default=None,
-    help="The task's pictures: a folder, or a text file with `name [width height]` a line. "
-    "Without it the archive is checked against itself.",
+    "--output",
+    type=click.Choice(["text", "json", "sarif", "junit"]),
+    default="text",
+    show_default=True,
+    help="text: a line a problem; json: the report of an import; sarif: for editors and code hosts; junit: for build "
+    "servers.",
+)
+@click.option("--json", "as_json", is_flag=True, help="The same as --output json.")
+@click.option(
+    "--rules",
+    default="all",
+    show_default=True,
+    help="Consistency rules to warn of: all, none, or names separated by commas; -name leaves one out. See below.",
 )
 @click.option(
-    "--labels",
-    "labels_path",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    default=None,
-    help="The task's labels: CVAT's label JSON, or a name a line.",
-)
-@click.option(
-    "--format", "format_name", default=None, help="Format, as `Open Images V6 1.0`; default: found from the archive."
-)
-@click.option(
-    "--unmatched",
-    type=click.Choice(["error", "skip"]),
+    "--fail-on",
+    type=click.Choice(["error", "warning"]),
     default="error",
     show_default=True,
-    help="Images that are not the task's: an error, or passed over with a warning.",
-)
-@click.option(
-    "--conv-mask-to-poly/--keep-masks", default=False, help="Trace masks to polygons, as CVAT does by default."
+    help="What makes the exit code 1.",
 )
 @click.option(
     "-o",
@@ -290,46 +397,70 @@ def demo(data_dir: Path | None, url: str | None, output: Path, frames: int, stop
     "given",
     multiple=True,
     metavar="NAME=VALUE",
-    help="Any other option of an import, such as `labels=create`, `classes=Cat` or `map=label:Feline=cat`.",
+    help="Any option of an import by its name there, such as `labels=create`.",
 )
-@click.option("--json", "as_json", is_flag=True, help="The whole report as JSON.")
+@target_options
+@reading_options
 def check(
     archives: tuple[Path, ...],
+    output: str,
+    as_json: bool,
+    fail_on: str,
     frames_path: Path | None,
     labels_path: Path | None,
     format_name: str | None,
-    unmatched: str,
-    conv_mask_to_poly: bool,
     given: tuple[str, ...],
-    as_json: bool,
+    **options: Any,
 ) -> None:
-    """Check an archive without a server and report every problem. Exit code 0: sound, 1: refused.
+    """Check an archive without a server and report every problem.
 
     FILE is a zip, or several files that are one archive together: `upload.zip train-masks-*.zip`, or the tables
-    themselves.
+    themselves. With --frames and --labels of a task the errors and warnings are those of an import into it.
+
+    \b
+    Exit code 0: sound    1: problems were found    2: the check could not be made
+
+    \b
+    Rules:
+      mask_without_box      a mask belongs to no box
+      mask_outside_box      a mask reaches out of its box
+      mask_far_from_box     a mask fills little of its box
+      box_without_label     a box's class is not among its image's labels
+      negative_with_box     a class is verified absent, and has a box
+      contradicting_labels  a class is verified present and absent
+      duplicate_box         two boxes of one class lie on each other
+      parent_and_child      so do boxes of a class and one above it
+      unused_class          a class is declared, and no row uses it
     """
-    from app.api import import_options_of
+    from app import findings
     from app.check import check_archive
 
-    report = check_archive(
-        load_settings(auth_mode="users"),
+    output = "json" if as_json else output
+    options["labels"] = "create" if options.pop("create_labels") else "match"
+    meter = Meter("checking")
+    settings = load_settings(auth_mode="users")
+    found = check_archive(
+        settings,
         archives,
         frames_path,
         labels_path,
         format_name,
-        {"unmatched": unmatched, "conv_mask_to_poly": conv_mask_to_poly, **import_options_of(given)},
+        options | _given(given),
+        meter,
+        with_columns=output == "sarif",
     )
-    if as_json:
-        click.echo(json.dumps(report.to_dict(), indent=2, ensure_ascii=False))
+    meter.close()
+    report, names = found.report, [path.name for path in archives]
+    failed = bool(report.n_errors) or (fail_on == "warning" and bool(report.n_warnings))
+    if output == "json":
+        click.echo(findings.write_json(report), nl=False)
+    elif output == "sarif":
+        click.echo(findings.write_sarif(report, names, found.columns, failed), nl=False)
+    elif output == "junit":
+        click.echo(findings.write_junit(report, names), nl=False)
     else:
-        for problem in report.problems():
-            click.echo(f"{problem.severity}: {problem}" + (f" ({problem.suggestion})" if problem.suggestion else ""))
-        for name, count in report.tables.items():
-            click.echo(
-                f"{name}: {count.seen} rows, {count.kept} kept, {count.changed} changed, {count.dropped} dropped"
-            )
-        click.echo(f"{report.n_errors} errors, {report.n_warnings} warnings")
-    if report.n_errors:
+        click.echo(findings.write_text(report), nl=False)
+    if failed:
         raise SystemExit(1)
 
 

@@ -14,7 +14,7 @@ from fastapi import Request
 
 from app.api.errors import did_you_mean
 from app.errors import InvalidInput, shorten
-from app.formats import ImportOptions, ListText, SelectionOptions, parse_renaming, parse_selection
+from app.formats import ImportOptions, ListText, SelectionOptions, parse_renaming, parse_rules, parse_selection
 
 TRUE = frozenset({"true", "1", "yes", "y", "on", "t"})
 FALSE = frozenset({"false", "0", "no", "n", "off", "f"})
@@ -100,6 +100,7 @@ def parse_options(kind: type[Any], given: Mapping[str, str]) -> dict[str, Any]:
         parse_selection(kind(**options))
     if issubclass(kind, ImportOptions):
         parse_renaming(kind(**options).map)
+        parse_rules(kind(**options).rules)
     return options
 
 

@@ -25,10 +25,12 @@ from app.formats.base import (
 )
 from app.formats.registry import FORMATS, detect, find_format, knows, looks_into, notes_of, relabel_extras
 from app.formats.renaming import Renaming, parse_renaming
+from app.formats.rules import RULES, parse_rules
 from app.formats.selection import count_selected, parse_selection, read_selected, wanted_labels
 
 __all__ = [
     "FORMATS",
+    "RULES",
     "ArchivePicture",
     "ExportOptions",
     "Format",
@@ -51,6 +53,7 @@ __all__ = [
     "looks_into",
     "notes_of",
     "parse_renaming",
+    "parse_rules",
     "parse_selection",
     "read_selected",
     "relabel_extras",

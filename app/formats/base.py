@@ -78,6 +78,7 @@ class ImportOptions(SelectionOptions):
     labels: Literal["match", "create"] = "match"
     map: ListText = ListText("")
     missing: Literal["remove", "keep"] = "remove"
+    rules: ListText = ListText("")
     max_rows: int = 20_000_000
     max_mask_pixels: int = 50_000_000
     max_mask_bytes: int = 32 << 20

@@ -90,6 +90,10 @@ def read(
     read_narratives(reading)
     sink.write(reading.side.finish(side, report))
     images.finish()
+    class_files = layout.of("classes")
+    reading.consistency.tell(
+        reading.labels.names, reading.classes.display_names, class_files[0].path if class_files else "", hierarchy
+    )
     reading.tell_unused_names()
     _tell_unsized(reading, sized)
     reading.repairs.summarise()

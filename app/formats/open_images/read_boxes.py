@@ -70,6 +70,7 @@ def _read_block(reading: Reading, table: TableState, block: CSVBlock, waiting: W
     )
     frames, label_ids, corners = frames[good], label_ids[good], corners[good]
     reading.needs_size[frames - reading.target.frames.start] = True
+    reading.consistency.add_boxes(table.path, block.rows[good], frames, label_codes[good], corners)
     waiting.relationships.see(frames, label_codes[good], corners)
     at = frames - reading.target.frames.start
     boxes_px = boxes_to_pixels(

@@ -278,6 +278,8 @@ def _write_done(
         },
         block_rows,
     )
+    if reading.consistency.is_on:
+        _see(reading, table, rows, numbers_of_rows[good[full]], groups, at, points, runs)
     own = np.where(is_split[at], numbers[mask_rows], np.int32(0))
     shapes = replace(
         Shapes.empty(len(source)),
@@ -298,6 +300,48 @@ def _write_done(
     if entries:
         shapes = _with_entries(reading, table, block, entries, block_rows, source, shapes, [one.flips for one in found])
     reading.write(Annotations(shapes=shapes, rows=Rows(frames[empty], kept.take(empty))))
+
+
+def _see(
+    reading: Reading,
+    table: TableState,
+    rows: MaskRows,
+    mask_rows: Ids,
+    groups: Ints,
+    at: Ids,
+    points: Ragged,
+    runs: Ragged,
+) -> None:
+    """Show some masks to the consistency rules.
+
+    Args:
+        mask_rows: (K,) of the masks; at: (S,) which of them each shape shows.
+    """
+    if not len(mask_rows):
+        return
+    frames = rows.frames[mask_rows]
+    places = frames - reading.target.frames.start
+    sizes = np.stack([reading.target.frames.widths[places], reading.target.frames.heights[places]], axis=1)
+    bounds = np.tile(np.array([np.inf, np.inf, -np.inf, -np.inf]), (len(mask_rows), 1))
+    masks = np.flatnonzero(runs.lengths > 0)
+    corners = runs.values[runs.offsets[masks + 1][:, np.newaxis] + np.arange(-4, 0)] if len(masks) else np.empty((0, 4))
+    bounds[at[masks]] = corners + np.array([0, 0, 1, 1])
+    outlines = np.flatnonzero(points.lengths > 0)
+    if len(outlines):
+        pairs = points.values.reshape(-1, 2)
+        starts = points.offsets[outlines] // 2
+        np.minimum.at(bounds[:, :2], at[outlines], np.minimum.reduceat(pairs, starts))
+        np.maximum.at(bounds[:, 2:], at[outlines], np.maximum.reduceat(pairs, starts))
+    reading.consistency.add_masks(
+        table.path,
+        rows.rows[mask_rows],
+        frames,
+        rows.label_codes[mask_rows],
+        groups[mask_rows] > 0,
+        rows.boxes[mask_rows],
+        bounds,
+        sizes.astype(np.float64),
+    )
 
 
 def _with_entries(

@@ -43,7 +43,7 @@ def _read_table(reading: Reading, file: TableFile) -> None:
 def _read_block(reading: Reading, table: TableState, block: CSVBlock, repeats: RepeatedRows) -> None:
     bad = np.zeros(len(block), dtype=np.bool_)
     frames, ids = reading.find_frames(table, block, bad)
-    _, label_ids = find_labels(reading, table, block, frames, bad)
+    codes, label_ids = find_labels(reading, table, block, frames, bad)
     claim_subset(reading, table, block, frames, bad)
     confidence = read_share(reading, table, block, "Confidence", bad, empty_is="1")
     count = reading.report.table(table.path)
@@ -54,7 +54,9 @@ def _read_block(reading: Reading, table: TableState, block: CSVBlock, repeats: R
     reading.name_images(frames[good], ids.take(good))
     repeats.add(block, good)
     absent = np.zeros(len(block), dtype=np.bool_)
-    absent[good] = decode_numbers(Cells.of(confidence.take(good))).values == 0
+    confidences = decode_numbers(Cells.of(confidence.take(good))).values
+    absent[good] = confidences == 0
+    reading.consistency.add_tags(table.path, block.rows[good], frames[good], codes[good], confidences)
     hidden = absent.copy()
     hidden[good] &= ~reading.attributes.declares(label_ids[good], "score")
     message = 'says that the label is absent; kept, but no tag: the label has no attribute "score" to say so'

@@ -23,6 +23,7 @@ from app.columns import Cells, CSVBlock, CSVReader, Ragged, TextIndex, Texts, de
 from app.errors import Damaged, ImportProblems, Problem, Report, Severity, shorten
 from app.formats.base import ImportOptions, Progress, Sink, Target
 from app.formats.open_images.attributes import AttributeEncoder
+from app.formats.open_images.consistency import Consistency
 from app.formats.open_images.extras import KeptFile, KeptTable
 from app.formats.open_images.labels import ClassNames, LabelMatcher
 from app.formats.open_images.layout import (
@@ -41,6 +42,7 @@ from app.formats.open_images.repairs import Repairs, has_foreign_ends
 from app.formats.open_images.side_items import ItemCodec
 from app.formats.open_images.side_read import SideFile
 from app.formats.renaming import parse_renaming
+from app.formats.rules import parse_rules
 
 Ints = npt.NDArray[np.int32]
 Rows = npt.NDArray[np.int64]
@@ -115,6 +117,7 @@ class Reading:
             target.frames, ItemCodec(target.labels), lambda ids: self.index.match(ids).frames, target.first_group
         )
         self.tables: list[KeptTable] = []
+        self.consistency = Consistency(parse_rules(options.rules), report)
         self.sided: dict[int, int] = {}  # table number → number of its twin
         self.linked: dict[tuple[int, int], int] = {}  # table number, ends with a box → number of that twin
         self.subsets = TextIndex()

@@ -1,0 +1,178 @@
+"""`annoport check` for people and build servers: outputs, exit codes, rules; the problems that an import tells."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from random import Random
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from click.testing import CliRunner, Result
+
+from app.cli import main
+from app.errors import Problem, Report
+from app.findings import MEANINGS, write_junit, write_sarif
+from tests.desk import Desk
+from tests.formats.builders import zip_of
+from tests.formats.open_images.random_archives import make_archive
+from tests.formats.open_images.test_consistency import BOXES, TAGS, broken, members
+from tests.operations.test_random_imports import spoiled
+
+BAD_ROW = "a,x,/m/cat,abc,0.1,0.5,0.1,0.5,7,0,0,0,0"
+
+
+@pytest.fixture
+def bad(tmp_path: Path) -> Path:
+    told = broken("duplicate_box")
+    told["boxes"].append(BAD_ROW)
+    told["tags"].append('a,"v, ""w""",Nobody,2')
+    path = tmp_path / "bad one.zip"
+    path.write_bytes(zip_of(members(told)))
+    return path
+
+
+@pytest.fixture
+def sound(tmp_path: Path) -> Path:
+    path = tmp_path / "sound.zip"
+    path.write_bytes(zip_of(members(broken("duplicate_box"))))
+    return path
+
+
+def check(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["check", *map(str, arguments)])
+
+
+def test_exit_codes_tell_sound_broken_and_impossible(bad: Path, sound: Path, tmp_path: Path) -> None:
+    assert check(sound).exit_code == 0
+    assert check(sound, "--fail-on", "warning").exit_code == 1
+    assert check(sound, "--fail-on", "warning", "--rules", "none").exit_code == 0
+    assert check(bad).exit_code == 1
+    (tmp_path / "labels.json").write_text("[{]")
+    (tmp_path / "frames.txt").write_bytes(b"\xff\xfe")
+    for wrong in (
+        ("--rules", "duplicates"),
+        ("--labels", tmp_path / "labels.json"),
+        ("--frames", tmp_path / "frames.txt"),
+        ("--format", "COCO"),
+        ("--min-confidence", "7"),
+        ("--output", "xml"),
+    ):
+        done = check(sound, *wrong)
+        assert (done.exit_code, "Traceback" in done.output) == (2, False), wrong
+    assert check(tmp_path / "none.zip").exit_code == 2
+    (tmp_path / "no.zip").write_bytes(b"no zip")
+    assert check(tmp_path / "no.zip").exit_code == 1
+
+
+def test_text_has_a_line_for_each_problem(bad: Path) -> None:
+    lines = check(bad, "--rules", "duplicate_box").output.splitlines()
+    assert f"error: {BOXES}:5:IsOccluded: value.flag: expected 1, 0, or -1 for unknown" in lines
+    assert any(line.startswith(f"warning: {BOXES}:4:XMin: rule.duplicate_box: ") for line in lines)
+    assert lines[-1] == "3 errors, 2 warnings"
+    assert check(bad, "--rules", "none").output.splitlines()[-1] == "3 errors, 1 warnings"
+
+
+def test_json_is_the_report(bad: Path) -> None:
+    report = json.loads(check(bad, "--json", "--rules", "all,-unused_class").output)
+    assert (report["n_errors"], report["counts"]["rule.duplicate_box"]) == (3, 1)
+    assert "rule.unused_class" not in report["counts"]
+
+
+def test_sarif_has_rules_results_and_places(bad: Path) -> None:
+    log = json.loads(check(bad, "--output", "sarif").output)
+    assert (log["version"], log["$schema"]) == ("2.1.0", "https://json.schemastore.org/sarif-2.1.0.json")
+    (run,) = log["runs"]
+    driver = run["tool"]["driver"]
+    ids = [rule["id"] for rule in driver["rules"]]
+    assert (driver["name"], len(ids)) == ("annoport", len(set(ids)))
+    assert all(rule["shortDescription"]["text"] == MEANINGS[rule["id"]] for rule in driver["rules"])
+    assert run["invocations"] == [{"executionSuccessful": True, "exitCode": 1}]
+    assert run["columnKind"] in ("utf16CodeUnits", "unicodeCodePoints")
+    for result in run["results"]:
+        assert ids[result["ruleIndex"]] == result["ruleId"]
+        assert result["level"] in ("error", "warning", "note", "none")
+        assert result["message"]["text"]
+        (location,) = result["locations"]
+        place = location["physicalLocation"]
+        assert place["artifactLocation"]["uri"]
+        assert all(number >= 1 for number in place.get("region", {}).values())
+    places = {
+        (result["ruleId"], result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]):
+        result["locations"][0]["physicalLocation"].get("region")
+        for result in run["results"]
+    }  # fmt: skip
+    assert places["value.not_number", BOXES] == {"startLine": 5, "startColumn": BAD_ROW.index("abc") + 1}
+    assert places["value.range", TAGS] == {"startLine": 5, "startColumn": len('a,"v, ""w""",Nobody,') + 1}
+    assert places["rule.unused_class", "annotations/class-descriptions.csv"] is None
+
+
+def test_findings_of_no_file_and_of_odd_texts_can_be_written() -> None:
+    report = Report()
+    report.error("zip.invalid", "not a zip: \x00\x1b[31m\ud800 <b>", value="\x07")
+    report.add(Problem("odd.code", "ünder ]]> &", "warning", "a b/ü.csv", 3, "X"))
+    log = json.loads(write_sarif(report, ["x y.zip"], {}, failed=True).encode("utf-8", "replace"))
+    uris = [
+        result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for result in log["runs"][0]["results"]
+    ]
+    assert uris == ["x%20y.zip", "a%20b/%C3%BC.csv"]
+    suites = ElementTree.fromstring(write_junit(report, ["x y.zip"]))
+    assert [case.get("name") for case in suites.iter("testcase")] == ["archive", "a b/ü.csv"]
+
+
+def test_junit_has_a_case_for_each_file(bad: Path) -> None:
+    suites = ElementTree.fromstring(check(bad, "--output", "junit").output)
+    (suite,) = suites.findall("testsuite")
+    cases = {case.get("name"): case for case in suite.findall("testcase")}
+    assert suite.get("name") == "bad one.zip"
+    assert (suite.get("tests"), suite.get("failures")) == (str(len(cases)), "2")
+    failure = cases[BOXES].find("failure")
+    assert failure is not None
+    assert (failure.get("type"), failure.text is not None and "value.not_number" in failure.text) == (
+        "value.flag",
+        True,
+    )
+    assert cases["annotations/class-descriptions.csv"].find("failure") is None
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_check_against_a_task_tells_what_an_import_into_it_tells(tmp_path: Path, seed: int) -> None:
+    made = make_archive(seed)
+    rng = Random(seed)
+    frames = "".join(f"{name} {width} {height}\n" for name, (width, height) in made.frames.items())
+    (tmp_path / "frames.txt").write_text(frames, encoding="utf-8")
+    (tmp_path / "labels.json").write_text(json.dumps(made.labels), encoding="utf-8")
+    with Desk(tmp_path / "data") as desk:
+        task = desk.task(made.frames, made.labels)
+        for turn in range(3):
+            files = made.files if turn == 0 else spoiled(made.files, rng, softly=False)
+            rules = rng.choice(["", "all", "all,-unused_class"])
+            options = {**made.options, "rules": rules}
+            _, report = task.send(files, **options, dry_run="true")
+            paths = []
+            for name, body in files.items():
+                (tmp_path / name).write_bytes(body)
+                paths.append(tmp_path / name)
+            arguments: list[Any] = [*paths, "--json", "--rules", rules or "none"]
+            arguments += ["--frames", tmp_path / "frames.txt", "--labels", tmp_path / "labels.json"]
+            arguments += [
+                word
+                for name, value in made.options.items()
+                for word in ((f"--{name.replace('_', '-')}", value) if value not in ("true", "false") else
+                             (f"--{name.replace('_', '-')}",))
+            ]  # fmt: skip
+            checked = json.loads(check(*arguments).output)
+            for part in ("problems", "counts", "tables", "n_errors", "n_warnings"):
+                assert checked[part] == report[part], f"seed {seed}, turn {turn}: {part}"
+
+
+def test_every_code_that_readers_tell_has_a_meaning() -> None:
+    words = "zip|layout|csv|value|box|image|label|mask|meta|hierarchy|file|row|tag|attribute|extra|point|relationship"
+    pattern = re.compile(rf'"((?:{words}|narrative)\.[a-z_]+)"')
+    told: set[str] = set()
+    for folder in ("archive", "columns", "formats/open_images"):
+        for path in (Path(__file__).parents[1] / "app" / folder).rglob("*.py"):
+            told |= set(pattern.findall(path.read_text()))
+    assert {code for code in told if not code.endswith((".csv", ".json", ".meta"))} <= {*MEANINGS, "images.meta"}
