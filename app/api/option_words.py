@@ -31,6 +31,7 @@ WORDS = {
     "missing": "What a merge does with rows that the archive lacks",
     "only_matching": "Of a chosen image only the rows of the classes and attributes asked for",
     "rotated": "A rotated rectangle is a mask, the box around it, or both",
+    "rules": "Consistency rules to warn of: `all`, or their names; `-name` leaves one out; a list",
     "save_images": "With the pictures",
     "seed": "Any so many images of `max_images`, the same ones for the same number",
     "side_file": "With the file that says what the tables cannot",
