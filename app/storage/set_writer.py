@@ -144,7 +144,8 @@ class SetWriter:
         if not tables:
             return
         fresh = {kind: self._without_id(table) for kind, table in tables.items() if kind in OBJECT_KINDS}
-        with self._transaction() as conn:
+        # Numbers need no sync of their own: whoever sees them sees them after the publish, which syncs all before it.
+        with self._transaction(is_bulk=True) as conn:
             first = take_numbers(conn, self.task_id, sum(map(len, fresh.values())))
             conn.execute(annotation_sets.update().where(annotation_sets.c.id == self.set_id).values(touched_date=now()))
         for kind, table in tables.items():

@@ -56,8 +56,8 @@ def uploads(folder: Path, megabytes: int, rounds: int) -> dict[str, list[Timed]]
     with (
         plain_server(folder) as plain,
         running_service(folder / "s", auth_mode="local", arguments=arguments) as service,
+        Caller(service) as caller,
     ):
-        caller = Caller(service)
         caller.http.timeout = httpx.Timeout(600)
         number = _empty_task(service, caller)
         for _ in range(rounds):

@@ -24,6 +24,8 @@ from app.formats.open_images.plan import Plan
 from app.formats.open_images.write_boxes import is_rotated
 from app.geometry import PackedMask, ellipse_to_mask, merge_masks, polygons_to_masks, rotated_corners, runs_to_mask
 
+# An enumeration's attributes are slow to get, and these are asked for once a mask.
+MASK, GEOMETRY = int(ShapeType.MASK), int(Edit.GEOMETRY)
 DRAWN = (ShapeType.POLYGON, ShapeType.MASK, ShapeType.ELLIPSE)
 
 
@@ -114,12 +116,10 @@ def row_of(instance: Instance) -> int:
 
 def keeps_png(shapes: Shapes, instance: Instance) -> bool:
     """Whether the instance is still the very mask that was imported: one mask shape, its pixels untouched."""
-    return (
-        instance.imported is not None
-        and len(instance.rows) == 1
-        and shapes.types[instance.rows[0]] == ShapeType.MASK
-        and not shapes.kept.edits[instance.rows[0]] & Edit.GEOMETRY
-    )
+    if instance.imported is None or len(instance.rows) != 1:
+        return False
+    row = instance.rows[0]
+    return int(shapes.types[row]) == MASK and not int(shapes.kept.edits[row]) & GEOMETRY
 
 
 def draw_instances(plan: Plan, shapes: Shapes, instances: Sequence[Instance]) -> list[PackedMask | None]:
