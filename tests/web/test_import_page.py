@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
+import subprocess
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ from typing import Any
 import numpy as np
 from playwright.sync_api import expect
 
+from tests.environments import clean_environ, python_of
 from tests.samples import mask_png, picture
 from tests.web.tasks import BOX_HEADER, Caller, archive, box
 
@@ -438,20 +442,81 @@ def tab_to(page: Any, name: str, tag: str = "") -> None:
     raise AssertionError(f"{name} cannot be reached with Tab")
 
 
+def command_lines(page: Any) -> dict[str, str]:
+    """What a page shows for the terminal, by name."""
+    summary = page.locator(".commands summary")
+    if page.locator(".commands[open]").count() == 0:
+        summary.click()
+    names = page.locator(".command-name").all_inner_texts()
+    return dict(zip(names, page.locator(".command code").all_inner_texts(), strict=True))
+
+
+def run_line(line: str, folder: Path, **environ: str) -> str:
+    """Run a line as it stands there."""
+    path = os.environ["PATH"]
+    if "cvat-cli" in line:
+        path = f"{python_of('client').parent}:{path}"
+    done = subprocess.run(
+        ["bash", "-c", line],
+        cwd=folder,
+        env=clean_environ(PATH=path, PASS="any", HOME=str(folder), **environ),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
 def test_the_lines_for_the_terminal_do_the_same(open_page: OpenPage, caller: Caller, tmp_path: Path) -> None:
     task_id = caller.task("terminal", 1)
     page = open_page(f"/tasks/{task_id}/import")
-    give(page, tmp_path, archive([box("p000")]), "it's mine.zip")
-    expect(verdict(page)).to_have_text("Ready: 1 box")
+    give(page, tmp_path, archive([box("p000"), box("elsewhere"), box("p000", "/m/0bt9lr")]), """it's "mine"; a,b.zip""")
     page.get_by_label("Leave out pictures that are not in the task").check()
+    expect(verdict(page)).to_have_text("Ready: 2 boxes")
+    lines = command_lines(page)
+    assert set(lines) == {"Look first", "Import"}, "cvat-cli cannot leave pictures out"
+    assert lines["Import"].endswith(f"'{caller.url}/api/tasks/{task_id}/import?unmatched=skip'")
+    assert json.loads(run_line(lines["Look first"], tmp_path))["dry_run"] is True
+    assert caller.annotations(task_id)["shapes"] == []
+    told = json.loads(run_line(lines["Import"], tmp_path))
+    assert told["changes"]["shapes"]["added"] == 2
+    page.goto(f"/tasks/{task_id}/export")
+    page.get_by_text("Only a part of it").click()
+    page.locator(".part").get_by_role("button", name="Dog").click()
+    run_line(command_lines(page)["curl"], tmp_path)
+    with zipfile.ZipFile(tmp_path / "terminal.zip") as exported:
+        assert len(exported.read("annotations/train-annotations-bbox.csv").splitlines()) == 2
+    page.goto(f"/tasks/{task_id}/labels")
+    page.get_by_label("Add labels").fill("an owl's, bat")
+    run_line(command_lines(page)["curl"], tmp_path)
+    names = [label["name"] for label in caller.call("GET", "/api/labels", task_id=task_id)["results"]]
+    assert names == ["Cat", "Dog", "an owl's", "bat"]
+    page.goto(f"/tasks/{task_id}")
+    lines = command_lines(page)
+    assert len(json.loads(run_line(lines["Annotations"], tmp_path))["annotations"]["shapes"]) == 2
+    run_line(lines["Picture"], tmp_path)
+    assert (tmp_path / "p000.png").read_bytes() == picture(120, 80, 0)
+    page.goto("/?search=terminal")
+    expect(page.locator(".card")).to_have_count(1)
+    assert json.loads(run_line(command_lines(page)["curl"], tmp_path))["count"] == 1
+
+
+def test_the_lines_for_cvats_client_do_the_same(open_page: OpenPage, caller: Caller, tmp_path: Path) -> None:
+    (tmp_path / "one.png").write_bytes(picture(40, 30))
+    page = open_page("/tasks/new")
+    page.locator("input[type=file]").set_input_files(tmp_path / "one.png")
+    page.get_by_label("Name", exact=True).fill("by cvat's client")
+    page.locator("#label-input").fill("Cat")
+    page.locator("#label-input").press("Enter")
+    lines = command_lines(page)
+    made = json.loads(run_line(lines["Make it"], tmp_path))
+    run_line(f"ID={made['id']}; " + lines["Pictures"], tmp_path)
+    run_line(lines["cvat-cli"], tmp_path)
+    found = caller.call("GET", "/api/tasks", search="by cvat's client")["results"]
+    assert [task["name"] for task in found] == ["by cvat's client"] * 2
+    page.goto(f"/tasks/{found[0]['id']}/import")
+    give(page, tmp_path, archive([box("one")]), "boxes.zip")
     expect(verdict(page)).to_have_text("Ready: 1 box")
-    page.get_by_text("The same from a terminal").click()
-    lines = page.locator(".command code").all_inner_texts()
-    url = f"{caller.url}/api/tasks/{task_id}/import"
-    assert lines[0] == f"curl -F 'file=@it'\\''s mine.zip' '{url}?dry_run=true&unmatched=skip'"
-    assert lines[1] == f"curl -F 'file=@it'\\''s mine.zip' '{url}?unmatched=skip'"
-    port = caller.url.rsplit(":", 1)[1]
-    assert lines[2] == (
-        f"cvat-cli --server-host http://127.0.0.1 --server-port {port} --auth admin task import-dataset "
-        f"--format 'Open Images V6 1.0' {task_id} 'it'\\''s mine.zip'"
-    )
+    run_line(command_lines(page)["cvat-cli"], tmp_path)
+    assert len(caller.annotations(found[0]["id"])["shapes"]) == 1

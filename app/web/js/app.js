@@ -109,13 +109,13 @@ class App extends Part {
     const { page, id, tab, query } = this.place;
     switch (page) {
       case "tasks":
-        return html`<ap-tasks></ap-tasks>`;
+        return html`<ap-tasks .user=${this.user}></ap-tasks>`;
       case "new":
-        return html`<ap-new-task></ap-new-task>`;
+        return html`<ap-new-task .user=${this.user}></ap-new-task>`;
       case "task":
         return html`<ap-task .taskId=${id} .tab=${tab} .user=${this.user}></ap-task>`;
       case "activity":
-        return html`<ap-activity></ap-activity>`;
+        return html`<ap-activity .user=${this.user}></ap-activity>`;
       case "tokens":
         return html`<ap-tokens .user=${this.user}></ap-tokens>`;
       case "help":

@@ -1,15 +1,18 @@
 import { call, get, post } from "../api.js";
 import { Part, html, icon, nothing } from "../dom.js";
 import { count } from "../format.js";
+import { curlLogin, quoted } from "../parts/commands.js";
 import { requestRows } from "../parts/requests.js";
 import { toastError } from "../parts/toasts.js";
 
 /** Everything that was done in the background. */
 class Activity extends Part {
-  static properties = { requests: { state: true }, total: { state: true } };
+  static properties = { user: { attribute: false }, requests: { state: true }, total: { state: true } };
 
   constructor() {
     super();
+    /** @type {Who} */
+    this.user = null;
     this.requests = null;
     this.total = 0;
     this.pages = 1;
@@ -67,6 +70,7 @@ class Activity extends Part {
                   }}>Show more of ${count(this.total)}</button></p>`
                 : nothing}`
           : html`<div class="nothing">${icon("activity")}<p>Imports and exports show up here while they run, and for a week after.</p></div>`}
+      <ap-commands .lines=${[{ name: "curl", text: `curl${curlLogin(this.user)} ${quoted(`${location.origin}/api/requests`)}` }]}></ap-commands>
     </main>`;
   }
 }

@@ -7,7 +7,7 @@ import { takeHanded } from "../router.js";
 import { labelsOf, survey } from "../tables.js";
 import { finishUpload, forgetUpload, heldBytes, sendResumable, unfinishedUploads } from "../upload.js";
 import { NotAZip, cutZip, looksLikeZip, makeZip, openZip } from "../zip.js";
-import { cvat, curlLogin, quoted } from "../parts/commands.js";
+import { curlLogin, cvat, formFile, quoted } from "../parts/commands.js";
 import { bar } from "../parts/progress.js";
 import { requestRows } from "../parts/requests.js";
 import { toast, toastError } from "../parts/toasts.js";
@@ -601,9 +601,12 @@ class Import extends Part {
     const dry = new URLSearchParams(clean({ ...this.query(true) }));
     const login = curlLogin(this.user);
     return [
-      { name: "Look first", text: `curl${login} -F ${quoted(`file=@${name}`)} ${quoted(`${base}?${dry}`)}` },
-      { name: "Import", text: `curl${login} -F ${quoted(`file=@${name}`)} ${quoted(url)}` },
-      { name: "cvat-cli", text: `${cvat(this.user)} task import-dataset --format ${quoted(FORMAT)} ${this.task.id} ${quoted(name)}` },
+      { name: "Look first", text: `curl${login} ${formFile("file", name)} ${quoted(`${base}?${dry}`)}` },
+      { name: "Import", text: `curl${login} ${formFile("file", name)} ${quoted(url)}` },
+      // What cvat-cli cannot ask for would not be the same.
+      ...(Object.keys(clean({ ...this.query(false), conv_mask_to_poly: null })).length || (this.found?.masks.length && !this.options.conv_mask_to_poly)
+        ? []
+        : [{ name: "cvat-cli", text: `${cvat(this.user)} task import-dataset --format ${quoted(FORMAT)} ${this.task.id} ${quoted(name)}` }]),
     ];
   }
 

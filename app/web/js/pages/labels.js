@@ -1,6 +1,7 @@
 import { patch } from "../api.js";
 import { Part, html, icon, nothing } from "../dom.js";
 import { counted } from "../format.js";
+import { curlJSON } from "../parts/commands.js";
 import { toast, toastError } from "../parts/toasts.js";
 import { namesFrom, openImagesAttributes } from "./new.js";
 
@@ -65,6 +66,11 @@ class Labels extends Part {
     this.change(labels, "Every label can say it now");
   }
 
+  lines() {
+    const names = namesFrom(this.typed);
+    return [{ name: "curl", text: curlJSON(this.user, "PATCH", this.path, { labels: (names.length ? names : ["cat"]).map((name) => ({ name })) }) }];
+  }
+
   render() {
     const lacksFlags = this.labels.some((label) => !openImagesAttributes().every((one) => label.attributes.some((attribute) => attribute.name === one.name)));
     return html`
@@ -87,7 +93,8 @@ class Labels extends Part {
       ${this.labels.length && lacksFlags
         ? html`<p class="notice">${icon("info")}<span class="grow">Open Images says of each box whether it is truncated, a group, a depiction, seen from inside, and a score. Labels show it when they have such attributes.</span>
             <button type="button" class="button small" ?disabled=${this.busy} @click=${() => this.addFlags()}>Add them</button></p>`
-        : nothing}`;
+        : nothing}
+      <ap-commands .lines=${this.lines()}></ap-commands>`;
   }
 }
 

@@ -5,6 +5,7 @@ import { go, hand, takeHanded } from "../router.js";
 import { isPictureName, labelsOf, survey } from "../tables.js";
 import { finishUpload, sendGroups, sendResumable } from "../upload.js";
 import { NotAZip, bytesOfEntry, cutZip, looksLikeZip, makeZip, openZip } from "../zip.js";
+import { curlJSON, curlLogin, cvat, formFile, quoted } from "../parts/commands.js";
 import { bar } from "../parts/progress.js";
 import { toastError } from "../parts/toasts.js";
 
@@ -39,6 +40,7 @@ export function namesFrom(text) {
 /** A new task: pictures, labels, a name; all at once. */
 class NewTask extends Part {
   static properties = {
+    user: { attribute: false },
     name: { state: true },
     labels: { state: true },
     typed: { state: true },
@@ -57,6 +59,8 @@ class NewTask extends Part {
 
   constructor() {
     super();
+    /** @type {Who} */
+    this.user = null;
     this.reset();
     this.leaving = (event) => {
       if (this.stage) event.preventDefault();
@@ -320,6 +324,23 @@ class NewTask extends Part {
     return nothing;
   }
 
+  /** The same by hand: `$ID` is what the first line answers. */
+  lines() {
+    const files = this.zip ? [this.file.name] : this.pictures.slice(0, 20).map(({ file }) => file.name);
+    if (!files.length) files.push("a.jpg", "b.jpg");
+    const attributes = this.brings && this.withFlags ? openImagesAttributes() : undefined;
+    const labels = this.labels.map(({ name }) => ({ name, attributes }));
+    const login = curlLogin(this.user);
+    const data = `${location.origin}/api/tasks/$ID`;
+    const name = this.name.trim() || "pets";
+    return [
+      { name: "Make it", text: curlJSON(this.user, "POST", "/api/tasks", { name, labels }) },
+      { name: "Pictures", text: `curl${login} "${data}/data" -F image_quality=70 ${files.map((file, index) => `${formFile(`client_files[${index}]`, file)}`).join(" ")}` },
+      ...(this.brings ? [{ name: "Import", text: `curl${login} ${formFile("file", this.file.name)} "${data}/import?wait=60"` }] : []),
+      { name: "cvat-cli", text: `${cvat(this.user)} task create ${quoted(name)} --labels ${quoted(JSON.stringify(labels.map((label) => ({ name: label.name, attributes: label.attributes ?? [] }))))} local ${files.map(quoted).join(" ")}` },
+    ];
+  }
+
   progress() {
     const words = { making: "Making the task", sending: "Sending the pictures", reading: "Reading the pictures" };
     return html`<section class="panel" aria-live="polite">
@@ -374,7 +395,8 @@ class NewTask extends Part {
               <button type="submit" class="button primary big" ?disabled=${Boolean(this.missing)} aria-describedby=${this.missing ? "missing" : nothing}>
                 ${this.brings ? "Create and look at the annotations" : "Create"}</button>
             </div>
-          </form>`}
+          </form>
+          <ap-commands .lines=${this.lines()}></ap-commands>`}
     </main>`;
   }
 }

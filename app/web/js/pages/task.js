@@ -91,7 +91,7 @@ class TaskPage extends Part {
       case "labels":
         return html`<div class="page narrow"><ap-labels .task=${task} .labels=${labels} .user=${user} @ap-labels-changed=${() => this.load()}></ap-labels></div>`;
       default:
-        return html`<ap-viewer .task=${task} .labels=${labels}></ap-viewer>`;
+        return html`<ap-viewer .task=${task} .labels=${labels} .user=${user}></ap-viewer>`;
     }
   }
 

@@ -1,7 +1,8 @@
-import { get, remove } from "../api.js";
+import { address, get, remove } from "../api.js";
 import { Part, html, icon, nothing } from "../dom.js";
 import { ago, count, counted, moment } from "../format.js";
 import { go, hand, note } from "../router.js";
+import { curlLogin, cvat, quoted } from "../parts/commands.js";
 import { toast, toastError } from "../parts/toasts.js";
 import { repeat } from "lit-html/directives/repeat.js";
 
@@ -11,6 +12,7 @@ const SORTS = { "-updated_date": "Last changed", "-id": "Newest", name: "Name" }
 /** Every task, as cards. */
 class Tasks extends Part {
   static properties = {
+    user: { attribute: false },
     tasks: { state: true },
     total: { state: true },
     facts: { state: true },
@@ -23,6 +25,8 @@ class Tasks extends Part {
 
   constructor() {
     super();
+    /** @type {Who} */
+    this.user = null;
     const query = new URLSearchParams(location.search);
     this.search = query.get("search") ?? "";
     this.sort = query.get("sort") in SORTS ? query.get("sort") : "-updated_date";
@@ -112,6 +116,13 @@ class Tasks extends Part {
     go("/tasks/new");
   }
 
+  lines() {
+    return [
+      { name: "curl", text: `curl${curlLogin(this.user)} ${quoted(address("/api/tasks", { search: this.search, sort: this.sort }).href)}` },
+      { name: "cvat-cli", text: `${cvat(this.user)} task ls` },
+    ];
+  }
+
   card(task) {
     const facts = this.facts[task.id];
     const labels = facts?.labels ?? [];
@@ -176,6 +187,7 @@ class Tasks extends Part {
           ? html`<ul class="cards">${repeat(shown, (task) => task.id, (task) => this.card(task))}</ul>`
           : html`<div class="nothing"><p>${this.search ? html`No task is called anything like “${this.search}”.` : "No task is left."}</p></div>`}
       ${this.tasks.length < (this.total ?? 0) ? html`<p class="row center"><button type="button" class="button" ?disabled=${this.busy} @click=${() => this.load(true)}>Show more</button></p>` : nothing}
+      <ap-commands .lines=${this.lines()}></ap-commands>
       <ap-whole-drop @ap-files=${this.dropped}></ap-whole-drop>
     </main>`;
   }

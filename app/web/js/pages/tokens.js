@@ -1,6 +1,7 @@
 import { all, post, remove } from "../api.js";
 import { Part, copyText, html, icon, nothing } from "../dom.js";
 import { ago, moment } from "../format.js";
+import { quoted } from "../parts/commands.js";
 import { toast, toastError } from "../parts/toasts.js";
 
 const LIVES = [["30", "In a month"], ["7", "In a week"], ["365", "In a year"], ["", "Never"]];
@@ -71,6 +72,15 @@ class Tokens extends Part {
     }
   }
 
+  lines() {
+    const port = location.port || (location.protocol === "https:" ? "443" : "80");
+    return [
+      { name: "Once", text: `export ANNOPORT_TOKEN=${this.fresh?.value ?? "…"}` },
+      { name: "curl", text: `curl -H "Authorization: Bearer $ANNOPORT_TOKEN" ${quoted(`${location.origin}/api/tasks`)}` },
+      { name: "cvat-cli", text: `CVAT_ACCESS_TOKEN="$ANNOPORT_TOKEN" cvat-cli --server-host ${location.protocol}//${location.hostname} --server-port ${port} task ls` },
+    ];
+  }
+
   render() {
     return html`<main class="page narrow" id="main">
       <h1>Access tokens</h1>
@@ -98,6 +108,7 @@ class Tokens extends Part {
                 <button type="button" class="button small ${this.asked === token.id ? "danger" : ""}" @click=${() => this.revoke(token)} @blur=${() => (this.asked = null)}>${this.asked === token.id ? "Really revoke" : "Revoke"}</button></li>`,
             )}</ul>`
           : html`<div class="nothing">${icon("key")}<p>No tokens yet.</p></div>`}
+      <ap-commands heading="With a token, from a terminal" .lines=${this.lines()}></ap-commands>
     </main>`;
   }
 }

@@ -4,6 +4,7 @@ import { KINDS, count, counted } from "../format.js";
 import { FINDINGS, FLAG_WORDS } from "../findings.js";
 import { note } from "../router.js";
 import { attributesOf, bitmapOf, boxOf, covers, drawingOf, pixelsOf } from "../shapes.js";
+import { curlLogin, cvat, quoted } from "../parts/commands.js";
 import { toastError } from "../parts/toasts.js";
 import { repeat } from "lit-html/directives/repeat.js";
 
@@ -20,6 +21,7 @@ class Viewer extends Part {
   static properties = {
     task: { attribute: false },
     labels: { attribute: false },
+    user: { attribute: false },
     search: { state: true },
     only: { state: true },
     total: { state: true },
@@ -40,6 +42,8 @@ class Viewer extends Part {
     super();
     /** @type {Task} */
     this.task = null;
+    /** @type {Who} */
+    this.user = null;
     /** @type {Label[]} */
     this.labels = [];
     const query = new URLSearchParams(location.search);
@@ -571,6 +575,17 @@ class Viewer extends Part {
     return html`<dl class="facts">${facts.map(([name, value]) => html`<dt>${name}</dt><dd>${value}</dd>`)}</dl>`;
   }
 
+  lines() {
+    const base = `${location.origin}/api/tasks/${this.task.id}`;
+    const { frame, name } = this.picture;
+    const login = curlLogin(this.user);
+    return [
+      { name: "Annotations", text: `curl${login} ${quoted(`${base}/pictures/${frame}`)}` },
+      { name: "Picture", text: `curl${login} -o ${quoted(name.split("/").at(-1))} ${quoted(`${base}/data?type=frame&quality=original&number=${frame}`)}` },
+      { name: "cvat-cli", text: `${cvat(this.user)} task frames ${this.task.id} ${frame}` },
+    ];
+  }
+
   side() {
     const { picture } = this;
     if (!picture) return nothing;
@@ -607,7 +622,8 @@ class Viewer extends Part {
         ? html`<h2>Also said</h2>
             <ul class="notes">${picture.notes.map((note) => html`<li title=${note.file}>${note.words}</li>`)}</ul>
             ${picture.n_notes > picture.notes.length ? html`<p class="fine">and ${count(picture.n_notes - picture.notes.length)} more</p>` : nothing}`
-        : nothing}`;
+        : nothing}
+      <ap-commands .lines=${this.lines()}></ap-commands>`;
   }
 
   render() {

@@ -10,6 +10,16 @@ export function curlLogin(user) {
   return user?.how === "session" ? ' -H "Authorization: Bearer $ANNOPORT_TOKEN"' : "";
 }
 
+/** A file as a field of a curl form: names that hold what curl takes for its own go in quotes. */
+export function formFile(field, name) {
+  return `-F ${quoted(`${field}=@${/[;,"\\]/.test(name) ? `"${name.replace(/[\\"]/g, "\\$&")}"` : name}`)}`;
+}
+
+/** The beginning of a curl line that sends JSON. */
+export function curlJSON(user, method, path, value) {
+  return `curl${curlLogin(user)} -X ${method} ${quoted(`${location.origin}${path}`)} -H 'Content-Type: application/json' -d ${quoted(JSON.stringify(value))}`;
+}
+
 /** The beginning of every cvat-cli line. */
 export function cvat(user) {
   const port = location.port || (location.protocol === "https:" ? "443" : "80");
