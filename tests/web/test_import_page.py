@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from playwright.sync_api import expect
 
+from app.formats.open_images.layout import classify
 from tests.environments import clean_environ, python_of
 from tests.samples import mask_png, picture
 from tests.web.tasks import BOX_HEADER, Caller, archive, box
@@ -117,9 +118,17 @@ def test_missing_labels_are_added_with_one_click(open_page: OpenPage, caller: Ca
     give(page, tmp_path, archive(rows, classes=[("/m/01yrx", "Cat"), ("/m/0bird", "Bird"), ("/m/0fish", "Fish")]))
     page.get_by_role("button", name="Add these labels to the task").click()
     expect(verdict(page)).to_have_text("Ready: 3 boxes")
-    found = caller.call("GET", "/api/labels", task_id=task_id)["results"]
-    assert [label["name"] for label in found] == ["Cat", "Dog", "Bird", "Fish"]
-    assert {attribute["name"] for attribute in found[2]["attributes"]} >= {"truncated", "is_group_of"}
+    expect(page.get_by_role("group", name="New labels").locator(".label")).to_have_text(["Bird", "Fish"])
+
+    def labels() -> list[str]:
+        return [label["name"] for label in caller.call("GET", "/api/labels", task_id=task_id)["results"]]
+
+    assert labels() == ["Cat", "Dog"], "looking changes nothing"
+    page.get_by_role("button", name="Import", exact=True).click()
+    expect(verdict(page)).to_have_text("Imported 3 boxes")
+    assert labels() == ["Cat", "Dog", "Bird", "Fish"]
+    page.get_by_role("link", name="Look at the pictures").click()
+    expect(page.locator(".label-list")).to_contain_text("Bird")
 
 
 def test_a_label_is_taken_for_its_nearest_with_one_click(open_page: OpenPage, caller: Caller, tmp_path: Path) -> None:
@@ -145,6 +154,28 @@ def test_a_label_is_taken_for_its_nearest_with_one_click(open_page: OpenPage, ca
     labels = {label["id"]: label["name"] for label in caller.call("GET", "/api/labels", task_id=task_id)["results"]}
     stored = sorted(labels[shape["label_id"]] for shape in caller.annotations(task_id)["shapes"])
     assert stored == ["Buoy, red=1", "Sailing boat", "Sailing boat"]
+
+
+def test_files_are_taken_for_what_the_service_takes_them_for(open_page: OpenPage) -> None:
+    names = [
+        "train-annotations-bbox.csv", "a/oidv6-train-annotations-bbox.csv", "challenge-2019-train-detection-bbox.csv",
+        "challenge-2018-train-vrd.csv", "oidv6-train-annotations-vrd.csv", "open_images_train_v6_captions.jsonl",
+        "validation-annotations-point-labels.csv", "class-descriptions-boxable.csv", "metadata/classes.csv",
+        "challenge-2019-classes-description-500.csv", "train-images-boxable-with-rotation.csv", "images.meta",
+        "x/labels/points.csv", "bbox_labels_600_hierarchy.json", "oid_extra.json", "notes.csv", "labels/detections.csv",
+        "train-annotations-machine-imagelabels.csv", "challenge-2019-train-segmentation-masks.csv", "image_ids.csv",
+    ]  # fmt: skip
+    page = open_page("/help")
+    found = page.evaluate(
+        """async (names) => {
+            const base = document.querySelector('link[rel=stylesheet]').href.replace('app.css', '');
+            const { kindOf } = await import(base + 'js/tables.js');
+            return names.map((name) => kindOf(name).kind);
+        }""",
+        names,
+    )
+    tables = [classify(name) for name in names]
+    assert found == ["kept" if table is None else table.kind for table in tables]
 
 
 def test_a_subset_is_called_otherwise(open_page: OpenPage, caller: Caller, tmp_path: Path) -> None:

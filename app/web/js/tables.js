@@ -1,6 +1,7 @@
 // What the files of an Open Images archive are, by their names; the service decides, this shows it before the upload.
 
-const P = "(?:oidv\\d+-)?";
+const P = "(?:oidv\\d+-|challenge-\\d{4}-)?";
+const CHALLENGE = "challenge-\\d{4}-";
 const SUBSET = "(?<subset>.+?)";
 /** @type {[string, RegExp][]} */
 const NAMES = /** @type {[string, string][]} */ ([
@@ -12,7 +13,15 @@ const NAMES = /** @type {[string, string][]} */ ([
   ["machine", `${P}${SUBSET}-annotations-machine-imagelabels\\.csv`],
   ["masks", `${P}${SUBSET}-annotations-object-segmentation\\.csv`],
   ["masks", "masks_data\\.csv"],
+  ["boxes", `${CHALLENGE}${SUBSET}-(?:detection|segmentation)-bbox\\.csv`],
+  ["tags", `${CHALLENGE}${SUBSET}-(?:detection|segmentation)-(?:human-image)?labels\\.csv`],
+  ["masks", `${CHALLENGE}${SUBSET}-segmentation-masks\\.csv`],
+  ["points", `${P}${SUBSET}-annotations-point-labels\\.csv`],
+  ["relationships", `${P}${SUBSET}-annotations-vrd\\.csv`],
+  ["relationships", `${CHALLENGE}${SUBSET}-vrd\\.csv`],
+  ["narratives", ".*(?:localized[_-]narratives|captions).*\\.jsonl"],
   ["classes", `${P}class-descriptions(?:-boxable)?\\.csv`],
+  ["classes", `${CHALLENGE}class(?:es)?-descriptions?-(?:\\d+|segmentable)\\.csv`],
   ["hierarchy", ".*hierarchy\\.json"],
   ["sizes", "images\\.meta"],
   ["side", "oid_extra\\.json"],
@@ -22,11 +31,14 @@ const IN_FOLDER = {
   "labels/detections.csv": "boxes",
   "labels/classifications.csv": "tags",
   "labels/segmentations.csv": "masks",
+  "labels/points.csv": "points",
+  "labels/relationships.csv": "relationships",
   "metadata/classes.csv": "classes",
   "metadata/image_ids.csv": "images",
 };
 const CLUTTER = /(?:^|\/)(?:__MACOSX\/|\._[^/]*$|(?:\.DS_Store|Thumbs\.db|desktop\.ini)$)/i;
-const MASK = /(?:^|\/)(?:masks|[^/]+-masks-[0-9a-f])\/(?:.*\/)?[^/]+\.png$/i;
+const MASK = /(?:^|\/)(?:masks|[^/]+-masks-[0-9a-f](?:\.zip)?)\/(?:.*\/)?[^/]+\.png$/i;
+const MASK_ZIP = /(?:^|\/)[^/]+-masks-[0-9a-f]\.zip$/i;
 const PICTURE = /\.(?:jpe?g|jpe|jfif|png|bmp|dib|gif|webp|tiff?)$/i;
 
 /** In plain words. */
@@ -36,6 +48,10 @@ export const KIND_WORDS = {
   tags: "picture labels",
   machine: "machine-made labels",
   masks: "masks",
+  points: "points",
+  relationships: "relationships",
+  narratives: "narratives",
+  masksZip: "zip of masks, read where it lies",
   classes: "class names",
   hierarchy: "class hierarchy",
   sizes: "picture sizes",
@@ -57,6 +73,7 @@ export function kindOf(path) {
     if (match) return { kind, subset: match.groups?.subset };
   }
   if (MASK.test(path)) return { kind: "mask" };
+  if (MASK_ZIP.test(path)) return { kind: "masksZip" };
   if (PICTURE.test(path)) return { kind: "picture" };
   return { kind: "kept" };
 }
@@ -72,7 +89,7 @@ export function survey(zip) {
     .filter((entry) => !entry.isFolder)
     .map((entry) => ({ path: entry.name, size: entry.size, packed: entry.packed, entry, ...kindOf(entry.name) }));
   const of = (...kinds) => files.filter((file) => kinds.includes(file.kind));
-  const tables = of("images", "boxes", "tags", "machine", "masks", "classes");
+  const tables = of("images", "boxes", "tags", "machine", "masks", "points", "relationships", "narratives", "classes");
   const pictures = of("picture");
   return {
     files,

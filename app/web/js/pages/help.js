@@ -37,7 +37,7 @@ class Help extends Part {
   render() {
     return html`<main class="page narrow prose" id="main">
       <h1>How a zip should look</h1>
-      <p>Any zip with at least one of these tables will do. Folders are free, names are what counts; official downloads of Open Images V4 to V7 and the zips of CVAT, datumaro and FiftyOne work as they are.</p>
+      <p>Any zip with at least one of these tables will do, and so will the tables alone. Folders are free, names are what counts; official downloads of Open Images V4 to V7 and the zips of CVAT, datumaro and FiftyOne work as they are.</p>
       <pre tabindex="0" aria-label="Layout of a zip"><code>${LAYOUT}</code></pre>
       <p class="row wrap">
         <a class="button primary" href="/samples/open-images-sample.zip" download>${icon("download")} Sample with pictures</a>
@@ -57,6 +57,8 @@ class Help extends Part {
         <li>Every row is read and checked first, and you see the outcome.</li>
         <li>If anything is wrong, nothing is changed. Each problem comes with its file, row and column.</li>
         <li>If all is well, everything goes in at once. What the task cannot show is kept, and comes back in the export.</li>
+        <li>A label that is called otherwise in the task is set right with one click; pictures that are not the task's can be left out; labels that are missing can come along.</li>
+        <li>Into a task that holds something an import replaces it, is added, or corrects only what differs: the same zip twice changes nothing.</li>
       </ol>
       <h2 id="keys">Keys</h2>
       ${keyList()}

@@ -1,17 +1,16 @@
-import { APIError, call, get, patch, untilFinal } from "../api.js";
+import { APIError, call, get, untilFinal } from "../api.js";
 import { Part, html, icon, nothing, svg } from "../dom.js";
 import { ago, count, counted, fileSize, moment, percent } from "../format.js";
 import { displayNames, forgetLooks, looksOf } from "../looks.js";
 import { outcomeOf } from "../report.js";
 import { takeHanded } from "../router.js";
-import { labelsOf, survey } from "../tables.js";
+import { survey } from "../tables.js";
 import { finishUpload, forgetUpload, heldBytes, sendResumable, unfinishedUploads } from "../upload.js";
 import { NotAZip, cutZip, looksLikeZip, makeZip, openZip } from "../zip.js";
 import { curlLogin, cvat, formFile, quoted } from "../parts/commands.js";
 import { bar } from "../parts/progress.js";
 import { requestRows } from "../parts/requests.js";
-import { toast, toastError } from "../parts/toasts.js";
-import { openImagesAttributes } from "./new.js";
+import { toastError } from "../parts/toasts.js";
 
 const SMALL = 4 << 20;
 const FORMAT = "Open Images V6 1.0";
@@ -43,7 +42,6 @@ class Import extends Part {
     existing: { state: true },
     unfinished: { state: true },
     refused: { state: true },
-    fixing: { state: true },
     looks: { state: true },
     names: { state: true },
     again: { state: true },
@@ -62,8 +60,8 @@ class Import extends Part {
     this.earlier = [];
     /** @type {import("../upload.js").Unfinished[]} */
     this.unfinished = [];
-    /** @type {{mode: string, missing: string, unmatched: string, conv_mask_to_poly: boolean, map: {kind: string, from: string, to: string}[]}} */
-    this.options = { mode: "replace", missing: "remove", unmatched: "error", conv_mask_to_poly: false, map: [] };
+    /** @type {{mode: string, missing: string, unmatched: string, labels: string, conv_mask_to_poly: boolean, map: {kind: string, from: string, to: string}[]}} */
+    this.options = { mode: "replace", missing: "remove", unmatched: "error", labels: "match", conv_mask_to_poly: false, map: [] };
     this.reset();
   }
 
@@ -81,7 +79,6 @@ class Import extends Part {
     this.outcome = null;
     this.result = null;
     this.refused = "";
-    this.fixing = "";
     forgetLooks(this.looks);
     /** @type {import("../looks.js").Look[] | null} */
     this.looks = null;
@@ -89,7 +86,7 @@ class Import extends Part {
     this.names = new Map();
     /** Whether a check runs whose forerunner is still shown. */
     this.again = false;
-    if (this.options) this.options = { ...this.options, map: [] };
+    if (this.options) this.options = { ...this.options, labels: "match", map: [] };
   }
 
   connectedCallback() {
@@ -183,13 +180,14 @@ class Import extends Part {
   // Asking the service
 
   query(dryRun) {
-    const { mode, missing, map, unmatched, conv_mask_to_poly: polygons } = this.options;
+    const { mode, missing, map, unmatched, labels, conv_mask_to_poly: polygons } = this.options;
     return {
       dry_run: dryRun ? "true" : null,
       mode: mode !== "replace" ? mode : null,
       missing: mode === "merge" && missing === "keep" ? "keep" : null,
       map: map.length ? map.map(entryOf).join(",") : null,
       unmatched: unmatched === "skip" ? "skip" : null,
+      labels: labels === "create" ? "create" : null,
       conv_mask_to_poly: polygons ? "true" : null,
     };
   }
@@ -232,6 +230,7 @@ class Import extends Part {
       this.stage = result.ok ? "done" : "preview";
       if (!result.ok) this.outcome = result;
       else this.tell("ap-imported", { id: this.task.id });
+      if (result.ok && result.raw.created_labels?.length) this.tell("ap-labels-changed");
       this.countExisting();
       this.loadEarlier();
     } catch (error) {
@@ -365,39 +364,9 @@ class Import extends Part {
 
   get fixes() {
     return {
-      "image.unmatched": [{ label: "Leave these rows out", busy: this.isBusy, run: () => this.setOption("unmatched", "skip") }],
-      "label.unknown": [{ label: this.fixing === "labels" ? "Adding …" : "Add these labels to the task", busy: this.isBusy || Boolean(this.fixing), run: () => this.addLabels() }],
+      "image.unmatched": this.options.unmatched === "skip" ? [] : [{ label: "Leave these rows out", busy: this.isBusy, run: () => this.setOption("unmatched", "skip") }],
+      "label.unknown": [{ label: "Add these labels to the task", busy: this.isBusy, run: () => this.setOption("labels", "create") }],
     };
-  }
-
-  /** The names that the archive has and the task has not: as a person would call them. */
-  async missingLabels() {
-    const problems = this.outcome.problems.filter((problem) => problem.code === "label.unknown" && problem.value);
-    const all = problems.length >= (this.outcome.counts["label.unknown"] ?? 0) ? null : await labelsOf(this.zip, this.found);
-    const display = await displayNames(this.zip, this.found);
-    const wanted = all ? all.names : [...new Set(problems.map((problem) => display.get(problem.value) ?? problem.value))];
-    const known = new Set(this.labels.map((label) => label.name.toLowerCase()));
-    return wanted.filter((name) => !known.has(name.toLowerCase()));
-  }
-
-  async addLabels() {
-    this.fixing = "labels";
-    try {
-      const names = await this.missingLabels();
-      if (!names.length) throw new Error("There is no name in the zip that the task does not have; correct the table.");
-      const model = this.labels[0];
-      const attributes = model ? model.attributes.map(({ id, ...rest }) => rest) : openImagesAttributes();
-      const labels = names.map((name) => ({ name: name.slice(0, 64), attributes }));
-      const path = this.task.project_id ? `/api/projects/${this.task.project_id}` : `/api/tasks/${this.task.id}`;
-      await patch(path, { labels });
-      toast(`Added ${counted(names.length, "label")}`);
-      this.tell("ap-labels-changed");
-      this.fixing = "";
-      await this.check(true);
-    } catch (error) {
-      this.fixing = "";
-      toastError(error);
-    }
   }
 
   // Showing
@@ -498,6 +467,15 @@ class Import extends Part {
       })}</tbody></table></div>`;
   }
 
+  /** The labels that come with the import. */
+  newLabels() {
+    const made = this.outcome.raw.created_labels ?? [];
+    if (!made.length) return nothing;
+    return html`<div class="row wrap tight" role="group" aria-label="New labels"><strong>${counted(made.length, "new label")}</strong>
+      ${made.slice(0, LISTED_NAMES).map(({ name, attributes }) => html`<span class="label" title=${attributes.join(", ")}><span class="clip">${name}</span></span>`)}
+      ${made.length > LISTED_NAMES ? html`<span class="fine">and ${count(made.length - LISTED_NAMES)} more</span>` : nothing}</div>`;
+  }
+
   choices() {
     const holdsSomething = this.existing && this.existing.shapes + this.existing.tags + this.existing.tracks > 0;
     const radio = (value, name, fine) => html`<label class="check"><input type="radio" name="mode" value=${value} .checked=${this.options.mode === value} ?disabled=${this.isBusy}
@@ -514,6 +492,7 @@ class Import extends Part {
         : nothing}
       <fieldset class="stack tight"><legend>How the zip is read</legend>
         ${box("unmatched", this.options.unmatched === "skip", "Leave out pictures that are not in the task", "for a part of a large data set", (on) => (on ? "skip" : "error"))}
+        ${box("labels", this.options.labels === "create", "Add labels that the task does not have", "with what is said of them as attributes", (on) => (on ? "create" : "match"))}
         ${box("conv_mask_to_poly", this.options.conv_mask_to_poly, "Turn masks into polygons", "outlines along the pixels' edges", (on) => on)}
         ${this.renamings()}
       </fieldset>
@@ -538,6 +517,7 @@ class Import extends Part {
         </div>
         ${ok
           ? html`${nothingKept ? nothing : this.ledger()}
+              ${this.newLabels()}
               ${this.glances()}
               ${this.choices()}
               <div class="row end commit"><button type="button" class="button primary big" ?disabled=${nothingKept || this.isBusy} @click=${() => this.commit()}>${icon("check")} Import</button></div>`

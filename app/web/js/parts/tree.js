@@ -2,7 +2,7 @@ import { Part, html, icon, nothing } from "../dom.js";
 import { count, counted, fileSize } from "../format.js";
 import { KIND_WORDS } from "../tables.js";
 
-const ICONS = { mask: "mask", picture: "image", classes: "tag", hierarchy: "tag", kept: "file", clutter: "file", side: "file", sizes: "file" };
+const ICONS = { masksZip: "mask", points: "table", mask: "mask", picture: "image", classes: "tag", hierarchy: "tag", kept: "file", clutter: "file", side: "file", sizes: "file" };
 const MANY = { mask: 3, picture: 3 };
 const MANY_ELSE = 14;
 
