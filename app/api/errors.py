@@ -82,6 +82,7 @@ NOT_OFFERED = {
     "consensus": "consensus",
     "events": "events",
     "functions": "functions of agents",
+    "growth": "surveys of its users",
     "guides": "guides",
     "assets": "guides",
     "immediate_reports": "quality control",
@@ -94,6 +95,15 @@ NOT_OFFERED = {
     "webhooks": "webhooks",
 }
 """First part of the path behind /api/ → what CVAT has there and this service has not."""
+
+NOT_OFFERED_WITHIN = {
+    "/auth/password": "passwords by calls; they are set by the command line (annoport user)",
+    "/auth/register": "accounts by calls; they are made by the command line (annoport user)",
+    "/auth/rules": "rules of access as a file",
+    "/server/share": "a share of server files",
+    "/validation_layout": "ground truth jobs",
+}
+"""Part of a path → the same, where the rest of its area is offered."""
 
 VALIDATION_MESSAGES = {
     "missing": "This field is required.",
@@ -243,9 +253,8 @@ def respond_to_http(request: Request, error: HTTPException) -> Response:
         detail, code = "Not found.", "not_found"
         path = str(request.scope["path"])
         area = path.removeprefix("/api/").split("/")[0] if path.startswith("/api/") else ""
-        if path.startswith("/api/server/share"):
-            area = "share"
-        offered = "a share of server files" if area == "share" else NOT_OFFERED.get(area)
+        part = next((words for words in NOT_OFFERED_WITHIN if words in path), area)
+        offered = NOT_OFFERED_WITHIN.get(part) or NOT_OFFERED.get(part)
         if offered:
             detail, code = f"Not found. This service does not offer {offered}.", "not_offered"
         elif path.startswith("/api/"):
