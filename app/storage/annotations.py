@@ -58,7 +58,6 @@ from app.storage.schema import (
     BLOCKS,
     annotation_sets,
     attribute_specs,
-    labels,
     now,
     tasks,
 )
@@ -318,16 +317,15 @@ def _base_set(conn: Connection, task_id: int) -> int:
     return int(found)
 
 
-def _defaults(conn: Connection, task_id: int) -> dict[int, str]:
-    """The default value of every attribute that the task's annotations may have."""
-    project_id = conn.execute(sa.select(tasks.c.project_id).where(tasks.c.id == task_id)).scalar()
-    home = labels.c.task_id == task_id if project_id is None else labels.c.project_id == project_id
-    rows = conn.execute(
-        sa.select(attribute_specs.c.id, attribute_specs.c.default_value)
-        .join(labels, labels.c.id == attribute_specs.c.label_id)
-        .where(home)
-    )
-    return {row.id: row.default_value for row in rows}
+def _defaults(conn: Connection, *tables: Any) -> dict[int, str]:
+    """The default value of every attribute that annotations of these labels may have."""
+    wanted = np.unique(np.concatenate([table.label_ids for table in tables])).tolist()
+    found: dict[int, str] = {}
+    for at in range(0, len(wanted), KEYS_A_STATEMENT):
+        of_labels = attribute_specs.c.label_id.in_(wanted[at : at + KEYS_A_STATEMENT])
+        rows = conn.execute(sa.select(attribute_specs.c.id, attribute_specs.c.default_value).where(of_labels))
+        found.update((row.id, row.default_value) for row in rows)
+    return found
 
 
 def _number(
@@ -443,7 +441,6 @@ def update(conn: Connection, task_id: int, new: Annotations, *, start: int = 0, 
     """
     start, stop, _size = _begin(conn, task_id, start, stop)
     _check_frames(new, start, stop)
-    defaults = _defaults(conn, task_id)
     base = _base_set(conn, task_id)
     stored: dict[str, Any] = {}
     touched = []
@@ -463,7 +460,7 @@ def update(conn: Connection, task_id: int, new: Annotations, *, start: int = 0, 
             wrong = int(table.ids[missing[0]])
             raise NotFound("annotation", wrong, f"there is no annotation with id {wrong} among the {kind}")
         old = before.take(places)
-        table = continue_rows(kind, old.table, table, defaults)
+        table = continue_rows(kind, old.table, table, _defaults(conn, old.table, table))
         sets = np.where(old_frames == table.frames, old.set_ids, base)
         current = Placed(table, sets)
         everything = _joined(before, current)
@@ -496,7 +493,6 @@ def replace_all(
     _check_frames(new, start, stop)
     if start >= stop:
         return Annotations()
-    defaults = _defaults(conn, task_id)
     base = _base_set(conn, task_id)
     first, last = start >> BLOCK_BITS, (stop - 1) >> BLOCK_BITS
     edges = np.unique(np.array([first, last], dtype=np.int64))
@@ -522,7 +518,8 @@ def replace_all(
         table = _without_kept(table)
         if len(known):
             continued = old.take(places[known])
-            rows = continue_rows(kind, continued.table, table.take(known), defaults)
+            chosen = table.take(known)
+            rows = continue_rows(kind, continued.table, chosen, _defaults(conn, continued.table, chosen))
             stays = continued.table.frames == rows.frames
             sets[kind][known] = np.where(stays, continued.set_ids, base)
             order = np.arange(len(table), dtype=np.int64)
