@@ -142,9 +142,9 @@ def measure(place: Place, archive: Path, n_tasks: int, seconds: float) -> dict[s
     return {
         "rows": rows * n_tasks,
         "import rows/s": rows * n_tasks / imported,
-        "import CPU s": between - before,
+        "import rows/CPU s": rows * n_tasks / max(between - before, 0.01),
         "export rows/s": rows * n_tasks / exported,
-        "export CPU s": after - between,
+        "export rows/CPU s": rows * n_tasks / max(after - between, 0.01),
         "reads/s": rate_of(place.running.url, read, seconds),
         "writes/s": rate_of(place.running.url, write, seconds),
     }
