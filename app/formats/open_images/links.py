@@ -19,6 +19,8 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from app.formats.open_images.layout import HIGHEST, LOWEST
+
 Ints = npt.NDArray[np.int32]
 Ids = npt.NDArray[np.int64]
 Reals = npt.NDArray[np.float64]
@@ -98,9 +100,10 @@ class BoxFinder:
         """Rows that wait for their box.
 
         Args:
-            is_whole: (N,) the row has four coordinates; others find none.
+            is_whole: (N,) the row has four coordinates; others find none, and so do those that no box can have.
         """
-        self._n_rows, self._rows = len(frames), np.flatnonzero(is_whole)
+        within = ((boxes >= LOWEST) & (boxes <= HIGHEST)).all(axis=1)
+        self._n_rows, self._rows = len(frames), np.flatnonzero(is_whole & within)
         self._classes = BoxClasses(frames[self._rows], labels[self._rows], boxes[self._rows])
         self._found = np.full(len(self._classes), -1, dtype=np.int64)
 

@@ -302,10 +302,11 @@ def _check_something_matched(reading: Reading) -> None:
         return
     told = [problem for problem in report.warnings if problem.code == "image.unmatched"][:3]
     ids = ", ".join(f'"{problem.value}"' for problem in told)
+    about = f"Its {n_ids:,} image ids are like {ids}. " if told else ""
     labels = ", ".join(f'"{shorten(label.name)}"' for label in reading.target.labels.labels[:3]) or "none"
     report.error(
         "image.unmatched",
-        f"nothing of this archive fits the task: 0 of {seen:,} rows kept. Its {n_ids:,} image ids are like {ids}; the "
+        f"nothing of this archive fits the task: 0 of {seen:,} rows kept. {about}The "
         f"task's frames are called {reading.example or 'nothing'}, its labels {labels}",
         suggestion=next((problem.suggestion for problem in told), None),
     )

@@ -156,6 +156,13 @@ def test_rows_without_numbers_are_kept_and_unlinked() -> None:
     assert lines(export(found)[0]) == odd
 
 
+def test_numbers_that_no_box_has_keep_no_other_row_from_its_box() -> None:
+    far = [f"a,/m/cat,/m/chair,{x},{x},0,1,{x},1,0,1,on" for x in ("-1e300", "1e308", "7", "-9")]
+    found, report = good({**ARCHIVE, TABLE: HEADER + "\n".join([*far, ON, IS])}, TASK)
+    assert report.summary["relationships"]["linked"] == 2
+    assert lines(export(found)[0]) == [*far, ON, IS]
+
+
 def test_a_table_of_few_columns_is_kept() -> None:
     found, _ = good({**ARCHIVE, TABLE: "ImageID,LabelName1,LabelName2,Extra\na,/m/cat,/m/chair,x\n"}, TASK)
     assert lines(export(found)[0]) == ["a,/m/cat,/m/chair,,,,,,,,,,x"]
