@@ -37,6 +37,7 @@ DESCRIPTOR_FLAG = 0x0008
 PATCH_FLAG = 0x0020
 ZIP64_ID = 0x0001
 AES_METHOD = 99
+NEWEST_VERSION = 63  # APPNOTE 4.4.3.2; other readers refuse higher ones
 U16, U32 = 0xFFFF, 0xFFFFFFFF
 MAX_COMMENT = U16
 WINDOW_BYTES = 1 << 20
@@ -332,7 +333,7 @@ def _add_record(
     limits: ArchiveLimits,
     report: Report,
 ) -> None:
-    made_by, _, flags, method, _, _, crc, packed, size, n_name, n_extra, _, disk, _, attributes, offset = record
+    made_by, needed, flags, method, _, _, crc, packed, size, n_name, n_extra, _, disk, _, attributes, offset = record
     raw = tail[:n_name]
     zip64: bytes | None = None
     path: bytes | None = None
@@ -368,6 +369,9 @@ def _add_record(
         report.error("zip.unsafe_path", f'"{name}" {refused.why}. {refused.remedy}', file=name)
         directory.raw_names[index] = raw
     problem = _kind_problem(made_by, flags, method, attributes, is_dir, size, packed, crc)
+    if problem is None and needed & 0xFF > NEWEST_VERSION:
+        version = f"{(needed & 0xFF) // 10}.{needed % 10}"
+        problem = "zip.bad_member", f"needs version {version} of the format. Make the zip with ordinary compression."
     if problem is None and size > limits.max_member_bytes:
         problem = "zip.too_big", f"unpacks to {size:,} bytes, over the limit of {limits.max_member_bytes:,}. Split it."
     if problem is None and size > limits.ratio_from_bytes and size > limits.max_ratio * packed:

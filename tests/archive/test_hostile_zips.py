@@ -242,6 +242,7 @@ BAD_STREAMS: dict[str, Make] = {
     "LZMA": lambda: build(Member(method=14)),
     "Zstandard": lambda: build(Member(method=93)),
     "an unknown method": lambda: build(Member(method=77)),
+    "a version that is not there yet": lambda: build(Member(central={"version": 148})),
     "a method over 255": lambda: build(Member(method=0x108)),
 }
 

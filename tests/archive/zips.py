@@ -66,6 +66,7 @@ class Member:
             "extra": self.extra,
             "offset": None,
             "disk": 0,
+            "version": 20,
         }
         assert set(other) <= set(own), other
         return own | dict(other)
@@ -110,7 +111,7 @@ def build(
         out += struct.pack(
             "<4s5H3I2H",
             here["signature"] or b"PK\x03\x04",
-            20,
+            here["version"],
             here["flags"],
             here["method"],
             0,
@@ -126,7 +127,7 @@ def build(
             "<4s6H3I5H2I",
             there["signature"] or b"PK\x01\x02",
             member.host << 8 | 20,
-            20,
+            there["version"],
             there["flags"],
             there["method"],
             0,

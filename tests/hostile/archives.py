@@ -90,7 +90,15 @@ for _name, _make in zips.INVALID.items():
     if not _make():
         continue  # an empty body is a bad request, no bad archive
     bad(f"zip: {_name}", _make, "zip.invalid")
-for _name in ("Deflate64", "bzip2", "LZMA", "Zstandard", "an unknown method", "a method over 255"):
+for _name in (
+    "Deflate64",
+    "bzip2",
+    "LZMA",
+    "Zstandard",
+    "an unknown method",
+    "a method over 255",
+    "a version that is not there yet",
+):
     bad(f"zip: {_name}", zips.BAD_STREAMS[_name], "zip.bad_member", "a.csv")
 for _name, _make in zips.LINKS.items():
     bad(f"zip: {_name}", _make, "zip.symlink", "link.csv")
