@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import socket
 import sys
@@ -35,6 +36,7 @@ log = structlog.get_logger(__name__)
 
 LOCAL_USER = "admin"
 BACKLOG = 2048
+MAX_OPEN_FILES = 65_536
 
 
 def api_settings_of(settings: Settings) -> ApiSettings:
@@ -125,6 +127,14 @@ def uvicorn_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
     )
 
 
+def raise_file_limit() -> None:
+    """Allow this process as many open files as it may have: each connection is one, and shells allow 1024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = min(hard, MAX_OPEN_FILES) if hard != resource.RLIM_INFINITY else MAX_OPEN_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def bind(settings: Settings) -> socket.socket:
     """The listening socket; all web processes share it."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
@@ -174,6 +184,7 @@ def run_service(settings: Settings) -> int:
     bound_heap()
     set_up_logging(settings.log_level, settings.log_format)
     die_at(settings.fail_point)
+    raise_file_limit()
     prepare(settings)
     pass_on(settings)
     listener = bind(settings)
@@ -210,6 +221,7 @@ def run_web_process(settings: Settings, fd: int, parent_fd: int | None) -> None:
     bound_heap()
     set_up_logging(settings.log_level, settings.log_format)
     die_at(settings.fail_point)
+    raise_file_limit()
     listener = socket.socket(fileno=fd)
     server = uvicorn.Server(uvicorn_config(settings, create_app(settings)))
     if parent_fd is not None:

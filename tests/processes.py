@@ -55,6 +55,14 @@ def look(pid: int) -> Use | None:
     return Use(command, (int(fields[11]) + int(fields[12])) / TICKS, peak)
 
 
+def resident_mib(pid: int) -> float:
+    """What a process holds now; 0 when it is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE") / (1 << 20)
+    except OSError:
+        return 0.0
+
+
 def reset_peak(pid: int) -> None:
     """Let the peak start again from what the process holds now."""
     try:

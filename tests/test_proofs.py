@@ -27,3 +27,10 @@ def test_a_named_proof_exists(file: str, name: str) -> None:
 def test_all_twenty_losses_have_a_proof() -> None:
     rows = re.findall(r"^\| (\d+) \|.*`[\w/]+\.py::test_\w+` \|$", (TESTS / "README.md").read_text(), re.MULTILINE)
     assert [int(row) for row in rows] == list(range(1, 21))
+
+
+def test_every_fault_has_a_proof() -> None:
+    text = (TESTS / "README.md").read_text(encoding="utf-8").partition("\n## Faults\n")[2].partition("\n## ")[0]
+    rows = [line for line in text.splitlines() if line.startswith("| ") and not line.startswith("| fault |")]
+    assert len(rows) >= 15
+    assert [row for row in rows if not re.search(r"`[\w/]+\.py::test_\w+` \|$", row)] == []

@@ -11,6 +11,7 @@ from fastapi import Request
 from app import errors
 from app.api.errors import (
     STATUS,
+    STATUS_BY_CODE,
     describe_validation,
     did_you_mean,
     error_body,
@@ -112,3 +113,20 @@ def test_validation_errors_are_told_by_field_with_their_place() -> None:
 def test_a_near_miss_is_named() -> None:
     assert did_you_mean("rectagle", ["rectangle", "mask"]) == ' Did you mean "rectangle"?'
     assert did_you_mean("xyz", ["rectangle", "mask"]) == ""
+
+
+def test_every_refusal_has_a_status_of_its_own() -> None:
+    """A refusal without one would be answered as a defect. Those below never leave the process that they arise in."""
+    import app.background
+    import app.main  # noqa: F401
+
+    inner = {"BadPNG", "BadPicture", "StreamFailed", "Stopped", "Damaged", "QueryTooLong", "WrongVersion"}
+    waiting, without = [AppError], set()
+    while waiting:
+        kind = waiting.pop()
+        waiting += kind.__subclasses__()
+        if kind is not AppError and kind.__module__.startswith("app."):
+            status = next((STATUS[one] for one in kind.__mro__ if one in STATUS), STATUS_BY_CODE.get(kind.code, 500))
+            if status == 500:
+                without.add(kind.__name__)
+    assert without <= inner, without

@@ -63,6 +63,7 @@ class Actor:
         self._random = random.Random(seed)
         self._http = httpx.Client(timeout=CALL_SECONDS, headers=headers or {})
         self.n_done: Counter[str] = Counter()
+        self.n_refused: Counter[int] = Counter()
         self.n_cut = 0
         self.patience_seconds = PATIENCE_SECONDS
         self.task = self.label = 0
@@ -97,8 +98,9 @@ class Actor:
         except httpx.TransportError as error:
             self.n_cut += 1
             raise Cut(repr(error)) from error
-        kind = "read" if method in ("GET", "HEAD") else "write"
-        self.seconds.setdefault(kind, []).append(time.monotonic() - began)
+        self.seconds.setdefault(kind_of(method, path, more), []).append(time.monotonic() - began)
+        if answer.status_code in TRY_LATER:
+            self.n_refused[answer.status_code] += 1
         if answer.status_code >= 500 and answer.status_code not in TRY_LATER:
             raise Broken(f"{method} {path}: {answer.status_code} {answer.text[:500]}")
         return answer
@@ -326,6 +328,17 @@ class Actor:
         if self.expect(self.call("DELETE", f"/api/tasks/{number}"), 204):
             self.gone = [*self.gone[-20:], number]
             self.insist("GET", f"/api/tasks/{number}", 404)
+
+
+def kind_of(method: str, path: str, more: dict[str, Any]) -> str:
+    """What sort of call it is, for its time: some wait by design, some carry files."""
+    if path.startswith("/api/requests/"):
+        return "waiting"
+    if path.endswith(("/export", "/download")) or "dataset" in path:
+        return "export"
+    if method in ("GET", "HEAD"):
+        return "read"
+    return "upload" if "files" in more or "content" in more else "small write"
 
 
 def boxes(numbers: State, label: int) -> list[dict[str, Any]]:

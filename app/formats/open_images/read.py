@@ -209,7 +209,13 @@ def _read_hierarchy(reading: Reading) -> str | None:
             message = f"the hierarchy has {entry.size:,} bytes, over the limit of {MAX_BYTES:,}"
             reading.report.error("hierarchy.too_big", message, file=file.path)
             continue
-        found = read_hierarchy(reading.archive.read(entry), file.path, reading.report)
+        found = read_hierarchy(
+            reading.archive.read(entry),
+            file.path,
+            reading.report,
+            max_depth=reading.options.max_hierarchy_depth,
+            max_nodes=reading.options.max_hierarchy_nodes,
+        )
         if found is None:
             continue
         text, names = found
