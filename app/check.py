@@ -21,7 +21,17 @@ from app.background import limits_of
 from app.columns import Texts
 from app.errors import ImportProblems, InvalidInput, Problem, Report
 from app.findings import find_columns
-from app.formats import Progress, Renaming, Survey, Target, knows, looks_into, parse_renaming, read_selected
+from app.formats import (
+    Format,
+    ImportOptions,
+    Progress,
+    Survey,
+    Target,
+    knows,
+    looks_into,
+    parse_renaming,
+    read_selected,
+)
 from app.images import measure_picture
 from app.operations import (
     PICTURE_EXTENSIONS,
@@ -72,12 +82,11 @@ def check_archive(
     with ExitStack() as stack:
         try:
             sources = [stack.enter_context(FileSource(path)) for path in paths]
-            archive = _open(paths, sources, limits)
+            archive = open_paths(paths, sources, limits)
             format_ = choose_format(format_name, archive.names())
             report.summary["format"] = format_.display_name
-            assert format_.survey is not None
             chosen = import_options(options, limits)
-            target = _target(archive, format_.survey, frames_path, labels_path, parse_renaming(chosen.map))
+            target = frames_and_labels(archive, format_, frames_path, labels_path, chosen)
             target = with_labels(target, find_new_labels(archive, format_, target, chosen, report))
             sink = CountingSink()
             read_selected(format_, archive, target, chosen, sink, report, progress)
@@ -104,7 +113,8 @@ def _forget_sizes(report: Report) -> None:
         count.changed = 0
 
 
-def _open(paths: Sequence[Path], sources: Sequence[FileSource], limits: Limits) -> Archive:
+def open_paths(paths: Sequence[Path], sources: Sequence[FileSource], limits: Limits) -> Archive:
+    """The archive that some files are together."""
     sizes = [source.size for source in sources]
     places = zip(paths, accumulate(sizes, initial=0), sizes, strict=False)
     files = [SentFile(path.name, offset, size) for path, offset, size in places]
@@ -115,22 +125,33 @@ def _scratch(needed_bytes: int) -> IO[bytes]:
     return tempfile.TemporaryFile()
 
 
-def _target(
-    archive: Archive, survey: Any, frames_path: Path | None, labels_path: Path | None, renaming: Renaming
+def frames_and_labels(
+    archive: Archive,
+    format_: Format,
+    frames_path: Path | None,
+    labels_path: Path | None,
+    options: ImportOptions,
+    unknown_side: int = UNKNOWN_SIDE,
 ) -> Target:
-    found: Survey = survey(archive) if frames_path is None or labels_path is None else Survey()
-    frames = read_frames(frames_path) if frames_path is not None else _frames_of(found)
+    """What the archive is read against: what was given, else what it says of itself.
+
+    Args:
+        unknown_side: width and height of frames of which nothing tells the size.
+    """
+    assert format_.survey is not None
+    renaming = parse_renaming(options.map)
+    found = format_.survey(archive) if frames_path is None or labels_path is None else Survey()
+    if frames_path is not None:
+        frames = read_frames(frames_path, unknown_side)
+    else:
+        sizes = [found.sizes.get(name, (unknown_side, unknown_side)) for name in found.images]
+        frames = FrameTable.build(list(found.images), [w for w, _ in sizes], [h for _, h in sizes])
     labels = (
         read_labels(labels_path)
         if labels_path is not None
         else labels_of(list(dict.fromkeys([*found.labels, *renaming.labels.values()])))
     )
     return Target(frames, labels, Texts.same("", len(frames)), "the archive itself" if frames_path is None else "")
-
-
-def _frames_of(survey: Survey) -> FrameTable:
-    sizes = [survey.sizes.get(name, (UNKNOWN_SIDE, UNKNOWN_SIDE)) for name in survey.images]
-    return FrameTable.build(list(survey.images), [w for w, _ in sizes], [h for _, h in sizes])
 
 
 def _read_text(path: Path) -> str:
@@ -140,7 +161,7 @@ def _read_text(path: Path) -> str:
         raise InvalidInput(f"{path} cannot be read as UTF-8 text: {error}") from error
 
 
-def read_frames(path: Path) -> FrameTable:
+def read_frames(path: Path, unknown_side: int = UNKNOWN_SIDE) -> FrameTable:
     """Frames from a folder of pictures, or from a text file with `name [width height]` a line."""
     names, widths, heights = [], [], []
     if path.is_dir():
@@ -162,8 +183,8 @@ def read_frames(path: Path) -> FrameTable:
             heights.append(int(words[2]))
         else:
             names.append(line.strip())
-            widths.append(UNKNOWN_SIDE)
-            heights.append(UNKNOWN_SIDE)
+            widths.append(unknown_side)
+            heights.append(unknown_side)
     return FrameTable.build(names, widths, heights)
 
 

@@ -319,6 +319,14 @@ def reading_options(command: Command) -> Command:
     for name, text in reversed(texts.items()):
         command = click.option(f"--{name.replace('_', '-')}", default="", help=text)(command)
     command = click.option(
+        "-o",
+        "--option",
+        "given",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="Any option of an import by its name there, such as `labels=create`.",
+    )(command)
+    command = click.option(
         "--conv-mask-to-poly/--keep-masks", default=False, help="Trace masks to polygons, as CVAT does by default."
     )(command)
     machine = click.option(
@@ -391,14 +399,6 @@ class Meter:
     show_default=True,
     help="What makes the exit code 1.",
 )
-@click.option(
-    "-o",
-    "--option",
-    "given",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="Any option of an import by its name there, such as `labels=create`.",
-)
 @target_options
 @reading_options
 def check(
@@ -462,6 +462,127 @@ def check(
         click.echo(findings.write_text(report), nl=False)
     if failed:
         raise SystemExit(1)
+
+
+def parse_size(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    """WIDTHxHEIGHT in pixels."""
+    if value is None:
+        return None
+    words = value.lower().split("x")
+    if len(words) != 2 or not all(word.isdecimal() and 0 < int(word) <= 100_000 for word in words):
+        raise click.BadParameter(f"{value!r} is no size; write it as 1024x768", ctx, param)
+    return int(words[0]), int(words[1])
+
+
+@main.command(cls=RefusingCommand)
+@click.argument(
+    "archives", metavar="FILE...", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
+@click.argument("output", metavar="OUTPUT", type=click.Path(dir_okay=False, path_type=Path))
+@click.option(
+    "--layout",
+    type=click.Choice(["default", "official", "fiftyone"]),
+    default="default",
+    show_default=True,
+    help="Names and folders: CVAT's, the official ones, or FiftyOne's.",
+)
+@click.option(
+    "--rotated",
+    type=click.Choice(["mask", "box", "both"]),
+    default="mask",
+    show_default=True,
+    help="What a rotated rectangle becomes.",
+)
+@click.option(
+    "--label-ids",
+    type=click.Choice(["mid", "name"]),
+    default="mid",
+    show_default=True,
+    help="What rows call labels.",
+)
+@click.option(
+    "--expand",
+    type=click.Choice(["none", "hierarchy"]),
+    default="none",
+    show_default=True,
+    help="hierarchy: copies of rows for every class above, as the challenges' evaluation wants them.",
+)
+@click.option("--save-images", is_flag=True, help="With the pictures: of --frames, else the archive's own.")
+@click.option("--side-file/--no-side-file", default=True, help="With the file that says what the tables cannot.")
+@click.option(
+    "--documented-image-list/--no-documented-image-list",
+    default=True,
+    help="The image list a second time, under the name in CVAT's manual.",
+)
+@click.option("--box-source", default="", help="Source of boxes that no table had.")
+@click.option("--tag-source", default="", help="Source of image labels that no table had.")
+@click.option(
+    "--size",
+    callback=parse_size,
+    default=None,
+    metavar="WIDTHxHEIGHT",
+    help="Size of images of which nothing tells it.",
+)
+@click.option("--force", is_flag=True, help="Write over OUTPUT.")
+@target_options
+@reading_options
+def convert(
+    archives: tuple[Path, ...],
+    output: Path,
+    size: tuple[int, int] | None,
+    force: bool,
+    frames_path: Path | None,
+    labels_path: Path | None,
+    format_name: str | None,
+    given: tuple[str, ...],
+    **options: Any,
+) -> None:
+    """Write an archive anew: in another layout, with other label names, or only a part of it. No server is needed.
+
+    FILE is a zip, or several files that are one archive together; OUTPUT is the zip to write. What is unchanged is
+    written as it came, and every warning goes to the error output.
+
+    \b
+    annoport convert upload.zip fiftyone.zip --layout fiftyone --save-images
+    annoport convert train.zip train-masks-*.zip cats.zip --classes Cat --descendants --size 1024x768
+
+    \b
+    Exit code 0: OUTPUT is written    1: the archive is refused    2: nothing could be tried
+    """
+    import dataclasses
+
+    from app import findings
+    from app.convert import convert_archive
+    from app.errors import ImportProblems
+    from app.formats import ExportOptions, SelectionOptions
+
+    if output.exists() and not force:
+        raise click.UsageError(f"{output} is there already; --force writes over it")
+    selection = {field.name for field in dataclasses.fields(SelectionOptions)}
+    names = {field.name for field in dataclasses.fields(ExportOptions)} - selection
+    export_options = ExportOptions(**{name: options.pop(name) for name in names})
+    options["labels"] = "create" if options.pop("create_labels") else "match"
+    meter = Meter("converting")
+    try:
+        report = convert_archive(
+            load_settings(auth_mode="users"),
+            archives,
+            output,
+            frames_path,
+            labels_path,
+            format_name,
+            options | _given(given),
+            export_options,
+            size,
+            meter,
+        )
+    except ImportProblems as problems:
+        meter.close()
+        click.echo(findings.write_text(problems.report), nl=False, err=True)
+        raise SystemExit(1) from None
+    meter.close()
+    click.echo(findings.write_text(report), nl=False, err=True)
+    click.echo(f"{output}: {output.stat().st_size:,} bytes")
 
 
 if __name__ == "__main__":

@@ -129,8 +129,8 @@ def test_check_takes_every_option_of_an_import(tmp_path: Path) -> None:
     mapped = CliRunner().invoke(main, [*arguments, "--option", "map=label:cat=bird"])
     assert json.loads(mapped.output)["n_errors"] == 0
     wrong = CliRunner().invoke(main, [*arguments, "-o", "clases=cat"])
-    assert (wrong.exit_code, "Did you mean" in wrong.output, "classes" in wrong.output) == (1, True, True)
-    assert CliRunner().invoke(main, [*arguments, "-o", "labels"]).exit_code == 1
+    assert (wrong.exit_code, "Did you mean" in wrong.output, "classes" in wrong.output) == (2, True, True)
+    assert CliRunner().invoke(main, [*arguments, "-o", "labels"]).exit_code == 2
 
 
 def test_the_contract_is_written_and_compared(tmp_path: Path) -> None:

@@ -15,12 +15,14 @@ from app.operations.import_dataset import import_dataset
 from app.operations.ingest_images import PICTURE_EXTENSIONS, ingest_images
 from app.operations.names import download_name
 from app.operations.new_labels import find_new_labels, with_labels
+from app.operations.targets import TaskSource
 from app.operations.work import Limits, Work
 
 __all__ = [
     "PICTURE_EXTENSIONS",
     "CountingSink",
     "Limits",
+    "TaskSource",
     "Work",
     "choose_format",
     "download_name",

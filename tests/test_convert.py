@@ -1,0 +1,102 @@
+"""`annoport convert`: what it writes is what a task would export, and what it refuses leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from app.cli import main
+from tests.desk import Desk
+from tests.formats.builders import read_zip, zip_of
+from tests.formats.open_images.random_archives import make_archive
+from tests.formats.open_images.test_consistency import BOXES, HIERARCHY, broken, members, sound
+from tests.samples import picture
+
+
+def convert(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["convert", *map(str, arguments)])
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "in.zip"
+    path.write_bytes(zip_of(members(sound())))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("seed", "options"),
+    [(0, {}), (1, {"layout": "fiftyone"}), (2, {"layout": "official", "label_ids": "name"}), (3, {"rotated": "box"})],
+)
+def test_a_converted_archive_is_what_a_task_would_export(tmp_path: Path, seed: int, options: dict[str, str]) -> None:
+    made = make_archive(seed)
+    paths = []
+    for name, body in made.files.items():
+        (tmp_path / name).write_bytes(body)
+        paths.append(tmp_path / name)
+    frames = "".join(f"{name} {width} {height}\n" for name, (width, height) in made.frames.items())
+    (tmp_path / "frames.txt").write_text(frames, encoding="utf-8")
+    (tmp_path / "labels.json").write_text(json.dumps(made.labels), encoding="utf-8")
+    arguments: list[Any] = [*paths, tmp_path / "out.zip"]
+    arguments += ["--frames", tmp_path / "frames.txt", "--labels", tmp_path / "labels.json"]
+    for name, value in options.items():
+        arguments += [f"--{name.replace('_', '-')}", value]
+    for name, value in made.options.items():
+        arguments += ["-o", f"{name}={value}"]
+    done = convert(*arguments)
+    assert done.exit_code == 0, done.output
+    with Desk(tmp_path / "data") as desk:
+        task = desk.task(made.frames, made.labels)
+        task.bring(made.files, **made.options)
+        assert read_zip((tmp_path / "out.zip").read_bytes()) == task.export(**options)
+
+
+def test_a_part_in_another_layout_with_pictures(tmp_path: Path, source: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(picture(100, 80))
+    (folder / "b.png").write_bytes(picture(100, 80, 1))
+    arguments = (source, tmp_path / "out.zip", "--frames", folder, "--save-images", "--layout", "fiftyone")
+    done = convert(*arguments, "--classes", "Cat", "--only-matching")
+    assert done.exit_code == 0, done.output
+    found = read_zip((tmp_path / "out.zip").read_bytes())
+    assert found["data/a.png"] == (folder / "a.png").read_bytes()
+    assert b"/m/cat" in found["labels/detections.csv"]
+    assert b"/m/dog" not in found["labels/detections.csv"]
+    assert convert(*arguments).exit_code == 2  # it is there
+    assert convert(*arguments, "--force").exit_code == 0
+
+
+def test_sizes_come_from_the_archives_own_pictures(tmp_path: Path) -> None:
+    told = members(sound())
+    path = tmp_path / "in.zip"
+    path.write_bytes(zip_of(told | {"images/train/a.png": picture(100, 80)}))
+    refused = convert(path, tmp_path / "out.zip")
+    assert (refused.exit_code, 'such as "b"' in refused.output) == (2, True)
+    assert convert(path, tmp_path / "out.zip", "--size", "100x80", "--expand", "hierarchy").exit_code == 0
+    found = read_zip((tmp_path / "out.zip").read_bytes())
+    assert found["annotations/images.meta"] == b"a 80 100\nb 80 100\n"
+    assert found[BOXES].count(b"/m/animal") == 2
+    assert json.loads(found[HIERARCHY])["LabelName"] == "/m/0bl9f"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code"),
+    [(("--size", "big"), 2), (("--layout", "coco"), 2), (("--label-ids", "number"), 2), (("-o", "clases=Cat"), 2)],
+)
+def test_what_cannot_be_tried_is_2(tmp_path: Path, source: Path, wrong: tuple[str, ...], code: int) -> None:
+    assert convert(source, tmp_path / "out.zip", *wrong).exit_code == code
+
+
+def test_a_refused_archive_writes_nothing(tmp_path: Path) -> None:
+    told = broken("duplicate_box")
+    told["boxes"].append("a,x,/m/cat,abc,0.1,0.5,0.1,0.5,7,0,0,0,0")
+    path = tmp_path / "in.zip"
+    path.write_bytes(zip_of(members(told)))
+    done = convert(path, tmp_path / "out.zip", "--size", "100x80")
+    assert (done.exit_code, "value.not_number" in done.output) == (1, True)
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["in.zip"]
