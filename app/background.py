@@ -9,10 +9,18 @@ import signal
 from collections.abc import Mapping
 from functools import partial
 
+import numpy as np
+
 from app import requests
-from app.archive import ArchiveLimits
+from app.annotations import FrameTable, Label, LabelCatalog
+from app.archive import ArchiveLimits, ArchiveWriter, BytesSource, open_archive
+from app.columns import Texts
+from app.errors import Report
+from app.formats import ImportOptions, Target, detect
 from app.heap import bound_heap
+from app.images import encode_mask
 from app.operations import (
+    CountingSink,
     Limits,
     export_backup,
     export_dataset,
@@ -28,6 +36,21 @@ from app.storage import Storage, open_storage
 from app.streams import serve_streams
 from app.telemetry import set_up_logging, set_up_tracing, traced
 
+WARM_MASK = "masks/train/m.png"
+WARM_MEMBERS = {
+    "annotations/class-descriptions.csv": b"/m/c,cat\n",
+    "annotations/images.meta": b"a 8 8\n",
+    "annotations/train-images-with-rotation.csv": b"ImageID,Subset\na,train\n",
+    "annotations/train-annotations-bbox.csv": (
+        b"ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,"
+        b"IsOccluded,IsTruncated,IsGroupOf,IsDepiction,IsInside\na,xclick,/m/c,1,0.25,0.75,0.250000,1,0,0,0,0,0\n"
+    ),
+    "annotations/train-annotations-human-imagelabels.csv": b"ImageID,Source,LabelName,Confidence\na,x,/m/c,1\n",
+    "annotations/train-annotations-object-segmentation.csv": (
+        b"MaskPath,ImageID,LabelName,BoxID,BoxXMin,BoxXMax,BoxYMin,BoxYMax,PredictedIoU,Clicks\n"
+        b"m.png,a,/m/c,0,0.25,0.75,0.25,1,0.5,\n"
+    ),
+}
 WORKER_CONNECTIONS = 4  # the work, the lease's monitor, and an export's snapshot beside a write
 
 
@@ -89,10 +112,30 @@ def handlers_of(settings: Settings) -> Mapping[str, requests.Handler]:
     return {name: traced(name, handler) for name, handler in handlers.items()}
 
 
+def warm_up() -> None:
+    """Read a small archive and keep nothing, so that the first import finds every code path in memory."""
+    pieces: list[bytes] = []
+    writer = ArchiveWriter(pieces.append)
+    for name, text in WARM_MEMBERS.items():
+        with writer.open_deflated(name) as member:
+            member.write(text)
+    writer.add_stored(WARM_MASK, encode_mask(np.full((8, 1), 0x3C, dtype=np.uint8), 8))
+    writer.close()
+    archive = open_archive(BytesSource(b"".join(pieces)))
+    label = Label(1, "cat", "#000000", "any")
+    frames = FrameTable.build(["a.png"], [8], [8])
+    target = Target(frames, LabelCatalog((label,)), Texts.same("train", 1), "")
+    for options in (ImportOptions(), ImportOptions(conv_mask_to_poly=True)):
+        format_ = detect(archive.names())
+        assert format_.read is not None
+        format_.read(archive, target, options, CountingSink(), Report(), lambda done: None)
+
+
 def run_worker_process(settings: Settings, parent_fd: int | None) -> None:
     """`annoport worker`: background requests, one at a time, until SIGTERM or the parent's end."""
     bound_heap()
     set_up_logging(settings.log_level, settings.log_format)
+    warm_up()
     die_at(settings.fail_point)
     storage = open_store(settings, migrate=False)
     queue = open_request_queue(settings)
