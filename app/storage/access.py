@@ -10,10 +10,14 @@ sees
     request, upload, token    as its owner
     issue     through its job; a comment through its issue
     user      oneself
+
+Who sees a thing may work on it. Its owner (or an admin) alone hands it over: to another owner or assignee, or into
+another project. Who has but a job of a task changes neither the job's assignee nor the task's labels.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -94,3 +98,17 @@ def check_owner(owner_id: int | None, viewer: User, what: str) -> None:
     """For what an assignee may not do. Raises AccessDenied."""
     if not viewer.is_admin and owner_id != viewer.id:
         raise AccessDenied(f"only the owner of this {what} or an administrator may do this")
+
+
+def check_handing_over(viewer: User, thing: Any, fields: Mapping[str, Any], what: str) -> None:
+    """Raises AccessDenied where `fields` give a task or project to others, and the viewer is not its owner.
+
+    Values that are as they were are no change: scripts send back what they have read.
+    """
+    now = {
+        "owner_id": thing.owner.id if thing.owner else None,
+        "assignee_id": thing.assignee.id if thing.assignee else None,
+        "project_id": getattr(thing, "project_id", None),
+    }
+    if any(name in fields and fields[name] != value for name, value in now.items()):
+        check_owner(now["owner_id"], viewer, what)

@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from app.errors import InvalidInput, NotFound
+from app.errors import AccessDenied, InvalidInput, NotFound
 from app.storage.access import visible
 from app.storage.changes import later, touch_task
 from app.storage.database import Connection
@@ -120,9 +120,15 @@ def change(conn: Connection, viewer: User, job_id: int, **fields: Any) -> Job:
     """Change `stage`, `state`, `assignee_id`; a new stage resets the state to `new` unless it is given.
 
     Raises:
+        AccessDenied: another assignee, by somebody who does not see the task.
         InvalidInput: unknown user, stage or state.
     """
     job = get(conn, viewer, job_id)
+    assignee_id = job.assignee.id if job.assignee else None
+    if fields.get("assignee_id", assignee_id) != assignee_id:
+        own = visible(sa.select(tasks.c.id), tasks, viewer).where(tasks.c.id == job.task_id)
+        if conn.execute(own).one_or_none() is None:
+            raise AccessDenied("who has this job may not give it to others; ask the owner of its task")
     values = people(conn, jobs, fields)
     values.pop("owner_id", None)
     stage, state = fields.pop("stage", job.stage), fields.pop("state", None)

@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from app.annotations import INPUT_TYPES, LABEL_TYPES, AttributeSpec, Label, LabelCatalog
-from app.errors import InvalidInput, NotFound, shorten
+from app.errors import AccessDenied, InvalidInput, NotFound, shorten
 from app.storage.access import visible
 from app.storage.annotations import remove_labelled
 from app.storage.changes import labels_mark, touch_jobs, touch_labels, touch_project, touch_task
@@ -217,7 +217,7 @@ def get(conn: Connection, viewer: User, label_id: int) -> OwnedLabel:
 
 
 def change(conn: Connection, viewer: User, label_id: int, draft: LabelDraft) -> OwnedLabel:
-    """Change one top-level label. Raises InvalidInput for a sublabel or a bad value."""
+    """Change one top-level label. Raises InvalidInput for a sublabel or a bad value, AccessDenied for another's."""
     owned = _top_level(conn, viewer, label_id)
     made = replace(draft, id=label_id, deleted=False)
     apply(conn, [made], task_id=owned.task_id, project_id=owned.project_id)
@@ -234,6 +234,9 @@ def _top_level(conn: Connection, viewer: User, label_id: int) -> OwnedLabel:
     owned = get(conn, viewer, label_id)
     if owned.label.parent_id is not None:
         raise InvalidInput("a sublabel cannot be changed alone; change the label it belongs to", place="id")
+    table, key = (tasks, owned.task_id) if owned.project_id is None else (projects, owned.project_id)
+    if conn.execute(visible(sa.select(table.c.id), table, viewer).where(table.c.id == key)).one_or_none() is None:
+        raise AccessDenied("these labels belong to a task or project that is not yours; ask its owner")
     return owned
 
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from app.errors import Conflict, InvalidInput, NotFound
 from app.storage import labels as label_rows
-from app.storage.access import check_owner, visible
+from app.storage.access import check_handing_over, check_owner, visible
 from app.storage.changes import later
 from app.storage.database import Connection
 from app.storage.listing import Field, Listing, fetch_page
@@ -178,10 +178,11 @@ def change(conn: Connection, viewer: User, project_id: int, **fields: Any) -> Pr
     """Change `name`, `bug_tracker`, `owner_id`, `assignee_id` (None takes the assignee away), `labels` (drafts).
 
     Raises:
+        AccessDenied: another owner or assignee, by somebody who is not the owner.
         InvalidInput: unknown user, bad value.
         NotFound: the project, or a label id.
     """
-    get(conn, viewer, project_id)
+    check_handing_over(viewer, get(conn, viewer, project_id), fields, "project")
     drafts = fields.pop("labels", None)
     values = people(conn, projects, fields)
     if "name" in fields:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from app.errors import Conflict, InvalidInput, NotFound
 from app.storage import annotations as annotation_rows
 from app.storage import labels as label_rows
-from app.storage.access import check_owner, visible
+from app.storage.access import check_handing_over, check_owner, visible
 from app.storage.changes import later, touch_jobs, touch_labels, touch_project, touch_task
 from app.storage.database import Connection
 from app.storage.frames import FrameColumns, insert_frames
@@ -206,10 +206,12 @@ def change(conn: Connection, viewer: User, task_id: int, **fields: Any) -> Task:
     task of a project).
 
     Raises:
+        AccessDenied: another owner, assignee or project, by somebody who is not the owner.
         InvalidInput: unknown user or project, bad value, another project though there are annotations.
         NotFound: the task, or a label id.
     """
     task = get(conn, viewer, task_id)
+    check_handing_over(viewer, task, fields, "task")
     drafts = fields.pop("labels", None)
     values = people(conn, tasks, fields)
     if "name" in fields:

@@ -187,3 +187,105 @@ def test_only_an_admin_may_name_another_owner(make_client: MakeClient, make_user
 def test_metrics_are_for_admins(make_client: MakeClient) -> None:
     assert make_client("bob").get("/metrics").status_code == 403
     assert make_client("root", is_admin=True).get("/metrics").status_code == 200
+
+
+def test_a_read_only_token_reads_everything_and_changes_nothing(
+    make_client: MakeClient, things: str, storage: Storage
+) -> None:
+    reader, writer = make_client("root", is_admin=True, read_only=True), make_client("root", is_admin=True)
+    for method, path, _ in CLOSED:
+        target = concrete(path).replace("unknown", things)
+        answer = reader.request(method, target, json={} if method in ("POST", "PUT", "PATCH") else None)
+        if method in ("GET", "HEAD"):
+            assert answer.status_code not in (401, 403), (method, path, answer.text)
+        else:
+            assert answer.status_code == 403, (method, path, answer.text)
+            assert "read-only" in answer.json()["detail"]
+    for path in ("tasks/1", "projects/1", "jobs/1", "issues/1", "comments/1", f"requests/{things}"):
+        assert writer.get(f"/api/{path}").status_code == 200, f"{path} is still there"
+
+
+def test_an_expired_and_a_revoked_token_are_401(make_client: MakeClient, make_user: Callable[..., User]) -> None:
+    ann = make_user("ann", password="secret secret")
+    browser = make_client("ann")
+    browser.headers.pop("Authorization")
+    login = browser.post("/api/auth/login", json={"username": ann.username, "password": "secret secret"})
+    csrf = {"X-CSRFToken": login.cookies["csrftoken"], "Origin": "http://localhost"}
+    past = "2001-01-01T00:00:00Z"
+    old = browser.post("/api/auth/access_tokens", json={"name": "old", "expiry_date": past}, headers=csrf).json()
+    new = browser.post("/api/auth/access_tokens", json={"name": "new"}, headers=csrf).json()
+    browser.cookies.clear()
+
+    def status(token: dict[str, Any]) -> int:
+        headers = {"Authorization": f"Bearer {token['value']}"}
+        return int(browser.get("/api/users/self", headers=headers).status_code)
+
+    assert (status(old), status(new)) == (401, 200)
+    headers = {"Authorization": f"Bearer {new['value']}"}
+    assert browser.delete(f"/api/auth/access_tokens/{new['id']}", headers=headers).status_code == 204
+    assert status(new) == 401
+
+
+@pytest.fixture
+def team(
+    make_client: MakeClient, make_user: Callable[..., User], give_data: Callable[..., Task]
+) -> dict[str, TestClient]:
+    """Olga owns project 1 and its task 1, tim has the task, jo a job of it, eve nothing."""
+    clients = {name: make_client(name) for name in ("olga", "tim", "jo", "eve")}
+    ids = {name: make_user(name).id for name in clients}
+    created(clients["olga"], "/api/projects", name="p", labels=[{"name": "a"}])
+    created(clients["olga"], "/api/tasks", name="t", project_id=1, assignee_id=ids["tim"])
+    created(clients["olga"], "/api/tasks", name="own labels", labels=[{"name": "b"}])
+    give_data(1, 4, segment_size=2)
+    give_data(2, 2)
+    for job in (1, 3):
+        assert clients["olga"].patch(f"/api/jobs/{job}", json={"assignee": ids["jo"]}).status_code == 200
+    return clients
+
+
+HANDED_OVER: dict[str, tuple[str, dict[str, Any], dict[str, int]]] = {
+    "a task to oneself": ("/api/tasks/1", {"owner_id": "me"}, {"tim": 403, "jo": 404, "eve": 404}),
+    "a task to another assignee": ("/api/tasks/1", {"assignee_id": "me"}, {"jo": 404, "eve": 404, "olga": 200}),
+    "a task to nobody": ("/api/tasks/1", {"assignee_id": None}, {"tim": 403, "jo": 404, "olga": 200}),
+    "a task out of its project": ("/api/tasks/1", {"project_id": None}, {"tim": 403, "jo": 404}),
+    "a task's name": ("/api/tasks/1", {"name": "new"}, {"tim": 200, "jo": 404, "olga": 200}),
+    "a project": ("/api/projects/1", {"owner_id": "me"}, {"tim": 404, "jo": 404, "eve": 404}),
+    "a job to another": ("/api/jobs/1", {"assignee": "me"}, {"eve": 404, "tim": 200, "olga": 200}),
+    "a job to nobody": ("/api/jobs/1", {"assignee": None}, {"jo": 403, "eve": 404, "tim": 200}),
+    "a job's state": ("/api/jobs/1", {"state": "completed"}, {"jo": 200, "eve": 404}),
+    "a label of the project": ("/api/labels/1", {"name": "c"}, {"tim": 403, "jo": 403, "eve": 404, "olga": 200}),
+    "a label of a task": ("/api/labels/2", {"name": "d"}, {"tim": 404, "jo": 403, "eve": 404, "olga": 200}),
+}
+
+
+@pytest.mark.parametrize(("path", "body", "expected"), HANDED_OVER.values(), ids=HANDED_OVER)
+def test_things_are_handed_over_by_their_owners(
+    team: dict[str, TestClient], path: str, body: dict[str, Any], expected: dict[str, int]
+) -> None:
+    found = {}
+    for name in expected:
+        me = team[name].get("/api/users/self").json()["id"]
+        given = {key: me if value == "me" else value for key, value in body.items()}
+        found[name] = team[name].patch(path, json=given).status_code
+    assert found == expected
+
+
+@pytest.mark.parametrize(("path", "expected"), [
+    ("/api/tasks/1", {"eve": 404, "jo": 404, "tim": 403, "olga": 204}),
+    ("/api/projects/1", {"eve": 404, "jo": 404, "tim": 404, "olga": 204}),
+    ("/api/labels/1", {"eve": 404, "jo": 403, "tim": 403, "olga": 204}),
+])  # fmt: skip
+def test_things_are_removed_by_their_owners(team: dict[str, TestClient], path: str, expected: dict[str, int]) -> None:
+    assert {name: team[name].delete(path).status_code for name in expected} == expected
+
+
+def test_who_has_a_job_works_on_its_frames_alone(team: dict[str, TestClient]) -> None:
+    box = {"type": "rectangle", "label_id": 1, "points": [1, 2, 3, 4]}
+    jo = team["jo"]
+    assert jo.put("/api/jobs/1/annotations", json={"shapes": [{**box, "frame": 0}]}).status_code == 200
+    assert jo.put("/api/jobs/1/annotations", json={"shapes": [{**box, "frame": 2}]}).status_code == 400
+    assert jo.get("/api/jobs/2/annotations").status_code == 404
+    assert jo.get("/api/tasks/1/annotations").status_code == 404
+    assert jo.post("/api/tasks/1/dataset/export?format=Open+Images+V6").status_code == 404
+    assert [job["id"] for job in jo.get("/api/jobs?sort=id").json()["results"]] == [1, 3]
+    assert team["eve"].get("/api/jobs").json()["count"] == 0
