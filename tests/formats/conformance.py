@@ -83,6 +83,8 @@ def cases() -> list[Case]:
     found = [
         Case(kind.name.lower(), Annotations(shapes=shapes(kind)), kind in exact) for kind in (*POINTS, ShapeType.MASK)
     ]
+    lone = shapes(ShapeType.POINTS).replace(points=Ragged.from_arrays([[1.5, 2.0]] * len(FRAMES), np.float64))
+    found.append(Case("points", Annotations(shapes=lone), True))
     found.append(Case("tag", Annotations(tags=tags()), True))
     found.append(Case("track", Annotations(tracks=track()), False))
     found.append(Case("nothing", Annotations(), True))

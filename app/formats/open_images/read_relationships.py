@@ -173,9 +173,10 @@ def _write_block(reading: Reading, table: TableState, block: CSVBlock, frames: I
         cells = block.cells(f"LabelName{end}")
         message = f"no box of this label has the coordinates of end {end}; the row is kept as it is"
         reading.tell(table, "warning", "relationship.unlinked", block.rows, lone, f"XMin{end}", message, cells)
-    numbers = np.array([reading.linked_table(table, ends) if ends in _used(has_box) else 0 for ends in range(4)])
     kept = reading.kept(table.number, block.lines.take(good))
-    kept = replace(kept, tables=numbers[_bits(has_box)].astype(np.int32))
+    if not reading.is_selecting:  # else the boxes may be left out, and would seem to have been deleted
+        numbers = np.array([reading.linked_table(table, ends) if ends in _used(has_box) else 0 for ends in range(4)])
+        kept = replace(kept, tables=numbers[_bits(has_box)].astype(np.int32))
     codes = [reading.labels.codes(block.cells(f"LabelName{end}").take(good)) for end in ENDS]
     label_ids = np.stack([reading.labels.meant(of_end) for of_end in codes], axis=1)
     reading.write(Annotations(rows=Rows(frames[good], kept), meaning=RowsMeaning("relationships", label_ids)))

@@ -43,6 +43,7 @@ from app.formats.open_images.side_items import ItemCodec
 from app.formats.open_images.side_read import SideFile
 from app.formats.renaming import parse_renaming
 from app.formats.rules import parse_rules
+from app.formats.selection import parse_selection
 
 Ints = npt.NDArray[np.int32]
 Rows = npt.NDArray[np.int64]
@@ -110,6 +111,7 @@ class Reading:
         self.needs_size: Mask = np.zeros(len(target.frames), dtype=np.bool_)  # frames that a box or a mask is on
         self.classes = ClassNames()
         self.renaming = parse_renaming(options.map)
+        self.is_selecting = not parse_selection(options).is_empty
         self.labels = LabelMatcher(target.labels, self.classes, {}, report, self.renaming)
         self.attributes = AttributeEncoder(target.labels)
         self._list_root: int | None = None

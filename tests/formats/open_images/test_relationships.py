@@ -223,6 +223,14 @@ def test_selections_choose_among_them_both_ways(
     assert report.summary["selection"]["relationships"] == told
 
 
+@pytest.mark.parametrize("options", [{"label_types": "relationships"}, {"classes": "Chair", "only_matching": True}])
+def test_boxes_that_were_not_selected_are_not_deleted_ones(options: dict[str, Any]) -> None:
+    found, _ = selected(**options)
+    members, report = export(found)
+    assert lines(members) == ([ON, IS, FAR] if "label_types" in options else [ON])
+    assert "export.relationship_dropped" not in report.counts
+
+
 # --- finding boxes ---
 
 
