@@ -15,7 +15,7 @@ import click
 from pydantic import ValidationError
 
 from app import __version__
-from app.errors import AppError
+from app.errors import AppError, InvalidInput
 from app.settings import Settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -324,7 +324,8 @@ def reading_options(command: Command) -> Command:
         "given",
         multiple=True,
         metavar="NAME=VALUE",
-        help="Any option of an import by its name there, such as `labels=create`.",
+        help="Any option of an import by its name there, such as `labels=create`; `image_ids=@list.txt` takes the "
+        "value from a file.",
     )(command)
     command = click.option(
         "--conv-mask-to-poly/--keep-masks", default=False, help="Trace masks to polygons, as CVAT does by default."
@@ -347,12 +348,22 @@ def reading_options(command: Command) -> Command:
 
 
 def _given(texts: tuple[str, ...]) -> dict[str, Any]:
-    """Options as `name=value`, as the doors take them."""
+    """Options as `name=value`, as the doors take them; `name=@file` takes the value from a file."""
     if not texts:
         return {}
     from app.api import import_options_of
 
-    return import_options_of(texts)
+    return import_options_of([_from_file(text) for text in texts])
+
+
+def _from_file(text: str) -> str:
+    name, at, path = text.partition("=@")
+    if not at:
+        return text
+    try:
+        return f"{name}={Path(path).read_text(encoding='utf-8-sig')}"
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{path} cannot be read: {error}", place=name) from error
 
 
 class Meter:

@@ -10,7 +10,7 @@ What goes in and comes out is what a client sends and gets; only the processes b
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from app.api import ApiSettings, Services, build_app
 from app.background import handlers_of
 from app.columns import Ragged
 from app.formats import FORMATS
+from app.operations import stream_dataset
 from app.requests import open_queue
 from app.settings import Settings
 from app.storage import FrameColumns, FramePlaces, TaskData, open_storage, requests, tasks
@@ -42,10 +43,21 @@ class Desk:
         self.queue = open_queue("", folder)
         api_settings = ApiSettings(allowed_hosts=("localhost",), request_hold_seconds=0.0)
         self.services = Services(
-            settings=api_settings, storage=self.storage, queue=self.queue, version="0", formats=FORMATS
+            settings=api_settings,
+            storage=self.storage,
+            queue=self.queue,
+            version="0",
+            formats=FORMATS,
+            stream_export=self._stream,
         )
         self.client = TestClient(build_app(self.services), base_url="http://localhost")
         self._handlers = handlers_of(self.settings)
+
+    async def _stream(self, job: Mapping[str, Any]) -> AsyncIterator[bytes]:
+        parts: list[bytes] = []
+        stream_dataset(self.storage, job, lambda chunk: parts.append(bytes(chunk)))
+        for part in parts:
+            yield part
 
     def __enter__(self) -> Desk:
         return self
@@ -105,11 +117,18 @@ class TaskDesk:
         self.desk, self.number = desk, number
         self.path = f"/api/tasks/{number}"
 
-    def send(self, files: Mapping[str, bytes], path: str = "", **query: Any) -> tuple[str, dict[str, Any]]:
-        """Import files of one form through our own door: the request's status, and its report."""
+    def send(
+        self, files: Mapping[str, bytes], path: str = "", texts: Mapping[str, str] | None = None, **query: Any
+    ) -> tuple[str, dict[str, Any]]:
+        """Import files of one form through our own door: the request's status, and its report.
+
+        Args:
+            texts: options that come as fields of the form.
+        """
         form = [("file", (name, data)) for name, data in files.items()]
         url = f"{path or self.path}/import"
-        told = self.desk.call("POST", url, 202, files=form, params={"wait": "0", **query})
+        asked = {"wait": "0", **query}
+        told = self.desk.call("POST", url, 202, files=form, data=dict(texts or {}), params=asked)
         self.desk.work()
         with self.desk.storage.database.read() as conn:
             done = requests.load(conn, told["rq_id"])

@@ -339,17 +339,20 @@ class RowsMeaning:
     Attributes:
         kind: the kind of label, as selections call it.
         label_ids: (N, K) int32, the labels that each row names, -1 for none of the target's.
+        is_absent: the rows show nothing: labels verified to be absent, masks without a pixel; K is 1.
     """
 
-    kind: Literal["relationships"]
+    kind: Literal["relationships", "classifications", "segmentations"]
     label_ids: Ints
+    is_absent: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Annotations:
     """A task's annotations, or one batch of them. Batches of one import are written one after the other.
 
-    `meaning` is of the rows, where their reader knows one.
+    `meaning` is of the rows, where their reader knows one; `confidences` (N,) of the shapes, or else of the tags, where
+    somebody chooses by them and the rows tell.
     """
 
     shapes: Shapes = field(default_factory=Shapes.empty)
@@ -358,6 +361,7 @@ class Annotations:
     images: Images = field(default_factory=Images.empty)
     rows: Rows = field(default_factory=Rows.empty)
     meaning: RowsMeaning | None = None
+    confidences: Reals | None = None
 
     def counts(self) -> dict[str, int]:
         return {"shapes": len(self.shapes), "tags": len(self.tags), "tracks": len(self.tracks)}

@@ -2,6 +2,7 @@
 
     curl -F file=@upload.zip  '…/api/tasks/5/import?wait=30'          → the report
     curl -F file=@upload.zip -F file=@train-masks-0.zip …             several files are one archive
+    curl -F file=@upload.zip -F 'image_ids=<list.txt' …               options as fields of the form
     curl -T is not needed: the bare body works too (--data-binary @upload.zip)
     curl -OJ '…/api/tasks/5/export?save_images=true'                  → taskname.zip, from its first byte
     curl '…/api/tasks/5/export?classes=Cat&dry_run=true'              → how much of the task that zip would hold
@@ -133,8 +134,12 @@ async def _import(
         raise InvalidInput(
             "the body is JSON; send the archive, bare or in the field file of a form", code="upload.form"
         )
-    upload = await Intake(request, services, caller, goal, "annotations").file(ARCHIVE_FIELDS["annotations"])
+    intake = Intake(request, services, caller, goal, "annotations")
+    upload = await intake.file(ARCHIVE_FIELDS["annotations"])
     try:
+        if intake.texts:  # options may come as fields of the form, where a list may be as long as a file
+            options = own_import_options(services, query | dict(intake.texts))
+            wait = parse_wait(dict(intake.texts).get("wait", query.get("wait")))
         work = await run_in_threadpool(ask, services, caller, import_draft(goal, upload, options))
     except BaseException:
         await run_in_threadpool(forget, services, upload)
@@ -267,6 +272,28 @@ async def export_task_now(
 ) -> Response:
     """The archive itself, from its first byte, named after the task; with `dry_run` the counts of what it holds."""
     return await _export(request, services, caller, "task", task_id)
+
+
+@router.get(
+    "/api/tasks/{task_id}/image_list.txt", responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
+)
+async def list_task_images(
+    request: Request, task_id: PathId, caller: CallerDep, services: ServicesDep, format: FormatQuery = None
+) -> Response:
+    """The images that an export with these options would hold, `<subset>/<image id>` a line, as `image_ids` takes them
+    and the data set's own downloader does."""
+    query = query_of(request)
+    goal, _ = await _find(services, caller, "task", task_id)
+    check_names(query, EXPORT_NAMES)
+    options = parse_options(ExportOptions, query)
+    chosen = format_named(services, query.get("format") or DEFAULT_FORMAT, reading=False)
+    if services.stream_export is None or chosen.list_images is None:
+        raise Unsupported(f"{chosen.display_name} has no lists of images", code="export.unsupported")
+    job = {"task_id": goal.task_id, "job_id": None, "format": chosen.display_name, **options, "image_list": True}
+    chunks = services.stream_export(job)
+    first = await anext(chunks, b"")
+    headers = {"Content-Disposition": content_disposition(query.get("filename") or "image_list.txt")}
+    return StreamAnswer(_whole(first, chunks), headers=headers, media_type="text/plain; charset=utf-8")
 
 
 @router.api_route("/api/jobs/{job_id}/export", methods=["GET", "HEAD"], responses=ZIP)

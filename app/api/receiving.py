@@ -127,6 +127,8 @@ class Intake:
         self.kind = kind
         self.max_bytes = max_bytes_of(services, kind)
         self._spool: Spool | None = None
+        self.texts: list[tuple[str, str]] = []
+        """Texts of the form that `file` took."""
 
     async def form(self, fields: re.Pattern[str]) -> tuple[Form, Upload | None]:
         """The texts of a form, and its files as one upload; None where it has no file.
@@ -167,6 +169,7 @@ class Intake:
         """
         if is_form(self.request):
             form, upload = await self.form(fields)
+            self.texts = form.texts
             several = len(form.parts) > 1 and self.kind == "backup"
             if upload is None or several:
                 await self._forget(upload)

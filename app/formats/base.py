@@ -302,6 +302,7 @@ Relabel = Callable[[Mapping[str, Any], Mapping[int, int]], dict[str, Any] | None
 Count = Callable[[Source, Target, ExportOptions, Report], None]
 TellRows = Callable[[Mapping[str, Any], Rows], list[Note] | None]
 FindNewLabels = Callable[[Archive, Target, ImportOptions], list[NewLabel]]
+ListImages = Callable[[Source, Target, ExportOptions, Report], Iterator[bytes]]
 TakePictures = Callable[[Archive], list[ArchivePicture]]
 MakeMerger = Callable[["NewDocument", Target, ImportOptions, Report], Merger]
 
@@ -319,6 +320,7 @@ class Format:
         pictures: tells the pictures of an archive with their subsets; None where it never has any.
         looks_into: whether a zip of this name, within or beside an archive, is a folder of its members.
         knows: whether a file of this name may come by itself, in no zip.
+        list_images: the images that an export with these options would hold, as a text with one a line.
         relabel: the extras of an import with the ids of labels replaced (those of a task that was made anew); None
             where they are not this format's. Raises ValueError where they are damaged.
         new_labels: the labels that an import with these options would lack, in order of their first row; problems are
@@ -344,6 +346,7 @@ class Format:
     merger: MakeMerger | None = None
     new_labels: FindNewLabels | None = None
     notes: TellRows | None = None
+    list_images: ListImages | None = None
     ext: str = "ZIP"
     dimension: str = "2d"
     carries: frozenset[str] = field(default_factory=frozenset)

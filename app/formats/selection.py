@@ -384,6 +384,13 @@ class Selector:
         return stays, matches
 
 
+def _confidences(batch: Annotations) -> tuple[Reals | None, Reals | None]:
+    """Of the shapes and of the tags of a batch, which has one kind of them where it tells."""
+    if batch.confidences is None:
+        return None, None
+    return (batch.confidences, None) if len(batch.shapes) else (None, batch.confidences)
+
+
 class SeeingSink:
     """Shows a selector what a reader reads, and keeps nothing: the first of two passes over an archive."""
 
@@ -392,9 +399,10 @@ class SeeingSink:
         self._images: list[tuple[Codes, Texts]] = []
 
     def write(self, batch: Annotations) -> None:
-        self._selector.see(batch.shapes)
-        self._selector.see(batch.tags)
-        if batch.meaning is not None:
+        of_shapes, of_tags = _confidences(batch)
+        self._selector.see(batch.shapes, of_shapes)
+        self._selector.see(batch.tags, of_tags)
+        if batch.meaning is not None and not batch.meaning.is_absent:
             self._selector.see_rows(batch.rows.frames, batch.meaning.label_ids, batch.meaning.kind)
         self._images.append((batch.images.frames, batch.images.subsets))
 
@@ -424,10 +432,11 @@ class SelectingSink:
     def write(self, batch: Annotations) -> None:
         selector = self._selector
         shapes, tags = batch.shapes, batch.tags
+        of_shapes, of_tags = _confidences(batch)
         self._sink.write(
             Annotations(
-                shapes=shapes.take(selector.keeps(shapes)),
-                tags=tags.take(selector.keeps(tags)),
+                shapes=shapes.take(selector.keeps(shapes, of_shapes)),
+                tags=tags.take(selector.keeps(tags, of_tags)),
                 tracks=batch.tracks.take(selector.keeps_tracks(batch.tracks)),
                 images=batch.images.take(selector.in_shown(batch.images.frames)),
                 rows=batch.rows.take(self._rows(batch)),
@@ -437,6 +446,9 @@ class SelectingSink:
     def _rows(self, batch: Annotations) -> Mask:
         if batch.meaning is None:
             return self._selector.in_shown(batch.rows.frames)
+        if batch.meaning.is_absent:
+            label_ids = batch.meaning.label_ids[:, 0]
+            return self._selector.keeps_absent(batch.rows.frames, label_ids, batch.meaning.kind)
         return self._selector.keeps_rows(batch.rows.frames, batch.meaning.label_ids, batch.meaning.kind)
 
     def keep(self, data: bytes | memoryview) -> tuple[int, int, int]:

@@ -71,9 +71,16 @@ def export_dataset(work: Work) -> None:
 
 
 def stream_dataset(storage: Storage, job: Mapping[str, Any], send: Callable[[bytes], None]) -> None:
-    """An export straight to its reader; `job` holds task_id, job_id, and the options; with `dry_run` its counts."""
+    """An export straight to its reader; `job` holds task_id, job_id, and the options; with `dry_run` its counts,
+    with `image_list` the names of its images."""
     format_ = find_format(job.get("format") or DEFAULT_FORMAT)
     what = Exported(job.get("task_id"), job.get("job_id"), job.get("project_id"))
+    if job.get("image_list"):
+        with opened(storage, what) as (target, source):
+            assert format_.list_images is not None
+            for chunk in format_.list_images(source, target, export_options(job), Report()):
+                send(chunk)
+        return
     if job.get("dry_run"):
         send(json.dumps(count_dataset(storage, what, format_, export_options(job))).encode())
         return

@@ -21,7 +21,7 @@ from app.formats.open_images.new_labels import new_labels
 from app.formats.open_images.notes import notes
 from app.formats.open_images.pictures import pictures
 from app.formats.open_images.read import read, survey
-from app.formats.open_images.write import count, write
+from app.formats.open_images.write import count, list_images, write
 
 _CARRIES = frozenset({"tag", "track", "rectangle", "polygon", "mask", "ellipse", "points"})
 
@@ -41,6 +41,7 @@ OPEN_IMAGES_V6 = Format(
     OpenImagesMerger,
     new_labels,
     notes,
+    list_images=list_images,
     carries=_CARRIES,
 )
 OPEN_IMAGES_V7 = replace(OPEN_IMAGES_V6, name="Open Images V7")

@@ -89,7 +89,9 @@ def _read_block(reading: Reading, table: TableState, block: CSVBlock, waiting: W
     )
     count.kept += len(good)
     reading.n_kept_rows += len(good)
-    reading.write(Annotations(shapes=with_entries(reading, table, block, good, shapes, BOX_CELLS)))
+    told = with_entries(reading, table, block, good, shapes, BOX_CELLS)
+    said = reading.confidences(confidence, good) if len(told) == len(good) else None
+    reading.write(Annotations(shapes=told, confidences=said))
 
 
 def with_entries(

@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from app.annotations import Annotations, Rows, Shapes, ShapeType
+from app.annotations import Annotations, Rows, RowsMeaning, Shapes, ShapeType
 from app.archive import Entry
 from app.columns import CSVBlock, Ragged
 from app.errors import ImportProblems, Problem, Severity, shorten
@@ -299,7 +299,9 @@ def _write_done(
     ]
     if entries:
         shapes = _with_entries(reading, table, block, entries, block_rows, source, shapes, [one.flips for one in found])
-    reading.write(Annotations(shapes=shapes, rows=Rows(frames[empty], kept.take(empty))))
+    nothing = rows.label_ids[numbers_of_rows[good[empty]]].reshape(-1, 1)
+    meaning = RowsMeaning("segmentations", nothing, is_absent=True)
+    reading.write(Annotations(shapes=shapes, rows=Rows(frames[empty], kept.take(empty)), meaning=meaning))
 
 
 def _see(

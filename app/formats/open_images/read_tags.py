@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from app.annotations import Annotations, Rows, Tags
+from app.annotations import Annotations, Rows, RowsMeaning, Tags
 from app.columns import Cells, CSVBlock, decode_numbers
 from app.formats.open_images.layout import Kind, TableFile
 from app.formats.open_images.read_boxes import (
@@ -87,4 +87,6 @@ def _read_block(reading: Reading, table: TableState, block: CSVBlock, repeats: R
         tags = reading.side.replace_tags(
             entries, check, lambda row: int(place[row]), lambda: reading.sided_table(table), tags
         )
-    reading.write(Annotations(tags=tags, rows=rows))
+    meaning = RowsMeaning("classifications", label_ids[unseen].reshape(-1, 1), is_absent=True)
+    said = reading.confidences(confidence, good) if len(tags) == len(good) else None
+    reading.write(Annotations(tags=tags, rows=rows, meaning=meaning, confidences=said))

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from app.annotations import Annotations, FrameIndex, Kept, TextSet
 from app.archive import Archive, Entry
-from app.columns import Cells, CSVBlock, CSVReader, Ragged, TextIndex, Texts, decode_runs
+from app.columns import Cells, CSVBlock, CSVReader, Ragged, TextIndex, Texts, decode_numbers, decode_runs
 from app.errors import Damaged, ImportProblems, Problem, Report, Severity, shorten
 from app.formats.base import ImportOptions, Progress, Sink, Target
 from app.formats.open_images.attributes import AttributeEncoder
@@ -48,6 +48,7 @@ from app.formats.selection import parse_selection
 Ints = npt.NDArray[np.int32]
 Rows = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
+Reals = npt.NDArray[np.float64]
 
 WARNINGS_LISTED = 5
 """Warnings of one code and table that are listed; a flood of one kind leaves room for the others."""
@@ -502,6 +503,12 @@ class Reading:
         return False
 
     # --- out ---
+
+    def confidences(self, texts: Ragged, rows: Rows) -> Reals | None:
+        """(N,) the Confidence of some rows, where the selection goes by it."""
+        if not (self.options.min_confidence or self.options.max_confidence):
+            return None
+        return decode_numbers(Cells.of(texts.take(rows))).values
 
     def kept(self, number: int, lines: Ragged, **png: Any) -> Kept:
         """The kept rows of a table."""

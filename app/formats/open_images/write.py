@@ -80,6 +80,21 @@ def count(source: Source, target: Target, options: ExportOptions, report: Report
     writer.select(parse_selection(options))
 
 
+def list_images(source: Source, target: Target, options: ExportOptions, report: Report) -> Iterator[bytes]:
+    """`<subset>/<image id>` of each image that an export with these options would hold, one a line: the form in which
+    the data set's downloader takes lists, and a selection by images too."""
+    plain = replace(options, side_file=False, expand="none")
+    plan = make_plan(source, target, plain, report)
+    selection = parse_selection(options)
+    if not selection.is_empty:
+        plan = Writer(plan, source, ArchiveWriter(_drop), _wait).select(selection)
+    shown = np.flatnonzero(plan.shown)
+    for first in range(0, len(shown), SIZES_STEP):
+        rows = shown[first : first + SIZES_STEP]
+        names = zip(plan.subsets.take(rows).to_list(), plan.ids.take(rows).to_texts(), strict=True)
+        yield csv_rows([(f"{subset}/{name}",) for subset, name in names])
+
+
 def _drop(chunk: bytes | memoryview) -> None:
     """Take bytes and keep none."""
 
