@@ -26,6 +26,8 @@ from app.geometry import PackedMask, ellipse_to_mask, merge_masks, polygons_to_m
 
 # An enumeration's attributes are slow to get, and these are asked for once a mask.
 MASK, GEOMETRY = int(ShapeType.MASK), int(Edit.GEOMETRY)
+DRAWN_VALUES = 1 << 17
+"""Coordinates of polygons that are drawn in one call: each edge takes some 200 bytes on the way."""
 DRAWN = (ShapeType.POLYGON, ShapeType.MASK, ShapeType.ELLIPSE)
 
 
@@ -164,17 +166,25 @@ def _draw_polygons(
     result: list[PackedMask | None],
 ) -> None:
     widths, heights = plan.sizes_of(part.frames[places])
-    try:
-        masks = polygons_to_masks(points, offsets, widths, heights)
-    except TooLarge:
-        masks = [
-            _draw_one(plan, part, i, points[a:b], int(w), int(h))
-            for i, a, b, w, h in zip(
-                places.tolist(), offsets[:-1].tolist(), offsets[1:].tolist(), widths, heights, strict=True
-            )
-        ]
-    for place, mask in zip(places.tolist(), masks, strict=True):
-        result[place] = mask
+    start = 0
+    while start < len(places):
+        room = int(np.searchsorted(offsets, offsets[start] + DRAWN_VALUES, side="right")) - 1
+        stop = min(max(room, start + 1), len(places))
+        own = offsets[start : stop + 1]
+        values = points[own[0] : own[-1]]
+        some = widths[start:stop], heights[start:stop]
+        try:
+            masks = polygons_to_masks(values, own - own[0], *some)
+        except TooLarge:
+            masks = [
+                _draw_one(plan, part, i, points[a:b], int(w), int(h))
+                for i, a, b, w, h in zip(
+                    places[start:stop].tolist(), own[:-1].tolist(), own[1:].tolist(), *some, strict=True
+                )
+            ]
+        for place, mask in zip(places[start:stop].tolist(), masks, strict=True):
+            result[place] = mask
+        start = stop
 
 
 def _draw_one(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from app.annotations import Annotations, Edit, Shapes
-from app.formats.open_images import read_masks, write_masks
+from app.formats.open_images import mask_instances, read_masks, write_masks
 from app.formats.open_images.plan import Plan
 from tests.formats.builders import all_attributes, exported, good, labels, read_zip, target
 from tests.formats.memory import MemorySink, MemorySource
@@ -113,6 +113,14 @@ def test_the_archive_is_that_of_drawing_and_tracing(
     assert list(found) == list(expected)
     for name, data in expected.items():
         assert found[name] == data, name
+
+
+def test_polygons_are_drawn_in_parts_as_at_once(source: MemorySource, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(write_masks, "whole_outlines", lambda *_: set())
+    expected = exported(source, TASK)[0]
+    for values in (1, 40):
+        monkeypatch.setattr(mask_instances, "DRAWN_VALUES", values)
+        assert exported(source, TASK)[0] == expected
 
 
 def test_an_untouched_outline_is_neither_drawn_nor_traced(sink: MemorySink, monkeypatch: pytest.MonkeyPatch) -> None:
