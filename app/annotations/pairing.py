@@ -20,7 +20,7 @@ Reals = npt.NDArray[np.float64]
 
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 PAIRS_AT_ONCE = 1 << 20
-LARGEST_GROUP = 1 << 20
+LARGEST_GROUP = 1 << 18
 """Old times new boxes of one group; larger ones pair in their order, for each pair costs some tens of bytes."""
 MAX_ROUNDS = 100
 """Each pairs those who are each other's nearest; what chains of boxes leave after so many stays without a pair."""

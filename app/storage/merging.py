@@ -22,7 +22,6 @@ from app.annotations import Annotations
 from app.errors import NotFound
 from app.storage.block_rows import (
     BLOCK_BITS,
-    KEYS_A_STATEMENT,
     KINDS,
     Ids,
     Placed,
@@ -41,6 +40,9 @@ from app.storage.removal import drop_sets
 from app.storage.schema import BLOCKS, annotation_sets, block_columns, tasks
 
 Mask = npt.NDArray[np.bool_]
+
+BLOCKS_AT_ONCE = 32
+"""Blocks that are written anew together: all of their columns stand in memory."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -199,8 +201,8 @@ def publish_merged(
 def _take_away(conn: Connection, kind: str, task_id: int, places: npt.NDArray[np.int64]) -> None:
     """Write blocks without the rows at these places (set, block, number)."""
     blocks = np.unique(places[:, 1])
-    for at in range(0, len(blocks), KEYS_A_STATEMENT):
-        some = blocks[at : at + KEYS_A_STATEMENT]
+    for at in range(0, len(blocks), BLOCKS_AT_ONCE):
+        some = blocks[at : at + BLOCKS_AT_ONCE]
         before = read_block_list(conn, kind, task_id, some)
         here = places[np.isin(places[:, 1], some)]
         rows = np.stack([before.set_ids, blocks_of(before.table), _numbers(before)], axis=1)
