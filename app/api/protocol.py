@@ -19,6 +19,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_TARGET_BYTES = 16 << 10
 DRAIN_SECONDS = 30.0
+PAUSE_SECONDS = 5.0
 
 REFUSALS = {
     400: (b"Bad Request", "request.malformed", "This is not a valid HTTP request."),
@@ -121,15 +122,19 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _arm(self, seconds: float) -> None:
         if self._timer is None:
-            self._timer = self.loop.call_later(seconds, self._expire)
+            self._timer = self.loop.call_later(seconds, self._expire, seconds)
 
     def _disarm(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _expire(self) -> None:
+    def _expire(self, seconds: float) -> None:
+        due = self._timer.when() if self._timer is not None else 0.0
         self._timer = None
+        if self.loop.time() > due + PAUSE_SECONDS:  # this process was stopped for a while: the client gets its time
+            self._arm(seconds)
+            return
         if self._in_headers:
             self._refuse(408)
         else:

@@ -225,3 +225,10 @@ if shutil.which("zip"):
     }
 if shutil.which("jar"):
     SOUND["Java"] = lambda: by_tool("jar", "cfM", "{}", ".")
+if shutil.which("7z"):
+    SOUND |= {
+        "7-Zip itself": lambda: by_tool("7z", "a", "-tzip", "-bso0", "{}", "."),
+        "7-Zip, stored": lambda: by_tool("7z", "a", "-tzip", "-mx0", "-bso0", "{}", "."),
+    }
+if shutil.which("bsdtar"):  # not through a pipe: there it fills the last block up with zeros
+    SOUND["libarchive"] = lambda: by_tool("bsdtar", "--format", "zip", "-cf", "{}", "annotations", "masks")
