@@ -314,4 +314,11 @@ def n_helpers(n_masks: int, most: int) -> int:
     """How many helpers are worth it: none for few masks, none where there is one core."""
     if n_masks < HELPED_MASKS:
         return 0
-    return min(most, len(os.sched_getaffinity(0)) - 1)
+    return min(most, n_cores() - 1)
+
+
+def n_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1  # not Linux
