@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from app.columns import Cells, Ragged
+from app.formats.open_images import repairs
 from app.formats.open_images.repairs import REPAIRS, short_decimals
 from app.images import decode_mask
 from tests.formats.builders import all_attributes, exported, good, labels, places, read_zip, target
@@ -58,8 +62,12 @@ DAMAGED: dict[str, tuple[dict[str, str | bytes], tuple[str, int | None, str | No
 }
 
 
-def test_every_known_damage_has_an_example() -> None:
+def test_every_known_damage_has_an_example_and_is_written_down() -> None:
     assert sorted(DAMAGED) == sorted(REPAIRS)
+    told = (Path(repairs.__file__).parent / "README.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(\w+\.\w+)` \| .+ \| .+ \|$", told.partition("## Damage")[2], re.MULTILINE) == list(
+        REPAIRS
+    )
 
 
 @pytest.mark.parametrize("code", DAMAGED)
