@@ -110,17 +110,17 @@ def _conditions(listing: Listing, query: ListQuery) -> list[sa.ColumnElement[boo
 def _order(listing: Listing, sort: str) -> list[sa.ColumnElement[Any]]:
     order: list[sa.ColumnElement[Any]] = []
     for name in filter(None, (part.strip() for part in sort.split(","))):
-        column = _field(listing, name.removeprefix("-")).column
+        column = _field(listing, name.removeprefix("-"), "sort").column
         order.append(column.desc().nulls_last() if name.startswith("-") else column.asc().nulls_last())
     order.append(listing.unique.desc() if order and sort.strip().startswith("-") else listing.unique.asc())
     return order
 
 
-def _field(listing: Listing, name: object) -> Field:
+def _field(listing: Listing, name: object, place: str = "filter") -> Field:
     field = listing.fields.get(name) if isinstance(name, str) else None
     if field is None:
         known = ", ".join(sorted(listing.fields))
-        raise InvalidInput(f"unknown field {shorten(name)!r}; known are {known}", place="filter", code="filter.field")
+        raise InvalidInput(f"unknown field {shorten(name)!r}; known are {known}", place=place, code="filter.field")
     return field
 
 

@@ -400,11 +400,8 @@ class Writer:
         extension = posixpath.splitext(name)[1]
         number = f"frame_{row + plan.start:06d}"
         stem = self._layout.picture(subset, number, number)
-        return next(
-            path
-            for path in (f"{stem}{extension}", stem, *(f"{stem}-{n}" for n in range(2, 1 << 30)))
-            if self._archive.accepts(path)
-        )
+        names = chain([f"{stem}{extension}", stem], (f"{stem}-{n}" for n in range(2, 1 << 30)))
+        return next(path for path in names if self._archive.accepts(path))
 
     # --- members ---
 
