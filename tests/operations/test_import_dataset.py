@@ -186,7 +186,7 @@ def killed_at(name: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     return revive
 
 
-@pytest.mark.parametrize("step", ["dataset_target", "read_archive", "publish"])
+@pytest.mark.parametrize("step", ["SplitWriter", "read_archive", "publish"])
 def test_what_a_killed_worker_left_is_never_seen(
     storage: Storage, ann: User, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
