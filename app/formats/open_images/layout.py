@@ -85,10 +85,12 @@ COLUMNS: dict[Kind, tuple[str, ...]] = {
     "narratives": NARRATIVE_COLUMNS,
 }
 ALIASES: dict[Kind, dict[str, str]] = {
+    "tags": {"confidenceimagelabel": "Confidence"},
     "points": {"labelname": "Label"},
     "relationships": {"relationlabel": "RelationshipLabel"},
 }
-"""Other names of a column (in lower case): the format's own description and its files do not always agree."""
+"""Other names of a column (in lower case): the format's own description, its files, and the tables of the challenges'
+evaluation (whose labels would all be present ones without it) do not always agree."""
 LABEL_COLUMNS: dict[Kind, tuple[str, ...]] = {"points": ("Label",), "relationships": ("LabelName1", "LabelName2")}
 """The columns of a table that name labels, where it is not `LabelName`."""
 REQUIRED: dict[Kind, tuple[str, ...]] = {

@@ -50,6 +50,15 @@ def test_contradicting_rows_are_all_kept() -> None:
     assert len(tags) == 3
 
 
+def test_the_column_of_the_challenges_evaluation_says_what_is_absent() -> None:
+    table = "ImageID,LabelName,ConfidenceImageLabel\na,Cat,1\na,Dog,0\n"
+    where = target({"a.jpg": (4, 4)}, labels("Cat", "Dog"))
+    members = {CLASSES: "Cat,Cat\nDog,Dog\n", "challenge-2019-validation-detection-human-imagelabels.csv": table}
+    sink, report = good(members, where)
+    assert sink.annotations().tags.label_ids.tolist() == [1]
+    assert report.counts["tag.negative_hidden"] == 1
+
+
 def test_a_table_of_two_columns() -> None:
     sink, report = good(archive("a,cat\n", "ImageID,LabelName\n"), SCORED)
     assert attribute_values(SCORED, 1, sink.annotations().tags.attributes.row(0)) == {"score": "1"}
