@@ -136,9 +136,16 @@ def moves(report: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
 
 
 def contents(archive: bytes) -> dict[str, Any]:
-    """Members; of tables the rows in any order."""
-    members = read_zip(archive)
-    return {name: sorted(csv_rows(body)) if name.endswith(".csv") else body for name, body in members.items()}
+    """Members; of tables the rows in any order. The side file tells rows by their number, so it is another then."""
+    members = {name: body for name, body in read_zip(archive).items() if not name.endswith("oid_extra.json")}
+    return {
+        name: sorted(csv_rows(body))
+        if name.endswith(".csv")
+        else sorted(body.split(b"\n"))
+        if name.endswith("images.meta")  # other spellings of ids follow in the order of rows
+        else body
+        for name, body in members.items()
+    }
 
 
 def csv_rows(body: bytes) -> list[list[str]]:
