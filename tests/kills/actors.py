@@ -63,6 +63,7 @@ class Actor:
         self._random = random.Random(seed)
         self._http = httpx.Client(timeout=CALL_SECONDS, headers=headers or {})
         self.n_done: Counter[str] = Counter()
+        self.n_answers = 0
         self.n_refused: Counter[int] = Counter()
         self.n_cut = 0
         self.patience_seconds = PATIENCE_SECONDS
@@ -99,6 +100,7 @@ class Actor:
             self.n_cut += 1
             raise Cut(repr(error)) from error
         self.seconds.setdefault(kind_of(method, path, more), []).append(time.monotonic() - began)
+        self.n_answers += 1
         if answer.status_code in TRY_LATER:
             self.n_refused[answer.status_code] += 1
         if answer.status_code >= 500 and answer.status_code not in TRY_LATER:

@@ -18,6 +18,7 @@ from tests.kills.store import check_store
 from tests.processes import runs
 
 N_ACTORS = 4
+QUIET_SECONDS = 30.0
 
 
 @dataclass
@@ -42,7 +43,7 @@ class Outcome:
 
 
 @contextlib.contextmanager
-def at_work(shape: Shape, outcome: Outcome, seed: int, n_actors: int, headers: dict[str, str]) -> Iterator[None]:
+def at_work(shape: Shape, outcome: Outcome, seed: int, n_actors: int, headers: dict[str, str]) -> Iterator[list[Actor]]:
     """Actors, each in a thread; at the end they check everything they were promised."""
     stop = threading.Event()
     actors = [Actor(shape.url, seed * 100 + number, headers) for number in range(n_actors)]
@@ -63,7 +64,7 @@ def at_work(shape: Shape, outcome: Outcome, seed: int, n_actors: int, headers: d
     for thread in threads:
         thread.start()
     try:
-        yield
+        yield actors
     finally:
         stop.set()
         for thread in threads:
@@ -84,11 +85,15 @@ def kill_rounds(
     chance = random.Random(seed)
     outcome = Outcome()
     began = time.monotonic()
-    with at_work(shape, outcome, seed, n_actors, headers or {}):
+    with at_work(shape, outcome, seed, n_actors, headers or {}) as actors:
         for _ in range(n_rounds):
             if outcome.broken:
                 break
+            # On a slow machine too somebody must get something done between two kills.
+            n_answers, deadline = sum(actor.n_answers for actor in actors), time.monotonic() + QUIET_SECONDS
             time.sleep(chance.uniform(0.05, 0.7))
+            while sum(actor.n_answers for actor in actors) < n_answers + n_actors and time.monotonic() < deadline:
+                time.sleep(0.01)
             victims = shape.victims()
             roles = sorted({role for role, _ in victims})
             if not roles:
