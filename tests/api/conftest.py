@@ -50,12 +50,8 @@ FORMATS = (
 ON_BOTH = (
     "test_uploads",
     "test_tus",
-    "test_forms",
-    "test_data",
-    "test_annotations",
     "test_direct",
     "test_backups",
-    "test_requests",
     "test_filters",
 )
 
