@@ -202,7 +202,7 @@ def test_where_both_changed_the_same_the_archive_wins_and_says_so(desk: Desk, zi
     desk.edit("shapes", lambda table: with_points(table, [(11, 7, 29, 23)]), [0])
     corrected = zips(correct(sample(), lambda z: z.boxes[0][1].update(XMin="0.26")))
     report = desk.bring(corrected, mode="merge")
-    assert moved(report) == {"shapes": (0, 0, 1)}
+    assert moved(report) == {"shapes": (0, 0, 2)}  # the mask, whose row was not corrected, stands alone now
     assert report["edits"] == {"kept": 0, "overwritten": 1}
     problem = next(one for one in report["problems"] if one["code"] == "merge.edit_overwritten")
     assert problem["file"] == "annotations/train-annotations-bbox.csv"

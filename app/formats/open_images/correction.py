@@ -217,8 +217,22 @@ class Correction:
             linked &= mine.types == theirs.types
             linked &= self._old_units.sizes[self._old_of] == self._new_units.sizes[self._new_of]
         unlinked = (self._parts & Edit.GROUP != 0) & (theirs.groups == 0) & (mine.groups != 0)
+        if self._kind == "shapes":
+            unlinked |= self._lost_boxes()
         self._takes_group = linked | unlinked | (self._is_whole & (theirs.groups != mine.groups))
         self.is_changed |= self._takes_group
+
+    def _lost_boxes(self) -> Mask:
+        """(P,) masks of which the row still names a box that the archive has no more: they stand alone, as it says."""
+        mine, theirs = self._mine, self._theirs
+        found: Mask = (theirs.groups == 0) & (mine.groups != 0) & (self._edits & Edit.GROUP == 0)
+        found &= (mine.kept.tables >= 0) & (theirs.kept.tables >= 0) & (mine.types == theirs.types)
+        found &= self._old_units.sizes[self._old_of] == self._new_units.sizes[self._new_of]
+        rows = np.flatnonzero(found)
+        if len(rows):
+            said = self._sides.said(theirs.kept.take(rows))
+            found[rows] = (said.kinds == "masks") & (said.cells("BoxXMin").lengths > 0)
+        return found
 
     def _merged_attributes(self) -> Texts:
         """(P,) the attributes shown here, with the values of the cells that were corrected."""
