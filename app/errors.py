@@ -145,6 +145,14 @@ class Report:
         """How many more problems of this severity will be listed (at least one is always worth building)."""
         return max(1, self.limit - len(self.errors if severity == "error" else self.warnings))
 
+    def warning_line(self) -> str:
+        """How many warnings and which came first; "" where there is none."""
+        if not self.warnings:
+            return ""
+        if self.n_warnings == 1:
+            return f"1 warning: {self.warnings[0]}"
+        return f"{self.n_warnings} warnings, first: {self.warnings[0]}"
+
     def raise_if_errors(self) -> None:
         if self.n_errors:
             raise ImportProblems(self)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import shutil
 import signal
 import socket
 import sys
-import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -179,6 +180,27 @@ class AnnouncingServer(uvicorn.Server):
             announce(self._settings, self._port)
 
 
+def metrics_folder(data_dir: Path) -> Path:
+    """An empty folder for the numbers that the web processes of one `serve` share; those that killed ones left go."""
+    for left in data_dir.glob("metrics-*"):
+        number = left.name.removeprefix("metrics-")
+        if number == str(os.getpid()) or not _is_running(number):
+            shutil.rmtree(left, ignore_errors=True)
+    folder = data_dir.resolve() / f"metrics-{os.getpid()}"
+    folder.mkdir(mode=0o700)
+    return folder
+
+
+def _is_running(number: str) -> bool:
+    try:
+        os.kill(int(number), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except PermissionError:
+        pass  # somebody else's, and alive
+    return True
+
+
 def run_service(settings: Settings) -> int:
     """`annoport serve`: prepare, start the children, serve until SIGTERM; returns the exit code."""
     bound_heap()
@@ -196,15 +218,15 @@ def run_service(settings: Settings) -> int:
     supervisor = Supervisor(settings.stop_timeout_seconds)
     if settings.workers:
         supervisor.add(["worker"], settings.workers)
-    shared_metrics = tempfile.TemporaryDirectory(prefix="annoport-metrics-")
+    metrics = metrics_folder(settings.data_dir) if settings.web_processes > 1 else None
     try:
-        if settings.web_processes == 1:
+        if metrics is None:
             supervisor.start()
             AnnouncingServer(uvicorn_config(settings, create_app(settings)), settings, port).run(sockets=[listener])
         else:
             fd = listener.fileno()
             # Any of them may be asked for the metrics of all: prometheus-client's own way of sharing them.
-            os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared_metrics.name
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
             supervisor.add(["child-web", "--fd", str(fd)], settings.web_processes, pass_fds=(fd,))
             supervisor.start()
             announce(settings, port)
@@ -212,7 +234,8 @@ def run_service(settings: Settings) -> int:
     finally:
         supervisor.stop()
         listener.close()
-        shared_metrics.cleanup()
+        if metrics is not None:
+            shutil.rmtree(metrics, ignore_errors=True)
     return 0
 
 

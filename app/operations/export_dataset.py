@@ -66,7 +66,7 @@ def export_dataset(work: Work) -> None:
     except BaseException:
         writer.abort()
         raise
-    with work.finishing(message=warning_line(report), report=report.to_dict(), result=result):
+    with work.finishing(message=report.warning_line(), report=report.to_dict(), result=result):
         pass
 
 
@@ -134,7 +134,3 @@ def opened(storage: Storage, what: Exported) -> Iterator[tuple[Target, TaskSourc
 def export_options(options: Mapping[str, Any]) -> ExportOptions:
     known = {field.name for field in fields(ExportOptions)}
     return ExportOptions(**{name: value for name, value in options.items() if name in known and value is not None})
-
-
-def warning_line(report: Report) -> str:
-    return f"{report.n_warnings} warnings, first: {report.warnings[0]}" if report.n_warnings else ""

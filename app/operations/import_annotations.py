@@ -200,7 +200,8 @@ def import_options(options: Mapping[str, Any], limits: Limits) -> ImportOptions:
 def summary_line(report: Report) -> str:
     """What a finished import says of itself: counts, and the first warning where there is one."""
     counts = ", ".join(f"{n} {kind}" for kind, n in report.summary["annotations"].items() if n)
-    line = f"imported {counts}" if counts else "nothing to import"
+    verb = "would import" if report.summary.get("dry_run") else "imported"
+    line = f"{verb} {counts}" if counts else "nothing to import"
     if report.n_warnings:
-        line += f"; {report.n_warnings} warnings, first: {report.warnings[0]}"
+        line += f"; {report.warning_line()}"
     return line

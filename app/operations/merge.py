@@ -168,5 +168,5 @@ def summary_line(report: Report) -> str:
     words = ("added", "changed", "removed", "unchanged", "kept")
     line = "merged: " + ", ".join(f"{sum(change[word] for change in changes)} {word}" for word in words)
     if report.n_warnings:
-        line += f"; {report.n_warnings} warnings, first: {report.warnings[0]}"
+        line += f"; {report.warning_line()}"
     return line
