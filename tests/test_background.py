@@ -30,4 +30,4 @@ def test_workers_do_not_know_the_edge() -> None:
         "import sys, app.background; print([name for name in ('fastapi', 'uvicorn', 'app.api') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "set()"
+    assert done.stdout.strip() == "[]"

@@ -22,6 +22,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from starlette.convertors import IntegerConvertor, register_url_convertor
 from starlette.types import Message, Receive
 
 from app.api.bodies import parse_json
@@ -45,6 +46,15 @@ Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 _LIMIT = "__body_limit__"
 _ID = re.compile(r"\{((?:task|job|project|label|user|issue|comment|token)_id)\}")
+
+
+class IdConvertor(IntegerConvertor):
+    """Ids in paths: what no id can be (2^53 has 16 digits; Python turns down thousands of them) is no such path."""
+
+    regex = "[0-9]{1,16}"
+
+
+register_url_convertor("id", IdConvertor())
 
 
 def body_limit(setting: str | None) -> Callable[[Endpoint], Endpoint]:
@@ -129,7 +139,7 @@ class Router(APIRouter):
         """Add a route; HEAD beside another method becomes a route of its own, which the contract leaves out (two
         operations of one route would share an id)."""
         # What is no number is no id: `/api/tasks/backup` is not the task of that name, whatever the method.
-        path = _ID.sub(r"{\1:int}", path)
+        path = _ID.sub(r"{\1:id}", path)
         methods = {method.upper() for method in more.pop("methods", None) or ["GET"]}
         if "HEAD" in methods and len(methods) > 1:
             super().add_api_route(path, endpoint, **more, methods=sorted(methods - {"HEAD"}))

@@ -90,10 +90,9 @@ def test_headers_that_trickle_in_are_408(port: int) -> None:
     ],
 )
 def test_bad_heads_are_refused_at_once(port: int, request_bytes: bytes, expected: int) -> None:
-    received, seconds, closed = exchange(port, request_bytes)
+    received, _, closed = exchange(port, request_bytes)
     assert closed
-    assert status(received) == expected
-    assert seconds < HEADER_TIMEOUT_SECONDS
+    assert status(received) == expected  # and not 408, which is said when the time for headers is over
 
 
 def test_a_large_body_is_not_taken_for_headers(port: int) -> None:

@@ -66,7 +66,7 @@ def test_open_images_is_among_the_formats_both_ways(told: Any) -> None:
 
 def test_local_mode_serves_the_clients_with_any_password(local_clients: Clients) -> None:
     ended = local_clients.cli("task", "ls", auth=f"{ADMIN}:anything")
-    assert ended.out == ""
+    assert ended.code == 0
 
 
 def test_cli_with_a_wrong_password_fails(clients: Clients) -> None:

@@ -76,9 +76,14 @@ def test_a_snapshot_sees_one_state(storage: Storage) -> None:
         assert reader.execute(sa.select(sa.func.count()).select_from(facts)).scalar_one() == before
 
 
+def _ours(name: str | None, kind: str, parents: object) -> bool:
+    """A database that a queue used before holds the queue's tables too."""
+    return kind != "table" or not str(name).startswith("huey_")
+
+
 def test_migrations_make_what_the_schema_says(storage: Storage) -> None:
     with storage.database.write() as conn:
-        context = MigrationContext.configure(conn, opts={"compare_type": True})
+        context = MigrationContext.configure(conn, opts={"compare_type": True, "include_name": _ours})
         assert compare_metadata(context, metadata) == []
 
 

@@ -54,7 +54,7 @@ def one_round(client, count):
     return {"task": task.id, "variant": variant["name"], "digest": digest}
 
 
-with connect() as client:
+with insist(connect) as client:
     while time.monotonic() < ended or not rounds:
         rounds.append(one_round(client, len(rounds)))
     tell(rounds=rounds, errors=errors)
