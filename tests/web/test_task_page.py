@@ -318,6 +318,8 @@ def test_pictures_are_chosen_by_an_attribute_of_their_shapes(open_page: OpenPage
     expect(page.locator(".frame .clip")).to_have_count(3)
     page.get_by_label("Which pictures").select_option(label="colour: <b>blue</b>")
     expect(page.locator(".frame .clip")).to_have_text(["p001.png"])
+    expect(page).to_have_url(re.compile("frame=1"))
+    expect(page.locator(".object")).to_have_count(1)  # its shapes are there
     page.keyboard.press(".")
     expect(page.locator(".facts")).to_contain_text("<b>blue</b>")
 
