@@ -88,7 +88,7 @@ def attempt(storage: Storage, request_id: str) -> None:
     with storage.database.write() as conn:
         claimed = requests.claim(conn, request_id, lease_seconds=-1)
     assert claimed is not None
-    import_dataset(Context(claimed, storage, WorkerLimits(), threading.Event()), limits=Limits())
+    import_dataset(Context(claimed, storage, WorkerLimits(lease_seconds=-1), threading.Event()), limits=Limits())
 
 
 def new_project(storage: Storage, ann: User) -> int:
