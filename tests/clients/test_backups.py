@@ -17,7 +17,8 @@ from tests.samples import LABELS, write_pictures
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(clients: Clients, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of one service: it ends with the service's turn."""
     folder = tmp_path_factory.mktemp("backups")
     write_pictures(folder / "in", meadow.SIZES)
     meadow.archive().write(folder / "upload.zip")

@@ -29,7 +29,8 @@ HIGH, WIDE = {0: 48, 1: 60, 2: 50}, {0: 64, 1: 80, 2: 40}
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(clients: Clients, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of one service: it ends with the service's turn."""
     return tmp_path_factory.mktemp("exchange")
 
 

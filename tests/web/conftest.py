@@ -1,4 +1,4 @@
-"""One service and one browser for all tests of the page."""
+"""One service for all tests of the page, a browser for each module of them."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ PATIENCE_MS = 20_000
 """A test waits so long for what it expects: machines that run many tests at once are slow, and no test is of speed."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
+    """Ends with its module: while it is open, its event loop counts as running, and other tests could start none."""
     playwright = pytest.importorskip(
         "playwright.sync_api", reason="the page's tests need playwright: pip install playwright"
     )
