@@ -168,7 +168,9 @@ def attempt(desk: Desk, request_id: str) -> None:
     with desk.storage.database.write() as conn:
         claimed = requests.claim(conn, request_id, lease_seconds=-1)
     assert claimed is not None
-    import_annotations(Context(claimed, desk.storage, WorkerLimits(lease_seconds=-1), threading.Event()), limits=Limits())
+    import_annotations(
+        Context(claimed, desk.storage, WorkerLimits(lease_seconds=-1), threading.Event()), limits=Limits()
+    )
 
 
 def labels_in(desk: Desk) -> list[tuple[int | None, str]]:
