@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from app.annotations.frames import FrameTable
-from app.columns import Cells, Indices, Ragged, Texts, equal_cells, hash_cells
+from app.columns import Cells, HashPlaces, Indices, Ragged, Texts, equal_cells, hash_cells
 
 Positions = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
@@ -55,7 +55,7 @@ class TextLookup:
         new[1:] = (hashes[1:] != hashes[:-1]) | ~_equal(self._cells, order[1:], self._cells, order[:-1])
         self._starts = np.flatnonzero(new)  # (G,) places in `_order`
         self._order = order
-        self._hashes = hashes[self._starts]  # (G,) ascending
+        self._places = HashPlaces(hashes[self._starts])
         self.firsts: Positions = order[self._starts]
         self.sizes: Positions = np.diff(self._starts, append=np.int64(len(order)))
 
@@ -64,12 +64,10 @@ class TextLookup:
 
     def find(self, texts: Ragged) -> Positions:
         """(Q,) int64, the group of each text, -1 where no row equals it."""
-        if not len(self._hashes) or not len(texts):
+        if not len(self.firsts) or not len(texts):
             return np.full(len(texts), -1, dtype=np.int64)
         asked = Cells.of(texts)
-        hashes = _hashes(asked)
-        place = np.minimum(np.searchsorted(self._hashes, hashes), len(self._hashes) - 1)  # (Q,)
-        hit = self._hashes[place] == hashes
+        hit, place = self._places.find(_hashes(asked))  # (Q,)
         equal = hit & _equal(asked, np.arange(len(texts)), self._cells, self.firsts[place])
         groups = np.where(equal, place, -1)
         for row in np.flatnonzero(hit & ~equal).tolist() if self._collided else ():

@@ -14,6 +14,7 @@ from app.columns.codecs import (
     Runs,
     TextIndex,
     decode_flags,
+    decode_naturals,
     decode_numbers,
     decode_runs,
     decode_texts,
@@ -21,8 +22,9 @@ from app.columns.codecs import (
     encode_numbers,
 )
 from app.columns.csv import CSVBlock, CSVReader, split_lines
-from app.columns.joins import join_columns, join_lines, join_records
+from app.columns.joins import join_columns, join_lines, join_records, join_words
 from app.columns.lazy import LazyRagged, LazyTexts
+from app.columns.places import HashPlaces
 from app.columns.ragged import Indices, Ragged, Texts
 from app.columns.words import equal_cells, hash_cells
 
@@ -31,6 +33,7 @@ __all__ = [
     "CSVReader",
     "Cells",
     "Flags",
+    "HashPlaces",
     "Indices",
     "LazyRagged",
     "LazyTexts",
@@ -40,6 +43,7 @@ __all__ = [
     "TextIndex",
     "Texts",
     "decode_flags",
+    "decode_naturals",
     "decode_numbers",
     "decode_runs",
     "decode_texts",
@@ -50,5 +54,6 @@ __all__ = [
     "join_columns",
     "join_lines",
     "join_records",
+    "join_words",
     "split_lines",
 ]

@@ -24,6 +24,7 @@ import numpy.typing as npt
 import orjson
 
 from app.columns.cells import Cells
+from app.columns.places import HashPlaces
 from app.columns.ragged import Ragged, Texts
 from app.columns.words import (
     LOW_BYTES,
@@ -128,6 +129,15 @@ def decode_numbers(cells: Cells) -> Numbers:
         values[rest], not_number[rest], not_finite[rest] = _any_decimals(cells.take(rest))
     values[empty | not_number | not_finite] = np.nan
     return Numbers(values, empty, not_number, not_finite)
+
+
+def decode_naturals(cells: Cells) -> tuple[npt.NDArray[np.int64], Mask]:
+    """(N,) the numbers of cells of one to eight digits and nothing else, 0 for the others; (N,) which are such."""
+    cells = Cells(*padded(cells.buffer, cells.starts, cells.stops))
+    lengths = cells.lengths
+    word = _words_from_the_right(cells, lengths, 1)[0]
+    good = (lengths > 0) & (lengths <= 8) & _all_digits(word)
+    return np.where(good, _digits(word), np.uint64(0)).astype(np.int64), good
 
 
 def _short_decimals(cells: Cells) -> tuple[npt.NDArray[np.float64], Mask]:
@@ -414,6 +424,7 @@ class TextIndex:
         self._raw: list[bytes] = []
         self._known = Cells.blank(0)  # the texts of `values`
         self._hashes: Words = np.zeros(0, dtype=np.uint64)  # sorted
+        self._places = HashPlaces(self._hashes)
         self._codes: npt.NDArray[np.int32] = np.zeros(0, dtype=np.int32)  # in the order of `_hashes`
         self._collided: dict[bytes, int] = {}
 
@@ -440,10 +451,8 @@ class TextIndex:
         return Texts(codes, tuple(self.values))
 
     def _look_up(self, hashes: Words) -> tuple[Mask, npt.NDArray[np.int32]]:
-        if not len(self._hashes):
-            return np.zeros(len(hashes), dtype=np.bool_), np.zeros(len(hashes), dtype=np.int32)
-        place = np.minimum(np.searchsorted(self._hashes, hashes), len(self._hashes) - 1)  # (N,)
-        return self._hashes[place] == hashes, self._codes[place]
+        found, place = self._places.find(hashes)  # (N,)
+        return found, self._codes[place] if len(self._codes) else place.astype(np.int32)
 
     def _add(self, hashes: Words, rows: Positions, cells: Cells) -> None:
         by_appearance = np.argsort(rows)
@@ -454,6 +463,7 @@ class TextIndex:
         all_hashes = np.concatenate([self._hashes, hashes])
         order = np.argsort(all_hashes, kind="stable")
         self._hashes = all_hashes[order]
+        self._places = HashPlaces(self._hashes)
         self._codes = np.concatenate([self._codes, codes])[order]
         self._known = Cells.of(Ragged.from_bytes(self._raw))
 

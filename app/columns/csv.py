@@ -20,7 +20,7 @@ import numpy as np
 from app.columns.cells import Cells
 from app.columns.joins import join_lines
 from app.columns.ragged import Ragged
-from app.columns.records import COMMA, QUOTE, Records, scan_records, split_records
+from app.columns.records import COMMA, CR, QUOTE, Records, scan_records, split_records
 from app.columns.words import PAD, Bytes, Mask, Positions
 from app.errors import Damaged, Problem, Report, shorten
 
@@ -66,7 +66,40 @@ class CSVBlock:
     @property
     def lines(self) -> Ragged:
         """Ragged of uint8, N rows: each record verbatim, quotes and all, without its line end. Copies."""
-        return Cells(self.buffer, self.line_starts, self.line_stops).ragged()
+        text, end = self._stretch()
+        joined = text.replace(end, b"") if end else b""
+        offsets = np.zeros(len(self) + 1, dtype=np.int64)
+        np.cumsum(self.line_stops - self.line_starts, out=offsets[1:])
+        if len(joined) != offsets[-1]:  # a line holds a line end, or they do not follow each other
+            return Cells(self.buffer, self.line_starts, self.line_stops).ragged()
+        return Ragged(np.frombuffer(joined, dtype=np.uint8), offsets)
+
+    def line_hashes(self) -> Positions:
+        """(N,) int64: lines that are equal have equal hashes in this process; Python's own, which nobody can foresee.
+
+        A hash of words takes 0.2 µs for a line of 150 bytes, Python's 0.12.
+        """
+        text, end = self._stretch()
+        lines = text.split(end) if end else []
+        if len(lines) != len(self):
+            lines = self.lines.to_bytes_list()
+        return np.fromiter(map(hash, lines), dtype=np.int64, count=len(self))
+
+    def _stretch(self) -> tuple[bytes, bytes]:
+        """All lines and what stands between them, and that: LF or CR LF; nothing where it is not the same everywhere.
+
+        A line may hold it, too: who takes all of them out must count what is left.
+        """
+        starts, stops = self.line_starts, self.line_stops
+        if len(starts) == 0:
+            return b"", b""
+        ends = stops[:-1]
+        end = b"\r\n" if len(ends) and self.buffer[ends[0]] == CR else b"\n"
+        if bool((starts[1:] != ends + len(end)).any()):
+            return b"", b""
+        if any(bool((self.buffer[ends + place] != byte).any()) for place, byte in enumerate(end)):
+            return b"", b""
+        return self.buffer[starts[0] : stops[-1]].tobytes(), end
 
     def has(self, column: str) -> bool:
         """Whether the table has this column, in any case."""

@@ -38,6 +38,15 @@ def join_columns(columns: Sequence[Column], rows: int) -> bytes:
     return b"".join(values.tobytes() for values, _ in _joined(columns, rows, b"\n"))
 
 
+def join_words(columns: Sequence[Ragged], rows: int) -> bytes:
+    """Lines of cells with a blank between them, each ended by LF; the cells are written as they are."""
+    lines = []
+    for start in range(0, rows, _CHUNK_ROWS):
+        stop = min(start + _CHUNK_ROWS, rows)
+        lines.append(_join([Cells.of(column.slice(start, stop)) for column in columns], b"\n", b" ")[0].tobytes())
+    return b"".join(lines)
+
+
 def join_records(columns: Sequence[Column], rows: int) -> Ragged:
     """The same rows as a column of records without line ends, for `join_lines`: Ragged of uint8, N rows."""
     values = [np.zeros(0, dtype=np.uint8)]
@@ -109,7 +118,7 @@ def _with_rows(column: Ragged, rows: Positions, texts: Ragged) -> Ragged:
     return Cells(np.concatenate([cells.buffer, other.buffer]), starts, stops).ragged()
 
 
-def _join(columns: Sequence[Cells], line_end: bytes) -> tuple[Bytes, Positions]:
+def _join(columns: Sequence[Cells], line_end: bytes, between: bytes = b",") -> tuple[Bytes, Positions]:
     """Rows of cells that are quoted already, as bytes, and the end of each row."""
     lengths = [cells.lengths for cells in columns]
     ends = np.cumsum(np.sum(lengths, axis=0) + len(columns) - 1 + len(line_end))  # (N,) behind each row's line end
@@ -122,7 +131,7 @@ def _join(columns: Sequence[Cells], line_end: bytes) -> tuple[Bytes, Positions]:
         gaps.append(places)
         places = places + 1
     for gap in gaps[:-1]:
-        target[gap] = ord(",")
+        target[gap] = ord(between)
     if line_end:
         target[gaps[-1]] = ord(line_end)
     return target[: ends[-1]], ends

@@ -7,7 +7,8 @@
               3 deflated  the values as a zlib stream: kept lines only, which edits do not look at
               4 whole     doubles that are whole numbers, as int16: outlines along pixel edges
     Ragged  u32 length of the encoded lengths, lengths as an array of int32, values as an array
-    Texts   u32 length of the encoded codes, codes as an array of int32, the distinct values as a JSON list
+    Texts   u32 length of the encoded codes, codes as an array of int32, the distinct values: a JSON list, or where they
+            are long and none has a line end: byte 1, u32 length of the lines, the lines (a value each) deflated
 
 The number of rows stands in the row of the block. A new format byte may be added, a given one never changes. Decoding
 takes the blobs of many blocks at once and fills one array: the cost follows the bytes. Encoding many blocks of a table
@@ -35,6 +36,7 @@ LARGEST_WHOLE = 32767
 DEFLATE_ERROR: type[Exception] = isal_zlib.error  # type: ignore[assignment]
 DEFLATE_FROM_BYTES = 512  # less is not worth the call
 LENGTH = struct.Struct("<I")
+LINES = b"\x01"  # no JSON list begins so
 
 LITTLE_ENDIAN = sys.byteorder == "little"
 
@@ -180,7 +182,36 @@ def encode_texts(column: Texts, start: int, stop: int) -> bytes:
     else:
         used, compact = np.unique(codes, return_inverse=True)
         encoded, values = encode_array(compact.astype(np.int32)), [column.values[code] for code in used.tolist()]
-    return b"".join((LENGTH.pack(len(encoded)), encoded, orjson.dumps(values)))
+    return b"".join((LENGTH.pack(len(encoded)), encoded, _encode_pool(values)))
+
+
+def _encode_pool(values: Sequence[str]) -> bytes:
+    """Distinct texts. Attribute texts of a block are some 60 kB and much alike: deflated they take a tenth, and less
+    time than it takes to write them as JSON (33 µs against 52)."""
+    lines = "\n".join(values)
+    if len(lines) < DEFLATE_FROM_BYTES or lines.count("\n") >= len(values):
+        return orjson.dumps(values)
+    try:
+        data = lines.encode("utf-8")
+    except UnicodeEncodeError:  # half a surrogate pair, which JSON refuses in its own words
+        return orjson.dumps(values)
+    return LINES + LENGTH.pack(len(data)) + isal_zlib.compress(data, 1)
+
+
+def _decode_pool(pool: bytes) -> list[str]:
+    """Raises Damaged."""
+    try:
+        if not pool.startswith(LINES):
+            values: list[str] = orjson.loads(pool)
+            return values
+        head = len(LINES) + LENGTH.size
+        (size,) = LENGTH.unpack_from(pool, len(LINES))
+        data = isal_zlib.decompress(memoryview(pool)[head:], bufsize=size + 1)
+        if len(data) != size:
+            raise Damaged("a stored column of texts is not as long as it says")
+        return str(data, "utf-8").split("\n")
+    except (ValueError, struct.error, DEFLATE_ERROR) as error:
+        raise Damaged(f"a stored column of texts cannot be read: {error}") from error
 
 
 def decode_texts(blobs: Sequence[bytes], rows: Sequence[int]) -> Texts:
@@ -193,10 +224,7 @@ def decode_texts(blobs: Sequence[bytes], rows: Sequence[int]) -> Texts:
     for pool, count in zip(pools, rows, strict=True):
         mapping = mapped.get(pool)
         if mapping is None:
-            try:
-                values = orjson.loads(pool)
-            except orjson.JSONDecodeError as error:
-                raise Damaged(f"a stored column of texts cannot be read: {error}") from error
+            values = _decode_pool(pool)
             mapping = np.array([known.setdefault(value, len(known)) for value in values], dtype=np.int32)
             mapped[pool] = mapping
         part = codes[start : start + count]

@@ -19,6 +19,7 @@ from app.columns import (
     Ragged,
     TextIndex,
     decode_flags,
+    decode_naturals,
     decode_numbers,
     decode_runs,
     decode_texts,
@@ -75,6 +76,17 @@ NOT_NUMBERS = [
 ]
 NOT_FINITE = ["nan", "NaN", "NAN", "inf", "-inf", "+inf", "Infinity", "-INFINITY", "+nan", "1e309", "-1e309"]
 NOT_FINITE += ["1e99999", "9" * 400]
+
+
+@given(st.lists(st.text("0123456789. -+ex", max_size=10)))
+def test_naturals_are_digits_and_nothing_else(texts: list[str]) -> None:
+    for spread in (False, True):
+        values, good = decode_naturals(cells_of([*texts, "00000001", "99999999", "/", ":"], spread))
+        plain = [text.isascii() and text.isdigit() and len(text) <= 8 for text in [*texts, "1", "9", "/", ":"]]
+        assert good.tolist() == plain
+        assert values.tolist() == [
+            int(text) if fits else 0 for text, fits in zip([*texts, "1", "99999999", "/", ":"], plain, strict=True)
+        ]
 
 
 @pytest.mark.parametrize("text", NUMBERS)

@@ -35,6 +35,7 @@ def rows_of(blocks: Iterable[CSVBlock]) -> list[tuple[int, bytes, list[bytes]]]:
     for block in blocks:
         columns = [block.cells_at(place) for place in range(block.starts.shape[1])]
         lines = block.lines.to_bytes_list()
+        assert block.line_hashes().tolist() == [hash(line) for line in lines]
         for row in range(len(block)):
             cells = [column.row_bytes(row) for column in columns][: block.field_counts[row]]
             rows.append((int(block.rows[row]), lines[row], cells))

@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from app.columns import CSVReader, Ragged, Texts, join_columns, join_lines, join_records
+from app.columns import CSVReader, Ragged, Texts, join_columns, join_lines, join_records, join_words
 from app.errors import Report
 from tests import reference_columns as reference
 
@@ -49,6 +49,14 @@ def test_rows_are_written_as_by_the_slow_twin(rows: int, n_columns: int, kind: s
     assert join_columns(columns, rows) == reference.joined(table)
     records = join_records(columns, rows).to_bytes_list()
     assert [record + b"\n" for record in records] == [reference.joined([row]) for row in table]
+
+
+@pytest.mark.parametrize("rows", [0, 1, 9000])
+def test_words_are_written_with_blanks_between(rows: int) -> None:
+    rng = random.Random(rows)
+    table = [[rng.choice(TEXTS) for _ in range(3)] for _ in range(rows)]
+    columns = [Ragged.from_bytes([row[place].encode() for row in table]) for place in range(3)]
+    assert join_words(columns, rows) == "".join(" ".join(row) + "\n" for row in table).encode()
 
 
 @pytest.mark.parametrize("text", TEXTS, ids=ascii)

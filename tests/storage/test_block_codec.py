@@ -65,6 +65,28 @@ def test_texts_come_back(parts: list[list[str]]) -> None:
     assert decode_texts(blobs, [len(part) for part in parts]).to_list() == whole.to_list()
 
 
+def test_long_texts_take_little_and_their_damage_is_told() -> None:
+    texts = [f'[{{"spec_id":{n % 7},"value":"é{n}"}}]' for n in range(200)]
+    column = Texts.from_list(texts)
+    blob = encode_texts(column, 0, 200)
+    assert len(blob) < sum(map(len, texts)) / 2
+    assert decode_texts([blob, blob], [200, 200]).to_list() == texts * 2
+    start = 4 + int.from_bytes(blob[:4], "little")
+    for bad in (blob[:-3], blob[: start + 3], blob[: start + 1] + b"\xff" + blob[start + 2 :], blob[:start] + b"\x02x"):
+        with pytest.raises(Damaged):
+            decode_texts([bad], [200])
+
+
+def test_long_texts_with_line_ends_come_back() -> None:
+    texts = ["a" * 600, "b\nc", "", "\n" * 3]
+    assert decode_texts([encode_texts(Texts.from_list(texts), 0, 4)], [4]).to_list() == texts
+
+
+def test_texts_of_the_earlier_way_are_read() -> None:
+    blob = encode_texts(Texts.from_list(["x", "y"]), 0, 2)
+    assert blob.endswith(b'["x","y"]')
+
+
 @given(arrays(), st.booleans())
 def test_columns_by_their_encoder_are_the_same(values: np.ndarray, deflate: bool) -> None:
     if len(values) == 0:

@@ -21,7 +21,7 @@ import numpy.typing as npt
 import orjson
 
 from app.annotations import AttributeSpec, LabelCatalog
-from app.columns import Texts
+from app.columns import HashPlaces, Texts
 
 MAX_VALUE_CHARACTERS = 4096
 MAX_CACHED = 100_000
@@ -188,6 +188,7 @@ class _Combinations:
         self._cells: list[dict[str, int]] = [{} for _ in range(n_columns)]
         self._values: list[list[str | None]] = [[None] for _ in range(n_columns)]
         self._hashes: npt.NDArray[np.uint64] = np.zeros(0, dtype=np.uint64)  # sorted
+        self._places = HashPlaces(self._hashes)
         self._order: npt.NDArray[np.int64] = np.zeros(0, dtype=np.int64)  # the number of each hash
         self._codes: Codes = np.zeros((n_columns + 1, 0), dtype=np.int32)
         self._refused: npt.NDArray[np.bool_] = np.zeros((n_columns, 0), dtype=np.bool_)
@@ -234,6 +235,7 @@ class _Combinations:
                 [self._order, np.arange(len(self._text_codes) - len(new), len(self._text_codes), dtype=np.int64)]
             )[order]
             self._hashes = merged[order]
+            self._places = HashPlaces(self._hashes)
             _, numbers = self._look_up(hashes)
         differ = (self._codes[:, numbers] != codes).any(axis=0)
         for place in np.flatnonzero(differ).tolist():  # two combinations of one hash: practically never
@@ -245,10 +247,8 @@ class _Combinations:
         return numbers
 
     def _look_up(self, hashes: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
-        if not len(self._hashes):
-            return np.zeros(len(hashes), dtype=np.bool_), np.zeros(len(hashes), dtype=np.int64)
-        places = np.minimum(np.searchsorted(self._hashes, hashes), len(self._hashes) - 1)
-        return self._hashes[places] == hashes, self._order[places]
+        found, places = self._places.find(hashes)
+        return found, self._order[places] if len(self._order) else places
 
     def _add(self, codes: Codes, build: Callable[[int, Sequence[str | None]], tuple[str, tuple[int, ...]]]) -> None:
         """Number new combinations, (C + 1, K), one after the other."""

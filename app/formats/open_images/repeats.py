@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from app.columns import CSVBlock, hash_cells
+from app.columns import CSVBlock
 from app.errors import Problem, Report
 from app.formats.open_images.reading import WARNINGS_LISTED, TableState
 
@@ -17,13 +17,12 @@ class RepeatedRows:
 
     def __init__(self, table: TableState, report: Report) -> None:
         self._table, self._report = table, report
-        self._hashes: list[npt.NDArray[np.uint64]] = []
+        self._hashes: list[npt.NDArray[np.int64]] = []
         self._rows: list[npt.NDArray[np.int64]] = []
         self._n = 0
 
     def add(self, block: CSVBlock, chosen: npt.NDArray[np.int64]) -> None:
-        starts, stops = block.line_starts[chosen], block.line_stops[chosen]
-        self._hashes.append(hash_cells(block.buffer, starts, stops))
+        self._hashes.append(block.line_hashes()[chosen])
         self._rows.append(block.rows[chosen])
         self._n += len(chosen)
         if self._n >= STRETCH_ROWS:

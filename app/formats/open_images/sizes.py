@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from app.columns import Ragged
+from app.columns import Cells, Ragged, decode_naturals, encode_integers, join_words
 from app.errors import Report
 
 MAX_DIGITS = 6
@@ -26,6 +26,10 @@ _PLAIN_LINE = re.compile(
     rb"([A-Za-z0-9_./:@%+=,-]+)[ \t]+(0{0,3}[1-9][0-9]{0,5})[ \t]+(0{0,3}[1-9][0-9]{0,5})[ \t]*\r?"
 )
 _NEEDS_QUOTES = re.compile(rb"[^A-Za-z0-9_./:@%+=,\-]")
+_PLAIN = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./:@%+=,-"
+_IS_PLAIN = np.isin(np.arange(256), np.frombuffer(_PLAIN, dtype=np.uint8))  # (256,) bool
+_LF, _BLANK = ord("\n"), ord(" ")
+_MOST = 10**MAX_DIGITS - 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,9 +50,9 @@ def read_sizes(blocks: Iterable[bytes], file: str, report: Report) -> Iterator[S
             block, first = block.removeprefix(b"\xef\xbb\xbf"), False
         whole, newline, rest = (rest + block).rpartition(b"\n")
         if newline:
-            lines = whole.split(b"\n")
-            yield _decode_lines(lines, row, file, report)
-            row += len(lines)
+            plain = _decode_plain(whole, row)
+            yield _decode_lines(whole.split(b"\n"), row, file, report) if plain is None else plain
+            row += whole.count(b"\n") + 1
         if len(rest) > MAX_LINE_BYTES:
             _refuse_long_line(rest, row, file, report)
             return
@@ -58,6 +62,8 @@ def read_sizes(blocks: Iterable[bytes], file: str, report: Report) -> Iterator[S
 
 def join_sizes(ids: Ragged, heights: npt.NDArray[np.int32], widths: npt.NDArray[np.int32]) -> bytes:
     """Lines of an images.meta. An id with a line break has no place in this file and is left out."""
+    if len(ids) and bool(_IS_PLAIN[ids.values].all()) and bool(ids.lengths.all()):
+        return join_words([ids, encode_integers(heights), encode_integers(widths)], len(ids))
     texts = ids.to_bytes_list()
     quoted = (_quote(text) if _NEEDS_QUOTES.search(text) or not text else text for text in texts)
     lines = (
@@ -70,6 +76,27 @@ def join_sizes(ids: Ragged, heights: npt.NDArray[np.int32], widths: npt.NDArray[
 
 def _quote(text: bytes) -> bytes:
     return shlex.quote(text.decode("utf-8")).encode()
+
+
+def _decode_plain(text: bytes, first_row: int) -> SizeLines | None:
+    """Lines that all are an id of plain characters and two numbers, one blank between them; None if any is not."""
+    data = np.frombuffer(text, dtype=np.uint8)
+    places = np.flatnonzero(~_IS_PLAIN[data])
+    if len(places) % 3 != 2:
+        return None
+    gaps = np.append(places, len(data)).reshape(-1, 3)  # (N, 3) where each cell of a line ends
+    if not bool((data[gaps[:, :2]] == _BLANK).all()) or not bool((data[gaps[:-1, 2]] == _LF).all()):
+        return None
+    starts = np.concatenate([[0], gaps.reshape(-1)[:-1] + 1]).reshape(-1, 3)
+    if bool((starts == gaps).any()) or int((gaps[:, 2] - starts[:, 0]).max()) > MAX_LINE_BYTES:
+        return None
+    cells = [Cells(data, starts[:, column].copy(), gaps[:, column].copy()) for column in range(3)]
+    (heights, good), (widths, also_good) = decode_naturals(cells[1]), decode_naturals(cells[2])
+    good &= also_good & (heights > 0) & (widths > 0) & (heights <= _MOST) & (widths <= _MOST)
+    if not bool(good.all()):
+        return None
+    rows = np.arange(first_row, first_row + len(gaps), dtype=np.int64)
+    return SizeLines(cells[0].ragged(), heights.astype(np.int32), widths.astype(np.int32), rows)
 
 
 def _decode_lines(lines: list[bytes], first_row: int, file: str, report: Report) -> SizeLines:

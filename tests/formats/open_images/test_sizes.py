@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from app.columns import Ragged
 from app.errors import Report
+from app.formats.open_images import sizes
 from app.formats.open_images.sizes import join_sizes, read_sizes
 
 
@@ -71,6 +72,45 @@ def test_blocks_cut_anywhere() -> None:
     data = b"".join(b"'p %d' %d %d\n" % (n, n, n + 1) for n in range(1, 40))
     assert read(data, 7) == read(data)
     assert len(read(data)[0]) == 39
+
+
+PARTS = (
+    "a",
+    "cats/a.b",
+    "20",
+    "0",
+    "00012",
+    "123456789",
+    "999999",
+    "1000000",
+    "-1",
+    "1e3",
+    "é",
+    "'a b'",
+    "#",
+    "a\\",
+    "",
+)
+LINES = st.lists(st.lists(st.sampled_from(PARTS), min_size=1, max_size=4).map(" ".join), max_size=5)
+
+
+@given(LINES, st.sampled_from(["\n", "\n\n", "\r\n", " \n"]), st.integers(1, 40))
+def test_plain_blocks_are_read_as_line_by_line(lines: list[str], end: str, block_bytes: int) -> None:
+    data = "".join(line + end for line in ["x 1 2", *lines]).encode()
+    found = read(data, block_bytes)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sizes, "_decode_plain", lambda text, first_row: None)
+        assert read(data, block_bytes) == found
+
+
+@given(st.lists(st.sampled_from(["a", "b/c.d", "é", "x y", "'", "", "-", "#"]), max_size=4))
+def test_plain_lines_are_written_as_one_by_one(ids: list[str]) -> None:
+    columns = Ragged.from_bytes([one.encode() for one in ids])
+    heights = np.arange(1, len(ids) + 1, dtype=np.int32)
+    found = join_sizes(columns, heights, heights + 9)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sizes, "_IS_PLAIN", np.zeros(256, dtype=np.bool_))
+        assert join_sizes(columns, heights, heights + 9) == found
 
 
 IDS = st.lists(st.text(min_size=1, max_size=8).filter(lambda t: not any(c in t for c in "\r\n")), max_size=8)

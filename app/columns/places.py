@@ -1,0 +1,47 @@
+"""Where hashes stand in a sorted array of them: `np.searchsorted`, by their upper bits.
+
+    hash  0110 1011…   the upper bits say where to look first     firsts  [0, 0, 1, 4, …]
+                       a step or two further it is, or is not      hashes  ascending
+
+Hashes are spread evenly, so the first place is nearly the right one: two fetches where a binary search makes some
+fifteen jumps (15 ns instead of 100 to 300). Where somebody has made them uneven, the binary search does the rest.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from app.columns.words import Mask, Positions, Words
+
+MAX_BITS = 21  # 8 MiB
+MAX_STEPS = 12
+
+
+class HashPlaces:
+    """Looks up 64-bit hashes among some that ascend; of equal ones the first is found."""
+
+    def __init__(self, hashes: Words) -> None:
+        self._n = len(hashes)
+        bits = min(MAX_BITS, max(1, self._n.bit_length() + 1))
+        self._shift = np.uint64(64 - bits)
+        self._hashes = np.append(hashes, np.uint64(2**64 - 1))  # nothing is greater than the last
+        upper = (hashes >> self._shift).astype(np.int64)
+        counts = np.bincount(upper, minlength=1 << bits)
+        self._firsts: npt.NDArray[np.int32] = (np.cumsum(counts) - counts).astype(np.int32)
+
+    def find(self, asked: Words) -> tuple[Mask, Positions]:
+        """(N,) bool, whether each hash is there; (N,) int64, its place (any place where it is not)."""
+        if not self._n:
+            return np.zeros(len(asked), dtype=np.bool_), np.zeros(len(asked), dtype=np.int64)
+        places = self._firsts[(asked >> self._shift).astype(np.int64)].astype(np.int64)
+        rows = np.flatnonzero(self._hashes[places] < asked)
+        for _ in range(MAX_STEPS):
+            if not len(rows):
+                break
+            places[rows] += 1
+            rows = rows[self._hashes[places[rows]] < asked[rows]]
+        if len(rows):
+            places[rows] = np.searchsorted(self._hashes, asked[rows])
+        np.minimum(places, self._n - 1, out=places)
+        return self._hashes[places] == asked, places
