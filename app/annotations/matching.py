@@ -8,7 +8,8 @@ An id is looked up as it is, then without an extension, then below a folder; the
     4  the end of a frame's path, whole components         1            → cats/1.jpg
     5  of a video only: the number of a frame              frame_7      → frame_000007
 
-Digits alone are never a frame number. Ids and paths are compared in NFC, with `/` between parts and none in front.
+Digits alone are never a frame number. Ids and paths are compared in NFC, with `/` between parts and none in front;
+where frames differ by composition alone (é as one character, e with an accent), an id means the one spelled as it is.
 
 Source: Open Images reference 3.3.
 """
@@ -130,12 +131,14 @@ class FrameIndex:
     Args:
         pictures: paths of pictures that lie beside the ids, in any folder; their extensions choose between frames
             that share a name without extension.
+        as_spelled: names of another composition are other names.
     """
 
-    def __init__(self, frames: FrameTable, pictures: Sequence[str] = ()) -> None:
+    def __init__(self, frames: FrameTable, pictures: Sequence[str] = (), *, as_spelled: bool = False) -> None:
         self.frames = frames
         self._pictures = pictures
-        self._names = normalise_names(frames.names)
+        self._compose = not as_spelled
+        self._names = normalise_names(frames.names, compose=self._compose)
         self._stem_stops = stem_stops(self._names)
         self._full = TextLookup(self._names)
 
@@ -177,7 +180,8 @@ class FrameIndex:
             subsets: the subset of all ids, or of each ("" for none).
             root: what `find_root` found; without it, step 4 takes an id only where one frame fits.
         """
-        ids = normalise_names(ids)
+        asked = ids
+        ids = normalise_names(ids, compose=self._compose)
         rows = np.full(len(ids), -1, dtype=np.int64)
         several = np.zeros(len(ids), dtype=np.bool_)
         self._by_path(ids, np.arange(len(ids)), rows, several)
@@ -185,6 +189,7 @@ class FrameIndex:
         needs_root = self._by_end(ids, root, rows, several)
         if self.frames.is_video:
             self._by_number(ids, rows, several)
+        self._by_spelling(asked, subsets, rows, several)
         frames = np.where(rows >= 0, rows + self.frames.start, -1).astype(np.int32)
         return Matches(frames, several, needs_root & several)
 
@@ -197,7 +202,7 @@ class FrameIndex:
         counts = np.zeros(self._n_folders, dtype=np.int64)
         total = 0
         for part, subsets in parts:
-            ids = normalise_names(part)
+            ids = normalise_names(part, compose=self._compose)
             rows, several = np.full(len(ids), -1, dtype=np.int64), np.zeros(len(ids), dtype=np.bool_)
             self._by_path(ids, np.arange(len(ids)), rows, several)
             self._without_subset(ids, subsets, rows, several)
@@ -289,6 +294,25 @@ class FrameIndex:
             if match is not None:
                 rows[asked] = self._numbers.get(int(match.group(1)), -1)
 
+    def _by_spelling(self, ids: Ragged, subsets: Texts | str | None, rows: Positions, several: Mask) -> None:
+        """Of frames that differ by composition, the one whose name has the very bytes; `ids` as the archive has them."""
+        left = np.flatnonzero(several)
+        if not len(left) or self._spelled is None:
+            return
+        exact = self._spelled.match(ids.take(left), subsets.take(left) if isinstance(subsets, Texts) else subsets)
+        found = np.flatnonzero(exact.frames >= 0)
+        rows[left[found]] = exact.frames[found].astype(np.int64) - self.frames.start
+        several[left[found]] = False
+
+    @cached_property
+    def _spelled(self) -> FrameIndex | None:
+        """The same names as they are spelled; None where all of them are composed, and none can differ by it."""
+        if not self._compose or np.array_equal(
+            self._names.values, normalise_names(self.frames.names, compose=False).values
+        ):
+            return None
+        return FrameIndex(self.frames, self._pictures, as_spelled=True)
+
     def _by_picture(self, text: bytes, candidates: Positions, asked: int, rows: Positions, several: Mask) -> None:
         """Of frames that differ by their extension, the one whose extension the archive's own picture has."""
         extensions = self._extensions.get(text.decode("utf-8", "replace"), set())
@@ -369,10 +393,10 @@ class FrameIndex:
         return self._end_table[3]
 
 
-def normalise_names(names: Ragged) -> Ragged:
-    """NFC, `/` for a backslash, without one `./` or `/` in front."""
+def normalise_names(names: Ragged, *, compose: bool = True) -> Ragged:
+    """NFC (unless `compose` is off), `/` for a backslash, without one `./` or `/` in front."""
     values = names.values
-    if (values >= 0x80).any():
+    if compose and (values >= 0x80).any():
         names = _compose(names)
         values = names.values
     if (values == BACKSLASH).any():

@@ -18,6 +18,7 @@ from app.columns import Cells, CSVBlock, CSVReader, TextIndex
 from app.errors import Report, shorten
 from app.formats.open_images.extras import Extras
 from app.formats.open_images.layout import CLASS_HEADERS
+from app.formats.open_images.names import composed, fold_name
 from app.formats.open_images.repairs import Repairs, is_header_row, is_mid
 from app.formats.renaming import Renaming
 
@@ -146,8 +147,10 @@ class LabelMatcher:
         self._names = {label.name: label.id for label in catalog.labels}
         self._label_names = {label.id: label.name for label in catalog.labels}
         self._folded: dict[str, list[int]] = {}
+        self._composed: dict[str, list[int]] = {}
         for label in catalog.labels:
-            self._folded.setdefault(label.name.casefold(), []).append(label.id)
+            self._folded.setdefault(fold_name(label.name), []).append(label.id)
+            self._composed.setdefault(composed(label.name), []).append(label.id)
         known = recorded_mids(earlier)
         self.mids = {label_id: mid for label_id, mid in known.items() if label_id in self._label_names}
         self._by_mid = {mid: label_id for label_id, mid in reversed(self.mids.items())}
@@ -266,14 +269,14 @@ class LabelMatcher:
             return self.mapped.get(name) if found is None else found
         found = self._match(wanted)
         if found is None:
-            alike = self._folded.get(wanted.casefold(), [])
+            alike = self._folded.get(fold_name(wanted), [])
             found = alike[0] if len(alike) == 1 else None
         if found is not None:
             self.mapped[name] = found
         return found
 
     def _match(self, name: str) -> int | None:
-        """The four steps of 3.5."""
+        """The four steps of 3.5; then a label's name in another composition of its letters, if only one has it."""
         if name in self._names:
             return self._names[name]
         if name in self._by_mid:
@@ -282,14 +285,15 @@ class LabelMatcher:
         if display:
             if display in self._names:
                 return self._names[display]
-            alike = self._folded.get(display.casefold(), [])
+            alike = self._folded.get(fold_name(display), [])
             if len(alike) == 1:
                 return alike[0]
         if name in self._by_display:
             for mid in (self._by_display[name], *self._sharing.get(name, ())):
                 if mid in self._names:
                     return self._names[mid]
-        return None
+        alike = self._composed.get(composed(name), [])
+        return alike[0] if len(alike) == 1 else None
 
     def recorded(self) -> dict[int, str]:
         """The MID of each label: from rows, or from an earlier import, else from the class files where one class alone

@@ -32,7 +32,7 @@ def clean_subset(text: str) -> str:
 
     `oidv7-` or `challenge-2019-` in front would be read as a version, `._` as clutter of a desktop.
     """
-    cleaned = unicodedata.normalize("NFC", _CONTROL.sub("-", _FORBIDDEN.sub("-", text)))
+    cleaned = composed(_CONTROL.sub("-", _FORBIDDEN.sub("-", text)))
     if _VERSION.match(cleaned) or cleaned.startswith("._"):
         cleaned = f"_{cleaned}"
     cleaned = cleaned.encode()[:MAX_SUBSET_BYTES].decode("utf-8", "ignore")
@@ -40,8 +40,13 @@ def clean_subset(text: str) -> str:
 
 
 def fold_name(text: str) -> str:
-    """The key under which two names count as one file: letter case and composition do not part them."""
-    return text.lower() if text.isascii() else unicodedata.normalize("NFC", text.casefold())
+    """The key under which two names count as one: letter case and composition do not part them."""
+    return text.lower() if text.isascii() else composed(text.casefold())
+
+
+def composed(text: str) -> str:
+    """A text in NFC."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def mask_stem(image: str, label: str, box_id: str) -> str:

@@ -135,6 +135,25 @@ def test_a_name_of_any_kind_is_found_again(name: str) -> None:
     assert set(report.counts) <= {"extra.ignored"}
 
 
+@pytest.mark.parametrize("layout", ["default", "official", "fiftyone"])
+def test_frames_that_differ_by_composition_alone_find_their_rows_again(layout: str) -> None:
+    names = ("é.jpg", "e\u0301.jpg", "x/é.jpg", "x/e\u0301.png", "plain.jpg")
+    task = target(dict.fromkeys(names, (8, 6)), PLAIN)
+    shapes = [shape(ShapeType.RECTANGLE, [0, 0, 1 + frame, 6], CAT, frame=frame) for frame in range(len(names))]
+    source = MemorySource(Annotations(shapes=Shapes.concatenate(shapes)), task.frames)
+    first = read_zip(exported(source, task, layout=layout)[0])
+    sink, _ = good(first, task)
+    found = sink.annotations()
+    rights = {int(frame): float(points[2]) for frame, points in zip(found.shapes.frames, boxes_of(found), strict=True)}
+    assert rights == {frame: 1.0 + frame for frame in range(len(names))}
+    again = read_zip(exported(MemorySource.of_sink(sink, task.frames), task, layout=layout)[0])
+    assert again == first
+
+
+def boxes_of(found: Annotations) -> Any:
+    return found.shapes.points.values.reshape(-1, 4)
+
+
 def test_frames_of_one_name_in_several_tasks_have_ids_of_their_own() -> None:
     where = target({"a.jpg": (8, 6), "b.jpg": (8, 6), "c.jpg": (8, 6)}, PLAIN)
     names = target({"a.jpg": (8, 6)}, PLAIN).frames.names

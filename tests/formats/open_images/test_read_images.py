@@ -215,6 +215,9 @@ def test_sizes_that_differ_are_told_and_the_frame_wins() -> None:
         pytest.param(["Cat"], "/m/1,Cat\n", "/m/1", "Cat", id="the display name"),
         pytest.param(["CAT"], "/m/1,Cat\n", "/m/1", "CAT", id="the display name in another case"),
         pytest.param(["/m/1"], "/m/1,Cat\n", "Cat", "/m/1", id="a display name in the table"),
+        pytest.param(["E\u0301lan"], "/m/1,élan\n", "/m/1", "E\u0301lan", id="another composition and case"),
+        pytest.param(["e\u0301lan"], "élan,élan\n", "élan", "e\u0301lan", id="the name in another composition"),
+        pytest.param(["élan", "e\u0301lan"], "x,e\u0301lan\n", "x", "e\u0301lan", id="the very bytes first"),
         pytest.param(
             ['Fiat 500 "topolino"'], '/m/1,"Fiat 500 ""topolino"""\n', "/m/1", 'Fiat 500 "topolino"', id="quotes"
         ),
