@@ -87,7 +87,7 @@ def check_archive(
             report.summary["format"] = format_.display_name
             chosen = import_options(options, limits)
             target = frames_and_labels(archive, format_, frames_path, labels_path, chosen)
-            target = with_labels(target, find_new_labels(archive, format_, target, chosen, report))
+            target = with_labels(*find_new_labels(archive, format_, target, chosen, report))
             sink = CountingSink()
             read_selected(format_, archive, target, chosen, sink, report, progress)
             archive.verify()

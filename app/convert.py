@@ -66,7 +66,7 @@ def convert_archive(
         chosen = import_options(options, limits)
         target = frames_and_labels(archive, format_, frames_path, labels_path, chosen, unknown_side=0)
         target = with_sizes(target, archive, format_, size)
-        target = with_labels(target, find_new_labels(archive, format_, target, chosen, report))
+        target = with_labels(*find_new_labels(archive, format_, target, chosen, report))
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="annoport-"))
         storage = stack.enter_context(closing(open_storage("", "", Path(folder), min_free_bytes=0)))
         task_id = make_task(storage, len(target.frames))

@@ -295,7 +295,7 @@ class FrameIndex:
                 rows[asked] = self._numbers.get(int(match.group(1)), -1)
 
     def _by_spelling(self, ids: Ragged, subsets: Texts | str | None, rows: Positions, several: Mask) -> None:
-        """Of frames that differ by composition, the one whose name has the very bytes; `ids` as the archive has them."""
+        """Of frames that differ by composition, the one of the very bytes; `ids` as the archive has them."""
         left = np.flatnonzero(several)
         if not len(left) or self._spelled is None:
             return

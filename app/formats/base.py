@@ -36,6 +36,9 @@ class Target:
         earlier: extras of the sets the target holds already, oldest first, as `Source.extras` gives them: what an
             import may know of the imports before it (such as the ids that labels came with).
         first_group: the lowest group number an import may give; above every group in use where rows are appended.
+        chosen: (number of frames,) bool, the frames whose rows a selection can take; rows of others need no label.
+            None: any can.
+        unneeded: words for labels that no selected row uses; rows that use them are passed over.
     """
 
     frames: FrameTable
@@ -44,6 +47,8 @@ class Target:
     name: str = ""
     earlier: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     first_group: int = 1
+    chosen: npt.NDArray[np.bool_] | None = None
+    unneeded: frozenset[str] = frozenset()
 
 
 ListText = NewType("ListText", str)

@@ -28,7 +28,7 @@ import numpy.typing as npt
 from app.annotations import Annotations, FrameIndex, LabelCatalog, Shapes, ShapeType, Tags, Tracks, expand_tracks
 from app.archive import Archive
 from app.columns import Ragged, Texts
-from app.errors import InvalidInput, Report, shorten
+from app.errors import AppError, InvalidInput, Report, shorten
 from app.formats.base import (
     ClassWords,
     ExportOptions,
@@ -439,7 +439,10 @@ class SelectingSink:
                 tags=tags.take(selector.keeps(tags, of_tags)),
                 tracks=batch.tracks.take(selector.keeps_tracks(batch.tracks)),
                 images=batch.images.take(selector.in_shown(batch.images.frames)),
-                rows=batch.rows.take(self._rows(batch)),
+                rows=batch.rows.take(rows := self._rows(batch)),
+                meaning=None
+                if batch.meaning is None
+                else replace(batch.meaning, label_ids=batch.meaning.label_ids[rows]),
             )
         )
 
@@ -479,10 +482,15 @@ def read_selected(
     words = format_.class_words(archive, target.labels) if format_.class_words is not None else ClassWords()
     selector = Selector(selection, target, words, report)
     seeing, scratch = SeeingSink(selector), Report()
-    format_.read(archive, target, options, seeing, scratch, lambda done: progress(done * FIRST_PASS))
+    none_yet = replace(target, chosen=np.zeros(len(target.frames), dtype=np.bool_))
+    format_.read(archive, none_yet, options, seeing, scratch, lambda done: progress(done * FIRST_PASS))
     if not scratch.n_errors:
         selector.choose_images(FrameIndex(target.frames), seeing.subsets(target))
+        listed = selector.shown.copy()
         selector.settle()
+        # A row without a label might have made its image one of the chosen: where rows decide, it must have one.
+        may_match = selection.annotated_only or bool(selection.attributes)
+        target = replace(target, chosen=listed if may_match else selector.shown)
     rest = 1.0 - FIRST_PASS
     format_.read(
         archive, target, options, SelectingSink(sink, selector), report, lambda done: progress(FIRST_PASS + done * rest)
@@ -505,14 +513,45 @@ def count_selected(format_: Format, source: Source, target: Target, options: Exp
     selector.settle()
 
 
-def wanted_labels(archive: Archive, format_: Format, labels: LabelCatalog, options: ImportOptions) -> set[str] | None:
-    """Names of the labels whose rows alone are wanted; None where rows of every label are."""
+class _LabelsSink:
+    """Notices which labels are used, and keeps nothing."""
+
+    def __init__(self) -> None:
+        self.label_ids: set[int] = set()
+
+    def write(self, batch: Annotations) -> None:
+        used = [batch.shapes.label_ids, batch.tags.label_ids, batch.tracks.label_ids]
+        if batch.meaning is not None and batch.meaning.is_absent:
+            used.append(batch.meaning.label_ids[:, 0])
+        for label_ids in used:
+            self.label_ids.update(np.unique(label_ids).tolist())
+
+    def keep(self, data: bytes | memoryview) -> tuple[int, int, int]:
+        return 0, len(data), 0
+
+    def extras(self, extras: dict[str, Any]) -> None:
+        pass
+
+
+def wanted_labels(archive: Archive, format_: Format, target: Target, options: ImportOptions) -> set[int] | None:
+    """Ids of the labels that selected rows use; None where every row is selected, or the archive cannot be read."""
     selection = parse_selection(options)
-    if not selection.classes or not selection.only_matching:
-        return None
-    words = format_.class_words(archive, labels) if format_.class_words is not None else ClassWords()
-    wanted = _label_ids(selection, labels, words, Report(limit=1)) or set()
-    return {labels.by_id[label_id].name for label_id in wanted}
+    if replace(selection, label_types=frozenset()).is_empty:
+        return None  # rows of other types ask for no label
+    if selection == Selection(
+        classes=selection.classes,
+        descendants=selection.descendants,
+        only_matching=True,
+        label_types=selection.label_types,
+    ):
+        words = format_.class_words(archive, target.labels) if format_.class_words is not None else ClassWords()
+        return _label_ids(selection, target.labels, words, Report(limit=1)) or set()
+    sink, scratch = _LabelsSink(), Report(limit=1)
+    try:
+        read_selected(format_, archive, target, options, sink, scratch, lambda done: None)
+    except AppError:
+        return None  # the real reading meets the same, and tells it
+    return None if scratch.n_errors else sink.label_ids
 
 
 def kinds_of(table: Shapes | Tags) -> Codes:

@@ -54,7 +54,7 @@ def import_annotations(work: Work, *, limits: Limits) -> None:
         report.summary["format"] = format_.display_name
         report.summary["dry_run"] = bool(options.get("dry_run"))
         report.summary["mode"] = mode
-        new = find_new_labels(archive, format_, target, import_options(options, limits), report)
+        target, new = find_new_labels(archive, format_, target, import_options(options, limits), report)
         if options.get("dry_run"):
             import_into(work, archive, format_, with_labels(target, new), limits, report, start, stop)
             return

@@ -93,7 +93,7 @@ def import_dataset(work: Work, *, limits: Limits) -> None:
         subsets = find_subsets(archive, source, format_, limits, work)
         creating = options.get("labels") == "create"
         target = dataset_target(subsets, catalog, project.name)
-        new = find_new_labels(archive, format_, target, import_options(options, limits), report)
+        target, new = find_new_labels(archive, format_, target, import_options(options, limits), report)
         drafts = drafts_of(new) if creating else [] if catalog.labels else dataset_labels(archive, format_)
         report.summary["tasks"] = {subset.name: len(subset.pictures) for subset in subsets}
         if options.get("dry_run"):

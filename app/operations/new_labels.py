@@ -38,18 +38,22 @@ FIRST_ID = 1 << 30
 
 def find_new_labels(
     archive: Archive, format_: Format, target: Target, options: ImportOptions, report: Report
-) -> list[NewLabel]:
-    """The labels to make, told in the report (`created_labels`).
+) -> tuple[Target, list[NewLabel]]:
+    """The labels to make, told in the report (`created_labels`), and the target that knows which are not needed.
 
     Raises:
         ImportProblems: they are more than a task can have.
     """
     if options.labels != "create" or format_.new_labels is None:
-        return []
+        return target, []
     found = format_.new_labels(archive, target, options)
-    words = wanted_labels(archive, format_, with_labels(target, found).labels, options)
-    if words is not None:
-        found = [label for label in found if label.name in words]
+    whole = with_labels(target, found)
+    wanted = wanted_labels(archive, format_, whole, options) if found else None
+    if wanted is not None:
+        names = {whole.labels.by_id[label_id].name for label_id in wanted}
+        unneeded = {word for label in found if label.name not in names for word in label.words}
+        target = replace(target, unneeded=target.unneeded | unneeded)
+        found = [label for label in found if label.name in names]
     total = len(found) + len(target.labels.labels)
     if total > labels.MAX_LABELS:
         raise ImportProblems.single(
@@ -61,7 +65,7 @@ def find_new_labels(
         {"name": label.name, "words": list(label.words), "attributes": [spec.name for spec in label.attributes]}
         for label in found
     ]
-    return found
+    return target, found
 
 
 def with_labels(target: Target, new: Sequence[NewLabel]) -> Target:

@@ -111,6 +111,66 @@ def test_a_refused_archive_makes_no_label(service: Service) -> None:
         assert names(caller, task_id=task) == ["Cat"]
 
 
+TWO = archive(
+    **{
+        BOXES: f"{HEADER}\na,x,/m/01yrx,1,0,0.5,0,0.5,0,0,0,0,0\na,x,/m/0bt9lr,0.2,0,0.5,0,0.5,0,1,0,0,0\n"
+        "b,x,/m/bird,1,0,1,0,1,0,0,0,0,0\n",
+        "annotations/train-annotations-human-imagelabels.csv": "ImageID,Source,LabelName,Confidence\n"
+        f"a,v,/m/tree,1\nb,v,/m/0bt9lr,0\nb,v,{'/m/long' * 20},1\n",
+        "annotations/class-descriptions.csv": "/m/01yrx,Cat\n/m/0bt9lr,Dog\n/m/tree,Tree\n/m/bird,Bird\n",
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("query", "made"),
+    [
+        pytest.param({"image_ids": "a"}, ["Dog", "Tree"], id="of listed images"),
+        pytest.param({"image_ids": "a", "label_types": "detections"}, ["Dog"], id="of boxes of a listed image"),
+        pytest.param({"image_ids": "a", "label_types": "classifications"}, ["Tree"], id="of tags of a listed image"),
+        pytest.param({"label_types": "detections"}, ["Bird", "Dog"], id="of boxes"),
+        pytest.param({"label_types": "detections", "min_confidence": "0.5"}, ["Bird"], id="of what is sure enough"),
+        pytest.param({"max_images": "1"}, ["Dog", "Tree"], id="of the first image"),
+        pytest.param({"classes": "Cat"}, ["Dog", "Tree"], id="of images with a class"),
+        pytest.param({"classes": "Cat,Bird", "only_matching": "true"}, ["Bird"], id="of classes"),
+        pytest.param({"attributes": "truncated", "image_ids": "a"}, ["Dog", "Tree"], id="of images with an attribute"),
+        pytest.param({"image_ids": "a", "labels": "match", "classes": "Cat", "only_matching": "true"}, [], id="none"),
+    ],
+)
+def test_labels_are_made_for_selected_rows_alone(service: Service, query: dict[str, str], made: list[str]) -> None:
+    with Caller(service) as caller:
+        pictures = {"a.png": picture(80, 60), "b.png": picture(80, 60, 1)}
+        task = caller.task("made", [{"name": "Cat"}], pictures)
+        told = bring(caller, f"/api/tasks/{task}", TWO, dry_run=True, **query)
+        done = bring(caller, f"/api/tasks/{task}", TWO, **query)
+        assert names(caller, task_id=task) == sorted(["Cat", *made])
+        assert [label["name"] for label in done.get("created_labels", ())] == [
+            label["name"] for label in told.get("created_labels", ())
+        ]
+        shown = caller.annotations(task)
+        by_id = {label["id"]: label["name"] for label in caller.labels(task)}
+        used = {by_id[item["label_id"]] for item in [*shown["shapes"], *shown["tags"]]}
+        assert used >= set(made) - {"Cat"}, "each new label has something to show"
+        assert set(done["counts"]) <= {"label.passed_over", "label.undeclared"}
+
+
+def test_rows_that_are_not_selected_need_no_label(service: Service) -> None:
+    with Caller(service) as caller:
+        pictures = {"a.png": picture(80, 60), "b.png": picture(80, 60, 1)}
+        task = caller.task("some", [{"name": "Cat"}, {"name": "Dog"}, {"name": "Bird"}], pictures)
+        for query in ({"label_types": "detections"}, {"image_ids": "b", "label_types": "detections"}):
+            report = bring(caller, f"/api/tasks/{task}", TWO, labels="match", **query)
+            passed = [problem["value"] for problem in report["problems"] if problem["code"] == "label.passed_over"]
+            assert passed[0] == "/m/tree", "told, once a name"
+            assert len(passed) == report["counts"]["label.passed_over"] == 2
+        for query in ({"image_ids": "a"}, {"annotated_only": "true", "image_ids": "b"}):
+            asked = {"wait": 30, **query}
+            answer = caller.http.post(f"/api/tasks/{task}/import", params=asked, content=TWO)
+            assert answer.status_code == httpx.codes.BAD_REQUEST, "a row that is selected needs one"
+            codes = {problem["code"] for problem in answer.json()["problems"] if problem["severity"] == "error"}
+            assert codes == {"label.unknown"}
+
+
 def test_only_the_wanted_classes_are_made(service: Service) -> None:
     with Caller(service) as caller:
         task = task_of(caller)

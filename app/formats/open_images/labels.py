@@ -136,13 +136,16 @@ class LabelMatcher:
         report: Report,
         renaming: Renaming,
         passes_over: bool = False,
+        unneeded: frozenset[str] = frozenset(),
     ) -> None:
         """Nothing is resolved yet.
 
         Args:
             passes_over: names that mean no label are warnings: only rows of some classes are wanted.
+            unneeded: the names of which the same is true, else.
         """
         self._report, self._renaming, self._passes_over = report, renaming, passes_over
+        self._unneeded, self._passed_over = unneeded, set[str]()
         self._classes = classes.display_names
         self._names = {label.name: label.id for label in catalog.labels}
         self._label_names = {label.id: label.name for label in catalog.labels}
@@ -187,20 +190,48 @@ class LabelMatcher:
         return self._index.values[code]
 
     def resolve(
-        self, codes: npt.NDArray[np.int32], rows: npt.NDArray[np.int64], file: str, column: str = "LabelName"
+        self,
+        codes: npt.NDArray[np.int32],
+        rows: npt.NDArray[np.int64],
+        file: str,
+        column: str = "LabelName",
+        needed: npt.NDArray[np.bool_] | None = None,
     ) -> npt.NDArray[np.int32]:
         """(N,) int32, the label id of each row, `NO_LABEL` where there is none.
 
         Args:
             codes: of `codes`; none of an empty cell.
             rows: (N,) the lines of the file, for messages.
+            needed: (N,) rows that need a label, None: all; others are passed over where they have none.
         """
-        asked = np.flatnonzero(self._label_ids[codes] == NOT_ASKED)
-        if len(asked):
-            _, first = np.unique(codes[asked], return_index=True)
-            for at in np.sort(asked[first]).tolist():
-                self._label_ids[codes[at]] = self._resolve_one(self.name(int(codes[at])), file, int(rows[at]), column)
-        return self._label_ids[codes]
+        for at in self._not_asked(codes, needed):
+            self._label_ids[codes[at]] = self._resolve_one(self.name(int(codes[at])), file, int(rows[at]), column)
+        if needed is None:
+            return self._label_ids[codes]
+        for at in self._not_asked(codes, ~needed):
+            name = self.name(int(codes[at]))
+            place = {"file": file, "row": int(rows[at]), "column": column, "value": name}
+            if self.find(name) is None:  # and another row may need it still
+                self._pass_over(name, place)
+            else:
+                self._label_ids[codes[at]] = self._resolve_one(name, file, int(rows[at]), column)
+        return np.maximum(self._label_ids[codes], NO_LABEL)
+
+    def _not_asked(self, codes: npt.NDArray[np.int32], among: npt.NDArray[np.bool_] | None) -> list[int]:
+        """The first place of each name that was not looked up yet."""
+        open_ = self._label_ids[codes] == NOT_ASKED
+        asked = np.flatnonzero(open_ if among is None else open_ & among)
+        if not len(asked):
+            return []
+        _, first = np.unique(codes[asked], return_index=True)
+        places: list[int] = np.sort(asked[first]).tolist()
+        return places
+
+    def _pass_over(self, name: str, place: dict[str, Any]) -> None:
+        if name not in self._passed_over:
+            self._passed_over.add(name)
+            message = f'no label of the task is called "{shorten(self._shown(name))}"; its rows were not selected'
+            self._report.warn("label.passed_over", message, **place)
 
     def meant(self, codes: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
         """(N,) int32, the same of rows that need no label: nothing is told."""
@@ -214,9 +245,8 @@ class LabelMatcher:
         label_id = self.find(name)
         if label_id is None and self._is_mapped_to_nothing(name, place):
             return NO_LABEL
-        if label_id is None and self._passes_over:
-            message = f'no label of the task is called "{shorten(self._shown(name))}"; its rows were not selected'
-            self._report.warn("label.passed_over", message, **place)
+        if label_id is None and (self._passes_over or name in self._unneeded):
+            self._pass_over(name, place)
             return NO_LABEL
         if label_id is None:
             self.unknown.append(name)

@@ -93,6 +93,15 @@ ALIASES: dict[Kind, dict[str, str]] = {
 evaluation (whose labels would all be present ones without it) do not always agree."""
 LABEL_COLUMNS: dict[Kind, tuple[str, ...]] = {"points": ("Label",), "relationships": ("LabelName1", "LabelName2")}
 """The columns of a table that name labels, where it is not `LabelName`."""
+LABEL_TYPE_OF: dict[Kind, str] = {
+    "boxes": "detections",
+    "tags": "classifications",
+    "machine": "classifications",
+    "masks": "segmentations",
+    "points": "points",
+    "relationships": "relationships",
+}
+"""What selections call the rows of a table."""
 REQUIRED: dict[Kind, tuple[str, ...]] = {
     "images": ("ImageID",),
     "boxes": ("ImageID", "LabelName", *COORDINATES),

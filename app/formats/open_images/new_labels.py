@@ -18,11 +18,12 @@ from app.annotations import Annotations, AttributeSpec
 from app.archive import Archive
 from app.errors import ImportProblems, Report
 from app.formats.base import ImportOptions, NewLabel, Target
-from app.formats.open_images.layout import FLAGS, POINT_ATTRIBUTES, Kind, lay_out
+from app.formats.open_images.layout import FLAGS, LABEL_TYPE_OF, POINT_ATTRIBUTES, Kind, lay_out
 from app.formats.open_images.read import read_classes, read_side_file, set_aside
 from app.formats.open_images.read_images import ImageListReader
 from app.formats.open_images.reading import Reading, TableState
 from app.formats.open_images.write_boxes import OCCLUDED
+from app.formats.selection import parse_selection
 
 MAX_NAME_CHARACTERS = 64  # of a label of CVAT
 _CHECKBOXES = {column: name for column, name in FLAGS.items() if column != OCCLUDED}  # that one is the shape's own flag
@@ -62,7 +63,9 @@ def new_labels(archive: Archive, target: Target, options: ImportOptions) -> list
         read_classes(reading)
         reading.match_labels()
         ImageListReader(reading).read()
-        for file in layout.of(*_SHOWN):
+        wanted_types = parse_selection(options).label_types
+        kinds = [kind for kind in _SHOWN if not wanted_types or LABEL_TYPE_OF[kind] in wanted_types]
+        for file in layout.of(*kinds):
             _see_table(reading, reading.open_table(file), wanted)
         read_side_file(reading)
         for name, attributes in reading.side.labels():

@@ -179,7 +179,7 @@ def find_labels(reading: Reading, table: TableState, block: CSVBlock, frames: In
     """(N,) codes of the LabelNames, and (N,) label ids, -1 (and `bad`) where there is none.
 
     Where unmatched images are passed over, the labels of their rows are not asked for: a slice of an official file
-    names classes that the task need not have.
+    names classes that the task need not have. Nor need it have those of rows that the options do not select.
     """
     cells = reading.require(table, block, table.label_column, bad)
     asked = cells.lengths > 0
@@ -189,7 +189,8 @@ def find_labels(reading: Reading, table: TableState, block: CSVBlock, frames: In
     codes = np.full(len(block), -1, dtype=np.int32)
     label_ids = np.full(len(block), -1, dtype=np.int32)
     codes[rows] = reading.labels.codes(cells.take(rows))
-    label_ids[rows] = reading.labels.resolve(codes[rows], block.rows[rows], table.path, table.label_column)
+    needed = reading.needs_label(table, frames[rows])
+    label_ids[rows] = reading.labels.resolve(codes[rows], block.rows[rows], table.path, table.label_column, needed)
     bad |= label_ids < 0
     return codes, label_ids
 

@@ -30,6 +30,7 @@ from app.formats.open_images.layout import (
     ALIASES,
     COLUMNS,
     LABEL_COLUMNS,
+    LABEL_TYPE_OF,
     REQUIRED,
     VAL,
     VALIDATION,
@@ -112,7 +113,9 @@ class Reading:
         self.needs_size: Mask = np.zeros(len(target.frames), dtype=np.bool_)  # frames that a box or a mask is on
         self.classes = ClassNames()
         self.renaming = parse_renaming(options.map)
-        self.is_selecting = not parse_selection(options).is_empty
+        selection = parse_selection(options)
+        self.is_selecting = not selection.is_empty
+        self._label_types = selection.label_types
         self.labels = LabelMatcher(target.labels, self.classes, {}, report, self.renaming)
         self.attributes = AttributeEncoder(target.labels)
         self._list_root: int | None = None
@@ -150,7 +153,18 @@ class Reading:
             self.report,
             self.renaming,
             passes_over=bool(self.options.classes) and self.options.only_matching,
+            unneeded=self.target.unneeded,
         )
+
+    def needs_label(self, table: TableState, frames: Ints) -> Mask | None:
+        """(N,) bool: rows that the options may select, by the kind of their table and by their frame; None: all."""
+        if self._label_types and LABEL_TYPE_OF.get(table.file.kind) not in self._label_types:
+            return np.zeros(len(frames), dtype=np.bool_)
+        if self.target.chosen is None:
+            return None
+        needed: Mask = frames < 0  # which is told of anyway
+        needed[~needed] = self.target.chosen[frames[~needed] - self.target.frames.start]
+        return needed
 
     # --- tables ---
 
