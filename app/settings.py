@@ -70,7 +70,10 @@ class Settings(BaseSettings):
     web_processes: int = Field(1, ge=1, le=64, description="Web processes that `serve` starts")
     workers: int = Field(2, ge=0, le=64, description="Worker processes that `serve` starts; 0: none (run `worker`)")
     import_helpers: int = Field(
-        1, ge=0, le=16, description="Processes that help a large import with its masks, one core left to the worker"
+        1,
+        ge=0,
+        le=16,
+        description="Processes that help a large import with its masks, and with its rows, one core left to the worker",
     )
     worker_memory_bytes: int = Field(4 * GIB, ge=512 * MIB, description="Address space of a worker process")
     import_timeout_seconds: int = Field(3600, ge=1, description="Wall time of one background request")

@@ -23,7 +23,7 @@ from app.operations.targets import job_range, task_target
 from app.operations.uploaded import open_upload
 from app.operations.work import Limits, Work
 from app.steps import reach
-from app.storage import AnnotationReader, Connection, SetWriter, SplitWriter, uploads
+from app.storage import AnnotationReader, BlockCrew, Connection, SetWriter, SplitWriter, uploads
 from app.storage import annotations as stored
 
 # Reading takes most of the time; the last part is the store's.
@@ -77,8 +77,10 @@ def import_into(
     mode = options.get("mode") or "replace"
     assert task_id is not None
     if mode == "merge":
-        staged = stored.begin_set(work.storage, task_id, start=start, stop=stop, ids="none")
-        with staged:
+        with (
+            BlockCrew(limits.mask_helpers) as crew,
+            stored.begin_set(work.storage, task_id, start=start, stop=stop, ids="none", crew=crew) as staged,
+        ):
             read_archive(archive, format_, target, options, limits, staged, report, work)
             merge_staged(work, staged, format_, target, import_options(options, limits), report, start, stop)
         return
@@ -90,7 +92,10 @@ def import_into(
         with work.finishing(message=summary_line(report), report=report.to_dict()):
             pass
         return
-    with stored.begin_set(work.storage, task_id, start=start, stop=stop) as writer:
+    with (
+        BlockCrew(limits.mask_helpers) as crew,
+        stored.begin_set(work.storage, task_id, start=start, stop=stop, crew=crew) as writer,
+    ):
         added = read_archive(archive, format_, target, options, limits, writer, report, work)
         with work.finishing(message=summary_line(report)) as conn:
             report.summary["changes"] = changes_of(conn, task_id, mode, added, start, stop)

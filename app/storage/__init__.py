@@ -26,6 +26,7 @@ from app.storage import (
 )
 from app.storage.annotation_reader import AnnotationReader
 from app.storage.blobs import Blobs, BlobSource, BlobWriter
+from app.storage.block_work import BlockCrew
 from app.storage.database import Connection, Database
 from app.storage.frames import FrameColumns, FramePlaces
 from app.storage.moving import Moved, move
@@ -61,6 +62,7 @@ __all__ = [
     "BlobSource",
     "BlobWriter",
     "Blobs",
+    "BlockCrew",
     "Connection",
     "Database",
     "FrameColumns",

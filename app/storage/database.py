@@ -28,6 +28,7 @@ Connection = sa.Connection
 
 LOCK_TIMEOUT_SECONDS = 5
 CHECKPOINT_PAGES = 8192  # 32 MiB: an import is copied from the log to the file in few large steps
+READ_CACHE_KIB, WRITE_CACHE_KIB = 4096, 16_384  # of each connection; rows of an import are written once, in order
 LOG_BYTES = 64 << 20  # the log is cut to this after a checkpoint; a long export may have let it grow
 MIN_SQLITE = (3, 35)  # RETURNING
 NETWORK_FILE_SYSTEMS = frozenset(
@@ -152,7 +153,7 @@ def _sqlite_engine(path: Path, pool_size: int, begin: str, *, read_only: bool, s
         cursor.execute(f"PRAGMA synchronous={synchronous}")
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.execute("PRAGMA temp_store=MEMORY")
-        cursor.execute(f"PRAGMA cache_size=-{4096 if read_only else 65536}")  # KiB, of each connection
+        cursor.execute(f"PRAGMA cache_size=-{READ_CACHE_KIB if read_only else WRITE_CACHE_KIB}")
         cursor.execute(f"PRAGMA journal_size_limit={LOG_BYTES}")
         cursor.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
         if read_only:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 import sqlalchemy as sa
 from isal import isal_zlib
 
@@ -25,19 +25,19 @@ from app.storage.block_rows import (
     KINDS,
     OBJECT_KINDS,
     byte_size,
-    encode_blocks,
     frames_of,
     insert_blocks,
     remove_range,
     visible_sets,
 )
+from app.storage.block_work import BlockCrew, BlockJob, Blocks, Numbering, count_unnumbered
 from app.storage.changes import lock_task, take_numbers, touch_jobs, touch_task
 from app.storage.database import Connection
 from app.storage.removal import drop_sets
-from app.storage.schema import BLOCKS, TABLES_BY_KIND, annotation_sets, now, tasks
+from app.storage.schema import BLOCKS, annotation_sets, now, tasks
 from app.storage.storage import Storage
 
-BUFFER_BYTES = 8 << 20  # rows wait until there are enough for some dozens of full blocks
+BUFFER_BYTES = 4 << 20  # rows wait until there are enough for some dozens of full blocks
 TRANSACTION_BYTES = 8 << 20  # what one transaction writes: other writers wait so long
 
 
@@ -54,13 +54,21 @@ class SetWriter:
     """
 
     def __init__(
-        self, storage: Storage, task_id: int, set_id: int, start: int, stop: int, ids: Literal["new", "given", "none"]
+        self,
+        storage: Storage,
+        task_id: int,
+        set_id: int,
+        start: int,
+        stop: int,
+        ids: Numbering,
+        crew: BlockCrew | None = None,
     ) -> None:
         self.set_id = set_id
         self.task_id = task_id
         self._storage = storage
         self._start, self._stop = start, stop
-        self._ids = ids
+        self._ids: Numbering = ids
+        self._crew = crew or BlockCrew(0)
         self._conn: Connection | None = None
         self._waiting: dict[str, list[Any]] = {kind: [] for kind in KINDS}
         self._waiting_bytes = 0
@@ -107,6 +115,7 @@ class SetWriter:
     def close(self) -> dict[str, int]:
         """Write what is buffered and make the kept bytes durable. Returns rows by kind."""
         self.flush()
+        self._crew.finish()
         values: dict[str, Any] = {"extras": self._extras, "touched_date": now()}
         if self._kept is not None:
             values |= {"kept_size": self._kept.finish(), "kept_key": self._kept.key}
@@ -137,33 +146,28 @@ class SetWriter:
         self._shared = key, size
 
     def flush(self) -> None:
-        """Write the rows that wait."""
-        tables = {kind: TABLES_BY_KIND[kind].concatenate(waiting) for kind, waiting in self._waiting.items() if waiting}
+        """Write the rows that wait; where a crew has help, those of the last flushes are written with the next."""
+        waiting = {kind: parts for kind, parts in self._waiting.items() if parts}
         self._waiting = {kind: [] for kind in KINDS}
         self._waiting_bytes = 0
-        if not tables:
+        if not waiting:
             return
-        fresh = {kind: self._without_id(table) for kind, table in tables.items() if kind in OBJECT_KINDS}
+        fresh = {kind: count_unnumbered(waiting[kind], self._ids) for kind in OBJECT_KINDS if kind in waiting}
         # Numbers need no sync of their own: whoever sees them sees them after the publish, which syncs all before it.
         with self._transaction(is_bulk=True) as conn:
-            first = take_numbers(conn, self.task_id, sum(map(len, fresh.values())))
+            first = take_numbers(conn, self.task_id, sum(fresh.values()))
             conn.execute(annotation_sets.update().where(annotation_sets.c.id == self.set_id).values(touched_date=now()))
-        for kind, table in tables.items():
-            if kind in OBJECT_KINDS:
-                table = _numbered(table, fresh[kind], first)
-                first += len(fresh[kind])
-            rows = encode_blocks(table, task_id=self.task_id, set_id=self.set_id, part=self._part)
-            for some in _portions(rows):
-                with self._transaction(is_bulk=True) as conn:
-                    insert_blocks(conn, kind, some)
-                reach("import.mid")
+        for kind, parts in waiting.items():
+            job = BlockJob(parts, self._ids, first, self.task_id, self.set_id, self._part)
+            self._crew.take(job, partial(self._insert, kind))
+            first += fresh.get(kind, 0)
         self._part += 1
 
-    def _without_id(self, table: Any) -> npt.NDArray[np.int64]:
-        """The rows that get a number here."""
-        if self._ids == "none":
-            return np.empty(0, dtype=np.int64)
-        return np.flatnonzero(table.ids == 0) if self._ids == "given" else np.arange(len(table), dtype=np.int64)
+    def _insert(self, kind: str, rows: Blocks) -> None:
+        for some in _portions(rows):
+            with self._transaction(is_bulk=True) as conn:
+                insert_blocks(conn, kind, some)
+            reach("import.mid")
 
     def write_within(self, conn: Connection) -> None:
         """From now on write in the caller's transaction."""
@@ -194,13 +198,6 @@ class SetWriter:
         self.discard()
 
 
-def _numbered(table: Any, rows: npt.NDArray[np.int64], first: int) -> Any:
-    """The table with ids from `first` on in these rows."""
-    ids = table.ids.copy()
-    ids[rows] = np.arange(first, first + len(rows), dtype=np.int64)
-    return table.replace(ids=ids)
-
-
 def _portions(rows: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     """The rows of blocks in runs of about `TRANSACTION_BYTES`."""
     portions: list[list[dict[str, Any]]] = []
@@ -221,8 +218,9 @@ def begin_set(
     start: int = 0,
     stop: int | None = None,
     is_base: bool = False,
-    ids: Literal["new", "given", "none"] = "new",
+    ids: Numbering = "new",
     conn: Connection | None = None,
+    crew: BlockCrew | None = None,
 ) -> SetWriter:
     """A writer for one import into frames start to stop of the task.
 
@@ -230,6 +228,7 @@ def begin_set(
         is_base: for what never was in an archive, in a task that has nothing yet.
         ids: every row gets a new one; or those that have none (0); or none does, for rows that nobody will see.
         conn: write in this transaction, not in ones of its own.
+        crew: who encodes the blocks; without it this process alone.
 
     Raises:
         NotFound: the task.
@@ -245,7 +244,7 @@ def begin_set(
             .values(task_id=task_id, is_base=is_base, created_date=moment, touched_date=moment)
             .returning(annotation_sets.c.id)
         ).scalar_one()
-    writer = SetWriter(storage, task_id, set_id, max(start, 0), size if stop is None else min(stop, size), ids)
+    writer = SetWriter(storage, task_id, set_id, max(start, 0), size if stop is None else min(stop, size), ids, crew)
     if given is not None:
         writer.write_within(given)
     return writer

@@ -34,11 +34,14 @@ class RepeatedRows:
     def tell(self) -> None:
         if not self._n:
             return
+        ascending = np.concatenate(self._hashes)
+        ascending.sort()
+        if not (ascending[1:] == ascending[:-1]).any():  # nearly always; told in half the room of what comes now
+            return
+        del ascending
         hashes, rows = np.concatenate(self._hashes), np.concatenate(self._rows)
         order = np.argsort(hashes, kind="stable")
         same = hashes[order][1:] == hashes[order][:-1]
-        if not same.any():
-            return
         repeated = np.sort(rows[order[1:][same]])
         listed = [
             Problem(

@@ -1,0 +1,174 @@
+"""Helpers: spawned processes that do work of this one, job by job.
+
+    here  ── job ──▶  helper      a pipe each way; arrays go as they lie in memory, without a copy
+          ◀─ done ──
+
+A helper knows one function, `module:name`, and answers in the order of the jobs. It reads jobs while it works, so that
+nobody waits to hand one over, and it ends when its reader does: at the end of the pipe, however that end came. Who asks
+keeps each job until it is answered: a helper that is lost costs time only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import queue
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from app.heap import bound_heap
+
+SENT_AHEAD = 2
+PIPE_BYTES = 1 << 20  # 64 KiB by itself, which makes both sides wait for each other
+PIECES_A_CALL = 512  # of memory, handed to the system at once
+_COUNT, _SIZE = struct.Struct("<I"), struct.Struct("<Q")
+
+
+def n_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1  # not Linux
+
+
+class Helper:
+    """One process that works on jobs, and a thread that takes its answers, so that neither side ever waits for the
+    other's pipe to be emptied."""
+
+    def __init__(self, work: str) -> None:
+        """Start it.
+
+        Args:
+            work: `module:name` of a function of one job; both jobs and answers are pickled.
+        """
+        module, _, name = work.partition(":")
+        code = f"from app.helpers import serve; from {module} import {name}; serve({name})"
+        job_end, self._jobs = _pipe()
+        self._answers, result_end = _pipe()
+        try:
+            self._process = subprocess.Popen([sys.executable, "-c", code], stdin=job_end, stdout=result_end)
+        finally:
+            os.close(job_end)
+            os.close(result_end)
+        self._done: queue.SimpleQueue[tuple[Any] | None] = queue.SimpleQueue()
+        self._n_sent = 0
+        self._is_lost = False
+        self._thread = threading.Thread(target=self._listen, name=f"helper {name}", daemon=True)
+        self._thread.start()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def _listen(self) -> None:
+        with contextlib.suppress(EOFError, OSError, pickle.UnpicklingError):
+            while True:
+                self._done.put((receive(self._answers),))
+        self._done.put(None)
+
+    def has_room(self) -> bool:
+        """Whether it takes another job."""
+        return not self._is_lost and self._n_sent < SENT_AHEAD
+
+    def has_answer(self) -> bool:
+        """Whether `receive` would not wait."""
+        return self._is_lost or not self._done.empty()
+
+    def send(self, job: Any) -> None:
+        self._n_sent += 1
+        try:
+            send(self._jobs, job)
+        except OSError:
+            self._is_lost = True
+
+    def receive(self) -> tuple[Any] | None:
+        """The answer to the oldest job; None where there will be none."""
+        self._n_sent -= 1
+        done = None if self._is_lost and self._done.empty() else self._done.get()
+        self._is_lost = self._is_lost or done is None
+        return done
+
+    def close(self) -> None:
+        """End it; what it has not answered is forgotten."""
+        os.close(self._jobs)
+        self._process.kill()
+        self._process.wait()
+        self._thread.join()
+        os.close(self._answers)
+
+
+def serve(work: Callable[[Any], Any]) -> None:
+    """The helper's loop, until the pipe ends."""
+    bound_heap()
+    answers = os.dup(1)
+    os.dup2(2, 1)  # what is printed by mistake is no answer
+    waiting: queue.Queue[tuple[Any] | None] = queue.Queue(SENT_AHEAD)
+
+    def read_ahead() -> None:
+        with contextlib.suppress(EOFError, OSError, pickle.UnpicklingError):
+            while True:
+                waiting.put((receive(0),))
+        os._exit(0)  # nobody waits for an answer any more
+
+    threading.Thread(target=read_ahead, daemon=True).start()
+    with contextlib.suppress(OSError, KeyboardInterrupt):
+        while (job := waiting.get()) is not None:
+            send(answers, work(job[0]))
+            del job
+    os._exit(0)
+
+
+# --- the pipe: number of parts, their sizes, the parts; the first is the pickled value, the others are its arrays ---
+
+
+def _pipe() -> tuple[int, int]:
+    ends = os.pipe()
+    with contextlib.suppress(ImportError, AttributeError, OSError):
+        import fcntl
+
+        fcntl.fcntl(ends[1], fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    return ends
+
+
+def send(pipe: int, value: Any) -> None:
+    """Raises OSError where nobody reads any more."""
+    arrays: list[pickle.PickleBuffer] = []
+    parts = [memoryview(pickle.dumps(value, protocol=5, buffer_callback=arrays.append))]
+    parts += [array.raw() for array in arrays]
+    sizes = b"".join(_SIZE.pack(part.nbytes) for part in parts)
+    _write(pipe, [memoryview(_COUNT.pack(len(parts)) + sizes), *(part for part in parts if part.nbytes)])
+
+
+def receive(pipe: int) -> Any:
+    """Raises EOFError where nothing comes any more."""
+    (count,) = _COUNT.unpack(_read(pipe, _COUNT.size))
+    sizes = [size for (size,) in _SIZE.iter_unpack(_read(pipe, _SIZE.size * count))]
+    first, *arrays = [_read(pipe, size) for size in sizes]
+    return pickle.loads(first, buffers=arrays)
+
+
+def _write(pipe: int, parts: Sequence[memoryview]) -> None:
+    waiting = list(reversed(parts))
+    while waiting:
+        some = waiting[: -PIECES_A_CALL - 1 : -1]
+        n_written = os.writev(pipe, some)
+        while waiting and n_written >= waiting[-1].nbytes:
+            n_written -= waiting.pop().nbytes
+        if n_written:
+            waiting[-1] = waiting[-1][n_written:]
+
+
+def _read(pipe: int, size: int) -> bytearray:
+    data = bytearray(size)
+    view, n_read = memoryview(data), 0
+    while n_read < size:
+        n = os.readv(pipe, [view[n_read:]])
+        if not n:
+            raise EOFError
+        n_read += n
+    return data

@@ -1,0 +1,127 @@
+"""Blocks by jobs: a helper's are those of this process, in order, whatever becomes of the helper."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+import numpy as np
+import pytest
+
+from app.annotations import Annotations
+from app.storage import BlockCrew, Storage, annotations, block_work, set_writer
+from app.storage.block_work import BlockJob, Blocks, Numbering, count_unnumbered, work_blocks
+from tests.storage.stores import make_task, shapes, tags
+
+SIZE = 1000
+
+
+def random_jobs(n: int) -> list[BlockJob]:
+    random = np.random.default_rng(n)
+    jobs, first = [], 1
+    for number in range(n):
+        numbering: Numbering = random.choice(["new", "given", "none"])
+        parts: list[Any] = []
+        for _ in range(int(random.integers(1, 4))):
+            frames = random.integers(0, SIZE, int(random.integers(1, 300))).tolist()
+            made: Any = shapes(frames, lines=[b"%d" % frame for frame in frames]) if number % 3 else tags(frames)
+            parts.append(made.replace(ids=random.choice([0, 77], len(frames)).astype(np.int64)))
+        if number % 3 == 0:
+            parts = [part for part in parts if isinstance(part, type(parts[0]))]
+        jobs.append(BlockJob(parts, numbering, first, 1, 1, number))
+        first += count_unnumbered(parts, numbering)
+    return jobs
+
+
+@pytest.fixture
+def eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(block_work, "UNHELPED_JOBS", 1)
+    monkeypatch.setattr(block_work, "n_cores", lambda: 2)
+
+
+@pytest.mark.parametrize("numbering", ["new", "given", "none"])
+def test_rows_are_numbered_one_after_the_other(numbering: Numbering) -> None:
+    ids = [[0, 5, 0], [7, 0]]
+    parts = [shapes([9, 3, 3][: len(some)]).replace(ids=np.array(some, dtype=np.int64)) for some in ids]
+    expected = {"new": [1, 2, 3, 4, 5], "given": [1, 5, 2, 7, 3], "none": [0, 5, 0, 7, 0]}[numbering]
+    assert count_unnumbered(parts, numbering) == {"new": 5, "given": 3, "none": 0}[numbering]
+    job = BlockJob(parts, numbering, 1, 1, 1, 0)
+    table = block_work._numbered(type(parts[0]).concatenate(parts), numbering, 1) if numbering != "none" else None
+    assert table is None or table.ids.tolist() == expected
+    assert sum(row["n_rows"] for row in work_blocks(job)) == 5
+
+
+@pytest.mark.usefixtures("eager")
+def test_a_helper_makes_the_blocks_that_this_process_makes() -> None:
+    jobs = random_jobs(30)
+    found: list[Blocks] = []
+    with BlockCrew(1) as crew:
+        for job in jobs:
+            crew.take(job, found.append)
+        crew.finish()
+        assert crew._helper is not None
+    assert sorted(found, key=lambda rows: int(rows[0]["part"])) == [work_blocks(job) for job in jobs]
+
+
+@pytest.mark.usefixtures("eager")
+def test_a_helper_that_dies_costs_nothing_but_time() -> None:
+    jobs = random_jobs(30)
+    found: list[Blocks] = []
+    with BlockCrew(1) as crew:
+        for number, job in enumerate(jobs):
+            crew.take(job, found.append)
+            if number == 9:
+                assert crew._helper is not None
+                os.kill(crew._helper.pid, signal.SIGKILL)
+        crew.finish()
+    assert sorted(found, key=lambda rows: int(rows[0]["part"])) == [work_blocks(job) for job in jobs]
+
+
+def test_small_imports_and_lone_cores_get_no_helper(monkeypatch: pytest.MonkeyPatch) -> None:
+    for cores, most, n_jobs in ((2, 1, 3), (1, 1, 9), (2, 0, 9)):
+        monkeypatch.setattr(block_work, "n_cores", lambda cores=cores: cores)
+        with BlockCrew(most) as crew:
+            for job in random_jobs(n_jobs):
+                crew.take(job, lambda rows: None)
+            assert crew._helper is None
+
+
+@pytest.mark.usefixtures("eager")
+@pytest.mark.parametrize("end", ["well", "helper dies", "import fails"])
+def test_an_import_with_a_helper_is_the_same_import(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    monkeypatch.setattr(set_writer, "BUFFER_BYTES", 20_000)
+    task_id = make_task(storage, SIZE).id
+    random = np.random.default_rng(8)
+    sent = [random.integers(0, SIZE, 100).tolist() for _ in range(30)]
+
+    def write(most_helpers: int) -> Any:
+        with BlockCrew(most_helpers) as crew, annotations.begin_set(storage, task_id, crew=crew) as writer:
+            for number, chosen in enumerate(sent):
+                writer.write(Annotations(shapes=shapes(chosen, lines=[b"%d" % number] * 100), tags=tags(chosen)))
+                if crew._helper is not None and number == 20:
+                    if end == "helper dies":
+                        os.kill(crew._helper.pid, signal.SIGKILL)
+                    if end == "import fails":
+                        raise ZeroDivisionError
+            assert (crew._helper is not None) == (most_helpers > 0)
+            writer.close()
+            with storage.database.write() as conn:
+                annotations.publish(conn, writer.set_id)
+        with storage.database.read() as conn:
+            return annotations.load(conn, task_id)
+
+    alone = write(0)
+    if end == "import fails":
+        with pytest.raises(ZeroDivisionError):
+            write(1)
+        return
+    helped = write(1)
+    shift = int(helped.shapes.ids.min()) - int(alone.shapes.ids.min())
+    for one, other in ((alone.shapes, helped.shapes), (alone.tags, helped.tags)):
+        assert one.frames.tolist() == other.frames.tolist()
+        assert (one.ids + shift).tolist() == other.ids.tolist()
+    assert alone.shapes.kept.lines.to_bytes_list() == helped.shapes.kept.lines.to_bytes_list()
+    assert alone.shapes.points.values.tolist() == helped.shapes.points.values.tolist()

@@ -1,0 +1,116 @@
+"""Helpers: what goes through the pipe comes out the same; a helper that is gone is told, never waited for."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+
+from app.helpers import SENT_AHEAD, Helper, n_cores, receive, send
+
+
+def double(job: Any) -> Any:
+    """The work of the helpers here."""
+    print("no answer")
+    match job if isinstance(job, str) else "":
+        case "raise":
+            raise ValueError("as it was asked to")
+        case "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "sleep":
+            time.sleep(60)
+    return job + job
+
+
+@contextmanager
+def started() -> Iterator[Helper]:
+    helper = Helper("tests.test_helpers:double")
+    try:
+        yield helper
+    finally:
+        helper.close()
+    assert not os.path.exists(f"/proc/{helper.pid}")
+
+
+def test_what_is_sent_is_received() -> None:
+    large = np.arange(1_000_000, dtype=np.int64)
+    values: list[Any] = [
+        None,
+        {"a": [1, "é", b"x"]},
+        [],
+        large,
+        large[::3],
+        np.zeros(0, dtype=np.uint8),
+        [np.full(n, n, dtype=np.float64) for n in range(1500)],
+        np.frombuffer(b"read only", dtype=np.uint8),
+    ]
+    incoming, outgoing = os.pipe()
+    found: list[Any] = []
+    thread = threading.Thread(target=lambda: found.extend(receive(incoming) for _ in values))
+    thread.start()
+    for value in values:
+        send(outgoing, value)
+    thread.join()
+    os.close(outgoing)
+    with pytest.raises(EOFError):
+        receive(incoming)
+    os.close(incoming)
+    for one, other in zip(values, found, strict=True):
+        np.testing.assert_equal(one, other)
+        assert type(one) is type(other)
+
+
+def test_answers_come_in_the_order_of_the_jobs() -> None:
+    with started() as helper:
+        helper.send(np.full(300_000, 0))
+        for job in range(20):
+            assert helper.has_room()
+            helper.send(np.full(300_000, job + 1))
+            done = helper.receive()
+            assert done is not None
+            assert bool((done[0] == 2 * job).all())
+
+
+def test_jobs_are_handed_over_while_the_helper_works() -> None:
+    with started() as helper:
+        helper.send("sleep")
+        assert helper.has_room()
+        helper.send(np.zeros(2_000_000))  # far more than a pipe holds
+        assert not helper.has_room()
+        assert not helper.has_answer()
+
+
+@pytest.mark.parametrize("end", ["raise", "die"])
+def test_a_helper_that_ends_answers_nothing_more(end: str) -> None:
+    with started() as helper:
+        helper.send("a")
+        helper.send(end)
+        assert helper.receive() == ("aa",)
+        assert helper.receive() is None
+        assert not helper.has_room()
+        assert helper.has_answer()
+        helper.send("b")
+        assert helper.receive() is None
+
+
+def test_a_helper_ends_with_its_reader() -> None:
+    helper = Helper("tests.test_helpers:double")
+    helper.send("a")
+    assert helper.receive() == ("aa",)
+    helper.send("sleep")
+    os.close(helper._jobs)
+    assert helper._process.wait(10) == 0
+    helper._jobs = os.dup(2)
+    helper.close()
+
+
+def test_some_jobs_go_ahead_and_there_is_a_core() -> None:
+    assert SENT_AHEAD >= 2
+    assert n_cores() >= 1
