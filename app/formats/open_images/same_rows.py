@@ -173,8 +173,10 @@ class RowFinder:
         kinds = [kind for kind in np.unique(new_said.kinds).tolist() if kind != NO_KIND]
         for kind in kinds:
             of_kind = old_said.kinds == kind, new_said.kinds == kind
-            keys = [mix(table.frames, said.content_keys) for table, said in ((old, old_said), (new, new_said))]
-            pairing.by_key(keys[0], keys[1], *of_kind)
+            # Rows that say the same but for the spelling of the image's id are the same; those of one spelling before.
+            spelled = [mix(said.content_keys, said.text_keys(("ImageID",))) for said in (old_said, new_said)]
+            for of_rows in (spelled, [old_said.content_keys, new_said.content_keys]):
+                pairing.by_key(mix(old.frames, of_rows[0]), mix(new.frames, of_rows[1]), *of_kind)
             for identity in IDENTITIES.get(kind, ()):
                 old_keys, new_keys = self._keys(old, old_said, identity), self._keys(new, new_said, identity)
                 pairing.by_key(old_keys, new_keys, *of_kind)
