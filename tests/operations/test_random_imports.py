@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import random
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -138,14 +139,21 @@ def moves(report: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
 def contents(archive: bytes) -> dict[str, Any]:
     """Members; of tables the rows in any order. The side file tells rows by their number, so it is another then."""
     members = {name: body for name, body in read_zip(archive).items() if not name.endswith("oid_extra.json")}
-    return {
-        name: sorted(csv_rows(body))
-        if name.endswith(".csv")
-        else sorted(body.split(b"\n"))
-        if name.endswith("images.meta")  # other spellings of ids follow in the order of rows
-        else body
-        for name, body in members.items()
-    }
+    return {name: content(name, body) for name, body in members.items()}
+
+
+def content(name: str, body: bytes) -> Any:
+    """An image that no list names goes by the id of the first row that has it: lists are compared by their pictures."""
+    if name.endswith(("images-with-rotation.csv", "image_ids_and_rotation.csv")):
+        return sorted([picture(row[0]), *row[1:]] for row in csv_rows(body))
+    if name.endswith("images.meta"):  # other spellings of ids follow in the order of rows
+        return {(picture(words[0]), *words[1:]) for line in body.decode().splitlines() if (words := shlex.split(line))}
+    return sorted(csv_rows(body)) if name.endswith(".csv") else body
+
+
+def picture(image: str) -> str:
+    """The part of an id that all its spellings share."""
+    return image.rpartition("/")[2].removesuffix(".jpg").removesuffix(".png")
 
 
 def csv_rows(body: bytes) -> list[list[str]]:
