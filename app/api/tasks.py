@@ -18,6 +18,7 @@ from app.api.schemas import (
     TaskWriteRequest,
 )
 from app.errors import AccessDenied, InvalidInput, NotFound
+from app.formats import relabel_extras
 from app.storage import ListQuery, requests, tasks
 
 router = Router(prefix="/api/tasks", tags=["tasks"])
@@ -69,7 +70,9 @@ def change_task(
     task_id: PathId, body: PatchedTaskWriteRequest, caller: CallerDep, services: ServicesDep, links: LinksDep
 ) -> Any:
     """Change what is sent. `labels` changes the label set: entries with an id change that label (or remove it, with
-    `deleted`), entries without one add a label, labels that are not mentioned stay."""
+    `deleted`), entries without one add a label, labels that are not mentioned stay. With another `project_id` the
+    annotations get the labels of the same name of that project, which must have all that they use, with their
+    attributes; the task's own labels go."""
     check_owner(caller, body.owner_id)
     check_organization(body.organization_id)
     fields = body.given("name", "bug_tracker", "subset", "owner_id", "assignee_id", "project_id")
@@ -78,7 +81,7 @@ def change_task(
     if body.labels:
         fields["labels"] = [label.draft(with_id=True) for label in body.labels]
     with services.storage.database.write() as conn:
-        task = tasks.change(conn, caller.user, task_id, **fields)
+        task = tasks.change(conn, caller.user, task_id, relabel_extras=relabel_extras, **fields)
     return TaskRead.of(task, links)
 
 

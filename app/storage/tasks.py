@@ -18,6 +18,7 @@ from app.storage.database import Connection
 from app.storage.frames import FrameColumns, insert_frames
 from app.storage.listing import Field, Listing, fetch_page
 from app.storage.projects import check_name, check_text, check_user, people
+from app.storage.relabelling import RelabelExtras, plan_moves, relabel
 from app.storage.removal import remove_task
 from app.storage.rows import LabelDraft, ListQuery, Page, Task, TaskData, User
 from app.storage.schema import jobs, labels, now, projects, requests, tasks, users
@@ -201,13 +202,16 @@ def list_page(conn: Connection, viewer: User, query: ListQuery) -> Page[Task]:
     return fetch_page(conn, visible(_select(), tasks, viewer), LISTING, query, _task)
 
 
-def change(conn: Connection, viewer: User, task_id: int, **fields: Any) -> Task:
+def change(
+    conn: Connection, viewer: User, task_id: int, *, relabel_extras: RelabelExtras | None = None, **fields: Any
+) -> Task:
     """Change `name`, `bug_tracker`, `subset`, `owner_id`, `assignee_id`, `project_id`, `labels` (drafts; ignored for a
-    task of a project).
+    task of a project). Annotations move to the labels of the same name of another project.
 
     Raises:
         AccessDenied: another owner, assignee or project, by somebody who is not the owner.
-        InvalidInput: unknown user or project, bad value, another project though there are annotations.
+        Conflict: another project while work runs on the task.
+        InvalidInput: unknown user or project, bad value, a project that lacks a label which annotations have.
         NotFound: the task, or a label id.
     """
     task = get(conn, viewer, task_id)
@@ -224,7 +228,7 @@ def change(conn: Connection, viewer: User, task_id: int, **fields: Any) -> Task:
         raise InvalidInput("this field cannot be changed", place=next(iter(fields)))
     touch_task(conn, task_id)
     if project_id != task.project_id:
-        _move(conn, viewer, task, project_id)
+        _move(conn, viewer, task, project_id, relabel_extras)
         values["project_id"] = project_id
     if values:
         conn.execute(tasks.update().where(tasks.c.id == task_id).values(**values))
@@ -235,14 +239,21 @@ def change(conn: Connection, viewer: User, task_id: int, **fields: Any) -> Task:
     return load(conn, task_id)
 
 
-def _move(conn: Connection, viewer: User, task: Task, project_id: int | None) -> None:
-    """Make room for the labels of another project: the task's own go."""
+def _move(
+    conn: Connection, viewer: User, task: Task, project_id: int | None, relabel_extras: RelabelExtras | None
+) -> None:
+    """Annotations get the labels of another project; the task's own go."""
     _check_project(conn, viewer, project_id)
     if any(annotation_rows.counts(conn, task.id).values()):
-        raise InvalidInput(
-            "a task with annotations cannot change its project, as their labels would be lost; remove them first",
-            place="project_id",
-        )
+        if project_id is None or relabel_extras is None:
+            raise InvalidInput(
+                "a task with annotations cannot leave its project, as their labels would be lost; move it to a project "
+                "with labels of the same names, or remove them first",
+                place="project_id",
+            )
+        _check_no_work(conn, task.id)
+        before, after = label_rows.of_task(conn, task.id), label_rows.of_project(conn, project_id)
+        relabel(conn, task.id, plan_moves(conn, task.id, before, after), relabel_extras)
     conn.execute(labels.delete().where(labels.c.task_id == task.id))
     touch_labels(conn)
     touch_jobs(conn, task.id)
@@ -256,12 +267,16 @@ def delete(conn: Connection, viewer: User, task_id: int) -> None:
         or conn.execute(sa.select(projects.c.owner_id).where(projects.c.id == task.project_id)).scalar() != viewer.id
     ):
         check_owner(task.owner.id if task.owner else None, viewer, "task")
-    running = requests.c.task_id == task_id, requests.c.status.in_(("queued", "started"))
-    if conn.execute(sa.select(requests.c.id).where(*running).limit(1)).one_or_none():
-        raise Conflict("work is running on this task; cancel it or wait for its end")
+    _check_no_work(conn, task_id)
     remove_task(conn, task_id)
     if task.project_id is not None:
         touch_project(conn, task.project_id)
+
+
+def _check_no_work(conn: Connection, task_id: int) -> None:
+    running = requests.c.task_id == task_id, requests.c.status.in_(("queued", "started"))
+    if conn.execute(sa.select(requests.c.id).where(*running).limit(1)).one_or_none():
+        raise Conflict("work is running on this task; cancel it or wait for its end")
 
 
 def attach_data(conn: Connection, task_id: int, data: TaskData, frames: FrameColumns) -> Task:

@@ -126,7 +126,7 @@ def test_changing_a_task(storage: Storage, ann: User, bob: User) -> None:
             tasks.get(conn, ann, task.id + 1000)
 
 
-def test_a_task_moves_into_a_project_without_annotations_only(storage: Storage, ann: User) -> None:
+def test_a_task_moves_into_a_project(storage: Storage, ann: User) -> None:
     task = make_task(storage, 4)
     with storage.database.write() as conn:
         project = projects.create(conn, ann, "p", [LabelDraft("x")])
