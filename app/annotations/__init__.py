@@ -8,6 +8,7 @@ from app.annotations.comparing import attributes_differ, choose_texts, ragged_di
 from app.annotations.frames import FrameTable
 from app.annotations.labels import INPUT_TYPES, LABEL_TYPES, AttributeSpec, Label, LabelCatalog
 from app.annotations.matching import FrameIndex, Matches, TextLookup, TextSet, nearest_texts, normalise_names
+from app.annotations.packed_masks import can_stay_packed, pack_mask_row, unpack_mask
 from app.annotations.pairing import mix, pair_in_order, pair_nearest
 from app.annotations.tables import (
     Annotations,
@@ -47,14 +48,17 @@ __all__ = [
     "TextSet",
     "Tracks",
     "attributes_differ",
+    "can_stay_packed",
     "choose_texts",
     "expand_tracks",
     "mix",
     "nearest_texts",
     "normalise_names",
+    "pack_mask_row",
     "pair_in_order",
     "pair_nearest",
     "ragged_differ",
     "texts_differ",
+    "unpack_mask",
     "without_defaults",
 ]

@@ -24,7 +24,7 @@ import numpy.typing as npt
 import orjson
 
 from app.annotations import AttributeSpec, LabelCatalog, Shapes, ShapeType, Tags, Tracks
-from app.columns import Ragged, Texts
+from app.columns import PackedRagged, Ragged, Texts
 
 ROWS_PER_CHUNK = 4096
 VALUES_PER_CHUNK = 1 << 17
@@ -69,10 +69,22 @@ def _listed(batches: Iterable[_T], encode_rows: Callable[[_T], bytes]) -> Iterat
     """The texts of all rows of all batches with commas between them."""
     first = True
     for batch in batches:
-        for start, stop in _chunks(batch):
-            text = encode_rows(batch.slice(start, stop))
-            yield text if first else b"," + text
-            first = False
+        for part in _unpacked(batch):
+            for start, stop in _chunks(part):
+                text = encode_rows(part.slice(start, stop))
+                yield text if first else b"," + text
+                first = False
+
+
+def _unpacked(batch: _T) -> Iterator[_T]:
+    """A batch in parts, where there is something to unpack in it: no more than a chunk's values at a time."""
+    if not isinstance(batch, Shapes) or not isinstance(batch.runs, PackedRagged):
+        yield batch
+        return
+    start = 0
+    for runs in batch.runs.pieces(VALUES_PER_CHUNK):
+        yield batch.slice(start, start + len(runs)).replace(runs=runs)
+        start += len(runs)
 
 
 def _chunks(batch: Tags | Shapes | Tracks) -> Iterator[tuple[int, int]]:

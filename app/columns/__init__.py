@@ -24,6 +24,7 @@ from app.columns.codecs import (
 from app.columns.csv import CSVBlock, CSVReader, split_lines
 from app.columns.joins import join_columns, join_lines, join_records, join_words
 from app.columns.lazy import LazyRagged, LazyTexts
+from app.columns.packed import PackedRagged, Unpack
 from app.columns.places import HashPlaces
 from app.columns.ragged import Indices, Ragged, Texts
 from app.columns.words import equal_cells, hash_cells
@@ -38,10 +39,12 @@ __all__ = [
     "LazyRagged",
     "LazyTexts",
     "Numbers",
+    "PackedRagged",
     "Ragged",
     "Runs",
     "TextIndex",
     "Texts",
+    "Unpack",
     "decode_flags",
     "decode_naturals",
     "decode_numbers",

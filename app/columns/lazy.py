@@ -6,7 +6,7 @@ reading it; once it is read, all that were taken from it share the result.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
@@ -27,7 +27,7 @@ class LazyTexts(Texts):
 
     def __init__(self, load: Callable[[], Texts], rows: int, indices: Indices | None = None) -> None:
         """`indices`: of the rows that are taken; all of them."""
-        _fill(self, _load=load if indices is not None else cache(load), _rows=rows, _indices=indices, _column=None)
+        fill(self, _load=load if indices is not None else cache(load), _rows=rows, _indices=indices, _column=None)
 
     def __len__(self) -> int:
         return self._rows
@@ -54,7 +54,7 @@ class LazyTexts(Texts):
             if self._indices is not None:
                 column = column.take(self._indices)
             _check_rows(column, self._rows)
-            _fill(self, _column=column)
+            fill(self, _column=column)
         return column
 
 
@@ -73,7 +73,7 @@ class LazyRagged(Ragged):
     ) -> None:
         """`indices`: of the rows that are taken; all of them."""
         shared = load if indices is not None else cache(load)
-        _fill(self, _load=shared, _rows=rows, _dtype=np.dtype(dtype), _indices=indices, _column=None)
+        fill(self, _load=shared, _rows=rows, _dtype=np.dtype(dtype), _indices=indices, _column=None)
 
     def __len__(self) -> int:
         return self._rows
@@ -97,6 +97,16 @@ class LazyRagged(Ragged):
     def offsets(self) -> Offsets:
         return self._read().offsets
 
+    @property
+    def nbytes(self) -> int:
+        return self._read().nbytes
+
+    def row(self, index: int) -> npt.NDArray[Any]:
+        return self._read().row(index)
+
+    def pieces(self, most: int) -> Iterator[Ragged]:
+        return self._read().pieces(most)
+
     def _read(self) -> Ragged:
         column = self._column
         if column is None:
@@ -104,11 +114,11 @@ class LazyRagged(Ragged):
             if self._indices is not None:
                 column = column.take(self._indices)
             _check_rows(column, self._rows)
-            _fill(self, _column=column)
+            fill(self, _column=column)
         return column
 
 
-def _fill(column: Ragged | Texts, **fields: Any) -> None:
+def fill(column: Ragged | Texts, **fields: Any) -> None:
     """Set fields of a column, which is frozen for everybody else."""
     for name, value in fields.items():
         object.__setattr__(column, name, value)

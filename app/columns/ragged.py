@@ -11,7 +11,7 @@ the column; nothing loops over short rows in Python. Nobody writes into the valu
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -54,8 +54,22 @@ class Ragged:
         """(N,) int64, the length of each row."""
         return np.diff(self.offsets)
 
+    @property
+    def nbytes(self) -> int:
+        """What the column takes in memory as it is."""
+        return self.values.nbytes + self.offsets.nbytes
+
     def row(self, index: int) -> npt.NDArray[Any]:
         return self.values[self.offsets[index] : self.offsets[index + 1]]
+
+    def pieces(self, most: int) -> Iterator[Ragged]:
+        """All rows in stretches of at most so many values, or of one row that has more."""
+        start = 0
+        while start < len(self):
+            room = int(np.searchsorted(self.offsets, self.offsets[start] + most, side="right")) - 1
+            stop = min(max(room, start + 1), len(self))
+            yield self.slice(start, stop)
+            start = stop
 
     def row_bytes(self, index: int) -> bytes:
         return self.row(index).tobytes()
@@ -106,6 +120,11 @@ class Ragged:
     def concatenate(parts: Sequence[Ragged]) -> Ragged:
         if len(parts) == 1:
             return parts[0]
+        # A column of another kind knows how to stay what it is.
+        return next((part for part in parts if type(part).join is not Ragged.join), parts[0]).join(parts)
+
+    def join(self, parts: Sequence[Ragged]) -> Ragged:
+        """`concatenate` as this kind of column does it; it is one of the parts."""
         values = np.concatenate([part.values for part in parts])
         lengths = np.concatenate([part.lengths for part in parts])
         offsets = np.zeros(len(lengths) + 1, dtype=np.int64)

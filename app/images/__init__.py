@@ -21,6 +21,7 @@ from app.images.png import (
     decode_mask,
     encode_mask,
     encode_mask_grey,
+    prove_mask,
     read_png_header,
 )
 from app.images.sizes import MAX_PICTURE_PIXELS, BadPicture, PictureSize, PictureTooBig, measure_picture, read_size
@@ -43,6 +44,7 @@ __all__ = [
     "make_picture",
     "make_preview",
     "measure_picture",
+    "prove_mask",
     "read_png_header",
     "read_size",
     "upright_picture",

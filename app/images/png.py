@@ -6,7 +6,7 @@ What is checked, before any pixel is made: signature; IHDR first, with a combina
 length, name and CRC of every chunk up to IEND (bytes after it are nobody's); no unknown critical chunk; IDAT chunks in
 one row; limits on pixels and file size; a zlib stream that holds exactly the bytes the header implies, ends there and
 has the right Adler-32; filter numbers 0 to 4. Whatever passes that can be decoded: no other rule is left to break. So
-`check_png` proves a mask and keeps nothing, and `decode_mask` uses the same steps.
+`check_png` and `prove_mask` prove a mask and keep nothing, and `decode_mask` uses the same steps.
 
 What is foreground (Open Images reference 3.9): the stored sample is not zero. Grey of any depth: the value (16 bits:
 all 16); palette: the index; RGB: any of the three; with an alpha channel: and alpha is not zero. A tRNS chunk is no
@@ -47,6 +47,7 @@ DARK = 122
 """FiftyOne takes a pixel for the object when its grey, of 0 to 255, is above this."""
 SPARSE_SAMPLES = 16
 """Rows of differences count as sparse when no more than one sample in so many is not zero."""
+LOOKED_AT = 16
 GREY, RGB, PALETTE, GREY_ALPHA, RGB_ALPHA = 0, 2, 3, 4, 6
 CHANNELS = {GREY: 1, RGB: 3, PALETTE: 1, GREY_ALPHA: 2, RGB_ALPHA: 4}
 DEPTHS = {GREY: (1, 2, 4, 8, 16), RGB: (8, 16), PALETTE: (1, 2, 4, 8), GREY_ALPHA: (8, 16), RGB_ALPHA: (8, 16)}
@@ -146,6 +147,28 @@ def check_png(
             pass
     stream.finish()
     return header
+
+
+def prove_mask(
+    data: bytes | memoryview, *, max_pixels: int = MAX_MASK_PIXELS, max_bytes: int = MAX_MASK_BYTES
+) -> PNGHeader | None:
+    """Prove a mask of the usual kind (one bit of grey a pixel, not interlaced) that has a pixel set, without making
+    pixels; None for any other, of which only `decode_mask` knows. Raises BadPNG.
+
+    Rows of a picture without a pixel are all zeros whatever their filter, and the first byte that is not zero is the
+    same before and after the filters. Only the last byte of a row has bits that are no pixels.
+    """
+    header = _checked_header(data, max_pixels, max_bytes)
+    if header.bit_depth != 1 or header.colour_type != GREY or header.interlaced:
+        return None
+    stream = _Inflater(_image_data(data, header))
+    has_pixels = False
+    for strip in _strips(stream, header, header.passes()[0]):
+        pixels = strip[:, 1:] if header.width % 8 == 0 else strip[:, 1:-1]
+        # Most masks have a pixel in one of a few rows.
+        has_pixels = has_pixels or bool(pixels[::LOOKED_AT].any()) or bool(pixels.any())
+    stream.finish()
+    return header if has_pixels else None
 
 
 def decode_mask(

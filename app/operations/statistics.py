@@ -46,6 +46,7 @@ AGREEMENT_EDGES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 """Overlap of a mask's extent and its box (intersection over union); the last bin ends at 1."""
 
 BAD_AGREEMENT = 0.5
+UNPACKED_VALUES = 1 << 20
 LISTED_FRAMES = 24
 MAX_ROWS = 1_000_000
 STRETCHES = 48
@@ -226,11 +227,12 @@ def boxes_of(shapes: Shapes) -> Boxes:
         # Stored as the centre, the x of the right end, the y of the top end.
         centre_x, centre_y, right, top = shapes.points.take(np.flatnonzero(is_ellipse)).values.reshape(-1, 4).T
         boxes[is_ellipse] = np.stack([2 * centre_x - right, top, right, 2 * centre_y - top], axis=1)
-    is_mask = (shapes.types == ShapeType.MASK) & (shapes.runs.lengths >= 4)
-    if is_mask.any():
-        ends = shapes.runs.offsets[1:][is_mask]
-        corners = shapes.runs.values[ends[:, None] + np.arange(-4, 0)].astype(np.float64)  # (M, 4), inclusive
-        boxes[is_mask] = corners + np.array([0.0, 0.0, 1.0, 1.0])
+    masks = np.flatnonzero(shapes.types == ShapeType.MASK)
+    for runs in shapes.runs.take(masks).pieces(UNPACKED_VALUES):
+        good = runs.lengths >= 4
+        corners = runs.values[runs.offsets[1:][good][:, None] + np.arange(-4, 0)].astype(np.float64)  # inclusive
+        boxes[masks[: len(runs)][good]] = corners + np.array([0.0, 0.0, 1.0, 1.0])
+        masks = masks[len(runs) :]
     turned = np.flatnonzero(shapes.rotations)
     if len(turned):
         boxes[turned] = hull_boxes(rotated_corners(boxes[turned], shapes.rotations[turned]))

@@ -6,7 +6,9 @@
               2 range     the first value; each next one is 1 more (ids of an import)
               3 deflated  the values as a zlib stream: kept lines only, which edits do not look at
               4 whole     doubles that are whole numbers, as int16: outlines along pixel edges
-    Ragged  u32 length of the encoded lengths, lengths as an array of int32, values as an array
+              5 packed    bytes of the packed rows, then the values of the others as an array: masks as they came
+    Ragged  u32 length of the encoded lengths, lengths as an array of int32, values as an array; a length below zero is
+            the number of bytes of a packed row
     Texts   u32 length of the encoded codes, codes as an array of int32, the distinct values: a JSON list, or where they
             are long and none has a line end: byte 1, u32 length of the lines, the lines (a value each) deflated
 
@@ -27,10 +29,10 @@ import numpy.typing as npt
 import orjson
 from isal import isal_zlib
 
-from app.columns import Ragged, Texts
+from app.columns import PackedRagged, Ragged, Texts, Unpack
 from app.errors import Damaged
 
-RAW, CONSTANT, RANGE, DEFLATED, WHOLE = 0, 1, 2, 3, 4
+RAW, CONSTANT, RANGE, DEFLATED, WHOLE, PACKED = 0, 1, 2, 3, 4, 5
 WHOLE_FROM_VALUES, LOOKED_AT = 64, 8
 LARGEST_WHOLE = 32767
 DEFLATE_ERROR: type[Exception] = isal_zlib.error  # type: ignore[assignment]
@@ -102,6 +104,8 @@ def encoder(column: Any, *, deflate: bool = False) -> bytes | Callable[[int, int
         if is_constant(column.codes):
             return encode_texts(column, 0, len(column))
         return lambda start, stop: encode_texts(column, start, stop)
+    if isinstance(column, PackedRagged):
+        return lambda start, stop: encode_packed(column, start, stop)
     if isinstance(column, Ragged):
         lengths = column.lengths
         if not is_constant(lengths):
@@ -161,16 +165,49 @@ def encode_ragged(column: Ragged, start: int, stop: int, *, deflate: bool = Fals
     return b"".join((LENGTH.pack(len(lengths)), lengths, values))
 
 
-def decode_ragged(blobs: Sequence[bytes], rows: Sequence[int], dtype: npt.DTypeLike) -> Ragged:
-    """The Raggeds of several blocks, one after the other. Raises Damaged."""
+def encode_packed(column: PackedRagged, start: int, stop: int) -> bytes:
+    """Rows start to stop of a Ragged, of which some may be packed and stay so."""
+    some = column.slice(start, stop)
+    if not isinstance(some, PackedRagged):
+        return encode_ragged(some, 0, stop - start)
+    sizes = some.packed.lengths
+    lengths = encode_array(np.where(sizes > 0, -sizes, some.plain.lengths).astype(np.int32))
+    cells = some.packed.values.tobytes()
+    return b"".join((LENGTH.pack(len(lengths)), lengths, b"\x05", cells, encode_array(some.plain.values)))
+
+
+def decode_ragged(
+    blobs: Sequence[bytes], rows: Sequence[int], dtype: npt.DTypeLike, unpack: Unpack | None = None
+) -> Ragged:
+    """The Raggeds of several blocks, one after the other; `unpack` where rows may be packed. Raises Damaged."""
     heads, values = _split(blobs)
     lengths = decode_arrays(heads, rows, np.int32)
-    offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
-    np.cumsum(lengths, out=offsets[1:])
     ends = np.zeros(len(rows) + 1, dtype=np.int64)
     np.cumsum(rows, out=ends[1:])
+    offsets = _offsets(np.maximum(lengths, 0))
     sizes = np.diff(offsets[ends]).tolist()
-    return Ragged(decode_arrays(values, sizes, dtype), offsets)
+    if not len(lengths) or lengths.min() >= 0:
+        return Ragged(decode_arrays(values, sizes, dtype), offsets)
+    if unpack is None:
+        raise Damaged("a stored column has packed rows where there are none")
+    packed_offsets = _offsets(np.maximum(-lengths.astype(np.int64), 0))
+    cells: list[bytes] = []
+    for place, size in enumerate(np.diff(packed_offsets[ends]).tolist()):
+        if not size:
+            continue
+        blob = values[place]
+        if not blob or blob[0] != PACKED or len(blob) <= size + 1:
+            raise Damaged("a stored column of packed rows is cut off")
+        cells.append(blob[1 : size + 1])
+        values[place] = blob[size + 1 :]
+    packed = Ragged(np.frombuffer(b"".join(cells), dtype=np.uint8), packed_offsets)
+    return PackedRagged(packed, Ragged(decode_arrays(values, sizes, dtype), offsets), unpack)
+
+
+def _offsets(lengths: Array) -> npt.NDArray[np.int64]:
+    offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return offsets
 
 
 def encode_texts(column: Texts, start: int, stop: int) -> bytes:

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
 
-from app.annotations import Kept, Table
+from app.annotations import Kept, Table, unpack_mask
 from app.columns import LazyRagged, LazyTexts, Ragged, Texts
 from app.storage.block_codec import (
     decode_arrays,
@@ -79,7 +79,7 @@ def byte_size(table: Table) -> int:
     total = 0
     for column in flat_columns(table).values():
         if isinstance(column, Ragged):
-            total += column.values.nbytes + column.offsets.nbytes
+            total += column.nbytes
         else:
             total += column.codes.nbytes if isinstance(column, Texts) else column.nbytes
     return total
@@ -154,7 +154,7 @@ def decode_column(kind: str, name: str, blobs: Sequence[bytes], counts: Sequence
     """One stored column of several parts."""
     model = _MODELS[kind][name]
     if isinstance(model, Ragged):
-        return decode_ragged(blobs, counts, model.dtype)
+        return decode_ragged(blobs, counts, model.dtype, unpack_mask if name == "runs" else None)
     if isinstance(model, Texts):
         return decode_texts(blobs, counts)
     return decode_arrays(blobs, counts, model.dtype)

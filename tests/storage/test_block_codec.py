@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.columns import Ragged, Texts
+from app.columns import PackedRagged, Ragged, Texts
 from app.errors import Damaged
 from app.storage.block_codec import (
     decode_arrays,
@@ -55,6 +55,36 @@ def test_ragged_columns_come_back(parts: list[list[list[int]]]) -> None:
     found = decode_ragged(blobs, [len(part) for part in parts], np.int32)
     assert found.offsets.tolist() == whole.offsets.tolist()
     assert found.values.tolist() == whole.values.tolist()
+
+
+@given(st.lists(st.lists(st.one_of(st.binary(max_size=3), st.lists(st.integers(0, 3)))), min_size=1, max_size=4))
+def test_packed_rows_come_back_packed(parts: list[list[bytes | list[int]]]) -> None:
+    rows = [row for part in parts for row in part]
+    cells = Ragged.from_bytes([row if isinstance(row, bytes) else b"" for row in rows])
+    plain = Ragged.from_arrays([row if isinstance(row, list) else [] for row in rows], np.int32)
+    encode = encoder(PackedRagged(cells, plain, lambda row: row))
+    assert callable(encode)
+    edges = np.cumsum([0, *map(len, parts)]).tolist()
+    blobs = [encode(start, stop) for start, stop in itertools.pairwise(edges)]
+    found = decode_ragged(blobs, [len(part) for part in parts], np.int32, lambda row: row)
+    assert isinstance(found, PackedRagged) == any(cells.lengths)
+    if isinstance(found, PackedRagged):
+        assert found.packed.to_bytes_list() == cells.to_bytes_list()
+        found = found.plain
+    assert found.offsets.tolist() == plain.offsets.tolist()
+    assert found.values.tolist() == plain.values.tolist()
+
+
+def test_packed_rows_that_are_cut_off_or_elsewhere_are_damaged() -> None:
+    column = PackedRagged(Ragged.from_bytes([b"abc"]), Ragged.empty(np.int32, 1), lambda row: row)
+    encode = encoder(column)
+    assert callable(encode)
+    blob = encode(0, 1)
+    for wrong in (blob[:-3], blob.replace(b"\x05abc", b"\x00abc"), blob.replace(b"\x05abc\x00", b"")):
+        with pytest.raises(Damaged, match="packed rows is cut off"):
+            decode_ragged([wrong], [1], np.int32, lambda row: row)
+    with pytest.raises(Damaged):
+        decode_ragged([blob], [1], np.int32)  # a column that has none
 
 
 @given(st.lists(st.lists(st.sampled_from(["", "a", 'q"uote', "ünï\n", "日本"]), max_size=6), min_size=1, max_size=4))

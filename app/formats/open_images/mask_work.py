@@ -1,4 +1,4 @@
-"""What masks cost most: PNG → flips → runs or outlines, some dozens of masks at a time, in this process or a helper's.
+"""What masks cost most: PNG → proof, or flips → runs or outlines, some dozens at a time, here or in a helper's process.
 
     job   PNGs as they came, the sizes of their frames, what is wanted
     done  a column of every answer; nothing is told here, for only the reader knows rows and reports
@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 from isal import isal_zlib
 
+from app.annotations import can_stay_packed
 from app.columns import Ragged
 from app.geometry import (
     Flips,
@@ -37,7 +38,7 @@ from app.geometry import (
     flips_to_runs,
     resize_flips,
 )
-from app.images import BadPNG, decode_mask
+from app.images import BadPNG, decode_mask, prove_mask
 
 Ids = npt.NDArray[np.int64]
 Ticket = TypeVar("Ticket")
@@ -61,6 +62,7 @@ class MaskJob:
         widths, heights: (N,) of the frames, pixels.
         traced: outlines are wanted, not runs.
         with_flips: the flips at frame size are wanted too.
+        packed: masks whose pixels tell nothing more may stay as they are.
     """
 
     pngs: Sequence[bytes]
@@ -70,6 +72,7 @@ class MaskJob:
     with_flips: bool
     max_pixels: int
     max_bytes: int
+    packed: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -82,6 +85,7 @@ class MasksDone:
         is_binary, is_dark: see `DecodedMask`.
         is_blank: the PNG has no pixel set. A mask that is not blank and has neither runs nor outlines has lost all of
             its pixels at the size of its frame.
+        is_packed: proven and no more: its runs are left to whoever looks.
         runs: of masks that stay masks; empty for the others.
         outlines, owners: the points of each polygon, int32, and which mask it is a part of, ascending.
         too_complex: why a mask is not traced, by its place.
@@ -94,6 +98,7 @@ class MasksDone:
     is_binary: list[bool] = field(default_factory=list)
     is_dark: list[bool] = field(default_factory=list)
     is_blank: list[bool] = field(default_factory=list)
+    is_packed: list[bool] = field(default_factory=list)
     runs: Ragged = field(default_factory=lambda: Ragged.empty(np.int32))
     outlines: Ragged = field(default_factory=lambda: Ragged.empty(np.int32))
     owners: Ids = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
@@ -104,12 +109,19 @@ class MasksDone:
     def __len__(self) -> int:
         return len(self.errors)
 
+    def add(
+        self, size: tuple[int, int], *, is_binary: bool = True, is_dark: bool = False, is_blank: bool, is_packed: bool
+    ) -> None:
+        self.errors.append("")
+        self.sizes.append(size)
+        self.is_binary.append(is_binary)
+        self.is_dark.append(is_dark)
+        self.is_blank.append(is_blank)
+        self.is_packed.append(is_packed)
+
     def add_bad(self, why: str) -> None:
-        self.errors.append(why)
-        self.sizes.append((0, 0))
-        self.is_binary.append(True)
-        self.is_dark.append(False)
-        self.is_blank.append(True)
+        self.add((0, 0), is_blank=True, is_packed=False)
+        self.errors[-1] = why
 
 
 def work_masks(job: MaskJob) -> MasksDone:
@@ -146,8 +158,11 @@ def digest_of(flips: Flips) -> int:
 
 
 def _decode(done: MasksDone, png: bytes, width: int, height: int, job: MaskJob) -> Flips | None:
-    """One mask at the size of its frame; None where it is bad or has no pixel."""
+    """One mask at the size of its frame; None where it is bad, has no pixel, or stays packed."""
     try:
+        if job.packed and (size := _packed_size(png, width, height, job)) is not None:
+            done.add(size, is_blank=False, is_packed=True)
+            return None
         decoded = decode_mask(png, max_pixels=job.max_pixels, max_bytes=job.max_bytes)
     except BadPNG as error:
         done.add_bad(error.detail)
@@ -157,14 +172,24 @@ def _decode(done: MasksDone, png: bytes, width: int, height: int, job: MaskJob) 
         done.add_bad(f"it changes {n_flips:,} times between object and ground; at most {MOST_FLIPS:,} are taken")
         return None
     flips = find_flips(packed)
-    done.errors.append("")
-    done.sizes.append((decoded.width, decoded.height))
-    done.is_binary.append(decoded.is_binary)
-    done.is_dark.append(decoded.is_dark)
-    done.is_blank.append(not len(flips))
+    done.add(
+        (decoded.width, decoded.height),
+        is_binary=decoded.is_binary,
+        is_dark=decoded.is_dark,
+        is_blank=not len(flips),
+        is_packed=False,
+    )
     if len(flips) and (decoded.width, decoded.height) != (width, height):
         flips = resize_flips(flips, width, height)
     return flips if len(flips) else None
+
+
+def _packed_size(png: bytes, width: int, height: int, job: MaskJob) -> tuple[int, int] | None:
+    """The size of a mask that may stay as it is; None where it has to be decoded. Raises BadPNG."""
+    header = prove_mask(png, max_pixels=job.max_pixels, max_bytes=job.max_bytes)
+    if header is None or not can_stay_packed(len(png), header.width, header.height, width, height):
+        return None
+    return header.width, header.height
 
 
 def _trace(done: MasksDone, places: Sequence[int], masks: Sequence[Flips]) -> set[int]:

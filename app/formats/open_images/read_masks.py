@@ -15,9 +15,9 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from app.annotations import Annotations, Rows, RowsMeaning, Shapes, ShapeType
+from app.annotations import Annotations, Rows, RowsMeaning, Shapes, ShapeType, pack_mask_row, unpack_mask
 from app.archive import Entry
-from app.columns import CSVBlock, Ragged
+from app.columns import CSVBlock, PackedRagged, Ragged
 from app.errors import ImportProblems, Problem, Severity, shorten
 from app.formats.open_images.kept_bytes import parts_note
 from app.formats.open_images.mask_files import MaskFiles
@@ -71,6 +71,7 @@ class Decoded:
     Attributes:
         outlines: its polygons.
         runs: where it is a mask; empty for none.
+        packed: where it is a mask that nobody has decoded: a row of `pack_mask_row`.
         flips: where somebody wants them.
     """
 
@@ -79,10 +80,11 @@ class Decoded:
     outlines: list[npt.NDArray[np.int32]]
     runs: npt.NDArray[np.int32]
     flips: Flips | None
+    packed: bytes = b""
 
     @property
     def has_pixels(self) -> bool:
-        return bool(self.outlines) or len(self.runs) > 0
+        return bool(self.outlines) or len(self.runs) > 0 or bool(self.packed)
 
 
 def read_masks(
@@ -161,6 +163,7 @@ def _take(
         has_entries,
         options.max_mask_pixels,
         options.max_mask_bytes,
+        packed=not (options.conv_mask_to_poly or has_entries or reading.consistency.is_on),
     )
     return Taken(
         block,
@@ -399,6 +402,8 @@ def _shapes_of(found: list[Decoded]) -> tuple[Ids, npt.NDArray[np.uint8], Ragged
     runs = Ragged.from_arrays(
         [no_points if one.outlines else one.runs for one in found for _ in range(max(len(one.outlines), 1))], np.int32
     )
+    if any(one.packed for one in found):  # nothing is traced then: a shape each
+        runs = PackedRagged(Ragged.from_bytes([one.packed for one in found]), runs, unpack_mask)
     return at, types, points, runs, n_parts > 1
 
 
@@ -438,7 +443,7 @@ def _decoded(
         runs = done.runs.row(at)
         if done.is_blank[at]:
             _tell(reading, table, "warning", "mask.empty", row, f"{name} has no pixel set: kept, but no shape", name)
-        elif not outlines and not len(runs):
+        elif not outlines and not len(runs) and not done.is_packed[at]:
             message = f"{name} has no pixel left at the frame's size"
             _tell(reading, table, "warning", "mask.empty", row, message, name)
         if at in done.too_complex:
@@ -447,7 +452,8 @@ def _decoded(
         if traced and outlines:
             reading.sink.keep(parts_note(len(outlines), done.digests[at]))
         png = reading.sink.keep(taken.job.pngs[at])
-        result.append(Decoded(png, is_resized, outlines, runs, done.flips[at] if done.flips else None))
+        packed = pack_mask_row(taken.job.pngs[at], width, height) if done.is_packed[at] else b""
+        result.append(Decoded(png, is_resized, outlines, runs, done.flips[at] if done.flips else None, packed))
     return result
 
 

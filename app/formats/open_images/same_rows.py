@@ -24,6 +24,7 @@ Positions = npt.NDArray[np.int64]
 Table = Any
 
 LEAST_OVERLAP = 0.5
+UNPACKED_VALUES = 1 << 20
 """An edited box is that of a corrected row only if they overlap so much; one that nobody edited takes the nearest."""
 
 
@@ -234,14 +235,15 @@ def _shown_keys(table: Table) -> Keys:
         return mix(table.frames, table.label_ids)
     points = np.round(table.points.values, 6) + 0.0
     as_bytes = Ragged(points.view(np.uint8), table.points.offsets * 8)
-    runs = Ragged(np.ascontiguousarray(table.runs.values).view(np.uint8), table.runs.offsets * 4)
+    parts = table.runs.pieces(UNPACKED_VALUES)
+    runs = [hash_ragged(Ragged(np.ascontiguousarray(part.values).view(np.uint8), part.offsets * 4)) for part in parts]
     return mix(
         table.frames,
         table.label_ids,
         table.types,
         table.rotations,
         hash_ragged(as_bytes),
-        hash_ragged(runs),
+        np.concatenate(runs) if runs else np.zeros(0, dtype=np.uint64),
         hash_ragged(table.elements),
     )
 
