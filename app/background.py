@@ -5,6 +5,7 @@ They know nothing of the edge: without FastAPI and its models a process starts i
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Mapping
 from functools import partial
@@ -134,6 +135,7 @@ def warm_up() -> None:
 def run_worker_process(settings: Settings, parent_fd: int | None) -> None:
     """`annoport worker`: background requests, one at a time, until SIGTERM or the parent's end."""
     bound_heap()
+    os.nice(settings.worker_niceness)
     set_up_logging(settings.log_level, settings.log_format)
     warm_up()
     die_at(settings.fail_point)

@@ -75,6 +75,9 @@ class Settings(BaseSettings):
         le=16,
         description="Processes that help a large import with its masks, and with its rows, one core left to the worker",
     )
+    worker_niceness: int = Field(
+        5, ge=0, le=19, description="How far workers step back for answers when cores are short"
+    )
     worker_memory_bytes: int = Field(4 * GIB, ge=512 * MIB, description="Address space of a worker process")
     import_timeout_seconds: int = Field(3600, ge=1, description="Wall time of one background request")
     lease_seconds: int = Field(60, ge=5, description="A worker silent for this long has lost its request")

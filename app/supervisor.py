@@ -43,8 +43,9 @@ class Supervisor:
         self._watcher.start()
 
     def _spawn(self, command: list[str], fds: tuple[int, ...]) -> subprocess.Popen[bytes]:
-        # Children are in the terminal's process group too, but it is the parent who tells them to stop, in order.
-        return subprocess.Popen(command, pass_fds=fds, stdin=subprocess.DEVNULL, start_new_session=True)
+        # A group of their own: a terminal's Ctrl-C is for the parent, who tells them to stop, in order. But the
+        # parent's session: Linux shares cores among sessions first, and niceness counts only within one.
+        return subprocess.Popen(command, pass_fds=fds, stdin=subprocess.DEVNULL, process_group=0)
 
     def _watch(self) -> None:
         while not self._stopping.wait(0.2):

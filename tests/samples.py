@@ -6,6 +6,7 @@ Nothing here uses the app: what an archive means is worked out a second time, by
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import json
 import shlex
@@ -62,6 +63,7 @@ LABELS: list[dict[str, Any]] = [
 ]
 
 
+@functools.lru_cache(maxsize=256)
 def picture(width: int, height: int, seed: int = 0, kind: str = "PNG") -> bytes:
     """A small colourful picture; another seed gives other pixels."""
     pixels = np.random.default_rng(seed).integers(0, 255, (6, 8, 3), dtype=np.uint8)

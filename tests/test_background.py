@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import time
 
 import pytest
 
 from app import background
 from app.operations import CountingSink
+from tests.processes import family
+from tests.service import Service
 
 
 def test_a_worker_warms_up_on_every_table(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,3 +35,14 @@ def test_workers_do_not_know_the_edge() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_workers_step_back_for_answers_within_one_session(service: Service) -> None:
+    """Linux shares the cores among sessions first: niceness counts only where both are in one."""
+    parent = service.process.pid
+    others = [pid for pid in family(parent) if pid != parent]
+    deadline = time.monotonic() + 30  # a worker that has just begun is loading its modules
+    while 5 not in (nice := {os.getpriority(os.PRIO_PROCESS, pid) for pid in others}) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert {5} <= nice <= {0, 5}
+    assert {os.getsid(pid) for pid in others} == {os.getsid(parent)}

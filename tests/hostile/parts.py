@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import zipfile
 from collections.abc import Mapping
@@ -35,6 +36,7 @@ IMAGE_HEADER = (
 )
 
 
+@functools.lru_cache(maxsize=64)
 def mask(width: int = 8, height: int = 6) -> bytes:
     """A 1-bit mask with a filled middle."""
     samples = np.zeros((height, width, 1), dtype=np.int64)

@@ -113,10 +113,11 @@ class Embedded:
 def wait_for(url: Callable[[], str], is_dead: Callable[[], bool] = lambda: False) -> None:
     """Wait until the service answers."""
     deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        assert not is_dead(), "the service ended while it was starting"
-        with contextlib.suppress(httpx.TransportError):
-            if httpx.get(url() + "/health/live", timeout=5).status_code == 200:
-                return
-        time.sleep(0.03)
+    with httpx.Client(timeout=5) as http:
+        while time.monotonic() < deadline:
+            assert not is_dead(), "the service ended while it was starting"
+            with contextlib.suppress(httpx.TransportError):
+                if http.get(url() + "/health/live").status_code == 200:
+                    return
+            time.sleep(0.03)
     raise AssertionError(f"no answer at {url()} for {START_SECONDS:.0f} s")
