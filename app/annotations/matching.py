@@ -53,7 +53,9 @@ class TextLookup:
         order = self._part_collisions(hashes[order], order)
         hashes = hashes[order]
         new = np.ones(len(order), dtype=np.bool_)
-        new[1:] = (hashes[1:] != hashes[:-1]) | ~_equal(self._cells, order[1:], self._cells, order[:-1])
+        new[1:] = hashes[1:] != hashes[:-1]
+        alike = np.flatnonzero(~new)
+        new[alike] = ~_equal(self._cells, order[alike], self._cells, order[alike - 1])
         self._starts = np.flatnonzero(new)  # (G,) places in `_order`
         self._order = order
         self._places = HashPlaces(hashes[self._starts])
@@ -91,8 +93,8 @@ class TextLookup:
     def _part_collisions(self, hashes: npt.NDArray[np.uint64], order: Positions) -> Positions:
         """Bring equal texts together where different ones share a hash: practically never, and then one by one."""
         self._collided: dict[bytes, int] = {}
-        same = hashes[1:] == hashes[:-1]
-        differ = np.flatnonzero(same & ~_equal(self._cells, order[1:], self._cells, order[:-1]))
+        same = np.flatnonzero(hashes[1:] == hashes[:-1])
+        differ = same[~_equal(self._cells, order[same + 1], self._cells, order[same])]
         for value in np.unique(hashes[differ]).tolist():
             start, stop = np.searchsorted(hashes, [value, value + 1] if value < 2**64 - 1 else [value, value])
             stop = stop if value < 2**64 - 1 else len(hashes)

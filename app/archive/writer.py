@@ -11,7 +11,10 @@ when it begins.
 from __future__ import annotations
 
 import struct
+from collections import deque
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
 from types import TracebackType
 from typing import Any, Self
 
@@ -50,6 +53,9 @@ MAX_SEND_BYTES = 1 << 20
 PIECE_BYTES = 256 << 10
 """What the deflater is given at once: what comes out of it depends on how its input is cut, and may not depend on how
 callers cut theirs."""
+PIECES_AHEAD = 4
+"""Pieces that a second thread deflates while the next are made; it needs no lock of Python's for that. The first ones
+of a member are deflated at once, so that small members start no thread."""
 
 
 class DeflatedMember:
@@ -62,6 +68,8 @@ class DeflatedMember:
         self._zip64 = may_be_large
         self._deflater = isal_zlib.compressobj(DEFLATE_LEVEL, isal_zlib.DEFLATED, -15)
         self._waiting = bytearray()  # less than a piece
+        self._n_pieces = 0
+        self._ahead: deque[Future[bytes]] = deque()
         self._crc = self._size = self._packed = 0
         self._offset = writer._begin(name, flags, DEFLATED, 0, 0, 0, may_be_large)
 
@@ -74,11 +82,24 @@ class DeflatedMember:
             self._waiting += view
             return
         self._waiting += view[:room]
-        self._put(self._deflater.compress(self._waiting))
+        self._deflate(self._waiting)
         while len(view) - room >= PIECE_BYTES:
-            self._put(self._deflater.compress(view[room : room + PIECE_BYTES]))
+            # A view of what the caller gave would change with it.
+            self._deflate(
+                view[room : room + PIECE_BYTES] if isinstance(data, bytes) else bytes(view[room:][:PIECE_BYTES])
+            )
             room += PIECE_BYTES
         self._waiting = bytearray(view[room:])
+
+    def _deflate(self, piece: Data) -> None:
+        """Deflate the next piece, here or beside."""
+        self._n_pieces += 1
+        if self._n_pieces <= PIECES_AHEAD:
+            self._put(self._deflater.compress(piece))
+            return
+        self._ahead.append(self._writer.beside.submit(self._deflater.compress, piece))
+        while len(self._ahead) > PIECES_AHEAD or (self._ahead and self._ahead[0].done()):
+            self._put(self._ahead.popleft().result())
 
     def close(self) -> None:
         """End the stream and write the descriptor.
@@ -86,6 +107,8 @@ class DeflatedMember:
         Raises:
             TooLarge: over 4 GiB without `may_be_large`.
         """
+        while self._ahead:
+            self._put(self._ahead.popleft().result())
         self._put(self._deflater.compress(self._waiting))
         self._put(self._deflater.flush())
         if not self._zip64 and max(self._size, self._packed) >= U32:
@@ -114,7 +137,8 @@ class ArchiveWriter:
     """Pushes a zip into `send`. The same calls give the same bytes."""
 
     def __init__(self, send: Callable[[bytes], Any], chunk_bytes: int = 256 << 10) -> None:
-        """Write to `send`, in chunks of `chunk_bytes` to 1 MiB (the last one may be shorter)."""
+        """Write to `send`, in chunks of `chunk_bytes` to 1 MiB; the last one may be shorter, and so is the first: it
+        leaves as the first member begins, so that a reader knows at once that something comes."""
         self._send = send
         self._chunk_bytes = chunk_bytes
         self._buffer = bytearray()
@@ -125,6 +149,11 @@ class ArchiveWriter:
         self._names: set[str] = set()
         self._open = False
         self._closed = False
+
+    @cached_property
+    def beside(self) -> ThreadPoolExecutor:
+        """One thread, for members that are large enough; it goes with the writer."""
+        return ThreadPoolExecutor(1, thread_name_prefix="deflate")
 
     @property
     def n_bytes(self) -> int:
@@ -242,6 +271,8 @@ class ArchiveWriter:
                 LOCAL_SIGNATURE, VERSION, flags, method, 0, DOS_DATE, crc, packed, size, len(name), 0
             )
             self._buffer += name
+        if not offset:
+            self._flush()
         return offset
 
     def _end(

@@ -119,6 +119,45 @@ class CSVBlock:
         )
 
 
+class PlainBlock(CSVBlock):
+    """Lines without quotes: their commas say all, and only columns that are asked for get places of their own."""
+
+    __slots__ = ("_commas",)
+    _commas: Positions
+
+    def __init__(self, lines: Ragged, columns: tuple[str, ...], commas: Positions) -> None:
+        """`commas`: (N, C - 1) their places in the lines' values."""
+        n = len(lines)
+        buffer = np.zeros(len(lines.values) + 2 * PAD, dtype=np.uint8)
+        buffer[PAD : PAD + len(lines.values)] = lines.values
+        for name, value in {
+            "rows": np.arange(1, n + 1, dtype=np.int64),
+            "columns": columns,
+            "n_seen": n,
+            "buffer": buffer,
+            "line_starts": lines.offsets[:-1] + PAD,
+            "line_stops": lines.offsets[1:] + PAD,
+            "field_counts": np.full(n, len(columns), dtype=np.int64),
+            "_commas": commas,
+        }.items():
+            object.__setattr__(self, name, value)  # a block is frozen for everybody else
+
+    @property
+    def starts(self) -> Positions:
+        return np.concatenate([self.line_starts[:, None], self._commas + (PAD + 1)], axis=1)
+
+    @property
+    def stops(self) -> Positions:
+        return np.concatenate([self._commas + PAD, self.line_stops[:, None]], axis=1)
+
+    def cells_at(self, index: int) -> Cells:
+        if index >= len(self.columns):
+            return Cells.blank(len(self))
+        starts = self._commas[:, index - 1] + (PAD + 1) if index else self.line_starts
+        stops = self._commas[:, index] + PAD if index < len(self.columns) - 1 else self.line_stops
+        return Cells(self.buffer, starts, stops)
+
+
 def _cut(blocks: Iterable[bytes], n_bytes: int) -> Iterator[bytes]:
     """The same bytes in blocks of `n_bytes` at most, so that memory does not follow what a caller gives at once."""
     for block in blocks:
@@ -532,15 +571,7 @@ def _split_plain(lines: Ragged, columns: tuple[str, ...]) -> CSVBlock | None:
         return None
     if values.max() > _LAST_ASCII and (_splits_a_character(lines) or _first_bad_byte(values.tobytes()) is not None):
         return None
-    buffer = np.zeros(len(values) + 2 * PAD, dtype=np.uint8)
-    buffer[PAD : PAD + len(values)] = values
-    commas = commas + PAD
-    starts, stops = np.empty((len(columns), n), dtype=np.int64), np.empty((len(columns), n), dtype=np.int64)
-    starts[0], starts[1:] = offsets[:-1] + PAD, commas.T + 1
-    stops[:-1], stops[-1] = commas.T, offsets[1:] + PAD
-    rows = np.arange(1, n + 1, dtype=np.int64)
-    counts = np.full(n, len(columns), dtype=np.int64)
-    return CSVBlock(rows, columns, n, buffer, starts.T, stops.T, starts[0], stops[-1], counts)
+    return PlainBlock(lines, columns, commas)
 
 
 def _split_mixed(lines: Ragged, columns: tuple[str, ...]) -> CSVBlock | None:

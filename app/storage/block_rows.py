@@ -49,7 +49,11 @@ class Placed:
         return Placed(self.table.take(indices), self.set_ids[indices])
 
 
-LATER = {"shapes": ("attributes", "points", "runs", "elements"), "tags": ("attributes",)}
+LATER = {
+    "shapes": ("attributes", "points", "runs", "elements"),
+    "tags": ("attributes",),
+    "images": ("names", "kept_lines"),
+}
 """What a reader of many rows often has no need of; by far the largest columns."""
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from app.archive import ArchiveLimits, ArchiveWriter, open_archive
+from app.archive import writer as writer_module
 from app.errors import Damaged, TooLarge
 from tests.archive.zips import by_zipfile, contents, opened
 
@@ -80,6 +81,37 @@ def test_two_runs_give_the_same_bytes() -> None:
 
 def test_the_size_of_chunks_does_not_change_the_bytes() -> None:
     assert written(mixed, 1)[0] == written(mixed, 1 << 20)[0]
+
+
+@pytest.mark.parametrize("pieces_ahead", [0, 1, 1000])
+def test_what_is_deflated_beside_is_the_same(pieces_ahead: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a caller goes on with the bytes that it gave."""
+    rng = random.Random(2)
+    lines = [rng.randbytes(40).hex().encode() * rng.randrange(40_000) for _ in range(5)]
+
+    def fill(writer: ArchiveWriter) -> None:
+        given = bytearray()
+        for name in ("a", "b"):
+            with writer.open_deflated(name) as member:
+                for line in lines:
+                    given[:] = line
+                    member.write(given)
+        writer.add_stored("c", b"c")
+
+    found = written(fill)[0]
+    monkeypatch.setattr(writer_module, "PIECES_AHEAD", pieces_ahead)
+    assert written(fill)[0] == found
+    assert by_zipfile(found) == {"a": b"".join(lines), "b": b"".join(lines), "c": b"c"}
+
+
+def test_the_begin_of_the_first_member_leaves_at_once() -> None:
+    chunks: list[bytes] = []
+    with ArchiveWriter(chunks.append) as writer:
+        with writer.open_deflated("first.csv") as member:
+            assert [chunk[:4] for chunk in chunks] == [b"PK\3\4"]
+            member.write(b"x")
+        with writer.open_deflated("second.csv"):
+            assert len(chunks) == 1
 
 
 def test_chunks_are_large() -> None:

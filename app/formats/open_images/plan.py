@@ -5,7 +5,7 @@ Source: Open Images reference 4.2 (ids), 4.3 (subsets), 4.4 (labels).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -34,9 +34,7 @@ class Plan:
     """Everything that the tables of one export have in common.
 
     Attributes:
-        index: finds frames by the ids of kept rows.
-        root: the folder that ids of kept rows lie under, as `FrameIndex.find_root` tells it.
-        ids: (N,) bytes, the image id of each frame of the target; each only once.
+        settled: the ids of the frames.
         subsets: (N,) the subset of each frame, ready for a path.
         subset_names: as archives and tasks spell them → as they are written.
         moved_subset: some frame is in another subset now than an import said.
@@ -50,9 +48,7 @@ class Plan:
     target: Target
     options: ExportOptions
     report: Report
-    index: FrameIndex
-    root: int | None
-    ids: Ragged
+    settled: Ids
     subsets: Texts
     subset_names: Mapping[str, str]
     moved_subset: bool
@@ -68,6 +64,21 @@ class Plan:
         return self.target.frames.start
 
     @property
+    def index(self) -> FrameIndex:
+        """Finds frames by the ids of kept rows."""
+        return self.settled.index
+
+    @property
+    def root(self) -> int | None:
+        """The folder that ids of kept rows lie under, as `FrameIndex.find_root` tells it."""
+        return self.settled.root
+
+    @property
+    def ids(self) -> Ragged:
+        """(N,) bytes, the image id of each frame of the target; each only once."""
+        return self.settled.ids
+
+    @property
     def layout(self) -> ExportLayout:
         return LAYOUTS[self.options.layout]
 
@@ -78,9 +89,9 @@ class Plan:
 
     def in_subset(self, frames: Codes, subset: str | None) -> Mask:
         """(N,) bool for (N,) frame numbers: shown and of this subset (None: of any); others are not of the target."""
-        rows = frames.astype(np.int64) - self.start
-        inside: Mask = (rows >= 0) & (rows < len(self.ids))
-        if not len(self.ids):
+        rows, n = frames.astype(np.int64) - self.start, len(self.target.frames)
+        inside: Mask = (rows >= 0) & (rows < n)
+        if not n:
             return inside
         rows = np.where(inside, rows, 0)
         chosen: Mask = inside & self.shown[rows]
@@ -265,24 +276,55 @@ def tables_of(kept: Kept, chosen: Rows | None = None) -> Iterator[tuple[int, int
         yield key >> 32, key & 0xFFFFFFFF, imported[keys == key]
 
 
+class Ids:
+    """The ids of a target's frames, settled when somebody first asks: the first member of an export has begun by then.
+
+    Args:
+        images: rows of the target, ids and subsets of the frames that archives named; the newest import last.
+    """
+
+    def __init__(
+        self, target: Target, images: Sequence[tuple[Rows, Ragged, Texts]], flat: bool, report: Report
+    ) -> None:
+        self._frames, self._images, self._flat, self._report = target.frames, images, flat, report
+
+    @cached_property
+    def index(self) -> FrameIndex:
+        return FrameIndex(self._frames)
+
+    @cached_property
+    def _named(self) -> tuple[Rows, Ragged, Texts]:
+        return _joined(self._images)
+
+    @cached_property
+    def root(self) -> int | None:
+        rows, names, told = self._named
+        return self.index.find_root([(names, told)]) if len(rows) else None
+
+    @cached_property
+    def ids(self) -> Ragged:
+        rows, names, told = self._named
+        means = self.index.match(names, told, self.root).frames.astype(np.int64) - self._frames.start == rows
+        still = np.flatnonzero(means)
+        return _ids(self.index, rows[still], names.take(still), self._flat, self._report)
+
+
 def make_plan(source: Source, target: Target, options: ExportOptions, report: Report) -> Plan:
-    """Read what the images came with, and settle ids and subsets."""
+    """Read what the images came with, and settle their subsets."""
     extras = {set_id: Extras.from_dict(document) for set_id, document in source.extras().items()}
-    index = FrameIndex(target.frames)
-    rows, names, told = _imported(source, target.frames.start)
+    start = target.frames.start
+    images = [(part.frames.astype(np.int64) - start, part.names, part.subsets) for part in source.images()]
+    rows = np.concatenate([np.zeros(0, dtype=np.int64), *(part[0] for part in images)])
+    told = Texts.concatenate([part[2] for part in images])
     subset_names = _subset_names([*_used(target.subsets), *_used(told)], report)
     subsets, moved = _subsets(target.subsets, rows, told, subset_names)
-    root = index.find_root([(names, told)]) if len(rows) else None
-    means = index.match(names, told, root).frames.astype(np.int64) - target.frames.start == rows
-    still = np.flatnonzero(means)
-    ids = _ids(index, rows[still], names.take(still), LAYOUTS[options.layout].flat_ids, report)
-    shown = ~target.frames.deleted
-    return Plan(target, options, report, index, root, ids, subsets, subset_names, moved, shown, extras)
+    settled = Ids(target, images, LAYOUTS[options.layout].flat_ids, report)
+    if LAYOUTS[options.layout].flat_ids:
+        _ = settled.ids  # they may be worth a warning, which comes first
+    return Plan(target, options, report, settled, subsets, subset_names, moved, ~target.frames.deleted, extras)
 
 
-def _imported(source: Source, start: int) -> tuple[Rows, Ragged, Texts]:
-    """Rows of the target, ids and subsets of the frames that archives named; the newest import last."""
-    parts = [(images.frames.astype(np.int64) - start, images.names, images.subsets) for images in source.images()]
+def _joined(parts: Sequence[tuple[Rows, Ragged, Texts]]) -> tuple[Rows, Ragged, Texts]:
     if not parts:
         return np.zeros(0, dtype=np.int64), Ragged.empty(np.uint8), Texts(np.zeros(0, dtype=np.int32), ())
     return (

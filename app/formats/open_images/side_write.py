@@ -93,7 +93,9 @@ class SideWriter:
         need: Mask = ~np.isin(shapes.types, PLAIN_TYPES) | is_rotated(shapes) | (shapes.rotations != 0)
         need |= (shapes.z_orders != 0) | shapes.outside | (shapes.scores != 1) | (shapes.ids < 0)
         need |= (shapes.types != ShapeType.RECTANGLE) & shapes.occluded
-        need |= (shapes.types == ShapeType.POINTS) & (shapes.points.lengths != 2)
+        points = shapes.types == ShapeType.POINTS
+        if points.any():  # else the places of shapes are not read at all
+            need |= points & (shapes.points.lengths != 2)
         manual = np.array([source == MANUAL for source in shapes.sources.values], dtype=np.bool_)
         need |= ~manual[shapes.sources.codes]
         need |= (kept.tables >= 0) & ~untouched

@@ -28,11 +28,12 @@ from app.formats.open_images.extras import KeptFile
 from app.formats.open_images.hierarchy import default_hierarchy, rename_classes
 from app.formats.open_images.kept_rows import TableRows, header_columns, header_texts, merge_by_frame
 from app.formats.open_images.layout import FLAGS, SIDE_NAME, Kind
+from app.formats.open_images.mask_instances import DRAWN
 from app.formats.open_images.mask_names import MaskNames
 from app.formats.open_images.plan import Plan, make_plan
 from app.formats.open_images.side_write import SideWriter
 from app.formats.open_images.sizes import join_sizes
-from app.formats.open_images.write_boxes import box_rows
+from app.formats.open_images.write_boxes import box_rows, is_rotated
 from app.formats.open_images.write_images import image_rows
 from app.formats.open_images.write_masks import MaskTable
 from app.formats.open_images.write_points import point_rows
@@ -43,6 +44,8 @@ from app.formats.selection import Selection, Selector, parse_selection
 # Tables of tasks beyond this many frames may pass 4 GiB, which a zip must say beforehand.
 LARGE_FRAMES = 200_000
 SIZES_STEP = 50_000
+TURNED = len(ShapeType)
+"""Stands for rotated rectangles, which may be drawn as masks."""
 UNWRITTEN = (ShapeType.POLYLINE, ShapeType.CUBOID, ShapeType.SKELETON)
 CHUNK_BYTES = 1 << 20
 LARGE_BYTES = 2 << 30
@@ -117,6 +120,7 @@ class Writer:
         self._relationships = RelationshipWriter(plan)
         self._unwritten = np.zeros(len(ShapeType), dtype=np.int64)
         self._is_counted = False
+        self._met: frozenset[int] | None = None  # types of shapes that there are, when one pass has seen them all
         self._tracks: Shapes | None = None
         self._expansion = self._make_expansion() if plan.options.expand == "hierarchy" else None
         # Entries tell rows by their number, and tracks by all their rows: not of copies, not of a part.
@@ -266,7 +270,7 @@ class Writer:
         plan = self._plan
         kinds: tuple[Kind, ...] = ("points",)
         columns = header_columns(plan, kinds, subset)
-        rows = point_rows(plan, self._shapes(), subset, columns, self._side)
+        rows = point_rows(plan, self._shapes(ShapeType.POINTS), subset, columns, self._side)
         header = header_texts(plan, kinds, subset, columns)
         self._write_table(self._path("points", subset), columns, rows, header=header)
 
@@ -284,7 +288,8 @@ class Writer:
         table = MaskTable(self._plan, self._source, self._archive, self._mask_names, subset, columns, self._side)
         # One after the other, so that neither names nor the order of PNGs depend on how the source cuts its batches.
         hidden = list(table.hidden(self._source.rows())) if self._plan.has_table("masks") else []
-        shown = list(table.rows(self._shapes()))
+        turned = () if self._plan.options.rotated == "box" else (TURNED,)
+        shown = list(table.rows(self._shapes(*DRAWN, *turned)))
         for part in (*hidden, *shown):
             names = decode_texts(split_lines(part.records, columns).cells("LabelName"))
             self._masked |= dict.fromkeys(names.values)
@@ -293,17 +298,29 @@ class Writer:
     def _path(self, kind: Kind, subset: str | None) -> str:
         return self._layout.table(kind, subset, self._all_subsets)
 
-    def _shapes(self) -> Iterator[Shapes]:
-        """All shapes in ascending frames, those of tracks among them. The first pass counts what no table holds."""
+    def _shapes(self, *types: int) -> Iterator[Shapes]:
+        """All shapes in ascending frames, those of tracks among them. The first pass counts what no table holds.
+
+        Args:
+            types: those that the caller is interested in: nothing is read where there is none of them.
+        """
+        if types and self._met is not None and not self._met & set(types):
+            return
         done = self._plan.start
         counting, self._is_counted = not self._is_counted, True
+        met: set[int] = set()
         for shapes in self._with_tracks(done):
             if counting:
+                met |= set(np.flatnonzero(np.bincount(shapes.types)).tolist())
+                if bool(((shapes.types == ShapeType.RECTANGLE) & is_rotated(shapes)).any()):
+                    met.add(TURNED)
                 rowless = shapes.take(np.isin(shapes.types, UNWRITTEN) & self._plan.chosen_shapes(shapes, None))
                 self._unwritten += np.bincount(rowless.types, minlength=len(ShapeType))[: len(ShapeType)]
                 if self._side is not None:
                     self._side.add_rowless(rowless)
             yield shapes
+        if counting:
+            self._met = frozenset(met)
 
     def _with_tracks(self, done: int) -> Iterator[Shapes]:
         frames = self._plan.target.frames
@@ -439,7 +456,7 @@ class Writer:
                 member.write(part)
 
     def _open(self, name: str) -> DeflatedMember:
-        return self._archive.open_deflated(name, may_be_large=len(self._plan.ids) > LARGE_FRAMES)
+        return self._archive.open_deflated(name, may_be_large=len(self._plan.target.frames) > LARGE_FRAMES)
 
 
 def _between(shapes: Shapes, first: int, stop: int) -> Shapes:

@@ -65,10 +65,12 @@ def box_rows(
         candidates = np.flatnonzero(is_box & ~is_rotated(shapes) & ~need)
         lines = kept_lines(plan, shapes.kept, shapes.frames, candidates, ("boxes",), columns, _is_plain)
         rest = lines.others(chosen)
-        part = shapes.take(rest)
-        cells = box_columns(plan, part, columns)
-        if side is not None and len(rest):
-            cells[SIDE] = side.box_entries(part, need[rest], cells)
+        cells: Columns = {}
+        if len(rest):
+            part = shapes.take(rest)
+            cells = box_columns(plan, part, columns)
+            if side is not None:
+                cells[SIDE] = side.box_entries(part, need[rest], cells)
         yield table_rows(shapes.frames, chosen, lines, cells, columns)
 
 

@@ -51,10 +51,13 @@ def tag_rows(
             continue
         candidates = places if side is None else np.flatnonzero(chosen & ~side.needed_tags(tags))
         lines = kept_lines(plan, tags.kept, tags.frames, candidates, kinds, columns, _is_plain)
-        rest = tags.take(lines.others(places))
-        cells = tag_columns(plan, rest, columns)
-        if side is not None and len(rest):
-            cells[SIDE] = side.tag_entries(rest, cells)
+        others = lines.others(places)
+        cells: Columns = {}
+        if len(others):
+            rest = tags.take(others)
+            cells = tag_columns(plan, rest, columns)
+            if side is not None:
+                cells[SIDE] = side.tag_entries(rest, cells)
         yield table_rows(tags.frames, places, lines, cells, columns)
 
 

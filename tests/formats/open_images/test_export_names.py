@@ -6,6 +6,7 @@ import csv
 import io
 import subprocess
 import zipfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.annotations import Annotations, Edit, Shapes, ShapeType
-from app.archive import BytesSource, open_archive
+from app.annotations import Annotations, Edit, FrameIndex, Matches, Shapes, ShapeType
+from app.archive import ArchiveWriter, BytesSource, open_archive
 from app.columns import Texts
 from app.errors import Report
-from app.formats import Target
+from app.formats import ExportOptions, Target
+from app.formats.open_images.write import write
 from tests.formats.builders import all_attributes, exported, good, labels, read_zip, round_trip, target
 from tests.formats.memory import MemorySink, MemorySource, edited
 from tests.formats.open_images.parts import (
@@ -377,6 +379,43 @@ def test_pngs_that_lie_side_by_side_are_read_together() -> None:
 
 
 # --- the archive ---
+
+
+def test_shapes_are_read_once_a_subset_where_there_are_only_boxes() -> None:
+    """Tables of points and of masks pass over them, unless there is one."""
+    boxes = BOX_HEADER + "a,xclick,cat,1,0.1,0.5,0.1,0.5,0,0,0,0,0\n"
+    masks = MASK_HEADER + "m.png,a,cat,7,,,,,,\n"
+    n_passes = []
+
+    class Counting(MemorySource):
+        def shapes(self) -> Iterator[Shapes]:
+            n_passes[-1] += 1
+            return super().shapes()
+
+    for members in ({BOXES: boxes}, {BOXES: boxes, MASKS: masks, "masks/train/m.png": ONE}):
+        n_passes.append(0)
+        sink = good({CLASSES: "cat,cat\n", **members}, TASK)[0]
+        found = read_zip(exported(Counting.of_sink(sink, TASK.frames), TASK)[0])
+        assert found[BOXES].decode() == boxes
+        assert (MASKS in found) == (MASKS in members)
+    assert n_passes == [2, 4], "there are two subsets"
+
+
+def test_the_first_member_begins_before_ids_are_settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    sink = good({CLASSES: "cat,cat\n", BOXES: BOX_HEADER + "a,xclick,cat,1,0.1,0.5,0.1,0.5,0,0,0,0,0\n"}, TASK)[0]
+    chunks: list[bytes] = []
+    seen: list[int] = []
+    match = FrameIndex.match
+
+    def watched(index: FrameIndex, *given: Any) -> Matches:
+        seen.append(len(chunks))
+        return match(index, *given)
+
+    monkeypatch.setattr(FrameIndex, "match", watched)
+    source = MemorySource.of_sink(sink, TASK.frames)
+    write(source, TASK, ArchiveWriter(chunks.append), ExportOptions(), Report(), lambda done: None)
+    assert seen
+    assert min(seen) > 0
 
 
 def mixture() -> MemorySource:
