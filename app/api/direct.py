@@ -260,7 +260,7 @@ async def _whole(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[byte
             await close()
 
 
-@router.api_route("/api/tasks/{task_id}/export", methods=["GET", "HEAD"], responses=ZIP)
+@router.get("/api/tasks/{task_id}/export", responses=ZIP)
 async def export_task_now(
     request: Request,
     task_id: PathId,
@@ -296,7 +296,7 @@ async def list_task_images(
     return StreamAnswer(_whole(first, chunks), headers=headers, media_type="text/plain; charset=utf-8")
 
 
-@router.api_route("/api/jobs/{job_id}/export", methods=["GET", "HEAD"], responses=ZIP)
+@router.get("/api/jobs/{job_id}/export", responses=ZIP)
 async def export_job_now(
     request: Request,
     job_id: PathId,

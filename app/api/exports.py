@@ -149,9 +149,7 @@ async def _download(
     return send_source(request, source, result.size, f'"{result.etag or rq_id}"', headers, result.content_type)
 
 
-@router.api_route(
-    "/api/tasks/{task_id}/dataset/download", methods=["GET", "HEAD"], responses=ZIP, name="download_task_dataset"
-)
+@router.get("/api/tasks/{task_id}/dataset/download", responses=ZIP, name="download_task_dataset")
 async def download_task(
     request: Request, task_id: PathId, caller: CallerDep, services: ServicesDep, rq_id: RqIdQuery = ""
 ) -> Response:
@@ -159,7 +157,7 @@ async def download_task(
     return await _download(request, services, caller, "task", task_id, rq_id)
 
 
-@router.api_route("/api/jobs/{job_id}/dataset/download", methods=["GET", "HEAD"], responses=ZIP, tags=["jobs"])
+@router.get("/api/jobs/{job_id}/dataset/download", responses=ZIP, tags=["jobs"])
 async def download_job(
     request: Request, job_id: PathId, caller: CallerDep, services: ServicesDep, rq_id: RqIdQuery = ""
 ) -> Response:
@@ -167,9 +165,7 @@ async def download_job(
     return await _download(request, services, caller, "job", job_id, rq_id)
 
 
-@router.api_route(
-    "/api/projects/{project_id}/dataset/download", methods=["GET", "HEAD"], responses=ZIP, tags=["projects"]
-)
+@router.get("/api/projects/{project_id}/dataset/download", responses=ZIP, tags=["projects"])
 async def download_project(
     request: Request, project_id: PathId, caller: CallerDep, services: ServicesDep, rq_id: RqIdQuery = ""
 ) -> Response:
@@ -216,7 +212,7 @@ def back_up_project(request: Request, project_id: PathId, caller: CallerDep, ser
     return _back_up(services, caller, "project", project_id, query_of(request))
 
 
-@router.api_route("/api/tasks/{task_id}/backup/download", methods=["GET", "HEAD"], responses=ZIP)
+@router.get("/api/tasks/{task_id}/backup/download", responses=ZIP)
 async def download_task_backup(
     request: Request, task_id: PathId, caller: CallerDep, services: ServicesDep, rq_id: RqIdQuery = ""
 ) -> Response:
@@ -224,9 +220,7 @@ async def download_task_backup(
     return await _download(request, services, caller, "task", task_id, rq_id, is_backup=True)
 
 
-@router.api_route(
-    "/api/projects/{project_id}/backup/download", methods=["GET", "HEAD"], responses=ZIP, tags=["projects"]
-)
+@router.get("/api/projects/{project_id}/backup/download", responses=ZIP, tags=["projects"])
 async def download_project_backup(
     request: Request, project_id: PathId, caller: CallerDep, services: ServicesDep, rq_id: RqIdQuery = ""
 ) -> Response:

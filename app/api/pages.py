@@ -174,12 +174,12 @@ def send_file(request: Request, file: File, cache_control: str) -> Response:
     return Response(body, headers=headers, media_type=file.media_type)
 
 
-@router.api_route("/", methods=["GET", "HEAD"])
-@router.api_route("/tasks", methods=["GET", "HEAD"])
-@router.api_route("/tasks/{rest:path}", methods=["GET", "HEAD"])
-@router.api_route("/activity", methods=["GET", "HEAD"])
-@router.api_route("/tokens", methods=["GET", "HEAD"])
-@router.api_route("/help", methods=["GET", "HEAD"])
+@router.get("/")
+@router.get("/tasks")
+@router.get("/tasks/{rest:path}")
+@router.get("/activity")
+@router.get("/tokens")
+@router.get("/help")
 def get_page(request: Request, _: AnyoneDep, rest: str = "") -> Response:
     """The page, at every address that it knows."""
     nonce = secrets.token_urlsafe(16)
@@ -188,7 +188,7 @@ def get_page(request: Request, _: AnyoneDep, rest: str = "") -> Response:
     return Response(body, headers=headers, media_type="text/html; charset=utf-8")
 
 
-@router.api_route("/web/{build}/{path:path}", methods=["GET", "HEAD"])
+@router.get("/web/{build}/{path:path}")
 def get_file(request: Request, build: str, path: str, _: AnyoneDep) -> Response:
     """A file of the page. A tab of an older build gets the newer file, and asks again the next time."""
     site = current_site()
@@ -198,8 +198,8 @@ def get_file(request: Request, build: str, path: str, _: AnyoneDep) -> Response:
     return send_file(request, file, FOR_EVER if build == site.build else ASK_AGAIN)
 
 
-@router.api_route("/logo.svg", methods=["GET", "HEAD"])
-@router.api_route("/favicon.ico", methods=["GET", "HEAD"])
+@router.get("/logo.svg")
+@router.get("/favicon.ico")
 def get_logo(request: Request, _: AnyoneDep) -> Response:
     """The logo that /api/server/about names."""
     return send_file(request, current_site().files["logo.svg"], "public, max-age=86400")

@@ -136,11 +136,13 @@ class Router(APIRouter):
         )
 
     def add_api_route(self, path: str, endpoint: Callable[..., Any], **more: Any) -> None:
-        """Add a route; HEAD beside another method becomes a route of its own, which the contract leaves out (two
-        operations of one route would share an id)."""
+        """Add a route; what is read by GET answers HEAD too (monitors, `curl -I`), by a route of its own, which the
+        contract leaves out (two operations of one route would share an id)."""
         # What is no number is no id: `/api/tasks/backup` is not the task of that name, whatever the method.
         path = _ID.sub(r"{\1:id}", path)
         methods = {method.upper() for method in more.pop("methods", None) or ["GET"]}
+        if "GET" in methods:
+            methods.add("HEAD")
         if "HEAD" in methods and len(methods) > 1:
             super().add_api_route(path, endpoint, **more, methods=sorted(methods - {"HEAD"}))
             methods, more = {"HEAD"}, {**more, "include_in_schema": False}

@@ -25,6 +25,7 @@ OPEN_TO_ALL = {
     # The page itself, its files and the samples are the same for everybody; what they show they ask for like anyone.
     *((method, route.path_format) for route in pages.router.routes for method in route.methods),  # type: ignore[attr-defined]
 }
+OPEN_TO_ALL |= {("HEAD", path) for method, path in OPEN_TO_ALL if method == "GET"}
 """Every route that answers strangers. Add one here only with a reason in its docstring."""
 
 ROUTES = [
@@ -35,7 +36,9 @@ ROUTES = [
     for method in sorted(route.methods)
 ]
 # OPTIONS tells constants of the upload protocol, the same for every path: browsers ask without credentials.
-CLOSED = [entry for entry in ROUTES if (entry[0], entry[1]) not in OPEN_TO_ALL and entry[0] != "OPTIONS"]
+# HEAD is GET's twin, behind the same guard: one test looks at all of them.
+WALKED = [entry for entry in ROUTES if entry[0] != "OPTIONS" and (entry[0] != "HEAD" or "upload_id" in entry[1])]
+CLOSED = [entry for entry in WALKED if (entry[0], entry[1]) not in OPEN_TO_ALL]
 FOREIGN = [entry for entry in CLOSED if "{" in entry[1]]
 
 
@@ -107,6 +110,13 @@ def test_no_credentials_are_401(anonymous: TestClient, method: str, path: str, r
     answer = anonymous.request(method, concrete(path))
     assert answer.status_code == 401
     assert "www-authenticate" in answer.headers
+
+
+def test_head_is_closed_where_get_is(anonymous: TestClient) -> None:
+    closed = {path for method, path, _ in CLOSED if method == "GET"}
+    heads = {path for method, path, _ in ROUTES if method == "HEAD"}
+    assert closed <= heads
+    assert {anonymous.head(concrete(path)).status_code for path in closed} == {401}
 
 
 @pytest.mark.parametrize(("method", "path", "route"), CLOSED, ids=names(CLOSED))

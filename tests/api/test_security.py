@@ -162,7 +162,7 @@ def test_what_is_not_offered_says_so(client: TestClient, path: str) -> None:
 def test_a_wrong_method_names_the_right_ones(client: TestClient) -> None:
     answer = client.put("/api/tasks/1", json={})
     assert answer.status_code == 405
-    assert answer.headers["allow"] == "DELETE, GET, PATCH"
+    assert answer.headers["allow"] == "DELETE, GET, HEAD, PATCH"
     assert "PUT" in answer.json()["detail"]
 
 
@@ -416,3 +416,15 @@ def test_an_organization_is_taken_when_empty_and_404_otherwise(client: TestClien
         assert "organization" in answer.json()["detail"]
     assert client.get("/api/tasks?org_id=1&org=").status_code == 400
     assert client.get("/api/tasks?org=a", headers={"X-Organization": "b"}).status_code == 400
+
+
+@pytest.mark.parametrize("path", ["/health/live", "/api/server/about", "/api/tasks", "/api/users/self", "/"])
+def test_what_is_read_answers_head_too(client: TestClient, path: str) -> None:
+    read, asked = client.get(path), client.head(path)
+    assert asked.status_code == read.status_code == 200
+    assert asked.headers["content-type"] == read.headers["content-type"]
+    assert asked.headers.get("content-length") == read.headers.get("content-length")
+
+
+def test_head_of_what_is_not_there_is_404(client: TestClient) -> None:
+    assert client.head("/api/tasks/999").status_code == 404
