@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, cast
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -106,7 +106,7 @@ class FormReader:
         except FormParserError as error:
             raise _bad(str(error)) from None
 
-    def feed(self, chunk: bytes) -> None:
+    def feed(self, chunk: bytes | bytearray) -> None:
         """Take the next bytes of the body.
 
         Raises:
@@ -119,7 +119,7 @@ class FormReader:
                 raise _bad("bytes behind the end of the form")
             return
         try:
-            self._parser.write(chunk)
+            self._parser.write(cast("bytes", chunk))  # it is only searched and sliced
         except FormParserError as error:
             raise _bad(str(error)) from None
 

@@ -13,6 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.api.bursts import burst_of
 from app.api.errors import error_body, error_response
 from app.api.security import ANSWER_HEADERS
 from app.errors import shorten
@@ -90,6 +91,9 @@ class ObservingMiddleware:
                 )
                 await error_response(500, body, ANSWER_HEADERS)(scope, receive_counted, send_counted)
             finally:
+                burst = burst_of(scope)
+                if burst is not None:
+                    n_in += burst.n_read
                 self._note(scope, status, time.monotonic() - started, n_in, n_out)
 
     def _note(self, scope: Scope, status: int, seconds: float, n_in: int, n_out: int) -> None:

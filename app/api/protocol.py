@@ -17,6 +17,8 @@ from typing import Any
 import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from app.api.bursts import EXTENSION, Burst
+
 MAX_TARGET_BYTES = 16 << 10
 DRAIN_SECONDS = 30.0
 PAUSE_SECONDS = 5.0
@@ -45,6 +47,7 @@ class GuardedProtocol(HttpToolsProtocol):
     _n_header_bytes = 0
     _n_begun = 0
     _refusal = 400
+    _burst: Burst | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -96,6 +99,20 @@ class GuardedProtocol(HttpToolsProtocol):
             self._refusal = 503
             raise _Refused
         super().on_headers_complete()
+        self._burst = self._offer_burst()
+
+    def _offer_burst(self) -> Burst | None:
+        lengths = [value for name, value in self.headers if name in (b"content-length", b"transfer-encoding")]
+        if len(lengths) != 1 or not lengths[0].isdigit() or self.scheme != "http" or self.parser.should_upgrade():
+            return None
+        burst = Burst(self, self.cycle, int(lengths[0]))
+        self.scope["extensions"] = {EXTENSION: burst}  # type: ignore[dict-item]
+        return burst
+
+    def on_body(self, body: bytes) -> None:
+        if self._burst is not None:
+            self._burst.n_parsed += len(body)
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         # uvicorn keeps `more_body` as it was once the answer is complete; the timer above needs the truth.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 from urllib.parse import parse_qsl
@@ -20,6 +20,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from app.api.bodies import parse_json
+from app.api.bursts import Burst, burst_of
 from app.api.deps import Caller, Services
 from app.api.errors import TimedOut, WrongMediaType
 from app.api.forms import Form, FormLimits, FormReader, base_name
@@ -32,6 +33,7 @@ FORM_SLACK_BYTES = 32 << 20
 """What boundaries, part headers and texts of a form may add to its files."""
 
 SPOOL_BYTES = 1 << 20
+BURST_FROM_BYTES = 64 << 10
 MAX_PAIRS = 100_000
 SETTLE_SECONDS = 2.0
 
@@ -87,33 +89,51 @@ async def chunks_of(request: Request) -> AsyncIterator[bytes]:
         raise TimedOut("the client went away before the body had arrived", code="request.cut") from None
 
 
-class Spool:
-    """Gathers what arrives and writes it in pieces of 1 MiB, in a thread: a disk that is behind makes a write wait for
-    seconds, and the event loop must not wait with it."""
+class Pouring:
+    """The body of a request on its way into `take`, which runs in a thread: a disk that is behind makes a write wait
+    for seconds, and the event loop must not wait with it."""
 
-    def __init__(self, writer: UploadWriter) -> None:
-        self._writer = writer
+    def __init__(self, request: Request, take: Callable[[bytes | bytearray], None]) -> None:
+        self._request = request
+        self._take = take
         self._gathered = bytearray()
         self.size = 0
 
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        self._gathered += data
+    async def run(self) -> None:
+        """Take all of it but a rest, which `settle` takes. Raises TimedOut, and what `take` raises."""
+        burst = burst_of(self._request.scope)
+        async for chunk in chunks_of(self._request):
+            self._gathered += chunk
+            self.size += len(chunk)
+            if burst is not None and len(chunk) >= BURST_FROM_BYTES:
+                await self._read_on(burst)
+            elif len(self._gathered) >= SPOOL_BYTES:
+                await run_in_threadpool(self.settle)
+
+    async def _read_on(self, burst: Burst) -> None:
+        """The sender is fast: take what was gathered, and what is there behind it, in one go."""
+        reading = burst.begin()
+        if reading is None:
+            return
+
+        def read() -> None:
+            self.settle()
+            reading.run(self._take_counted)
+
+        try:
+            await run_in_threadpool(read)
+        finally:
+            burst.end(reading)
+
+    def _take_counted(self, data: bytes) -> None:
         self.size += len(data)
+        self._take(data)
 
-    async def pass_on(self, at_least: int = SPOOL_BYTES) -> None:
-        """Write what has been gathered, if it is worth it. Raises what the writer raises."""
-        if len(self._gathered) >= at_least:
+    def settle(self) -> None:
+        """Take what is gathered. In a thread."""
+        if self._gathered:
             gathered, self._gathered = self._gathered, bytearray()
-            await run_in_threadpool(self._writer.write, gathered)
-
-    async def finish(self, parts: Sequence[UploadPart] = ()) -> Upload:
-        """Write the rest and make all of it durable. Raises what the writer raises."""
-        await self.pass_on(1)
-        return await run_in_threadpool(self._writer.finish, parts)
-
-    async def abort(self) -> None:
-        with anyio.CancelScope(shield=True):
-            await run_in_threadpool(self._writer.abort)
+            self._take(gathered)
 
 
 class Intake:
@@ -126,7 +146,7 @@ class Intake:
         self.goal = goal
         self.kind = kind
         self.max_bytes = max_bytes_of(services, kind)
-        self._spool: Spool | None = None
+        self._writer: UploadWriter | None = None
         self.texts: list[tuple[str, str]] = []
         """Texts of the form that `file` took."""
 
@@ -150,13 +170,16 @@ class Intake:
         )
         content_type = self.request.headers["content-type"]
         reader = FormReader(content_type, limits, lambda name: fields.fullmatch(name) is not None, self._open)
-        try:
-            async for chunk in chunks_of(self.request):
-                reader.feed(chunk)
-                if self._spool is not None:
-                    await self._spool.pass_on()
+        pouring = Pouring(self.request, reader.feed)
+
+        def finish() -> tuple[Form, Upload | None]:
+            pouring.settle()
             form = reader.close()
-            return form, None if self._spool is None else await self._finish(self._spool, form.parts)
+            return form, None if self._writer is None else self._finish(self._writer, form.parts)
+
+        try:
+            await pouring.run()
+            return await run_in_threadpool(finish)
         except BaseException:
             await self._abort()
             raise
@@ -188,20 +211,24 @@ class Intake:
         """The body itself is the file; the query may give its name."""
         name = base_name(self.request.query_params.get("filename") or f"{self.kind}.zip")
         await self._check_room(announced_bytes(self.request, self.max_bytes))
-        spool = self._open(name)
+        writer = await run_in_threadpool(self._open, name)
+        pouring = Pouring(self.request, writer.write)
+
+        def finish() -> Upload:
+            pouring.settle()
+            return self._finish(writer, ())
+
         try:
-            async for chunk in chunks_of(self.request):
-                spool.write(chunk)
-                await spool.pass_on()
-            if spool.size == 0:
+            await pouring.run()
+            if pouring.size == 0:
                 raise InvalidInput("the body is empty; send the archive, bare or in a form", code="upload.empty")
-            return await self._finish(spool, ())
+            return await run_in_threadpool(finish)
         except BaseException:
             await self._abort()
             raise
 
-    def _open(self, filename: str) -> Spool:
-        writer = uploads.open_body(
+    def _open(self, filename: str) -> UploadWriter:
+        self._writer = uploads.open_body(
             self.services.storage,
             self.caller.user,
             kind=self.kind,
@@ -210,19 +237,19 @@ class Intake:
             filename=filename,
             max_bytes=self.max_bytes,
         )
-        self._spool = Spool(writer)
-        return self._spool
+        return self._writer
 
     async def _check_room(self, n_bytes: int) -> None:
         await run_in_threadpool(self.services.storage.blobs.check_space, n_bytes)
 
-    async def _finish(self, spool: Spool, parts: Sequence[UploadPart]) -> Upload:
+    def _finish(self, writer: UploadWriter, parts: Sequence[UploadPart]) -> Upload:
         # A lone file is the whole upload.
-        return await spool.finish(tuple(parts) if self.kind == "data" or len(parts) > 1 else ())
+        return writer.finish(tuple(parts) if self.kind == "data" or len(parts) > 1 else ())
 
     async def _abort(self) -> None:
-        if self._spool is not None:
-            await self._spool.abort()
+        if self._writer is not None:
+            with anyio.CancelScope(shield=True):
+                await run_in_threadpool(self._writer.abort)
 
     async def _forget(self, upload: Upload | None) -> None:
         if upload is not None:
@@ -284,18 +311,22 @@ async def receive_chunk(request: Request, writer: UploadWriter) -> Upload:
         OffsetMismatch: another writer was faster.
         TooLarge: more than the upload's length; none of it is kept.
     """
-    spool = Spool(writer)
+    pouring = Pouring(request, writer.write)
+
+    def finish() -> Upload:
+        pouring.settle()
+        return writer.finish()
+
     try:
-        async for chunk in chunks_of(request):
-            spool.write(chunk)
-            await spool.pass_on()
+        await pouring.run()
     except TimedOut:
-        await spool.finish()
+        await run_in_threadpool(finish)
         raise
     except BaseException:
-        await spool.abort()
+        with anyio.CancelScope(shield=True):
+            await run_in_threadpool(writer.abort)
         raise
-    return await spool.finish()
+    return await run_in_threadpool(finish)
 
 
 async def read_fields(request: Request, services: Services) -> dict[str, Any]:

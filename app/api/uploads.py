@@ -62,7 +62,7 @@ from app.api.routing import Router, body_limit
 from app.api.schemas import PathId, RqId
 from app.errors import InvalidInput, NotFound, TooLarge
 from app.operations import named_order
-from app.storage import RequestDraft, Upload, jobs, projects, requests, tasks, uploads
+from app.storage import RequestDraft, Upload, UploadWriter, jobs, projects, requests, tasks, uploads
 from app.storage.database import Connection
 
 router = Router(tags=["tasks"])
@@ -377,14 +377,10 @@ async def _ask(services: Services, caller: Caller, draft: RequestDraft) -> Respo
 # Chunks
 
 
-async def _own_upload(services: Services, caller: Caller, goal: Goal, kind: str, upload_id: str) -> Upload:
+def _own_upload(services: Services, caller: Caller, goal: Goal, kind: str, upload_id: str) -> Upload:
     """The upload of this id, if it goes to this goal."""
-
-    def get() -> Upload:
-        with services.storage.database.read() as conn:
-            return uploads.get(conn, caller.user, upload_id)
-
-    upload = await run_in_threadpool(get)
+    with services.storage.database.read() as conn:
+        upload = uploads.get(conn, caller.user, upload_id, with_segments=False)
     if (upload.kind, upload.target, upload.target_id) != (kind, goal.target, goal.id):
         raise NotFound("upload", upload_id)
     return upload
@@ -393,27 +389,34 @@ async def _own_upload(services: Services, caller: Caller, goal: Goal, kind: str,
 async def _tell(
     request: Request, services: Services, caller: Caller, goal: Goal, kind: str, upload_id: str
 ) -> Response:
-    await _own_upload(services, caller, goal, kind, upload_id)
+    whose = (services, caller, goal, kind, upload_id)
+    await run_in_threadpool(_own_upload, *whose)
     await incoming_of(request).settle(upload_id)
-    upload = await _own_upload(services, caller, goal, kind, upload_id)
+    upload = await run_in_threadpool(_own_upload, *whose)
     told = {"Upload-Offset": str(upload.offset), "Upload-Length": str(upload.length)}
     return Response(status_code=200, headers={**tus.HEADERS, **told})
 
 
 async def _append(
-    request: Request, services: Services, caller: Caller, goal: Goal, kind: str, upload_id: str
+    request: Request, services: Services, caller: Caller, find: FindGoal, number: int, kind: str, upload_id: str
 ) -> Response:
     """The next chunk of a resumable upload."""
-    try:
+
+    def open_chunk() -> UploadWriter:
+        with services.storage.database.read() as conn:
+            goal = find(conn, caller, number, "" if kind == "data" else kind)
         tus.check_version(request.headers)
+        upload = _own_upload(services, caller, goal, kind, upload_id)
+        tus.check_chunk_type(request.headers)
+        offset = tus.parse_size(request.headers, "upload-offset")
+        if offset == upload.offset:
+            announced_bytes(request, upload.length - offset)
+        return uploads.open_chunk(services.storage, caller.user, upload_id, offset)
+
+    try:
+        writer = await run_in_threadpool(open_chunk)
     except tus.WrongVersion as error:
         return _wrong_version(request, error, services.settings.tus_max_size_bytes)
-    upload = await _own_upload(services, caller, goal, kind, upload_id)
-    tus.check_chunk_type(request.headers)
-    offset = tus.parse_size(request.headers, "upload-offset")
-    if offset == upload.offset:
-        announced_bytes(request, upload.length - offset)
-    writer = await run_in_threadpool(uploads.open_chunk, services.storage, caller.user, upload_id, offset)
     async with incoming_of(request).of(upload_id):
         upload = await receive_chunk(request, writer)
     return Response(status_code=204, headers={**tus.HEADERS, "Upload-Offset": str(upload.offset)})
@@ -468,8 +471,7 @@ def _add_routes(target: str, name: str, find: FindGoal, kind: str, tag: str, wha
         request: Request, number: int, upload_id: UploadId, caller: CallerDep, services: ServicesDep
     ) -> Response:
         """The next chunk of a resumable upload (`application/offset+octet-stream`)."""
-        goal = await _goal(services, caller, find, number, "" if kind == "data" else kind)
-        return await _append(request, services, caller, goal, kind, upload_id)
+        return await _append(request, services, caller, find, number, kind, upload_id)
 
     for endpoint in (receive, tell, append):
         endpoint.__annotations__["number"] = (

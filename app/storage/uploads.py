@@ -26,7 +26,7 @@ from app.storage.storage import Storage
 
 
 class UploadWriter:
-    """Receives one chunk or one body. `write` is fit for an event loop; `finish` and `abort` belong in a thread."""
+    """Receives one chunk or one body. All of it belongs in a thread: a disk that is behind makes a write wait."""
 
     def __init__(
         self, blob: BlobWriter, room: int, finish: Callable[[BlobWriter, Sequence[UploadPart]], Upload]
@@ -76,12 +76,10 @@ class UploadWriter:
 # ---- rows
 
 
-def _upload(conn: Connection, row: Any) -> Upload:
-    segments = conn.execute(
-        sa.select(upload_segments.c.key, upload_segments.c.size)
-        .where(upload_segments.c.upload_id == row.id)
-        .order_by(upload_segments.c.offset)
-    ).all()
+def _upload(conn: Connection, row: Any, *, with_segments: bool = True) -> Upload:
+    segments: Sequence[Any] = ()
+    if with_segments:
+        segments = _segments(conn, row.id)
     return Upload(
         id=row.id,
         owner_id=row.owner_id,
@@ -97,6 +95,14 @@ def _upload(conn: Connection, row: Any) -> Upload:
         updated_date=row.updated_date,
         segments=tuple(Segment(segment.key, segment.size) for segment in segments),
     )
+
+
+def _segments(conn: Connection, upload_id: str) -> Sequence[Any]:
+    return conn.execute(
+        sa.select(upload_segments.c.key, upload_segments.c.size)
+        .where(upload_segments.c.upload_id == upload_id)
+        .order_by(upload_segments.c.offset)
+    ).all()
 
 
 def _insert(
@@ -164,12 +170,12 @@ def create(
     return load(conn, upload_id)
 
 
-def get(conn: Connection, viewer: User, upload_id: str) -> Upload:
-    """Raises NotFound (unknown, foreign, expired)."""
+def get(conn: Connection, viewer: User, upload_id: str, *, with_segments: bool = True) -> Upload:
+    """Raises NotFound (unknown, foreign, expired). Without segments its cost does not follow the chunks so far."""
     row = conn.execute(visible(sa.select(uploads), uploads, viewer).where(uploads.c.id == upload_id)).one_or_none()
     if row is None:
         raise NotFound("upload", upload_id)
-    return _upload(conn, row)
+    return _upload(conn, row, with_segments=with_segments)
 
 
 def load(conn: Connection, upload_id: str) -> Upload:
@@ -232,7 +238,7 @@ def delete(conn: Connection, upload_id: str, *, keep_bytes: bool = False) -> Non
 
 
 def open_chunk(storage: Storage, viewer: User, upload_id: str, offset: int) -> UploadWriter:
-    """A writer for the bytes from `offset` on.
+    """A writer for the bytes from `offset` on; its `finish` gives the upload without its segments.
 
     Raises:
         NotFound: unknown, foreign or expired.
@@ -240,7 +246,7 @@ def open_chunk(storage: Storage, viewer: User, upload_id: str, offset: int) -> U
         NoSpace: below the minimum of free disk.
     """
     with storage.database.read() as conn:
-        upload = get(conn, viewer, upload_id)
+        upload = get(conn, viewer, upload_id, with_segments=False)
     if upload.offset != offset:
         raise _mismatch(upload.offset)
     room = upload.length - offset
@@ -250,7 +256,7 @@ def open_chunk(storage: Storage, viewer: User, upload_id: str, offset: int) -> U
         if blob.size == 0:
             blob.abort()
             with storage.database.read() as conn:
-                return get(conn, viewer, upload_id)
+                return get(conn, viewer, upload_id, with_segments=False)
         size = blob.finish()
         reach("tus.synced")
         try:
@@ -276,11 +282,11 @@ def _add_segment(conn: Connection, viewer: User, upload_id: str, offset: int, se
         .values(offset=offset + segment.size, updated_date=now())
     )
     if moved.rowcount == 0:
-        raise _mismatch(get(conn, viewer, upload_id).offset)
+        raise _mismatch(get(conn, viewer, upload_id, with_segments=False).offset)
     conn.execute(
         upload_segments.insert().values(upload_id=upload_id, offset=offset, key=segment.key, size=segment.size)
     )
-    return get(conn, viewer, upload_id)
+    return get(conn, viewer, upload_id, with_segments=False)
 
 
 def open_body(

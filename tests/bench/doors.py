@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import socket
@@ -12,10 +13,11 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+from urllib.parse import urlencode, urlsplit
 
 import httpx
 
@@ -29,6 +31,8 @@ from tests.service import ADMIN, PASSWORD, Service, running_service
 SCRIPTS = Path(__file__).parent / "scripts"
 MODEL_SHAPES = 20_000
 FRAME_CALLS = 100
+TUS_BYTES = 10_000_000
+BOUNDARY = b"0123456789abcdef" * 2
 
 
 @dataclass
@@ -42,6 +46,14 @@ class Timed:
 
 
 # --- uploads ---
+
+
+@dataclass(frozen=True)
+class Plain:
+    """The server that does it the usual way."""
+
+    url: str
+    pid: int
 
 
 def uploads(folder: Path, megabytes: int, rounds: int) -> dict[str, list[Timed]]:
@@ -62,9 +74,11 @@ def uploads(folder: Path, megabytes: int, rounds: int) -> dict[str, list[Timed]]
         number = _empty_task(service, caller)
         for _ in range(rounds):
             for name in found:
-                with Meter(service.process.pid) as meter:
+                os.sync()  # what the way before left in memory is not this one's to write
+                server = service.process.pid if name.startswith("ours") else plain.pid
+                with Meter(server) as meter:
                     start = time.perf_counter()
-                    _upload(name, plain, caller, number, body)
+                    _upload(name, plain.url, service.url, number, body)
                     seconds = time.perf_counter() - start
                 rate = body.stat().st_size / 1e6 / seconds
                 found[name].append(Timed(seconds, meter.cpu_seconds, meter.peak_mib, rate))
@@ -83,40 +97,63 @@ def _empty_task(service: Service, caller: Caller) -> int:
     return number
 
 
-def _upload(name: str, plain: str, caller: Caller, number: int, body: Path) -> None:
-    query = {"format": FORMAT}
-    with body.open("rb") as stream:
-        pieces = iter(lambda: stream.read(BLOCK_BYTES), b"")
-        if name == "usual":
-            assert httpx.post(f"{plain}/usual", files={"file": ("a.zip", stream)}, timeout=600).is_success
-        elif name == "raw":
-            assert httpx.post(f"{plain}/raw", content=pieces, timeout=600).is_success
-        elif name == "ours: body":
-            caller.call("POST", f"/api/tasks/{number}/import", params={**query, "wait": 0}, content=pieces)
-        elif name == "ours: form":
-            files = {"file": ("a.zip", stream)}
-            caller.call("POST", f"/api/tasks/{number}/import", params={**query, "wait": 0}, files=files)
+class Sender:
+    """A client that costs next to nothing: the kernel sends the file, so what is measured is the server."""
+
+    def __init__(self, base: str) -> None:
+        place = urlsplit(base)
+        self._connection = http.client.HTTPConnection(place.hostname or "", place.port)
+
+    def send(self, method: str, path: str, source: IO[bytes], piece: slice, headers: Mapping[str, str]) -> Any:
+        """One request with a piece of the file, between what a form needs if its type says so; the answer's headers."""
+        before = after = b""
+        if "boundary=" in headers.get("Content-Type", ""):
+            field = b'Content-Disposition: form-data; name="file"; filename="a.zip"'
+            before, after = b"--%s\r\n%s\r\n\r\n" % (BOUNDARY, field), b"\r\n--%s--\r\n" % BOUNDARY
+        self._connection.putrequest(method, path)
+        for name, value in headers.items():
+            self._connection.putheader(name, value)
+        self._connection.putheader("Content-Length", str(len(before) + piece.stop - piece.start + len(after)))
+        self._connection.endheaders(before or None)
+        at = piece.start
+        while at < piece.stop:
+            at += os.sendfile(self._connection.sock.fileno(), source.fileno(), at, min(piece.stop - at, BLOCK_BYTES))
+        self._connection.sock.sendall(after)
+        answer = self._connection.getresponse()
+        told = answer.read()
+        assert answer.status < 300, f"{method} {path}: {answer.status} {told[:3000]!r}"
+        return answer.headers
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def _upload(name: str, plain: str, ours: str, number: int, body: Path) -> None:
+    sender = Sender(ours if name.startswith("ours") else plain)
+    path = f"/api/tasks/{number}/import?{urlencode({'format': FORMAT, 'wait': 0})}"
+    form = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY.decode()}"}
+    with body.open("rb") as source:
+        whole = slice(0, body.stat().st_size)
+        if name == "ours: tus":
+            _tus(sender, number, source, whole.stop)
         else:
-            _tus(caller, number, body)
+            path = {"usual": "/usual", "raw": "/raw"}.get(name, path)
+            sender.send("POST", path, source, whole, form if name in ("usual", "ours: form") else {})
+    sender.close()
 
 
-def _tus(caller: Caller, number: int, body: Path) -> None:
+def _tus(sender: Sender, number: int, source: IO[bytes], size: int) -> None:
     """As CVAT's clients do it: start, pieces of 10 MB, finish."""
-    size, path, query = (
-        body.stat().st_size,
-        f"/api/tasks/{number}/annotations/",
-        {"format": FORMAT, "filename": "a.zip"},
-    )
-    caller.call("POST", path, params=query, headers={"Upload-Start": ""})
+    path = f"/api/tasks/{number}/annotations/?{urlencode({'format': FORMAT, 'filename': 'a.zip'})}"
+    nothing = slice(0, 0)
+    sender.send("POST", path, source, nothing, {"Upload-Start": ""})
     about = {"Upload-Length": str(size), "Tus-Resumable": "1.0.0", "Upload-Metadata": "filename YS56aXA="}
-    started = caller.call("POST", path, params=query, headers=about)
-    place, offset = started.headers["Location"], 0
-    with body.open("rb") as stream:
-        while piece := stream.read(10_000_000):
-            headers = {"Upload-Offset": str(offset), "Content-Type": "application/offset+octet-stream"}
-            caller.call("PATCH", place, content=piece, headers={**headers, "Tus-Resumable": "1.0.0"})
-            offset += len(piece)
-    caller.call("POST", path, params=query, headers={"Upload-Finish": ""})
+    place = urlsplit(sender.send("POST", path, source, nothing, about)["Location"]).path
+    chunk = {"Content-Type": "application/offset+octet-stream", "Tus-Resumable": "1.0.0"}
+    for at in range(0, size, TUS_BYTES):
+        piece = slice(at, min(at + TUS_BYTES, size))
+        sender.send("PATCH", place, source, piece, {**chunk, "Upload-Offset": str(at)})
+    sender.send("POST", path, source, nothing, {"Upload-Finish": ""})
 
 
 def _forget(caller: Caller) -> None:
@@ -127,7 +164,7 @@ def _forget(caller: Caller) -> None:
 
 
 @contextlib.contextmanager
-def plain_server(folder: Path) -> Iterator[str]:
+def plain_server(folder: Path) -> Iterator[Plain]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -139,7 +176,7 @@ def plain_server(folder: Path) -> Iterator[str]:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
                 break
             time.sleep(0.05)
-        yield f"http://127.0.0.1:{port}"
+        yield Plain(f"http://127.0.0.1:{port}", process.pid)
     finally:
         process.kill()
         process.wait()
