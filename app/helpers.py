@@ -18,6 +18,7 @@ import struct
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -66,10 +67,13 @@ class Helper:
         return self._process.pid
 
     def _listen(self) -> None:
-        with contextlib.suppress(EOFError, OSError, pickle.UnpicklingError):
-            while True:
-                self._done.put((receive(self._answers),))
-        self._done.put(None)
+        try:
+            with contextlib.suppress(EOFError, OSError, pickle.UnpicklingError):
+                while True:
+                    self._done.put((receive(self._answers),))
+        except Exception:
+            traceback.print_exc()
+        self._done.put(None)  # whatever came, nobody may wait for more
 
     def has_room(self) -> bool:
         """Whether it takes another job."""
@@ -110,10 +114,13 @@ def serve(work: Callable[[Any], Any]) -> None:
     waiting: queue.Queue[tuple[Any] | None] = queue.Queue(SENT_AHEAD)
 
     def read_ahead() -> None:
-        with contextlib.suppress(EOFError, OSError, pickle.UnpicklingError):
-            while True:
-                waiting.put((receive(0),))
-        os._exit(0)  # nobody waits for an answer any more
+        try:
+            with contextlib.suppress(EOFError, OSError, pickle.UnpicklingError):
+                while True:
+                    waiting.put((receive(0),))
+        except Exception:
+            traceback.print_exc()
+        os._exit(0)  # nobody waits for an answer any more, or a job cannot be read and is done elsewhere
 
     threading.Thread(target=read_ahead, daemon=True).start()
     with contextlib.suppress(OSError, KeyboardInterrupt):

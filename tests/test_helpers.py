@@ -100,6 +100,32 @@ def test_a_helper_that_ends_answers_nothing_more(end: str) -> None:
         assert helper.receive() is None
 
 
+class Unreadable:
+    """What can be sent and not be received."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return int, ("no number",)
+
+
+def unreadable(job: Any) -> Any:
+    return Unreadable()
+
+
+def test_what_cannot_be_read_is_waited_for_by_nobody() -> None:
+    with started() as helper:
+        helper.send(Unreadable())
+        helper.send(np.zeros(2_000_000))
+        assert helper.receive() is None
+        assert not helper.has_room()
+
+
+def test_an_answer_that_cannot_be_read_is_none() -> None:
+    helper = Helper("tests.test_helpers:unreadable")
+    helper.send(1)
+    assert helper.receive() is None
+    helper.close()
+
+
 def test_a_helper_ends_with_its_reader() -> None:
     helper = Helper("tests.test_helpers:double")
     helper.send("a")

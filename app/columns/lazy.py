@@ -29,6 +29,9 @@ class LazyTexts(Texts):
         """`indices`: of the rows that are taken; all of them."""
         fill(self, _load=load if indices is not None else cache(load), _rows=rows, _indices=indices, _column=None)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Texts, (self.codes, self.values)
+
     def __len__(self) -> int:
         return self._rows
 
@@ -74,6 +77,9 @@ class LazyRagged(Ragged):
         """`indices`: of the rows that are taken; all of them."""
         shared = load if indices is not None else cache(load)
         fill(self, _load=shared, _rows=rows, _dtype=np.dtype(dtype), _indices=indices, _column=None)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Ragged, (self.values, self.offsets)
 
     def __len__(self) -> int:
         return self._rows

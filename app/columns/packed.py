@@ -35,6 +35,9 @@ class PackedRagged(Ragged):
             raise ValueError(f"packed rows: expected {len(plain)}, got {len(packed)}")
         fill(self, packed=packed, plain=plain, unpack=unpack, _column=None)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PackedRagged, (self.packed, self.plain, self.unpack)
+
     def __len__(self) -> int:
         return len(self.plain)
 

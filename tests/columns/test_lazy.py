@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -52,3 +54,11 @@ def test_a_column_of_other_length_than_told_is_our_own_mistake() -> None:
         _ = LazyTexts(lambda: Texts.same("a", 2), 3).codes
     with pytest.raises(ValueError, match="expected 3 rows, got 2"):
         _ = LazyRagged(lambda: Ragged.empty(np.uint8, 2), 3, np.uint8).values
+
+
+def test_lazy_columns_are_sent_as_what_they_are() -> None:
+    texts, column = Texts.from_list(["b", "a", "b"]), Ragged.from_arrays([[1, 2], [], [3]], np.int32)
+    lazy = LazyTexts(lambda: texts, 3), LazyRagged(lambda: column, 3, np.int32)
+    sent_texts, sent_column = pickle.loads(pickle.dumps(lazy))
+    assert sent_texts.to_list() == texts.to_list()
+    assert sent_column.values.tolist() == [1, 2, 3]

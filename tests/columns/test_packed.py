@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -46,6 +48,9 @@ def test_packed_columns_are_like_their_values(rows: int) -> None:
         assert same(packed.take(indices), plain.take(indices))
         assert same(packed.slice(rows // 3, rows - rows // 4), plain.slice(rows // 3, rows - rows // 4))
         assert same(Ragged.concatenate([packed, plain, packed]), Ragged.concatenate([plain, plain, plain]))
+        again = pickle.loads(pickle.dumps(packed))
+        assert isinstance(again, PackedRagged)
+        assert same(again, plain)
         assert same(Ragged.concatenate([plain, packed]), Ragged.concatenate([plain, plain]))
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.annotations import Annotations
+from app.annotations import Annotations, unpack_mask
+from app.columns import PackedRagged, Ragged
 from app.storage import BlockCrew, Storage, annotations, block_work, set_writer
 from app.storage.block_work import BlockJob, Blocks, Numbering, count_unnumbered, work_blocks
 from tests.storage.stores import make_task, shapes, tags
@@ -26,12 +27,22 @@ def random_jobs(n: int) -> list[BlockJob]:
         for _ in range(int(random.integers(1, 4))):
             frames = random.integers(0, SIZE, int(random.integers(1, 300))).tolist()
             made: Any = shapes(frames, lines=[b"%d" % frame for frame in frames]) if number % 3 else tags(frames)
+            if number % 3 == 1:
+                made = made.replace(runs=packed_runs(len(frames)))
             parts.append(made.replace(ids=random.choice([0, 77], len(frames)).astype(np.int64)))
         if number % 3 == 0:
             parts = [part for part in parts if isinstance(part, type(parts[0]))]
         jobs.append(BlockJob(parts, numbering, first, 1, 1, number))
         first += count_unnumbered(parts, numbering)
     return jobs
+
+
+def packed_runs(rows: int) -> PackedRagged:
+    """Some rows packed, as an import has them of masks."""
+    cells = Ragged.from_bytes([b"%d" % row if row % 3 else b"" for row in range(rows)])
+    return PackedRagged(
+        cells, Ragged.from_arrays([[] if row % 3 else [row] for row in range(rows)], np.int32), unpack_mask
+    )
 
 
 @pytest.fixture
