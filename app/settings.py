@@ -87,6 +87,9 @@ class Settings(BaseSettings):
     )
     max_queued_per_user: int = Field(20, ge=1, description="Queued and running requests of one user before 429")
     max_queued: int = Field(500, ge=1, description="Queued and running requests of all users before 503")
+    queue_late_seconds: float = Field(
+        300.0, gt=0, description="A request that waits longer makes GET /health/work answer 503: workers are behind"
+    )
 
     # Bodies and connections
     max_annotation_upload_bytes: int = Field(2 * GIB, ge=1, description="Size of an annotation archive")

@@ -44,6 +44,7 @@ class ApiSettings:
     request_hold_seconds: float = 4.0
     max_queued_per_user: int = 20
     max_queued: int = 500
+    queue_late_seconds: float = 300.0
     request_ttl_seconds: int = 7 * 86400
     export_ttl_seconds: int = 86400
 

@@ -13,7 +13,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from app.api.deps import AnyoneDep, CallerDep, ServicesDep
+from app.api.deps import AnyoneDep, CallerDep, Services, ServicesDep
 from app.api.routing import Router
 from app.api.schemas import Health, Readiness
 from app.errors import AccessDenied, AppError, Busy
@@ -101,7 +101,28 @@ def get_live(_: AnyoneDep) -> Any:
 
 @router.get("/health/ready", response_model=Readiness)
 def get_ready(_: AnyoneDep, services: ServicesDep) -> Any:
-    """The service can do its work: a row and a blob can be written. 503 where it cannot."""
+    """This process can do its work: a row and a blob can be written. 503 where it cannot. Work that waits is told, and
+    no reason for a 503: answers do not depend on workers, and every web process would be taken out of service."""
+    return _readiness(services)
+
+
+@router.get("/health/work", response_model=Readiness)
+def get_work(_: AnyoneDep, services: ServicesDep) -> Any:
+    """Workers keep up: no request waits longer than `ANNOPORT_QUEUE_LATE_SECONDS`. 503 where one does, or where the
+    service is not ready at all."""
+    found = _readiness(services)
+    if found.work != "ok":
+        queued = found.requests.get("queued", 0)
+        raise Busy(
+            f"workers are behind: {queued:,} requests wait, the oldest for {found.oldest_queued_seconds:,.0f} s. Are "
+            "workers running, and are they enough?",
+            5,
+            code="work.late",
+        )
+    return found
+
+
+def _readiness(services: Services) -> Readiness:
     try:
         services.storage.check_health()
         with services.storage.database.read() as conn:
@@ -109,7 +130,8 @@ def get_ready(_: AnyoneDep, services: ServicesDep) -> Any:
             oldest = requests.oldest_queued_seconds(conn)
     except AppError as error:
         raise Busy(f"not ready: {error.detail}", 5, code=error.code) from error
-    return Readiness(status="ok", storage="ok", requests=counts, oldest_queued_seconds=oldest)
+    work = "late" if oldest > services.settings.queue_late_seconds else "ok"
+    return Readiness(status="ok", storage="ok", requests=counts, oldest_queued_seconds=oldest, work=work)
 
 
 @router.get(

@@ -22,6 +22,7 @@ OPEN_TO_ALL = {
     ("POST", "/api/auth/logout"),
     ("GET", "/health/live"),
     ("GET", "/health/ready"),
+    ("GET", "/health/work"),
     # The page itself, its files and the samples are the same for everybody; what they show they ask for like anyone.
     *((method, route.path_format) for route in pages.router.routes for method in route.methods),  # type: ignore[attr-defined]
 }

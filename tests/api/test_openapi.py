@@ -68,6 +68,7 @@ def test_open_operations_are_the_known_ones(document: dict[str, Any]) -> None:
         "POST /api/auth/logout",
         "GET /health/live",
         "GET /health/ready",
+        "GET /health/work",
     }
 
 

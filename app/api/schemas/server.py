@@ -44,9 +44,10 @@ class Health(ReadModel):
 
 
 class Readiness(ReadModel):
-    """What was tried: a row and a blob were written; `oldest_queued_seconds` tells whether workers keep up."""
+    """What was tried: a row and a blob were written; and whether workers keep up."""
 
     status: str = Field(examples=["ok"])
     storage: str = Field(examples=["ok"])
     requests: dict[str, int]
     oldest_queued_seconds: float
+    work: str = Field(examples=["ok"], description="`late` while a request waits longer than it should for a worker")
