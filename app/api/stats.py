@@ -173,20 +173,33 @@ def list_pictures(
     subset: TextQuery = None,
     flag: TextQuery = None,
     attribute: TextQuery = None,
+    holds: TextQuery = None,
+    between: TextQuery = None,
     finding: TextQuery = None,
 ) -> Response:
     """A stretch of the list of pictures, as columns: frames, names, widths, heights, shapes, tags. `count` is the
     length of the whole list; deleted pictures are left out. `search` is part of a name, `label_id` a label that is on
     the picture, `annotated` whether anything is, `flag` a yes-or-no attribute that a shape on it says yes to,
-    `attribute` a `name=value` that a shape or tag on it has, `finding` one of the health check's. Several of them
-    narrow the list further."""
+    `attribute` a `name=value` that a shape or tag on it has, `holds` a `name=text` whose value holds the text (in any
+    letter case), `between` a `name=low..high` whose value is a number from low to high (either may be left out),
+    `finding` one of the health check's. Several of them narrow the list further."""
     first = parse_whole("start", start or "0", 0, 2**31)
     n_wanted = parse_whole("limit", limit or "100", 1, MAX_PICTURES)
     label = parse_whole("label_id", label_id, 0, 2**53) if label_id else None
     is_annotated = parse_flag("annotated", annotated) if annotated else None
     with services.storage.database.snapshot() as conn:
         task = tasks.get(conn, caller.user, task_id)
-        chosen = Choice(search or "", label, is_annotated, subset, flag or "", parse_wish(attribute), finding or "")
+        chosen = Choice(
+            search or "",
+            label,
+            is_annotated,
+            subset,
+            flag or "",
+            parse_wish("attribute", attribute),
+            parse_wish("holds", holds),
+            parse_range(between),
+            finding or "",
+        )
         key = ("frames", task.id, task.revision, chosen)
         numbers = memory_of(request).get(key, lambda: chosen_frames(conn, task, chosen))
         page = numbers[first : first + n_wanted]
@@ -204,17 +217,47 @@ class Choice:
     subset: str | None = None
     flag: str = ""
     attribute: tuple[str, str] | None = None
+    holds: tuple[str, str] | None = None
+    between: tuple[str, float, float] | None = None
     finding: str = ""
 
 
-def parse_wish(text: str | None) -> tuple[str, str] | None:
+def parse_wish(place: str, text: str | None) -> tuple[str, str] | None:
     """ "color=red" → ("color", "red"). Raises InvalidInput."""
     if not text:
         return None
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
-        raise InvalidInput(f'name=value is needed; got "{shorten(text)}"', place="attribute")
+        raise InvalidInput(f'name=value is needed; got "{shorten(text)}"', place=place)
     return name.strip(), value.strip()
+
+
+def parse_range(text: str | None) -> tuple[str, float, float] | None:
+    """ "score=0.5.." → ("score", 0.5, inf). Raises InvalidInput."""
+    wish = parse_wish("between", text)
+    if wish is None:
+        return None
+    low, dots, high = wish[1].partition("..")
+    try:
+        if not dots:
+            raise ValueError
+        ends = float(low or "-inf"), float(high or "inf")
+    except ValueError as error:
+        message = f'name=low..high is needed, with numbers; got "{shorten(text or "")}"'
+        raise InvalidInput(message, place="between") from error
+    return wish[0], *ends
+
+
+def in_range(low: float, high: float) -> Callable[[str], bool]:
+    """Whether a value is a number within."""
+
+    def fits(value: str) -> bool:
+        try:
+            return low <= float(value) <= high
+        except ValueError:
+            return False
+
+    return fits
 
 
 def chosen_frames(conn: Connection, task: Task, choice: Choice) -> statistics.Ints:
@@ -239,6 +282,12 @@ def chosen_frames(conn: Connection, task: Task, choice: Choice) -> statistics.In
         narrow(statistics.frames_with_flag(conn, task.id, choice.flag))
     if choice.attribute:
         narrow(statistics.frames_with_value(conn, task.id, *choice.attribute))
+    if choice.holds:
+        name, text = choice.holds
+        narrow(statistics.frames_where(conn, task.id, name, lambda value: text.casefold() in value.casefold()))
+    if choice.between:
+        name, low, high = choice.between
+        narrow(statistics.frames_where(conn, task.id, name, in_range(low, high)))
     if choice.finding:
         narrow(statistics.frames_with_finding(conn, task.id, choice.finding))
     return np.flatnonzero(kept)

@@ -12,7 +12,7 @@ those of shapes.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -559,6 +559,24 @@ def frames_with_value(conn: Connection, task_id: int, name: str, value: str) -> 
                 has = np.array([needle in text.encode() for text in texts.values], dtype=np.bool_)
                 found.append(np.unique(table.frames[of_label[has[texts.codes]]]))
     return np.unique(np.concatenate(found)).astype(np.int64) if found else np.empty(0, dtype=np.int64)
+
+
+def frames_where(conn: Connection, task_id: int, name: str, fits: Callable[[str], bool]) -> Ints:
+    """Ascending numbers of the frames with a shape or tag whose attribute `name` has a value that fits."""
+    specs = {
+        spec.id for label in labels.of_task(conn, task_id).labels for spec in label.attributes if spec.name == name
+    }
+    found: list[npt.NDArray[np.int32]] = []
+    for batch in annotation_rows.iterate(conn, task_id, kinds=("shapes", "tags")) if specs else ():
+        for table in (batch.shapes, batch.tags):
+            texts = table.attributes.compact()
+            has = np.array([_has_fitting(text, specs, fits) for text in texts.values], dtype=np.bool_)
+            found.append(np.unique(table.frames[has[texts.codes]]))
+    return np.unique(np.concatenate(found)).astype(np.int64) if found else np.empty(0, dtype=np.int64)
+
+
+def _has_fitting(text: str, specs: Container[int], fits: Callable[[str], bool]) -> bool:
+    return any(one["spec_id"] in specs and fits(one["value"]) for one in orjson.loads(text))
 
 
 def frames_named(table: FrameTable, text: str) -> Ints:

@@ -56,6 +56,33 @@ def test_pictures_are_chosen_by_an_attribute_and_its_value(caller: Caller, task:
     assert refused(caller, f"/api/tasks/{task}/pictures", attribute="truncated")[0] == 400
 
 
+@pytest.mark.parametrize(
+    ("wish", "names"),
+    [
+        pytest.param({"holds": "score=0"}, ["p002.png"], id="holds"),
+        pytest.param({"holds": "Truncated=true"}, [], id="names are exact"),
+        pytest.param({"holds": "truncated=RU"}, ["p000.png"], id="values in any case"),
+        pytest.param({"between": "score=0..0.5"}, ["p002.png"], id="a range"),
+        pytest.param({"between": "score=..-1"}, [], id="up to"),
+        pytest.param({"between": "score=0.."}, ["p000.png", "p001.png", "p002.png"], id="from"),
+        pytest.param({"between": "truncated=.."}, [], id="words are no numbers"),
+    ],
+)
+def test_pictures_are_chosen_by_a_part_of_a_value(
+    caller: Caller, task: int, wish: dict[str, str], names: list[str]
+) -> None:
+    assert caller.call("GET", f"/api/tasks/{task}/pictures", **wish)["names"] == names
+
+
+@pytest.mark.parametrize(
+    "wish", [{"holds": "x"}, {"between": "score"}, {"between": "score=1"}, {"between": "score=a..b"}]
+)
+def test_a_part_that_cannot_be_meant_is_refused(caller: Caller, task: int, wish: dict[str, str]) -> None:
+    status, body = refused(caller, f"/api/tasks/{task}/pictures", **wish)
+    assert status == 400
+    assert next(iter(wish)) in body
+
+
 def test_a_selection_is_counted_and_equals_what_is_exported(caller: Caller, task: int) -> None:
     def count(**query: Any) -> dict[str, Any]:
         told: dict[str, Any] = caller.call("GET", f"/api/tasks/{task}/export", dry_run="true", **query)

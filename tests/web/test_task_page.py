@@ -324,6 +324,42 @@ def test_pictures_are_chosen_by_an_attribute_of_their_shapes(open_page: OpenPage
     expect(page.locator(".facts")).to_contain_text("<b>blue</b>")
 
 
+def test_pictures_are_chosen_by_texts_and_numbers_of_their_shapes(open_page: OpenPage, caller: Caller) -> None:
+    task_id = caller.task("texts", 3)
+    label = caller.call("GET", "/api/labels", task_id=task_id)["results"][0]
+    note = {"name": "note", "mutable": False, "input_type": "text", "values": [""]}
+    change = {"labels": [{"id": label["id"], "attributes": [note]}]}
+    caller.call("PATCH", f"/api/tasks/{task_id}", json.dumps(change).encode())
+    label = caller.call("GET", "/api/labels", task_id=task_id)["results"][0]
+    specs = {spec["name"]: spec["id"] for spec in label["attributes"]}
+    said = [("seen from afar", "0.25"), ("<i>odd</i>", "0.5"), ("", "0.75")]
+    shapes = [
+        {
+            "type": "rectangle",
+            "label_id": label["id"],
+            "frame": frame,
+            "points": [1, 1, 9, 9],
+            "attributes": [{"spec_id": specs["note"], "value": text}, {"spec_id": specs["score"], "value": score}],
+        }
+        for frame, (text, score) in enumerate(said)
+    ]
+    caller.call("PATCH", f"/api/tasks/{task_id}/annotations?action=create", json.dumps({"shapes": shapes}).encode())
+    page = open_page(f"/tasks/{task_id}")
+    listed = page.locator(".frame .clip")
+    expect(listed).to_have_count(3)
+    page.get_by_label("Which pictures").select_option(label="note …")
+    page.get_by_label("note holds").fill("<I>")
+    expect(listed).to_have_text(["p001.png"])
+    page.get_by_label("Which pictures").select_option(label="score …")
+    page.get_by_label("score from").fill("0.3")
+    expect(listed).to_have_text(["p001.png", "p002.png"])
+    page.get_by_label("score to").fill("0.6")
+    expect(listed).to_have_text(["p001.png"])
+    page.reload()
+    expect(listed).to_have_text(["p001.png"])
+    expect(page.get_by_label("score to")).to_have_value("0.6")
+
+
 def test_a_phone_pinches_pans_and_opens_the_list(open_page: OpenPage, task: int) -> None:
     page = open_page(f"/tasks/{task}", viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
     shape = page.locator(".shapes rect").first
@@ -515,6 +551,17 @@ def test_an_export_is_cancelled_and_tried_again(open_page: OpenPage, caller: Cal
     page.unroute(pattern)
     failed.get_by_role("button", name="Try again").click()
     expect(page.locator(".request.is-finished").first).to_contain_text("Open Images V7")
+
+
+def test_checks_are_not_listed_among_what_was_done_unless_asked_for(open_page: OpenPage, caller: Caller) -> None:
+    task_id = caller.task("checked", 1)
+    caller.load(task_id, archive([box("p000")]), dry_run="true")
+    caller.load(task_id, archive([box("p000")]))
+    page = open_page("/activity")
+    here = page.locator(".request", has=page.get_by_role("link", name=f"task {task_id}", exact=True))
+    expect(here.locator("strong")).to_have_text(["Import", "Reading pictures"])
+    page.get_by_label("that changed nothing").check()
+    expect(here.locator("strong")).to_have_text(["Import", "Look at an archive", "Reading pictures"])
 
 
 def test_activity_lists_what_was_done(open_page: OpenPage, task: int) -> None:

@@ -1,13 +1,13 @@
 import { call, get, post } from "../api.js";
 import { Part, html, icon, nothing } from "../dom.js";
-import { count } from "../format.js";
+import { count, counted } from "../format.js";
 import { curlLogin, quoted } from "../parts/commands.js";
 import { requestRows } from "../parts/requests.js";
 import { toastError } from "../parts/toasts.js";
 
 /** Everything that was done in the background. */
 class Activity extends Part {
-  static properties = { user: { attribute: false }, requests: { state: true }, total: { state: true } };
+  static properties = { user: { attribute: false }, requests: { state: true }, total: { state: true }, everything: { state: true } };
 
   constructor() {
     super();
@@ -16,6 +16,8 @@ class Activity extends Part {
     this.requests = null;
     this.total = 0;
     this.pages = 1;
+    /** Whether checks (dry runs) are listed too; they changed nothing, and each import has some before it. */
+    this.everything = false;
   }
 
   connectedCallback() {
@@ -57,12 +59,19 @@ class Activity extends Part {
   }
 
   render() {
+    const isCheck = (request) => request.report?.dry_run;
+    const checks = this.requests?.filter(isCheck).length ?? 0;
+    const shown = this.requests?.filter((request) => this.everything || !isCheck(request)) ?? [];
     return html`<main class="page narrow" id="main">
       <h1>Activity</h1>
       ${this.requests === null
         ? html`<p class="fine">Loading …</p>`
         : this.requests.length
-          ? html`${requestRows(this.requests, { onCancel: (request) => this.cancel(request), onAgain: (request) => this.again(request), withTask: true })}
+          ? html`${checks
+              ? html`<p class="row tight fine"><label class="row tight"><input type="checkbox" .checked=${this.everything} @change=${(event) => (this.everything = event.target.checked)}>
+                  <span>Show ${counted(checks, "check")} that changed nothing</span></label></p>`
+              : nothing}
+              ${requestRows(shown, { onCancel: (request) => this.cancel(request), onAgain: (request) => this.again(request), withTask: true })}
               ${this.requests.length < this.total
                 ? html`<p class="row center"><button type="button" class="button" @click=${() => {
                     this.pages += 1;

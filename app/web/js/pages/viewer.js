@@ -217,22 +217,46 @@ class Viewer extends Part {
 
   choices() {
     const { stats } = this;
-    const option = (value, name) => html`<option value=${value} ?selected=${this.only === value}>${name}</option>`;
+    const wish = partialWish(this.only);
+    const chosen = wish ? askFor(wish.kind, wish.name) : this.only;
+    const option = (value, name) => html`<option value=${value} ?selected=${chosen === value}>${name}</option>`;
     const group = (name, options) => (options.length ? html`<optgroup label=${name}>${options}</optgroup>` : nothing);
     const subsets = Object.keys(stats?.subsets ?? {});
     const known = [
       ...(subsets.length > 1 ? subsets.map((name) => [`subset:${name}`, name || "no subset"]) : []),
       ...(stats?.flags ?? []).filter((flag) => flag.yes).map((flag) => [`flag:${flag.name}`, FLAG_WORDS[flag.name] ?? flag.name]),
       ...attributeChoices(this.labels),
+      ...openAttributes(this.labels).map(([kind, name]) => [askFor(kind, name), `${name} …`]),
       ...Object.keys(stats?.findings ?? {}).filter((name) => stats.findings[name].frames.length && name !== "nothing").map((name) => [`finding:${name}`, FINDINGS[name]?.[4] ?? name]),
     ];
-    const of = (kind) => known.filter(([value]) => value.startsWith(`${kind}:`)).map(([value, name]) => option(value, name));
+    const of = (...kinds) => known.filter(([value]) => kinds.some((kind) => value.startsWith(`${kind}:`))).map(([value, name]) => option(value, name));
     // A choice that came with the address is shown before its group is known.
-    const isKnown = !this.only.includes(":") || known.some(([value]) => value === this.only);
+    const isKnown = !this.only.includes(":") || known.some(([value]) => value === chosen);
     return html`${option("", "All pictures")}${option("with", "With annotations")}${option("without", "Without annotations")}
       ${isKnown ? nothing : option(this.only, (FINDINGS[splitChoice(this.only)[1]]?.[4] ?? FLAG_WORDS[splitChoice(this.only)[1]]) || splitChoice(this.only)[1])}
       ${group("With the label", this.labels.map((label) => option(String(label.id), label.name)))}
-      ${group("Subset", of("subset"))}${group("Said to be", of("flag"))}${group("Attribute", of("attribute"))}${group("Worth a look", of("finding"))}`;
+      ${group("Subset", of("subset"))}${group("Said to be", of("flag"))}${group("Attribute", of("attribute", "holds", "between"))}${group("Worth a look", of("finding"))}`;
+  }
+
+  /** What is typed of a text, or of a number's range. */
+  wished() {
+    const wish = partialWish(this.only);
+    if (!wish) return nothing;
+    const { kind, name, text } = wish;
+    const typed = (value) => {
+      this.only = `${kind}:${name}=${value}`;
+      note({ only: this.only });
+      clearTimeout(this.typing);
+      this.typing = setTimeout(() => this.reload(), 300);
+    };
+    if (kind === "holds") {
+      return html`<label class="field"><span class="away">${name} holds</span>
+        <input type="search" placeholder="${name} holds …" .value=${text} @input=${(event) => typed(event.target.value)}></label>`;
+    }
+    const [low = "", high = ""] = text.split("..");
+    const end = (which, value, join) => html`<label class="field grow"><span class="away">${name} ${which}</span>
+      <input type="number" step="any" placeholder=${which} .value=${value} @input=${(event) => typed(join(event.target.value))}></label>`;
+    return html`<div class="row tight" role="group" aria-label=${name}>${end("from", low, (value) => `${value}..${high}`)}${end("to", high, (value) => `${low}..${value}`)}</div>`;
   }
 
   filter(event) {
@@ -638,6 +662,7 @@ class Viewer extends Part {
             <select @change=${this.filter} @pointerenter=${this.loadStats} @focus=${this.loadStats}>
               ${this.choices()}
             </select></label>
+          ${this.wished()}
         </div>
         ${this.list()}
       </aside>
@@ -700,6 +725,31 @@ function attributeChoices(labels) {
     }
   }
   return [...found].slice(0, 200);
+}
+
+/** Attributes of any text or number, each with the way to ask for it; numbers that labels declare as text are both.
+ * @returns {["holds" | "between", string][]} */
+function openAttributes(labels) {
+  const found = new Map();
+  for (const label of labels) {
+    for (const { name, input_type: kind } of label.attributes) {
+      if (kind === "number" || NUMBERS.has(name)) found.set(name, "between");
+      else if (kind === "text" && !found.has(name)) found.set(name, "holds");
+    }
+  }
+  return [...found].slice(0, 200).map(([name, kind]) => [kind, name]);
+}
+
+/** Attributes that hold numbers, whatever a label says. */
+const NUMBERS = new Set(["score", "predicted_iou", "yes_votes", "no_votes", "unsure_votes"]);
+
+const askFor = (kind, name) => `${kind}:${name}=${kind === "between" ? ".." : ""}`;
+
+/** "between:score=0.5.." → its parts; null for other choices */
+function partialWish(only) {
+  const [kind, rest] = splitChoice(only);
+  const at = rest.indexOf("=");
+  return (kind === "holds" || kind === "between") && at > 0 ? { kind, name: rest.slice(0, at), text: rest.slice(at + 1) } : null;
 }
 
 /** "7" → ["label_id", "7"], "flag:truncated" → ["flag", "truncated"] */
