@@ -23,11 +23,13 @@ _TRIM_STEPS = 8
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cells:
-    """N cells: `buffer` (B,) uint8; `starts`, `stops` (N,) int64, positions in it."""
+    """N cells: `buffer` (B,) uint8; `starts`, `stops` (N,) int64, positions in it; `is_trimmed`: none has white space
+    on either side, as somebody knows who has seen all of the buffer."""
 
     buffer: Bytes
     starts: Positions
     stops: Positions
+    is_trimmed: bool = False
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -39,7 +41,7 @@ class Cells:
 
     def take(self, indices: Indices | Mask) -> Cells:
         """The cells at `indices` (or under a boolean mask), in that order; the buffer is shared."""
-        return Cells(self.buffer, self.starts[indices], self.stops[indices])
+        return Cells(self.buffer, self.starts[indices], self.stops[indices], self.is_trimmed)
 
     def row_bytes(self, index: int) -> bytes:
         return self.buffer[self.starts[index] : self.stops[index]].tobytes()
@@ -58,7 +60,7 @@ class Cells:
 
     def trimmed(self) -> Cells:
         """The same cells without white space (blank, tab, LF, VT, FF, CR) on either side."""
-        if not len(self.buffer) or not len(self):
+        if self.is_trimmed or not len(self.buffer) or not len(self):
             return self
         starts, stops, last, steps = self.starts, self.stops, len(self.buffer) - 1, 0
         while True:

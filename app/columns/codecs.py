@@ -35,7 +35,9 @@ from app.columns.words import (
     Words,
     equal_cells,
     hash_cells,
+    mix_words,
     padded,
+    start_hashes,
     word_at,
     word_view,
 )
@@ -413,6 +415,31 @@ def decode_flags(cells: Cells) -> Flags:
 # --- texts and runs --------------------------------------------------------------------------------------------------
 
 
+_SHORT = 16  # bytes: two words hold all of a cell
+
+
+def _short_words(cells: Cells) -> tuple[Positions, Words, Words] | None:
+    """(N,) lengths, first and second word of each cell, zeros behind its end; None where one is longer than both."""
+    lengths = cells.lengths
+    longest = int(lengths.max(initial=0))
+    if longest > _SHORT:
+        return None
+    buffer, starts, _ = padded(cells.buffer, cells.starts, cells.stops)
+    view = word_view(buffer)
+    first = view[starts] & LOW_BYTES[np.minimum(lengths, 8)]
+    if longest <= 8:
+        return lengths, first, np.zeros(len(lengths), dtype=np.uint64)
+    return lengths, first, view[starts + 8] & LOW_BYTES[np.clip(lengths - 8, 0, 8)]
+
+
+def _hash_short(lengths: Positions, first: Words, second: Words) -> Words:
+    """`hash_cells` of cells whose words are known."""
+    hashes: Words = mix_words(start_hashes(lengths), first)
+    longer = np.flatnonzero(lengths > 8)
+    hashes[longer] = mix_words(hashes[longer], second[longer])
+    return hashes
+
+
 class TextIndex:
     """Numbers distinct texts in order of first appearance, across as many blocks as are shown to it.
 
@@ -426,6 +453,7 @@ class TextIndex:
         self._hashes: Words = np.zeros(0, dtype=np.uint64)  # sorted
         self._places = HashPlaces(self._hashes)
         self._codes: npt.NDArray[np.int32] = np.zeros(0, dtype=np.int32)  # in the order of `_hashes`
+        self._words = _short_words(self._known)
         self._collided: dict[bytes, int] = {}
 
     def codes(self, cells: Cells) -> npt.NDArray[np.int32]:
@@ -433,15 +461,19 @@ class TextIndex:
         buffer, starts, stops = padded(cells.buffer, cells.starts, cells.stops)
         if not len(starts):
             return np.zeros(0, dtype=np.int32)
-        hashes = hash_cells(buffer, starts, stops)  # (N,)
+        short = _short_words(Cells(buffer, starts, stops))
+        hashes = hash_cells(buffer, starts, stops) if short is None else _hash_short(*short)  # (N,)
         found, codes = self._look_up(hashes)
         if not found.all():
             unknown = np.flatnonzero(~found)
             new_hashes, first = np.unique(hashes[unknown], return_index=True)
             self._add(new_hashes, unknown[first], Cells(buffer, starts, stops))
             _, codes = self._look_up(hashes)
-        known = self._known.take(codes)
-        equal = equal_cells(buffer, starts, stops, known.buffer, known.starts, known.stops)
+        if short is not None and self._words is not None:
+            equal = np.logical_and.reduce([own == known[codes] for own, known in zip(short, self._words, strict=True)])
+        else:
+            known = self._known.take(codes)
+            equal = equal_cells(buffer, starts, stops, known.buffer, known.starts, known.stops)
         for row in np.flatnonzero(~equal).tolist():  # two texts of one hash: practically never
             codes[row] = self._collision(buffer[starts[row] : stops[row]].tobytes())
         return codes
@@ -465,7 +497,11 @@ class TextIndex:
         self._hashes = all_hashes[order]
         self._places = HashPlaces(self._hashes)
         self._codes = np.concatenate([self._codes, codes])[order]
+        self._remember()
+
+    def _remember(self) -> None:
         self._known = Cells.of(Ragged.from_bytes(self._raw))
+        self._words = _short_words(self._known)
 
     def _append(self, raw: bytes) -> None:
         self._raw.append(raw)
@@ -476,7 +512,7 @@ class TextIndex:
         if code is None:
             code = self._collided[raw] = len(self.values)
             self._append(raw)
-            self._known = Cells.of(Ragged.from_bytes(self._raw))
+            self._remember()
         return code
 
 
@@ -493,6 +529,10 @@ def decode_runs(cells: Cells) -> Runs:
         return Runs(Ragged.empty(np.uint8), np.zeros(0, dtype=np.int64), 0)
     buffer, starts, stops = padded(cells.buffer, cells.starts, cells.stops)
     new = np.ones(n, dtype=np.bool_)
-    new[1:] = ~equal_cells(buffer, starts[1:], stops[1:], buffer, starts[:-1], stops[:-1])
+    short = _short_words(Cells(buffer, starts, stops))
+    if short is not None:
+        new[1:] = np.logical_or.reduce([words[1:] != words[:-1] for words in short])
+    else:
+        new[1:] = ~equal_cells(buffer, starts[1:], stops[1:], buffer, starts[:-1], stops[:-1])
     first_rows = np.flatnonzero(new)
     return Runs(Cells(buffer, starts[first_rows], stops[first_rows]).ragged(), first_rows, n)

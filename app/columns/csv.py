@@ -48,6 +48,7 @@ class CSVBlock:
         starts, stops: (N, C) int64, the cells; where a row of a ragged table is shorter, empty ones.
         line_starts, line_stops: (N,) int64, the records verbatim.
         field_counts: (N,) int64, cells of each row; they differ only in a ragged table.
+        is_trimmed: no cell has white space on either side.
     """
 
     rows: Positions
@@ -59,6 +60,7 @@ class CSVBlock:
     line_starts: Positions
     line_stops: Positions
     field_counts: Positions
+    is_trimmed: bool = False
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -114,9 +116,8 @@ class CSVBlock:
         """The cells of a column by place; empty cells where a row is shorter (ragged tables)."""
         if index >= self.starts.shape[1]:
             return Cells.blank(len(self))
-        return Cells(
-            self.buffer, np.ascontiguousarray(self.starts[:, index]), np.ascontiguousarray(self.stops[:, index])
-        )
+        starts, stops = np.ascontiguousarray(self.starts[:, index]), np.ascontiguousarray(self.stops[:, index])
+        return Cells(self.buffer, starts, stops, self.is_trimmed)
 
 
 class PlainBlock(CSVBlock):
@@ -138,6 +139,7 @@ class PlainBlock(CSVBlock):
             "line_starts": lines.offsets[:-1] + PAD,
             "line_stops": lines.offsets[1:] + PAD,
             "field_counts": np.full(n, len(columns), dtype=np.int64),
+            "is_trimmed": False,
             "_commas": commas,
         }.items():
             object.__setattr__(self, name, value)  # a block is frozen for everybody else
@@ -410,6 +412,7 @@ class CSVReader:
             line_starts=records.starts[keep],
             line_stops=records.stops[keep],
             field_counts=counts,
+            is_trimmed=not records.has_white,
         )
 
     def _check_bytes(self, records: Records, bad: Mask) -> None:

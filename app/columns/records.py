@@ -21,7 +21,7 @@ from app.columns.cells import Cells
 from app.columns.ragged import Ragged
 from app.columns.words import PAD, Bytes, Mask, Positions
 
-QUOTE, COMMA, LF, CR = 34, 44, 10, 13
+QUOTE, COMMA, LF, CR, BLANK = 34, 44, 10, 13, 32
 MAX_QUOTES = 2 << 20
 
 
@@ -38,6 +38,7 @@ class Records:
         n_bytes, n_lines: how much of the block they take up.
         misquoted: records (by number) whose quotes are not in order: the reason.
         too_wide: records with more fields than asked for: their number; no fields are given for them.
+        has_white: whether a field may begin or end with white space.
     """
 
     buffer: Bytes
@@ -51,6 +52,7 @@ class Records:
     n_lines: int
     misquoted: dict[int, str] = field(default_factory=dict)
     too_wide: dict[int, int] = field(default_factory=dict)
+    has_white: bool = True
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -80,7 +82,8 @@ def split_records(data: bytes, ended: bool, max_fields: int) -> Records | None:
         is_end |= (text == CR) & (buffer[PAD + 1 : PAD + usable + 1] != LF)
     quoted = b'"' in data
     # Compared bytes are counted six times as fast as `bytes.count` finds one.
-    too_many = np.count_nonzero(is_comma) > max_fields * (np.count_nonzero(is_end) + 1)
+    n_ends = int(np.count_nonzero(is_end))
+    too_many = np.count_nonzero(is_comma) > max_fields * (n_ends + 1)
     if too_many or (quoted and np.count_nonzero(text == QUOTE) > MAX_QUOTES):
         return scan_records(data, ended, max_fields)  # hostile: never hold a position for each comma or quote
     is_separator = is_comma | is_end
@@ -91,7 +94,26 @@ def split_records(data: bytes, ended: bool, max_fields: int) -> Records | None:
         return None
     cut = last_end + 1
     separators = np.flatnonzero(is_separator[:cut])  # (F,)
-    return _assemble(buffer, separators, cut, None)
+    records = _regular(buffer, separators, cut, n_ends) or _assemble(buffer, separators, cut, None)
+    records.has_white = np.count_nonzero(text <= BLANK) != n_ends
+    return records
+
+
+def _regular(buffer: Bytes, separators: Positions, cut: int, n: int) -> Records | None:
+    """`_assemble` of N lines that have the same number of fields, more than one, and end with LF; else None."""
+    width = len(separators) // n
+    if width < 2 or len(separators) != n * width:
+        return None
+    places = separators + PAD
+    stops = places[width - 1 :: width]
+    if bool((buffer[stops] != LF).any()) or bool((buffer[stops - 1] == CR).any()):
+        return None
+    starts = np.empty_like(places)
+    starts[0] = PAD
+    np.add(places[:-1], 1, out=starts[1:])
+    first_fields = np.arange(0, len(places) + 1, width, dtype=np.int64)
+    lines = np.arange(n, dtype=np.int64)
+    return Records(buffer, starts, places, first_fields, starts[::width], stops, lines, cut, n)
 
 
 def _split_quoted(

@@ -114,11 +114,24 @@ def equal_cells(
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
 
+def start_hashes(lengths: Positions) -> Words:
+    """(N,) what the hashes of cells of these lengths begin with."""
+    hashes: Words = (lengths.astype(np.uint64) + np.uint64(1)) * _MULTIPLIER
+    return hashes
+
+
+def mix_words(hashes: Words, words: Words) -> Words:
+    """(N,) hashes that the next word of each cell has gone into."""
+    mixed: Words = (hashes ^ words) * _MULTIPLIER
+    mixed ^= mixed >> np.uint64(29)
+    return mixed
+
+
 def hash_cells(buffer: Bytes, starts: Positions, stops: Positions) -> Words:
     """(N,) uint64: equal cells have equal hashes within one process. Nothing may rely on the reverse."""
     buffer, starts, stops = padded(buffer, starts, stops)
     lengths = stops - starts  # (N,)
-    hashes: Words = (lengths.astype(np.uint64) + np.uint64(1)) * _MULTIPLIER
+    hashes = start_hashes(lengths)
     long = lengths > LONG
     for row in np.flatnonzero(long).tolist():
         hashes[row] = hash(buffer[starts[row] : stops[row]].tobytes()) & 0xFFFFFFFFFFFFFFFF
@@ -128,6 +141,5 @@ def hash_cells(buffer: Bytes, starts: Positions, stops: Positions) -> Words:
     for place in range(n_words):
         rows = np.flatnonzero((lengths > 8 * place) & ~long) if place else slice(None)
         word = word_at(words, starts[rows], lengths[rows], place)
-        mixed = (hashes[rows] ^ word) * _MULTIPLIER
-        hashes[rows] = np.where(long[rows], hashes[rows], mixed ^ (mixed >> np.uint64(29)))
+        hashes[rows] = np.where(long[rows], hashes[rows], mix_words(hashes[rows], word))
     return hashes

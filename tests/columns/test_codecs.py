@@ -299,16 +299,35 @@ def test_an_index_knows_an_empty_text_again() -> None:
     assert index.values == ["", "a", "x" * 20]
 
 
-def test_texts_of_one_hash_are_still_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+SHORT_TEXTS = st.text(alphabet="ab\0é", max_size=17).filter(lambda text: len(text.encode()) <= 17)
+
+
+@given(st.lists(st.lists(SHORT_TEXTS, max_size=6), max_size=4), st.booleans())
+def test_short_texts_are_those_of_the_slow_twin(blocks: list[list[str]], spread: bool) -> None:
+    """Of up to two words; a block with one longer text takes the other way, and knows the same texts."""
+    index = TextIndex()
+    found = [index.codes(cells_of(texts, spread)).tolist() for texts in blocks]
+    codes, values = reference.codes([text.encode() for texts in blocks for text in texts])
+    assert [code for part in found for code in part] == codes
+    assert index.values == values
+    for texts in blocks:
+        runs = decode_runs(cells_of(texts, spread))
+        expected = reference.runs([text.encode() for text in texts])
+        assert list(zip(runs.starts.tolist(), runs.texts.to_bytes_list(), strict=True)) == expected
+
+
+@pytest.mark.parametrize("more", [[], ["x" * 40]], ids=["short", "one longer"])
+def test_texts_of_one_hash_are_still_told_apart(monkeypatch: pytest.MonkeyPatch, more: list[str]) -> None:
     monkeypatch.setattr(
         "app.columns.codecs.hash_cells", lambda buffer, starts, stops: (stops - starts).astype(np.uint64)
     )
-    texts = ["ab", "cd", "ab", "ef", "cd", "a", "ab"]
+    monkeypatch.setattr("app.columns.codecs._hash_short", lambda lengths, first, second: lengths.astype(np.uint64))
+    texts = ["ab", "cd", "ab", "ef", "cd", "a", "ab", *more]
     index = TextIndex()
     for _ in range(2):
         codes = index.codes(cells_of(texts))
         assert [index.values[code] for code in codes] == texts
-    assert sorted(index.values) == ["a", "ab", "cd", "ef"]
+    assert sorted(index.values) == ["a", "ab", "cd", "ef", *more]
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 3000])

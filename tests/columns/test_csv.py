@@ -35,6 +35,11 @@ def rows_of(blocks: Iterable[CSVBlock]) -> list[tuple[int, bytes, list[bytes]]]:
     for block in blocks:
         columns = [block.cells_at(place) for place in range(block.starts.shape[1])]
         lines = block.lines.to_bytes_list()
+        assert not block.is_trimmed or all(
+            one.trimmed().ragged().to_bytes_list()
+            == [cell.strip(b" \t\n\v\f\r") for cell in one.ragged().to_bytes_list()]
+            for one in columns
+        )
         assert block.line_hashes().tolist() == [hash(line) for line in lines]
         for row in range(len(block)):
             cells = [column.row_bytes(row) for column in columns][: block.field_counts[row]]
