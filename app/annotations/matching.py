@@ -46,21 +46,25 @@ class TextLookup:
         sizes: (G,) int64, rows of each group.
     """
 
-    def __init__(self, texts: Ragged) -> None:
-        self._cells = Cells.of(texts)
+    def __init__(self, texts: Ragged | Cells) -> None:
+        self._cells = Cells.of(texts) if isinstance(texts, Ragged) else texts
         hashes = _hashes(self._cells)  # (N,)
         order = np.argsort(hashes, kind="stable")
-        order = self._part_collisions(hashes[order], order)
         hashes = hashes[order]
+        order = self._part_collisions(hashes, order)
         new = np.ones(len(order), dtype=np.bool_)
         new[1:] = hashes[1:] != hashes[:-1]
         alike = np.flatnonzero(~new)
         new[alike] = ~_equal(self._cells, order[alike], self._cells, order[alike - 1])
-        self._starts = np.flatnonzero(new)  # (G,) places in `_order`
         self._order = order
-        self._places = HashPlaces(hashes[self._starts])
-        self.firsts: Positions = order[self._starts]
-        self.sizes: Positions = np.diff(self._starts, append=np.int64(len(order)))
+        self._starts: Positions | None = None  # (G,) places in `_order`; None: each text is there once
+        self.firsts: Positions = order
+        self.sizes: Positions = np.broadcast_to(np.int64(1), len(order))
+        if len(alike) and not new.all():
+            self._starts = np.flatnonzero(new)
+            hashes, self.firsts = hashes[self._starts], order[self._starts]
+            self.sizes = np.diff(self._starts, append=np.int64(len(order)))
+        self._places = HashPlaces(hashes)
 
     def __len__(self) -> int:
         return len(self.firsts)
@@ -79,8 +83,9 @@ class TextLookup:
 
     def counts(self, groups: Positions) -> Positions:
         """(Q,) int64, rows of each group that `find` gave, 0 for none."""
-        sizes = np.append(self.sizes, 0)
-        return sizes[groups]
+        if not len(self.sizes):
+            return np.zeros(len(groups), dtype=np.int64)
+        return np.where(groups >= 0, self.sizes[groups], 0)
 
     def members(self, groups: Positions) -> tuple[Positions, Positions]:
         """All rows of some groups: (which of `groups`, row), in order of group, then row."""
@@ -88,7 +93,8 @@ class TextLookup:
         which = np.repeat(np.arange(len(groups), dtype=np.int64), sizes)
         ends = np.cumsum(sizes)
         within = np.arange(len(which), dtype=np.int64) - np.repeat(ends - sizes, sizes)
-        return which, self._order[self._starts[groups][which] + within]
+        starts = groups if self._starts is None else self._starts[groups]
+        return which, self._order[starts[which] + within]
 
     def _part_collisions(self, hashes: npt.NDArray[np.uint64], order: Positions) -> Positions:
         """Bring equal texts together where different ones share a hash: practically never, and then one by one."""
@@ -142,7 +148,8 @@ class FrameIndex:
         self._compose = not as_spelled
         self._names = normalise_names(frames.names, compose=self._compose)
         self._stem_stops = stem_stops(self._names)
-        self._full = TextLookup(self._names)
+        self._cells = Cells.of(self._names)
+        self._full = TextLookup(self._cells)
 
     @cached_property
     def stems(self) -> Ragged:
@@ -151,7 +158,8 @@ class FrameIndex:
 
     @cached_property
     def _stem_lookup(self) -> TextLookup:
-        return TextLookup(self.stems)
+        before = self._cells.starts[:1] - self._names.offsets[:1]  # what the buffer holds in front of the names
+        return TextLookup(Cells(self._cells.buffer, self._cells.starts, self._stem_stops + before))
 
     @cached_property
     def stem_is_unique(self) -> Mask:
@@ -489,8 +497,14 @@ def _rows_of(offsets: Positions, places: Positions) -> Positions:
     return np.searchsorted(offsets, places, side="right") - 1
 
 
+HASHED_AT_ONCE = 1 << 16
+"""Cells: what is worked out on the way then stays in the cache, and small for millions of them."""
+
+
 def _hashes(cells: Cells) -> npt.NDArray[np.uint64]:
-    return hash_cells(cells.buffer, cells.starts, cells.stops)
+    edges = range(0, max(len(cells), 1), HASHED_AT_ONCE)
+    parts = [slice(start, start + HASHED_AT_ONCE) for start in edges]
+    return np.concatenate([hash_cells(cells.buffer, cells.starts[part], cells.stops[part]) for part in parts])
 
 
 def _equal(a: Cells, rows: Indices, b: Cells, other_rows: Indices) -> Mask:
