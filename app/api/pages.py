@@ -104,9 +104,8 @@ class Site:
     def base(self) -> str:
         return f"/web/{self.build}/"
 
-    @cached_property
-    def import_map(self) -> str:
-        return json.dumps({"imports": {name: self.base + path for name, path in LIBRARIES.items()}})
+    def import_map(self, base: str) -> str:
+        return json.dumps({"imports": {name: base + path for name, path in LIBRARIES.items()}})
 
     def modules(self) -> list[str]:
         """The modules that the entry imports, directly or not: fetched at once instead of one after the other."""
@@ -119,16 +118,21 @@ class Site:
         return found
 
     @cached_property
-    def preloads(self) -> str:
-        return "\n".join(f'<link rel="modulepreload" href="{self.base}{path}">' for path in self.modules()[1:])
+    def loaded(self) -> tuple[str, ...]:
+        """What `modules` gives."""
+        return tuple(self.modules())
 
-    def index(self, nonce: str) -> bytes:
+    def index(self, nonce: str, path: str = "/") -> bytes:
+        """The page at a path. Its addresses are relative to that: it works under any path that a proxy takes off."""
+        root = "../" * (path.count("/") - 1) or "./"
+        base = root + self.base[1:]
         text = self.files["index.html"].body.decode()
         for name, value in {
-            "base": self.base,
+            "root": root,
+            "base": base,
             "nonce": nonce,
-            "import_map": self.import_map,
-            "preloads": self.preloads,
+            "import_map": self.import_map(base),
+            "preloads": "\n".join(f'<link rel="modulepreload" href="{base}{module}">' for module in self.loaded[1:]),
         }.items():
             text = text.replace("{{" + name + "}}", value)
         return text.encode()
@@ -183,7 +187,7 @@ def send_file(request: Request, file: File, cache_control: str) -> Response:
 def get_page(request: Request, _: AnyoneDep, rest: str = "") -> Response:
     """The page, at every address that it knows."""
     nonce = secrets.token_urlsafe(16)
-    body = current_site().index(nonce)
+    body = current_site().index(nonce, request.scope["path"])
     headers = {"Cache-Control": "no-store", "Content-Security-Policy": POLICY.format(nonce=nonce)}
     return Response(body, headers=headers, media_type="text/html; charset=utf-8")
 

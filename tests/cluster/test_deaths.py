@@ -22,6 +22,7 @@ from typing import Any
 import httpx
 import pytest
 
+from app.requests.worker import EXIT_CODE
 from app.storage import open_storage
 from tests import engines
 from tests.caller import Caller
@@ -98,8 +99,10 @@ class Deaths:
             code = member.stop()
             self.note(f"{member.name}: SIGTERM, ended with {code}")
             self.counts[f"SIGTERM to a {member.name.partition('-')[0]}"] += 1
-            # One that has hardly begun has not said yet what it does at a signal.
-            assert code in (0, -signal.SIGTERM), f"{member.name} ended with {code}\n{self.cluster.tail()}"
+            # One that has hardly begun has not said yet what it does at a signal; a worker whose work does not look up
+            # in time, on a machine that is busy with more than this, leaves it to the lease and says so.
+            expected = (0, -signal.SIGTERM, *([EXIT_CODE] if member in self.cluster.workers else []))
+            assert code in expected, f"{member.name} ended with {code}\n{self.cluster.tail()}"
 
     def _start(self, member: Member) -> None:
         member.start()

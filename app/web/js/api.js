@@ -1,5 +1,7 @@
 // The service's API, the same that everyone else uses.
 
+import { SERVICE } from "./router.js";
+
 export class APIError extends Error {
   /** @param {number} status @param {any} body */
   constructor(status, body) {
@@ -34,7 +36,7 @@ export function proof() {
 
 /** @param {string} path @param {Query} [query] empty values are left out */
 export function address(path, query = {}) {
-  const url = new URL(path, location.origin);
+  const url = new URL(path.startsWith("/") ? SERVICE + path : path);
   for (const [name, value] of Object.entries(query)) {
     if (value !== null && value !== undefined && value !== "") url.searchParams.set(name, String(value));
   }

@@ -2,7 +2,7 @@
 
 import { APIError, get, post } from "./api.js";
 import { Part, html, icon, nothing } from "./dom.js";
-import { go, listen, where } from "./router.js";
+import { ROOT, go, listen, where } from "./router.js";
 import { toastError } from "./parts/toasts.js";
 import { keyList } from "./pages/help.js";
 import "./parts/commands.js";
@@ -128,7 +128,7 @@ class App extends Part {
 
   bar() {
     const { page } = this.place;
-    const link = (href, name, words, drawn) => html`<a href=${href} aria-current=${page === name ? "page" : nothing}>${icon(drawn)}<span>${words}</span></a>`;
+    const link = (href, name, words, drawn) => html`<a href=${ROOT + href} aria-current=${page === name ? "page" : nothing}>${icon(drawn)}<span>${words}</span></a>`;
     return html`<header class="bar-top">
       <a class="skip" href="#main" @click=${(event) => {
         event.preventDefault();

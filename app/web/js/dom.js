@@ -1,10 +1,33 @@
 // What every part of the page uses to show itself. Text reaches the page through templates only, which escape it.
 
-import { LitElement, html, nothing, svg } from "lit";
+import { LitElement, html as plainHTML, nothing, svg as plainSVG } from "lit";
 import { Directive, PartType, directive } from "lit-html/directive.js";
 import { noChange } from "lit-html";
+import { ROOT } from "./router.js";
 
-export { html, nothing, svg };
+export { nothing };
+
+/**
+ * A template tag for addresses that begin at the service's root: under a path they begin with it. Each template is
+ * rewritten once.
+ * @template {(strings: TemplateStringsArray, ...values: any[]) => any} Tag
+ * @param {Tag} tag
+ * @returns {Tag}
+ */
+function rooted(tag) {
+  if (!ROOT) return tag;
+  const made = new WeakMap();
+  return /** @type {Tag} */ ((strings, ...values) => {
+    if (!made.has(strings)) {
+      const parts = strings.map((text) => text.replace(/\b(href|src)="\//g, `$1="${ROOT}/`));
+      made.set(strings, Object.assign(parts, { raw: parts }));
+    }
+    return tag(made.get(strings), ...values);
+  });
+}
+
+export const html = rooted(plainHTML);
+export const svg = rooted(plainSVG);
 
 /** A part of the page. It lives in the document itself, so one style sheet and one set of ids serve all parts. */
 export class Part extends LitElement {

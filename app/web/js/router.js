@@ -1,5 +1,18 @@
 // Addresses of the page. Links are plain links; this only keeps the browser from loading the page anew.
 
+/** The path that the service lies under, behind a proxy that takes it off; "" at the root of a host. */
+export const ROOT = new URL(import.meta.url).pathname.replace(/\/web\/[^/]+\/js\/[^/]+$/, "");
+
+/** The address of the service, without a slash at its end. */
+export const SERVICE = location.origin + ROOT;
+
+// The drawing of the tab would be looked for anew after each move, where a relative address leads elsewhere.
+const drawn = document.querySelector('link[rel="icon"]');
+if (drawn instanceof HTMLLinkElement) drawn.href = `${SERVICE}/logo.svg`;
+
+/** A path as the service knows it. */
+const known = (path) => (ROOT && path.startsWith(ROOT) ? path.slice(ROOT.length) : path);
+
 /** @type {[RegExp, string][]} */
 const ROUTES = [
   [/^\/(?:tasks\/?)?$/, "tasks"],
@@ -14,7 +27,7 @@ const ROUTES = [
 /** @returns {{page: string, id?: number, tab?: string, query: URLSearchParams}} */
 export function where() {
   for (const [pattern, page] of ROUTES) {
-    const match = pattern.exec(location.pathname);
+    const match = pattern.exec(known(location.pathname));
     if (match) {
       const tab = match[2] && !/^\d+$/.test(match[2]) ? match[2] : "pictures";
       return { page, id: match[1] ? Number(match[1]) : undefined, tab, query: new URLSearchParams(location.search) };
@@ -36,8 +49,10 @@ export function takeHanded() {
   return files;
 }
 
+/** @param {string} path below the service's own, with its query */
 export function go(path, { replace = false } = {}) {
-  if (path !== location.pathname + location.search) history[replace ? "replaceState" : "pushState"]({}, "", path);
+  const whole = ROOT + path;
+  if (whole !== location.pathname + location.search) history[replace ? "replaceState" : "pushState"]({}, "", whole);
   window.dispatchEvent(new CustomEvent("ap-moved"));
 }
 
@@ -57,8 +72,8 @@ export function listen() {
     if (event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
     const link = event.target instanceof Element ? event.target.closest("a[href]") : null;
     if (!(link instanceof HTMLAnchorElement) || link.target || link.hasAttribute("download") || link.origin !== location.origin) return;
-    if (/^\/(api|samples|web|metrics|health)(\/|$)/.test(link.pathname)) return;
+    if (!link.pathname.startsWith(`${ROOT}/`) || /^\/(api|samples|web|metrics|health)(\/|$)/.test(known(link.pathname))) return;
     event.preventDefault();
-    go(link.pathname + link.search);
+    go(known(link.pathname) + link.search);
   });
 }

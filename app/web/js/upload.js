@@ -1,6 +1,6 @@
 // Sending files: resumable (tus) for archives, groups of forms for many pictures. One object per upload tells how far it is.
 
-import { APIError, call, proof } from "./api.js";
+import { APIError, address, call, proof } from "./api.js";
 
 const CHUNK = 16 << 20;
 const GROUP_BYTES = 24 << 20;
@@ -154,7 +154,7 @@ function asAPIError(error) {
 
 /** @returns {Resumable} `done` gives the name that the service knows the upload by */
 export function sendResumable(endpoint, body, name, file = body) {
-  return new Resumable(new URL(endpoint, location.origin).href, body, name, file);
+  return new Resumable(address(endpoint).href, body, name, file);
 }
 
 /** @typedef {{key: string, name: string, fileSize: number, size: number, url: string, begun: string, held?: number}} Unfinished */
@@ -164,7 +164,7 @@ export function sendResumable(endpoint, body, name, file = body) {
  * @returns {Unfinished[]}
  */
 export function unfinishedUploads(endpoint) {
-  const start = `tus::${PREFIX}|${new URL(endpoint, location.origin).href}|`;
+  const start = `tus::${PREFIX}|${address(endpoint).href}|`;
   const found = [];
   for (let index = 0; index < localStorage.length; index += 1) {
     const key = localStorage.key(index);

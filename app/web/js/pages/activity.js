@@ -3,6 +3,7 @@ import { Part, html, icon, nothing } from "../dom.js";
 import { count, counted } from "../format.js";
 import { curlLogin, quoted } from "../parts/commands.js";
 import { requestRows } from "../parts/requests.js";
+import { SERVICE } from "../router.js";
 import { toastError } from "../parts/toasts.js";
 
 /** Everything that was done in the background. */
@@ -79,7 +80,7 @@ class Activity extends Part {
                   }}>Show more of ${count(this.total)}</button></p>`
                 : nothing}`
           : html`<div class="nothing">${icon("activity")}<p>Imports and exports show up here while they run, and for a week after.</p></div>`}
-      <ap-commands .lines=${[{ name: "curl", text: `curl${curlLogin(this.user)} ${quoted(`${location.origin}/api/requests`)}` }]}></ap-commands>
+      <ap-commands .lines=${[{ name: "curl", text: `curl${curlLogin(this.user)} ${quoted(`${SERVICE}/api/requests`)}` }]}></ap-commands>
     </main>`;
   }
 }

@@ -1,4 +1,5 @@
 import { get } from "../api.js";
+import { SERVICE } from "../router.js";
 import { Part, html, icon, nothing, svg } from "../dom.js";
 import { FINDINGS, FLAG_WORDS } from "../findings.js";
 import { KINDS, count, counted, percent } from "../format.js";
@@ -230,7 +231,7 @@ class Health extends Part {
     if (this.failed) return html`<div class="notice bad" role="alert">${icon("error")}<span class="grow">${this.failed.message}</span><button type="button" class="button small" @click=${() => this.load()}>Try again</button></div>`;
     if (!this.stats) return html`<p class="fine">Counting …</p>`;
     const { stats } = this;
-    const lines = [{ name: "curl", text: `curl${curlLogin(this.user)} ${quoted(`${location.origin}/api/tasks/${this.task.id}/stats`)}` }];
+    const lines = [{ name: "curl", text: `curl${curlLogin(this.user)} ${quoted(`${SERVICE}/api/tasks/${this.task.id}/stats`)}` }];
     if (!stats.shapes && !stats.tags && !stats.tracks) {
       return html`<div class="nothing">${icon("activity")}<p>There is nothing to count yet.</p><p class="row center"><a class="button primary" href="/tasks/${this.task.id}/import">${icon("upload")} Import annotations</a></p></div>`;
     }

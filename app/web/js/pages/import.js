@@ -3,7 +3,7 @@ import { Part, html, icon, nothing, svg } from "../dom.js";
 import { ago, count, counted, fileSize, moment, percent } from "../format.js";
 import { displayNames, forgetLooks, looksOf } from "../looks.js";
 import { outcomeOf } from "../report.js";
-import { takeHanded } from "../router.js";
+import { SERVICE, takeHanded } from "../router.js";
 import { survey } from "../tables.js";
 import { finishUpload, forgetUpload, heldBytes, sendResumable, unfinishedUploads } from "../upload.js";
 import { NotAZip, cutZip, looksLikeZip, makeZip, openZip } from "../zip.js";
@@ -576,7 +576,7 @@ class Import extends Part {
   commands() {
     const name = this.file?.name ?? "upload.zip";
     const query = new URLSearchParams(clean({ ...this.query(false) }));
-    const base = `${location.origin}/api/tasks/${this.task.id}/import`;
+    const base = `${SERVICE}/api/tasks/${this.task.id}/import`;
     const url = query.size ? `${base}?${query}` : base;
     const dry = new URLSearchParams(clean({ ...this.query(true) }));
     const login = curlLogin(this.user);

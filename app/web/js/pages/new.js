@@ -1,7 +1,7 @@
 import { post, remove, untilFinal } from "../api.js";
 import { Part, html, icon, nothing } from "../dom.js";
 import { count, counted, fileSize } from "../format.js";
-import { go, hand, takeHanded } from "../router.js";
+import { SERVICE, go, hand, takeHanded } from "../router.js";
 import { isPictureName, labelsOf, survey } from "../tables.js";
 import { finishUpload, sendGroups, sendResumable } from "../upload.js";
 import { NotAZip, bytesOfEntry, cutZip, looksLikeZip, makeZip, openZip } from "../zip.js";
@@ -129,7 +129,7 @@ class NewTask extends Part {
 
   async takeSample() {
     try {
-      const answer = await fetch("/samples/open-images-sample.zip");
+      const answer = await fetch(`${SERVICE}/samples/open-images-sample.zip`);
       const file = new File([await answer.blob()], "open-images-sample.zip", { type: "application/zip", lastModified: 0 });
       this.name = "Harbour";
       this.nameIsTyped = true;
@@ -331,7 +331,7 @@ class NewTask extends Part {
     const attributes = this.brings && this.withFlags ? openImagesAttributes() : undefined;
     const labels = this.labels.map(({ name }) => ({ name, attributes }));
     const login = curlLogin(this.user);
-    const data = `${location.origin}/api/tasks/$ID`;
+    const data = `${SERVICE}/api/tasks/$ID`;
     const name = this.name.trim() || "pets";
     return [
       { name: "Make it", text: curlJSON(this.user, "POST", "/api/tasks", { name, labels }) },

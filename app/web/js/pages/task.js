@@ -1,7 +1,7 @@
 import { APIError, all, get, patch } from "../api.js";
 import { Part, html, icon, nothing } from "../dom.js";
 import { counted } from "../format.js";
-import { go } from "../router.js";
+import { ROOT, go } from "../router.js";
 import { toast, toastError } from "../parts/toasts.js";
 import "./viewer.js";
 import "./import.js";
@@ -124,7 +124,7 @@ class TaskPage extends Part {
             ([tab, name, picture]) => html`<a href="/tasks/${this.taskId}${tab === "pictures" ? "" : `/${tab}`}" aria-current=${this.tab === tab ? "page" : nothing}
               @click=${(event) => {
                 event.preventDefault();
-                go(event.currentTarget.getAttribute("href"));
+                go(event.currentTarget.getAttribute("href").slice(ROOT.length));
               }}>${icon(picture)}<span>${name}</span></a>`,
           )}
         </nav>

@@ -1,4 +1,5 @@
 import { all, post, remove } from "../api.js";
+import { SERVICE } from "../router.js";
 import { Part, copyText, html, icon, nothing } from "../dom.js";
 import { ago, moment } from "../format.js";
 import { quoted } from "../parts/commands.js";
@@ -76,7 +77,7 @@ class Tokens extends Part {
     const port = location.port || (location.protocol === "https:" ? "443" : "80");
     return [
       { name: "Once", text: `export ANNOPORT_TOKEN=${this.fresh?.value ?? "…"}` },
-      { name: "curl", text: `curl -H "Authorization: Bearer $ANNOPORT_TOKEN" ${quoted(`${location.origin}/api/tasks`)}` },
+      { name: "curl", text: `curl -H "Authorization: Bearer $ANNOPORT_TOKEN" ${quoted(`${SERVICE}/api/tasks`)}` },
       { name: "cvat-cli", text: `CVAT_ACCESS_TOKEN="$ANNOPORT_TOKEN" cvat-cli --server-host ${location.protocol}//${location.hostname} --server-port ${port} task ls` },
     ];
   }

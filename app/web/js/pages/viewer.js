@@ -2,7 +2,7 @@ import { get } from "../api.js";
 import { Part, css, html, icon, nothing, svg } from "../dom.js";
 import { KINDS, count, counted } from "../format.js";
 import { FINDINGS, FLAG_WORDS } from "../findings.js";
-import { note } from "../router.js";
+import { SERVICE, note } from "../router.js";
 import { attributesOf, bitmapOf, boxOf, covers, drawingOf, pixelsOf } from "../shapes.js";
 import { curlLogin, cvat, quoted } from "../parts/commands.js";
 import { toastError } from "../parts/toasts.js";
@@ -191,7 +191,7 @@ class Viewer extends Part {
   }
 
   sourceOf(frame, quality = "original") {
-    return `/api/tasks/${this.task.id}/data?type=frame&quality=${quality}&number=${frame}`;
+    return `${SERVICE}/api/tasks/${this.task.id}/data?type=frame&quality=${quality}&number=${frame}`;
   }
 
   reveal() {
@@ -600,7 +600,7 @@ class Viewer extends Part {
   }
 
   lines() {
-    const base = `${location.origin}/api/tasks/${this.task.id}`;
+    const base = `${SERVICE}/api/tasks/${this.task.id}`;
     const { frame, name } = this.picture;
     const login = curlLogin(this.user);
     return [

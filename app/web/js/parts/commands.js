@@ -1,4 +1,5 @@
 import { Part, copyText, html, icon, nothing } from "../dom.js";
+import { ROOT, SERVICE } from "../router.js";
 
 /** A text as one word of a POSIX shell. */
 export function quoted(text) {
@@ -17,13 +18,15 @@ export function formFile(field, name) {
 
 /** The beginning of a curl line that sends JSON. */
 export function curlJSON(user, method, path, value) {
-  return `curl${curlLogin(user)} -X ${method} ${quoted(`${location.origin}${path}`)} -H 'Content-Type: application/json' -d ${quoted(JSON.stringify(value))}`;
+  return `curl${curlLogin(user)} -X ${method} ${quoted(`${SERVICE}${path}`)} -H 'Content-Type: application/json' -d ${quoted(JSON.stringify(value))}`;
 }
 
 /** The beginning of every cvat-cli line. */
 export function cvat(user) {
   const port = location.port || (location.protocol === "https:" ? "443" : "80");
   const who = user?.how === "session" ? quoted(user.username) : "admin";
+  // Under a path the host is the whole address, which the client takes as it is.
+  if (ROOT) return `cvat-cli --server-host ${quoted(SERVICE)} --auth ${who}`;
   return `cvat-cli --server-host ${location.protocol}//${location.hostname} --server-port ${port} --auth ${who}`;
 }
 
