@@ -7,6 +7,7 @@ Spec:  PKWARE APPNOTE 6.3.10; codes `zip.*` of the Open Images reference, sectio
 Start: `open_archive` in `reader.py`; `files.py` for zips in and beside a zip; `ArchiveWriter` in `writer.py`.
 """
 
+from app.archive.ahead import read_ahead
 from app.archive.files import FileRules, SentFile, open_files
 from app.archive.limits import ArchiveLimits
 from app.archive.reader import Archive, Entry, open_archive
@@ -28,4 +29,5 @@ __all__ = [
     "SentFile",
     "open_archive",
     "open_files",
+    "read_ahead",
 ]

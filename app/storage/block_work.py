@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -23,6 +24,8 @@ from app.storage.block_rows import encode_blocks
 
 UNHELPED_JOBS = 3
 """Jobs of `SetWriter`'s buffer each: an import of 200,000 boxes takes as long as a helper takes to start."""
+
+INSERTED_AHEAD = 2
 
 Numbering = Literal["new", "given", "none"]
 Blocks = list[dict[str, Any]]
@@ -74,8 +77,8 @@ def _numbered(table: Any, numbering: Numbering, first: int) -> Any:
 class BlockCrew:
     """Works on jobs, with the help of another process where there is much to do: `with BlockCrew(1) as crew`.
 
-    Answers are handed on in the order of the jobs. At most `SENT_AHEAD` jobs wait; rather than wait for one, the next
-    is done here.
+    At most `SENT_AHEAD` jobs wait; rather than wait for one, the next is done here. Blocks that a helper made are
+    inserted by a thread, one job after the other: the database needs no lock of Python's while it writes.
     """
 
     def __init__(self, most_helpers: int) -> None:
@@ -83,6 +86,8 @@ class BlockCrew:
         self._helper: Helper | None = None
         self._n_jobs = 0
         self._waiting: deque[tuple[BlockJob, Callable[[Blocks], None]]] = deque()
+        self._thread: ThreadPoolExecutor | None = None
+        self._inserting: deque[Future[None]] = deque()
 
     def __enter__(self) -> Self:
         return self
@@ -91,6 +96,8 @@ class BlockCrew:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._waiting.clear()
+        if self._thread is not None:
+            self._thread.shutdown(cancel_futures=True)
         if self._helper is not None:
             self._helper.close()
 
@@ -99,21 +106,33 @@ class BlockCrew:
         self._n_jobs += 1
         if self._helper is None and self._is_wanted and self._n_jobs > UNHELPED_JOBS:
             self._helper = Helper("app.storage.block_work:work_blocks")
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="insert blocks")
         while self._waiting and self._helper is not None and self._helper.has_answer():
             self._hand_on()
         if self._helper is not None and self._helper.has_room():
             self._helper.send(job)
             self._waiting.append((job, insert))
         else:
-            insert(work_blocks(job))
+            blocks = work_blocks(job)
+            self.settle()  # two writers of one process would wait for each other, and not for ever
+            insert(blocks)
 
     def finish(self) -> None:
-        """Hand on everything that waits."""
+        """Everything that was taken is inserted."""
         while self._waiting:
             self._hand_on()
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait for what is being inserted. Raises what went wrong with it."""
+        while self._inserting:
+            self._inserting.popleft().result()
 
     def _hand_on(self) -> None:
         assert self._helper is not None
+        assert self._thread is not None
         job, insert = self._waiting.popleft()
         done = self._helper.receive()
-        insert(work_blocks(job) if done is None else done[0])
+        while len(self._inserting) >= INSERTED_AHEAD:
+            self._inserting.popleft().result()
+        self._inserting.append(self._thread.submit(insert, work_blocks(job) if done is None else done[0]))

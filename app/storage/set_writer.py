@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
@@ -153,6 +153,7 @@ class SetWriter:
         if not waiting:
             return
         fresh = {kind: count_unnumbered(waiting[kind], self._ids) for kind in OBJECT_KINDS if kind in waiting}
+        self._crew.settle()
         # Numbers need no sync of their own: whoever sees them sees them after the publish, which syncs all before it.
         with self._transaction(is_bulk=True) as conn:
             first = take_numbers(conn, self.task_id, sum(fresh.values()))
@@ -186,6 +187,8 @@ class SetWriter:
         """Forget everything that was written; harmless after publish."""
         if self._kept is not None:
             self._kept.abort()
+        with suppress(Exception):  # what went wrong is told already, or the set was published long ago
+            self._crew.settle()
         with self._storage.database.write() as conn:
             drop_sets(conn, sa.and_(annotation_sets.c.id == self.set_id, annotation_sets.c.state == "writing"))
 

@@ -89,6 +89,19 @@ def test_a_helper_that_dies_costs_nothing_but_time() -> None:
     assert sorted(found, key=lambda rows: int(rows[0]["part"])) == [work_blocks(job) for job in jobs]
 
 
+@pytest.mark.usefixtures("eager")
+def test_what_goes_wrong_with_an_insert_is_told_at_the_next_call() -> None:
+    def insert(rows: Blocks) -> None:
+        raise ZeroDivisionError
+
+    with BlockCrew(1) as crew:
+        crew.take(random_jobs(1)[0], lambda rows: None)
+        crew.take(random_jobs(1)[0], insert)
+        with pytest.raises(ZeroDivisionError):
+            crew.finish()
+        crew.finish()
+
+
 def test_small_imports_and_lone_cores_get_no_helper(monkeypatch: pytest.MonkeyPatch) -> None:
     for cores, most, n_jobs in ((2, 1, 3), (1, 1, 9), (2, 0, 9)):
         monkeypatch.setattr(block_work, "n_cores", lambda cores=cores: cores)

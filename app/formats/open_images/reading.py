@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from app.annotations import Annotations, FrameIndex, Kept, TextSet
-from app.archive import Archive, Entry
+from app.archive import Archive, Entry, read_ahead
 from app.columns import Cells, CSVBlock, CSVReader, Ragged, TextIndex, Texts, decode_numbers, decode_runs
 from app.errors import Damaged, ImportProblems, Problem, Report, Severity, shorten
 from app.formats.base import ImportOptions, Progress, Sink, Target
@@ -55,6 +55,9 @@ WARNINGS_LISTED = 5
 """Warnings of one code and table that are listed; a flood of one kind leaves room for the others."""
 
 KEPT_PIECE_BYTES = 4 << 20
+
+AHEAD_FROM_BYTES = 8 << 20
+"""Tables that a second thread inflates while this one reads them."""
 
 Message = str | Callable[[int], str]
 
@@ -170,7 +173,9 @@ class Reading:
 
     def blocks(self, path: str) -> Iterator[bytes]:
         """The bytes of an entry; progress moves with them."""
-        for block in self.archive.blocks(self.archive.entry(path)):
+        entry = self.archive.entry(path)
+        blocks = self.archive.blocks(entry)
+        for block in read_ahead(blocks) if entry.size >= AHEAD_FROM_BYTES else blocks:
             self.advance(len(block))
             yield block
 
