@@ -3,7 +3,8 @@
     python -m tests.bench.profile DATA.zip [--step import] [--top 40] [--sort tottime]
 
 The steps are those of the bench; the web process takes the upload, and what a worker or an export process would do
-then is done here. The profiler makes calls dear, so look at shares, not at seconds.
+then is done here. The profiler makes calls dear, so look at shares, not at seconds; `--sample` looks at the stack
+every millisecond of CPU instead, which makes nothing dear, and tells the share of each function with all it calls.
 """
 
 from __future__ import annotations
@@ -13,11 +14,15 @@ import cProfile
 import json
 import logging
 import pstats
+import signal
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
+from typing import Self
 
 import structlog
 
@@ -32,16 +37,52 @@ from tests.bench.run import attach_frames, has_masks, touch_polygons
 from tests.caller import FORMAT, Caller
 from tests.service import Service, running_service
 
+APP = "/app/"
 STEPS = ("pictures", "import", "export", "trace", "export polygons", "export drawn")
+
+
+class Sampler:
+    """The functions of the service that are at work, by how many samples found them on the stack."""
+
+    def __init__(self) -> None:
+        self.n_samples = 0
+        self.found: Counter[str] = Counter()
+
+    def __enter__(self) -> Self:
+        signal.signal(signal.SIGPROF, self._sample)
+        signal.setitimer(signal.ITIMER_PROF, 0.001, 0.001)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+
+    def _sample(self, _number: int, frame: FrameType | None) -> None:
+        self.n_samples += 1
+        names = set()
+        while frame is not None:
+            code = frame.f_code
+            if APP in code.co_filename:
+                names.add(f"{code.co_filename.partition(APP)[2]} {code.co_qualname}")
+            frame = frame.f_back
+        self.found.update(names)
+
+    def print(self, top: int) -> None:
+        for name, count in self.found.most_common(top):
+            print(f"{count / max(self.n_samples, 1):7.1%}  {name}")
 
 
 class Profiler:
     """Runs work with or without the profiler."""
 
-    def __init__(self, wanted: str, top: int, sort: str, dump: Path | None) -> None:
-        self._wanted, self._top, self._sort, self._dump = wanted, top, sort, dump
+    def __init__(self, wanted: str, top: int, sort: str, dump: Path | None, samples: bool) -> None:
+        self._wanted, self._top, self._sort, self._dump, self._samples = wanted, top, sort, dump, samples
 
     def run(self, step: str, work: Callable[[], object]) -> None:
+        if self._samples and step == self._wanted:
+            with Sampler() as sampler:
+                work()
+            sampler.print(self._top)
+            return
         profile = cProfile.Profile() if step == self._wanted else None
         wall, cpu = time.perf_counter(), time.process_time()
         if profile is not None:
@@ -109,9 +150,10 @@ def main() -> None:
     parser.add_argument("--top", type=int, default=40, help="lines (%(default)s)")
     parser.add_argument("--rounds", type=int, default=1, help="how often each step is taken (%(default)s)")
     parser.add_argument("--sort", default="tottime", help="tottime or cumtime (%(default)s)")
+    parser.add_argument("--sample", action="store_true", help="look at the stack instead of counting calls")
     parser.add_argument("--dump", type=Path, default=None, help="write the profile here, too")
     given = parser.parse_args()
-    profiler = Profiler(given.step, given.top, given.sort, given.dump)
+    profiler = Profiler(given.step, given.top, given.sort, given.dump, given.sample)
     with (
         tempfile.TemporaryDirectory(prefix="annoport-profile-") as folder,
         running_service(Path(folder), auth_mode="local", arguments=["--workers", "0"]) as service,

@@ -194,7 +194,7 @@ class _Combinations:
         self._refused: npt.NDArray[np.bool_] = np.zeros((n_columns, 0), dtype=np.bool_)
         self._text_codes: Codes = np.zeros(0, dtype=np.int32)
         self._collided: dict[bytes, int] = {}
-        self._all_texts: tuple[str, ...] = ()
+        self._all_texts: list[str] = []
         self.texts: dict[str, int] = {}
 
     def cell_codes(self, place: int, column: AttributeColumn) -> Codes:
@@ -229,12 +229,11 @@ class _Combinations:
             new, first = np.unique(hashes[unknown], return_index=True)
             rows = np.sort(unknown[first])
             self._add(codes[:, rows], build)
-            merged = np.concatenate([self._hashes, hashes[rows]])
-            order = np.argsort(merged, kind="stable")
-            self._order = np.concatenate(
-                [self._order, np.arange(len(self._text_codes) - len(new), len(self._text_codes), dtype=np.int64)]
-            )[order]
-            self._hashes = merged[order]
+            # `new` ascends as the known ones do; their numbers go by the rows they were met in.
+            places = np.searchsorted(self._hashes, new)
+            fresh = len(self._text_codes) - len(new) + np.searchsorted(rows, unknown[first])
+            self._order = np.insert(self._order, places, fresh)
+            self._hashes = np.insert(self._hashes, places, new)
             self._places = HashPlaces(self._hashes)
             _, numbers = self._look_up(hashes)
         differ = (self._codes[:, numbers] != codes).any(axis=0)
@@ -255,12 +254,14 @@ class _Combinations:
         text_codes, refused = [], np.zeros((len(codes) - 1, codes.shape[1]), dtype=np.bool_)
         for at, (label, *cells) in enumerate(codes.T.tolist()):
             text, places = build(label, [values[code] for values, code in zip(self._values, cells, strict=True)])
-            text_codes.append(self.texts.setdefault(text, len(self.texts)))
+            if text not in self.texts:
+                self.texts[text] = len(self._all_texts)
+                self._all_texts.append(text)
+            text_codes.append(self.texts[text])
             refused[list(places), at] = True
         self._codes = np.concatenate([self._codes, codes], axis=1)
         self._refused = np.concatenate([self._refused, refused], axis=1)
         self._text_codes = np.concatenate([self._text_codes, np.array(text_codes, dtype=np.int32)])
-        self._all_texts = tuple(self.texts)
 
     def refusing(self, place: int) -> npt.NDArray[np.bool_]:
         """(K,) bool, the combinations whose cell in this column its attribute cannot take."""
