@@ -30,7 +30,7 @@ import sqlalchemy as sa
 from app.annotations import Edit, ShapeType
 from app.columns import Ragged
 from app.storage import FrameColumns, FramePlaces, Storage, TaskData, open_storage, tasks
-from app.storage.block_codec import decode_arrays, encode_array
+from app.storage.block_codec import decode_arrays, decode_ragged, encode_array, encode_ragged
 from app.storage.schema import BLOCKS
 from tests.bench.make_data import SUBSET, Counts, Files, add_count_options, counts_given, files_of, make
 from tests.caller import FORMAT, Caller
@@ -219,23 +219,25 @@ def one_round(service: Service, files: Files, rows: int, target: Path) -> list[S
 
 
 def touch_polygons(service: Service, number: int) -> None:
-    """Move every polygon a little and mark it as edited, as a client does: they are then drawn anew. By the store's own
+    """Move every polygon down by a pixel and mark it as edited, as a client does: they are then drawn anew. By the store's own
     call, for millions of points by JSON would measure nothing else."""
     storage = open_storage("", "", service.data_dir, migrate=False)
     try:
         with storage.database.write() as conn:
-            for row in conn.execute(sa.select(BLOCKS["shapes"]).where(BLOCKS["shapes"].c.task_id == number)).all():
+            keys = sa.select(BLOCKS["shapes"].c["set_id", "block", "part"]).where(BLOCKS["shapes"].c.task_id == number)
+            for key in conn.execute(keys).all():
+                here = BLOCKS["shapes"].c
+                place = (here.task_id == number, here.set_id == key[0], here.block == key[1], here.part == key[2])
+                row = conn.execute(sa.select(BLOCKS["shapes"]).where(*place)).one()
                 types = decode_arrays([row.types], [row.n_rows], np.uint8)
                 edits = decode_arrays([row.kept_edits], [row.n_rows], np.uint8)
                 edits[types == ShapeType.POLYGON] |= np.uint8(Edit.GEOMETRY)
-                here = BLOCKS["shapes"].c
-                place = (here.set_id == row.set_id, here.block == row.block, here.part == row.part)
-                conn.execute(
-                    BLOCKS["shapes"]
-                    .update()
-                    .where(here.task_id == number, *place)
-                    .values(kept_edits=encode_array(edits))
-                )
+                points = decode_ragged([row.points], [row.n_rows], np.float64)
+                moves = np.repeat(types == ShapeType.POLYGON, points.lengths)
+                moves[::2] = False  # down by a pixel
+                moved = encode_ragged(Ragged(points.values + moves, points.offsets), 0, row.n_rows)
+                changed = {"kept_edits": encode_array(edits), "points": moved}
+                conn.execute(BLOCKS["shapes"].update().where(*place).values(**changed))
     finally:
         storage.close()
 
