@@ -107,8 +107,8 @@ def handlers_of(settings: Settings) -> Mapping[str, requests.Handler]:
         "export:backup": export_backup,
         "import:backup": partial(import_backup, limits=limits),
         "import:dataset": partial(import_dataset, limits=limits),
-        "export:annotations": export_dataset,
-        "export:dataset": export_dataset,
+        "export:annotations": partial(export_dataset, mask_helpers=settings.import_helpers),
+        "export:dataset": partial(export_dataset, mask_helpers=settings.import_helpers),
     }
     return {name: traced(name, handler) for name, handler in handlers.items()}
 
@@ -174,6 +174,6 @@ def run_stream_process(settings: Settings, fd: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     storage = open_store(settings, migrate=False)
     try:
-        serve_streams(fd, partial(stream_dataset, storage))
+        serve_streams(fd, partial(stream_dataset, storage, mask_helpers=settings.import_helpers))
     finally:
         storage.close()

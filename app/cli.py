@@ -570,7 +570,7 @@ def convert(
     if output.exists() and not force:
         raise click.UsageError(f"{output} is there already; --force writes over it")
     selection = {field.name for field in dataclasses.fields(SelectionOptions)}
-    names = {field.name for field in dataclasses.fields(ExportOptions)} - selection
+    names = {field.name for field in dataclasses.fields(ExportOptions)} - selection - {"mask_helpers"}
     export_options = ExportOptions(**{name: options.pop(name) for name in names})
     options["labels"] = "create" if options.pop("create_labels") else "match"
     meter = Meter("converting")

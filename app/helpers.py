@@ -19,12 +19,19 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
 
 from app.heap import bound_heap
 
+Ticket = TypeVar("Ticket")
+Job = TypeVar("Job")
+Done = TypeVar("Done")
+
 SENT_AHEAD = 2
+HELD_JOBS = 6
 PIPE_BYTES = 1 << 20  # 64 KiB by itself, which makes both sides wait for each other
 PIECES_A_CALL = 512  # of memory, handed to the system at once
 _COUNT, _SIZE = struct.Struct("<I"), struct.Struct("<Q")
@@ -104,6 +111,69 @@ class Helper:
         self._process.wait()
         self._thread.join()
         os.close(self._answers)
+
+
+class Crew(Generic[Ticket, Job, Done]):
+    """Works on jobs here and, where there is much to do, in other processes: `with Crew(work, 1) as crew`.
+
+    Args:
+        work: a function of one job, at the top of its module.
+        most_helpers: so many at the most, and none where there is one core.
+        unhelped_jobs: done before the first helper is started, which takes as long as they do.
+    """
+
+    def __init__(self, work: Callable[[Job], Done], most_helpers: int, unhelped_jobs: int = 0) -> None:
+        self._work = work
+        self._n_helpers = min(most_helpers, n_cores() - 1)
+        self._unhelped = unhelped_jobs
+        self._helpers: list[Helper] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for helper in self._helpers:
+            helper.close()
+
+    def run(self, jobs: Iterable[tuple[Ticket, Job]]) -> Iterator[tuple[Ticket, Done]]:
+        """The answers in the order of the jobs; a few jobs are taken ahead."""
+        source = iter(jobs)
+        waiting: deque[tuple[Ticket, Job, Helper | None, tuple[Done] | None]] = deque()
+        is_over = False
+
+        def take() -> tuple[Ticket, Job] | None:
+            nonlocal is_over
+            found = None if is_over else next(source, None)
+            is_over = found is None
+            return found
+
+        while True:
+            for helper in self._crew():
+                while helper.has_room() and len(waiting) < HELD_JOBS and (found := take()) is not None:
+                    helper.send(found[1])
+                    waiting.append((*found, helper, None))
+            head = waiting[0] if waiting else None
+            if head is None or (head[2] is not None and not head[2].has_answer() and len(waiting) < HELD_JOBS):
+                # Nothing to hand out yet: rather than wait, do the next job here.
+                if (found := take()) is not None:
+                    self._unhelped -= 1
+                    waiting.append((*found, None, (self._work(found[1]),)))
+                    continue
+                if head is None:
+                    return
+            ticket, job, helper_of, done = waiting.popleft()
+            if helper_of is not None:
+                done = helper_of.receive()
+            # Where the helper is gone: what it cannot do is found out here.
+            yield ticket, self._work(job) if done is None else done[0]
+
+    def _crew(self) -> list[Helper]:
+        if not self._helpers and self._unhelped <= 0:
+            name = f"{self._work.__module__}:{self._work.__qualname__}"
+            self._helpers = [Helper(name) for _ in range(self._n_helpers)]
+        return self._helpers
 
 
 def serve(work: Callable[[Any], Any]) -> None:

@@ -107,6 +107,7 @@ class ExportOptions(SelectionOptions):
     side_file: bool = True
     box_source: str = ""
     tag_source: str = ""
+    mask_helpers: int = 0
 
 
 class Sink(Protocol):

@@ -33,11 +33,11 @@ class Exported:
     project_id: int | None = None
 
 
-def export_dataset(work: Work) -> None:
+def export_dataset(work: Work, *, mask_helpers: int = 0) -> None:
     """Handler of `export:dataset` and `export:annotations` of a task, job or project: a file to download."""
     request = work.request
     format_ = find_format(work.options.get("format") or DEFAULT_FORMAT)
-    options = export_options(work.options)
+    options = export_options({**work.options, "mask_helpers": mask_helpers})
     writer = work.storage.blobs.open_writer(work.result_key)
     digest = hashlib.sha256()
 
@@ -70,7 +70,9 @@ def export_dataset(work: Work) -> None:
         pass
 
 
-def stream_dataset(storage: Storage, job: Mapping[str, Any], send: Callable[[bytes], None]) -> None:
+def stream_dataset(
+    storage: Storage, job: Mapping[str, Any], send: Callable[[bytes], None], *, mask_helpers: int = 0
+) -> None:
     """An export straight to its reader; `job` holds task_id, job_id, and the options; with `dry_run` its counts,
     with `image_list` the names of its images."""
     format_ = find_format(job.get("format") or DEFAULT_FORMAT)
@@ -84,7 +86,8 @@ def stream_dataset(storage: Storage, job: Mapping[str, Any], send: Callable[[byt
     if job.get("dry_run"):
         send(json.dumps(count_dataset(storage, what, format_, export_options(job))).encode())
         return
-    write_dataset(storage, what, format_, export_options(job), send, Report(), lambda done: None)
+    options = export_options({**job, "mask_helpers": mask_helpers})
+    write_dataset(storage, what, format_, options, send, Report(), lambda done: None)
 
 
 def count_dataset(storage: Storage, what: Exported, format_: Format, options: ExportOptions) -> dict[str, Any]:

@@ -219,8 +219,8 @@ def one_round(service: Service, files: Files, rows: int, target: Path) -> list[S
 
 
 def touch_polygons(service: Service, number: int) -> None:
-    """Move every polygon down by a pixel and mark it as edited, as a client does: they are then drawn anew. By the store's own
-    call, for millions of points by JSON would measure nothing else."""
+    """Move every polygon down by a pixel and mark it as edited, as a client does: all are then drawn anew. By the
+    store's own call, for millions of points by JSON would measure nothing else."""
     storage = open_storage("", "", service.data_dir, migrate=False)
     try:
         with storage.database.write() as conn:

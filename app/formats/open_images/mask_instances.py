@@ -20,14 +20,13 @@ import numpy.typing as npt
 from app.annotations import Edit, Shapes, ShapeType
 from app.errors import Problem, TooLarge
 from app.formats.open_images.kept_rows import Mask, is_kind
+from app.formats.open_images.mask_drawing import stretches
 from app.formats.open_images.plan import Plan
 from app.formats.open_images.write_boxes import is_rotated
 from app.geometry import PackedMask, ellipse_to_mask, merge_masks, polygons_to_masks, rotated_corners, runs_to_mask
 
 # An enumeration's attributes are slow to get, and these are asked for once a mask.
 MASK, GEOMETRY = int(ShapeType.MASK), int(Edit.GEOMETRY)
-DRAWN_VALUES = 1 << 17
-"""Coordinates of polygons that are drawn in one call: each edge takes some 200 bytes on the way."""
 DRAWN = (ShapeType.POLYGON, ShapeType.MASK, ShapeType.ELLIPSE)
 
 
@@ -166,10 +165,7 @@ def _draw_polygons(
     result: list[PackedMask | None],
 ) -> None:
     widths, heights = plan.sizes_of(part.frames[places])
-    start = 0
-    while start < len(places):
-        room = int(np.searchsorted(offsets, offsets[start] + DRAWN_VALUES, side="right")) - 1
-        stop = min(max(room, start + 1), len(places))
+    for start, stop in stretches(offsets):
         own = offsets[start : stop + 1]
         values = points[own[0] : own[-1]]
         some = widths[start:stop], heights[start:stop]
@@ -184,7 +180,6 @@ def _draw_polygons(
             ]
         for place, mask in zip(places[start:stop].tolist(), masks, strict=True):
             result[place] = mask
-        start = stop
 
 
 def _draw_one(

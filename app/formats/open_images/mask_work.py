@@ -3,24 +3,14 @@
     job   PNGs as they came, the sizes of their frames, what is wanted
     done  a column of every answer; nothing is told here, for only the reader knows rows and reports
 
-A helper is a spawned process that knows this module alone. It gets jobs and answers them in order through two pipes,
-and ends when its reader does: at the end of the pipe, however that end came.
+A job may be answered in part: the rest is then asked for again.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
-import queue
-import subprocess
-import sys
-import threading
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
-from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +28,7 @@ from app.geometry import (
     flips_to_runs,
     resize_flips,
 )
+from app.helpers import Crew
 from app.images import BadPNG, decode_mask, prove_mask
 
 Ids = npt.NDArray[np.int64]
@@ -49,9 +40,6 @@ MOST_FLIPS = 8_000_000
 """Of one mask; no object has so many, noise of 50 million pixels has three times as many and takes 800 MB."""
 HELPED_MASKS = 512
 """Below so many masks a helper's start costs more than it saves."""
-SENT_AHEAD = 2
-HELD_JOBS = 6
-CODE = "from app.formats.open_images.mask_work import serve; serve()"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -218,132 +206,6 @@ def _trace(done: MasksDone, places: Sequence[int], masks: Sequence[Flips]) -> se
     return whole
 
 
-# --- helpers ---
-
-
-class MaskCrew(Generic[Ticket]):
-    """Works on jobs with the help of another process, if there is one: `with MaskCrew(1) as crew: crew.run(jobs)`."""
-
-    def __init__(self, n_helpers: int) -> None:
-        self._helpers = [_Helper() for _ in range(n_helpers)]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for helper in self._helpers:
-            helper.close()
-
-    def run(self, jobs: Iterable[tuple[Ticket, MaskJob]]) -> Iterator[tuple[Ticket, MasksDone]]:
-        """The answers in the order of the jobs; a few jobs are taken ahead. A job may be answered in several parts."""
-        source = iter(jobs)
-        waiting: deque[tuple[Ticket, MaskJob, _Helper | None, MasksDone | None]] = deque()
-        is_over = False
-
-        def take() -> tuple[Ticket, MaskJob] | None:
-            nonlocal is_over
-            found = None if is_over else next(source, None)
-            is_over = found is None
-            return found
-
-        while True:
-            for helper in self._helpers:
-                while helper.has_room() and len(waiting) < HELD_JOBS and (found := take()) is not None:
-                    helper.send(found[1])
-                    waiting.append((*found, helper, None))
-            head = waiting[0] if waiting else None
-            if head is None or (head[2] is not None and not head[2].has_answer() and len(waiting) < HELD_JOBS):
-                # Nothing to hand out yet: rather than wait, do the next job here.
-                if (found := take()) is not None:
-                    waiting.append((*found, None, work_masks(found[1])))
-                    continue
-                if head is None:
-                    return
-            ticket, job, helper_of, done = waiting.popleft()
-            if helper_of is not None:
-                done = helper_of.receive()
-            if done is None:  # the helper is gone: what it cannot do is found out here
-                done = work_masks(job)
-            yield ticket, done
-
-
-class _Helper:
-    """A process that works on jobs, and a thread that takes its answers, so that neither side ever waits for the
-    other's pipe to be emptied."""
-
-    def __init__(self) -> None:
-        job_end, self_end = os.pipe()
-        answer_end, result_end = os.pipe()
-        try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", CODE], stdin=job_end, stdout=result_end, close_fds=True
-            )
-        finally:
-            os.close(job_end)
-            os.close(result_end)
-        self._jobs = Connection(self_end, readable=False)
-        self._answers = Connection(answer_end, writable=False)
-        self._done: queue.SimpleQueue[MasksDone | None] = queue.SimpleQueue()
-        self._sent = 0
-        self._is_lost = False
-        self._thread = threading.Thread(target=self._listen, name="mask helper", daemon=True)
-        self._thread.start()
-
-    def _listen(self) -> None:
-        with contextlib.suppress(EOFError, OSError):
-            while True:
-                self._done.put(self._answers.recv())
-        self._done.put(None)
-
-    def has_room(self) -> bool:
-        return not self._is_lost and self._sent < SENT_AHEAD
-
-    def has_answer(self) -> bool:
-        return self._is_lost or not self._done.empty()
-
-    def send(self, job: MaskJob) -> None:
-        self._sent += 1
-        try:
-            self._jobs.send(job)
-        except OSError:
-            self._is_lost = True
-
-    def receive(self) -> MasksDone | None:
-        """The answer to the oldest job; None where there will be none."""
-        self._sent -= 1
-        done = None if self._is_lost and self._done.empty() else self._done.get()
-        self._is_lost = self._is_lost or done is None
-        return done
-
-    def close(self) -> None:
-        self._jobs.close()
-        self._process.kill()
-        self._process.wait()
-        self._thread.join()
-        self._answers.close()
-
-
-def serve() -> None:
-    """The helper's loop, until the pipe ends."""
-    jobs, answers = Connection(0, writable=False), Connection(1, readable=False)
-    with contextlib.suppress(EOFError, OSError, KeyboardInterrupt):
-        while True:
-            job: Any = jobs.recv()
-            answers.send(work_masks(job))
-    os._exit(0)
-
-
-def n_helpers(n_masks: int, most: int) -> int:
-    """How many helpers are worth it: none for few masks, none where there is one core."""
-    if n_masks < HELPED_MASKS:
-        return 0
-    return min(most, n_cores() - 1)
-
-
-def n_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1  # not Linux
+def mask_crew(n_masks: int, most_helpers: int) -> Crew[Ticket, MaskJob, MasksDone]:
+    """Who works on so many masks: helpers are not worth their start for few."""
+    return Crew(work_masks, most_helpers if n_masks >= HELPED_MASKS else 0)

@@ -24,7 +24,7 @@ from app.formats.open_images.labels import ClassNames, recorded_mids
 from app.formats.open_images.layout import ALIASES, LABEL_COLUMNS, NAMES_TRIED, Layout, lay_out, nearest_name
 from app.formats.open_images.links import MaskLinks
 from app.formats.open_images.mask_files import MaskFiles
-from app.formats.open_images.mask_work import MaskCrew, n_helpers
+from app.formats.open_images.mask_work import MaskJob, MasksDone, mask_crew
 from app.formats.open_images.read_boxes import Waiting, read_boxes
 from app.formats.open_images.read_images import ImageListReader
 from app.formats.open_images.read_mask_rows import read_mask_rows
@@ -35,6 +35,7 @@ from app.formats.open_images.read_relationships import read_relationship_rows, w
 from app.formats.open_images.read_tags import read_tags
 from app.formats.open_images.reading import WARNINGS_LISTED, Reading
 from app.formats.open_images.sizes import read_sizes
+from app.helpers import Crew
 
 KEPT_LISTED = 20
 MAX_FIELD_BYTES, MAX_COLUMNS = 16 << 20, 256
@@ -81,7 +82,8 @@ def read(
     first_group = target.first_group + reading.side.max_group
     links = MaskLinks(mask_rows.frames, mask_rows.label_codes, mask_rows.boxes, mask_rows.linkable, first_group)
     relationships = read_relationship_rows(reading)
-    with MaskCrew[Taken](n_helpers(len(mask_rows.places), options.mask_helpers)) as crew:
+    workers: Crew[Taken, MaskJob, MasksDone] = mask_crew(len(mask_rows.places), options.mask_helpers)
+    with workers as crew:
         read_boxes(reading, Waiting(links, relationships.finder))
         write_relationships(reading, relationships)
         read_masks(reading, mask_rows, links.mask_groups(), links.numbers, files, crew)

@@ -21,13 +21,14 @@ from app.columns import CSVBlock, PackedRagged, Ragged
 from app.errors import ImportProblems, Problem, Severity, shorten
 from app.formats.open_images.kept_bytes import parts_note
 from app.formats.open_images.mask_files import MaskFiles
-from app.formats.open_images.mask_work import MaskCrew, MaskJob, MasksDone, work_masks
+from app.formats.open_images.mask_work import MaskJob, MasksDone, work_masks
 from app.formats.open_images.read_boxes import encode_attributes, text_columns
 from app.formats.open_images.read_mask_rows import MaskRows
 from app.formats.open_images.reading import WARNINGS_LISTED, Ints, Mask, Reading, TableState
 from app.formats.open_images.side_items import Item
 from app.formats.open_images.side_write import mask_check
 from app.geometry import Flips
+from app.helpers import Crew
 
 Ids = npt.NDArray[np.int64]
 
@@ -88,7 +89,12 @@ class Decoded:
 
 
 def read_masks(
-    reading: Reading, rows: MaskRows, groups: Ints, numbers: Ints, files: MaskFiles, crew: MaskCrew[Taken]
+    reading: Reading,
+    rows: MaskRows,
+    groups: Ints,
+    numbers: Ints,
+    files: MaskFiles,
+    crew: Crew[Taken, MaskJob, MasksDone],
 ) -> None:
     """Write every mask row as a shape.
 

@@ -36,6 +36,7 @@ from app.formats.open_images.kept_rows import (
 )
 from app.formats.open_images.kept_rows import Rows as Places
 from app.formats.open_images.layout import COORDINATES, MASK_COORDINATES
+from app.formats.open_images.mask_drawing import DrawJob, Drawn, Earlier, draw_masks, finish_mask
 from app.formats.open_images.mask_instances import (
     Instance,
     draw_instances,
@@ -45,19 +46,20 @@ from app.formats.open_images.mask_instances import (
     row_of,
 )
 from app.formats.open_images.mask_names import MaskNames
-from app.formats.open_images.mask_work import digest_of
 from app.formats.open_images.names import is_plain_name, is_safe_box_id, mask_stem
 from app.formats.open_images.plan import Plan
 from app.formats.open_images.side_write import SideWriter, mask_check
 from app.formats.open_images.whole_outlines import untouched_outlines, whole_outlines
 from app.formats.open_images.write_boxes import coordinate_texts, id_cells, is_rotated
 from app.formats.open_images.write_tags import kept_label_cells, selected_rows
-from app.geometry import PackedMask, boxes_to_norm, find_flips, place_mask, resize_mask, tighten_mask
+from app.geometry import PackedMask, boxes_to_norm, find_flips, place_mask, resize_flips, resize_mask
+from app.helpers import Crew
 from app.images import decode_mask, encode_mask
 
 # Instances taken at once: crops of those that are drawn, and stored PNGs, stand in memory together.
 TAKEN_AT_ONCE = 256
-TAKEN_BYTES = 32 << 20
+TAKEN_BYTES = 8 << 20
+UNHELPED_JOBS = 2
 # Tolerance of a link between a mask's box and a box row, as the reader has it.
 LINK_TOLERANCE = 1e-6 + 1e-12
 LAST_BOX_NUMBER = 0xFFFFFFFF
@@ -98,6 +100,23 @@ class Batch:
         return None if instance.imported is None else self.row_of.get(instance.imported)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Stretch:
+    """Some instances of a batch.
+
+    Attributes:
+        whole: the `id` of each that is the outline of its PNG.
+        drawn: those whose pixels are wanted; the first of them are polygons alone, and drawn by a job.
+    """
+
+    batch: Batch
+    instances: Sequence[Instance]
+    pngs: KeptBytes
+    whole: Collection[int]
+    drawn: Sequence[Instance]
+    by_job: Sequence[Instance]
+
+
 class MaskTable:
     """Writes the PNGs of one table as they come and gives its rows."""
 
@@ -118,13 +137,21 @@ class MaskTable:
 
     def rows(self, batches: Iterator[Shapes]) -> Iterator[TableRows]:
         """The rows of shapes, one PNG written for each."""
+        workers: Crew[Stretch, DrawJob, list[Drawn | None] | None]
+        workers = Crew(draw_masks, self._plan.options.mask_helpers, UNHELPED_JOBS)
+        with workers as crew:
+            for stretch, drawn in crew.run(self._jobs(batches)):
+                yield from self._write(stretch, drawn)
+
+    def _jobs(self, batches: Iterator[Shapes]) -> Iterator[tuple[Stretch, DrawJob]]:
         for shapes in batches:
             chosen = drawn_shapes(self._plan, shapes) & self._plan.chosen_shapes(shapes, self._subset)
             if not chosen.any():
                 continue
             batch = self._batch(shapes, find_instances(self._plan, shapes, chosen))
             for instances in _stretches(batch):
-                yield from self._write(batch, instances)
+                stretch = self._stretch(batch, instances)
+                yield stretch, self._draw_job(stretch)
 
     def hidden(self, batches: Iterator[Rows]) -> Iterator[TableRows]:
         """Kept rows that show nothing (masks without a pixel), with their PNGs."""
@@ -262,16 +289,59 @@ class MaskTable:
 
     # --- some instances ---
 
-    def _write(self, batch: Batch, instances: Sequence[Instance]) -> Iterator[TableRows]:
-        """Write the PNGs of some instances, in order, and give their rows."""
+    def _stretch(self, batch: Batch, instances: Sequence[Instance]) -> Stretch:
         shapes = batch.shapes
         owners = [row_of(instance) for instance in instances if instance.imported is not None]
         pngs = KeptBytes(self._source, shapes.kept, np.array(owners, dtype=np.int64))
         whole = whole_outlines(self._plan, shapes, instances, pngs)
+        drawn = [one for one in instances if not keeps_png(shapes, one) and id(one) not in whole]
+        types = shapes.types
+        by_job = [one for one in drawn if bool((types[one.rows] == ShapeType.POLYGON).all())]
+        return Stretch(batch, instances, pngs, whole, drawn, by_job)
+
+    def _draw_job(self, stretch: Stretch) -> DrawJob:
+        if not stretch.by_job:
+            return DrawJob()
+        rows = [row for instance in stretch.by_job for row in instance.rows]
+        points = stretch.batch.shapes.points.take(np.array(rows, dtype=np.int64))
+        counts = [len(instance.rows) for instance in stretch.by_job]
+        frames = np.array([instance.frame for instance in stretch.by_job], dtype=np.int32)
+        widths, heights = (sides.tolist() for sides in self._plan.sizes_of(frames))
+        return DrawJob(
+            points.values,
+            points.offsets,
+            np.repeat(np.arange(len(counts), dtype=np.int64), counts),
+            widths,
+            heights,
+            [self._earlier(one, stretch.pngs) for one in stretch.by_job],
+            self._plan.layout.fills_boxes,
+        )
+
+    def _earlier(self, instance: Instance, pngs: KeptBytes) -> Earlier | None:
+        return None if instance.imported is None else Earlier(pngs.digest(instance.imported))
+
+    def _drawn(self, stretch: Stretch, done: list[Drawn | None] | None) -> dict[int, Drawn | None]:
+        """What became of each drawn instance, by `id`; None for one without a pixel."""
+        by_job = [] if done is None else stretch.by_job
+        found = dict(zip(map(id, by_job), done or (), strict=True))
+        rest = [instance for instance in stretch.drawn if id(instance) not in found]
+        masks = draw_instances(self._plan, stretch.batch.shapes, rest)
+        frames = np.array([instance.frame for instance in rest], dtype=np.int32)
+        sizes = zip(*(sides.tolist() for sides in self._plan.sizes_of(frames)), strict=True)
+        outlines = {id(instance) for instance in stretch.by_job}
+        for instance, mask, (width, height) in zip(rest, masks, sizes, strict=True):
+            earlier = self._earlier(instance, stretch.pngs) if id(instance) in outlines else None
+            fills_boxes = self._plan.layout.fills_boxes
+            found[id(instance)] = None if mask is None else finish_mask(mask, width, height, earlier, fills_boxes)
+        return found
+
+    def _write(self, stretch: Stretch, done: list[Drawn | None] | None) -> Iterator[TableRows]:
+        """Write the PNGs of some instances, in order, and give their rows."""
+        batch, instances, pngs, whole = stretch.batch, stretch.instances, stretch.pngs, stretch.whole
+        shapes = batch.shapes
         lines = {id(i): row for i in instances if (row := self._claimed_line(batch, i, whole)) >= 0}
         rest = [instance for instance in instances if id(instance) not in lines]
-        drawn = [instance for instance in rest if not keeps_png(shapes, instance) and id(instance) not in whole]
-        masks = dict(zip(map(id, drawn), draw_instances(self._plan, shapes, drawn), strict=True))
+        masks = self._drawn(stretch, done)
         empty = {key for key, mask in masks.items() if mask is None}
         cells = self._cells(shapes, rest)
         frames = [instance.frame for instance in instances if id(instance) not in empty]
@@ -337,7 +407,7 @@ class MaskTable:
         batch: Batch,
         instance: Instance,
         line: Line,
-        mask: PackedMask | None,
+        drawn: Drawn | None,
         pngs: KeptBytes,
         is_outline: bool,
     ) -> Line:
@@ -349,14 +419,14 @@ class MaskTable:
         plan, shapes, row = self._plan, batch.shapes, row_of(instance)
         is_imported = instance.imported is not None
         edits = int(np.bitwise_or.reduce(shapes.kept.edits[instance.rows])) if is_imported else 0
-        png = self._png(shapes, instance, mask, pngs)
+        png = self._png(instance, drawn, pngs)
         label_id = int(shapes.label_ids[row])
         relabelled = not is_imported or bool(edits & Edit.LABEL) or plan.options.label_ids == "name"
         if relabelled:
             line["LabelName"] = plan.label_names[label_id]
         values = plan.decoder.values(label_id, shapes.attributes.row(row))
         line["BoxID"] = batch.box_ids[id(instance)] if id(instance) in batch.box_ids else line["BoxID"]
-        self._box_cells(batch, instance, line, edits, mask)
+        self._box_cells(batch, instance, line, edits, drawn)
         _set_quality(line, values, png is not None and is_imported)
         if png is not None and is_imported:
             line["Clicks"] = ""
@@ -390,22 +460,24 @@ class MaskTable:
         kept = decode_mask(pngs.read(instance.imported))
         return resize_mask(PackedMask(kept.rows, kept.width), width, height)
 
-    def _png(self, shapes: Shapes, instance: Instance, mask: PackedMask | None, pngs: KeptBytes) -> bytes | None:
+    def _png(self, instance: Instance, drawn: Drawn | None, pngs: KeptBytes) -> bytes | None:
         """The new PNG; None where the stored one holds these pixels."""
-        if mask is None:
+        if drawn is None:
             return None
-        width, height = (int(side[0]) for side in self._plan.sizes_of(np.array([instance.frame], dtype=np.int32)))
-        whole = place_mask(mask, width, height)
+        if drawn.mask is None:
+            return drawn.png
         # Polygons traced from an imported mask: the same pixels are the same mask, whatever became of its outline.
-        noted = None if instance.imported is None else pngs.digest(instance.imported)
-        if noted is not None and noted != digest_of(find_flips(mask)):
-            return encode_mask(whole.rows, width)
-        imported = self._imported_pixels(shapes, instance, pngs)
-        if imported is not None and np.array_equal(imported.rows, whole.rows):
+        assert instance.imported is not None
+        width, height = (int(side[0]) for side in self._plan.sizes_of(np.array([instance.frame], dtype=np.int32)))
+        whole = place_mask(drawn.mask, width, height)
+        kept = decode_mask(pngs.read(instance.imported))
+        imported = resize_flips(find_flips(PackedMask(kept.rows, kept.width)), width, height)
+        found = find_flips(whole)
+        if np.array_equal(imported.lines, found.lines) and np.array_equal(imported.columns, found.columns):
             return None
         return encode_mask(whole.rows, width)
 
-    def _box_cells(self, batch: Batch, instance: Instance, line: Line, edits: int, mask: PackedMask | None) -> None:
+    def _box_cells(self, batch: Batch, instance: Instance, line: Line, edits: int, drawn: Drawn | None) -> None:
         """Box*: the linked box's own text, unless the kept cells say the same; emptied when the link is gone."""
         shapes, is_imported = batch.shapes, instance.imported is not None
         if instance.box is not None:
@@ -415,13 +487,12 @@ class MaskTable:
         elif edits & Edit.GROUP or (shapes.groups[instance.rows[0]] and not _is_traced(shapes, instance)):
             line.update(dict.fromkeys(MASK_COORDINATES, ""))
         if self._plan.layout.fills_boxes and not all(line[name] for name in MASK_COORDINATES):
-            line.update(zip(MASK_COORDINATES, self._tight_box(shapes, instance, mask), strict=True))
+            line.update(zip(MASK_COORDINATES, self._tight_box(shapes, instance, drawn), strict=True))
 
-    def _tight_box(self, shapes: Shapes, instance: Instance, mask: PackedMask | None) -> Box:
+    def _tight_box(self, shapes: Shapes, instance: Instance, drawn: Drawn | None) -> Box:
         """The mask's own box as cells."""
-        tight = tighten_mask(mask) if mask is not None else None
-        if tight is not None:
-            edges = [tight.left, tight.top, tight.left + tight.width, tight.top + tight.height]
+        if drawn is not None and drawn.edges is not None:
+            edges = list(drawn.edges)
         elif shapes.types[row_of(instance)] == ShapeType.POLYGON:  # a whole outline
             corners = shapes.points.take(np.array(instance.rows, dtype=np.int64)).values.reshape(-1, 2)
             edges = [*corners.min(axis=0).tolist(), *corners.max(axis=0).tolist()]

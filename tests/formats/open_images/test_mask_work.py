@@ -9,9 +9,11 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from app import helpers
 from app.formats.open_images import mask_work
-from app.formats.open_images.mask_work import MaskCrew, MaskJob, MasksDone, n_helpers, work_masks
+from app.formats.open_images.mask_work import MaskJob, MasksDone, mask_crew, work_masks
 from app.geometry import PackedMask, find_flips, flips_to_runs, mask_to_polygons, resize_mask
+from app.helpers import Crew
 from app.images import encode_mask, encode_mask_grey
 
 
@@ -40,6 +42,11 @@ def plainly(job: MaskJob, place: int) -> tuple[list[list[float]], list[int]]:
     return [], flips_to_runs(find_flips(mask)).tolist()
 
 
+def two_cores(monkeypatch: pytest.MonkeyPatch) -> Crew[int, MaskJob, MasksDone]:
+    monkeypatch.setattr(helpers, "n_cores", lambda: 2)
+    return Crew(work_masks, 1)
+
+
 def same(one: MasksDone, other: MasksDone) -> bool:
     return (
         (one.errors, one.sizes, one.is_binary, one.is_blank, one.too_complex)
@@ -63,35 +70,35 @@ def test_a_job_is_its_masks_one_by_one(traced: bool) -> None:
             assert (outlines, done.runs.row(place).tolist()) == plainly(job, place)
 
 
-def test_a_helper_answers_as_this_process_does() -> None:
+def test_a_helper_answers_as_this_process_does(monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(5)
     jobs = [(number, noise_job(random, number % 2 == 1, 3)) for number in range(40)]
-    with MaskCrew[int](1) as crew:
+    with two_cores(monkeypatch) as crew:
         answers = list(crew.run(jobs))
     assert [ticket for ticket, _ in answers] == list(range(40))
     assert all(same(done, work_masks(job)) for (_, done), (_, job) in zip(answers, jobs, strict=True))
 
 
-def test_a_helper_that_dies_costs_nothing_but_time() -> None:
+def test_a_helper_that_dies_costs_nothing_but_time(monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(6)
     jobs = [(number, noise_job(random, True, 3)) for number in range(30)]
 
-    def taken(crew: MaskCrew[int]) -> Iterator[tuple[int, MaskJob]]:
+    def taken(crew: Crew[int, MaskJob, MasksDone]) -> Iterator[tuple[int, MaskJob]]:
         for number, job in jobs:
             if number == 7:
-                os.kill(crew._helpers[0]._process.pid, signal.SIGKILL)
+                os.kill(crew._helpers[0].pid, signal.SIGKILL)
             yield number, job
 
-    with MaskCrew[int](1) as crew:
+    with two_cores(monkeypatch) as crew:
         answers = list(crew.run(taken(crew)))
     assert [ticket for ticket, _ in answers] == list(range(30))
     assert all(same(done, work_masks(job)) for (_, done), (_, job) in zip(answers, jobs, strict=True))
 
 
-def test_an_import_that_ends_early_leaves_no_helper() -> None:
+def test_an_import_that_ends_early_leaves_no_helper(monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(7)
     jobs = [(number, noise_job(random, True, 3)) for number in range(30)]
-    crew = MaskCrew[int](1)
+    crew = two_cores(monkeypatch)
 
     def cut_short() -> None:
         with crew:
@@ -105,8 +112,8 @@ def test_an_import_that_ends_early_leaves_no_helper() -> None:
 
 
 def test_few_masks_are_worked_on_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1})
-    assert [n_helpers(count, 1) for count in (0, 511, 512)] == [0, 0, 1]
-    assert n_helpers(10_000, 0) == 0
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0})
-    assert n_helpers(10_000, 4) == 0
+    monkeypatch.setattr(helpers, "n_cores", lambda: 2)
+    assert [mask_crew(count, 1)._n_helpers for count in (0, 511, 512)] == [0, 0, 1]
+    assert mask_crew(10_000, 0)._n_helpers == 0
+    monkeypatch.setattr(helpers, "n_cores", lambda: 1)
+    assert mask_crew(10_000, 4)._n_helpers == 0

@@ -7,9 +7,15 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from app import helpers
 from app.annotations import Annotations, Edit, Shapes
-from app.formats.open_images import mask_instances, read_masks, write_masks
+from app.columns import Ragged
+from app.formats.open_images import mask_drawing, read_masks, write_masks
+from app.formats.open_images.mask_drawing import DrawJob, Earlier, draw_masks
+from app.formats.open_images.mask_work import digest_of
 from app.formats.open_images.plan import Plan
+from app.geometry import PackedMask, find_flips, place_mask, polygons_to_mask, tighten_mask
+from app.images import encode_mask
 from tests.formats.builders import all_attributes, exported, good, labels, read_zip, target
 from tests.formats.memory import MemorySink, MemorySource
 from tests.formats.open_images.parts import BOX_HEADER, BOXES, CLASSES, LIST, LIST_HEADER, MASK_HEADER, MASKS
@@ -119,7 +125,7 @@ def test_polygons_are_drawn_in_parts_as_at_once(source: MemorySource, monkeypatc
     monkeypatch.setattr(write_masks, "whole_outlines", lambda *_: set())
     expected = exported(source, TASK)[0]
     for values in (1, 40):
-        monkeypatch.setattr(mask_instances, "DRAWN_VALUES", values)
+        monkeypatch.setattr(mask_drawing, "DRAWN_VALUES", values)
         assert exported(source, TASK)[0] == expected
 
 
@@ -132,3 +138,47 @@ def test_an_untouched_outline_is_neither_drawn_nor_traced(sink: MemorySink, monk
     source = MemorySource.of_sink(sink, TASK.frames, sink.annotations())
     members = read_zip(exported(source, TASK)[0])
     assert sum(name.endswith(".png") for name in members) == N_MASKS
+
+
+def test_a_job_of_polygons_is_what_drawing_them_one_by_one_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(11)
+    polygons = [random.uniform(-5, 45, (int(random.integers(1, 9)), 2)) for _ in range(40)]
+    owners = np.sort(random.integers(0, 12, len(polygons)))
+    points = Ragged.from_arrays([polygon.reshape(-1) for polygon in polygons], np.float64)
+    sizes = random.integers(20, 60, (12, 2)).tolist()
+    whole: list[PackedMask | None] = []
+    for number, (width, height) in enumerate(sizes):
+        parts = [polygons[place] for place in np.flatnonzero(owners == number).tolist()]
+        mask = polygons_to_mask(parts, width, height)
+        whole.append(None if mask is None else place_mask(mask, width, height))
+    digests = [None if mask is None else digest_of(find_flips(mask)) for mask in whole]
+    earlier = [(None, Earlier(None), Earlier(digests[n]), Earlier(7))[n % 4] for n in range(12)]
+    widths, heights = zip(*sizes, strict=True)
+    job = DrawJob(points.values, points.offsets, owners, widths, heights, earlier, with_edges=True)
+    monkeypatch.setattr(helpers, "n_cores", lambda: 2)
+    with helpers.Crew(draw_masks, 1) as crew:
+        helped = [done for _, done in crew.run([(None, job)] * 3)]
+    for found in (draw_masks(job), *helped):
+        assert found is not None
+        assert [drawn is None for drawn in found] == [mask is None for mask in whole]
+        for number, (drawn, mask) in enumerate(zip(found, whole, strict=True)):
+            if drawn is None or mask is None:
+                continue
+            may_be_stored = number % 4 in (1, 2)
+            assert (drawn.mask is not None, drawn.png == b"") == (may_be_stored, may_be_stored)
+            if drawn.mask is None:
+                assert drawn.png == encode_mask(mask.rows, mask.width)
+            else:
+                assert place_mask(drawn.mask, mask.width, mask.height).rows.tolist() == mask.rows.tolist()
+            tight = tighten_mask(mask)
+            assert tight is not None
+            assert drawn.edges == (tight.left, tight.top, tight.left + tight.width, tight.top + tight.height)
+
+
+def test_a_job_with_a_polygon_that_is_too_complex_is_done_one_by_one(
+    source: MemorySource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(write_masks, "whole_outlines", lambda *_: set())
+    expected = exported(source, TASK)[0]
+    monkeypatch.setattr(write_masks, "draw_masks", lambda job: None)
+    assert exported(source, TASK)[0] == expected

@@ -1,0 +1,108 @@
+"""Polygons → pixels → PNGs, some hundred masks at a time, in this process or a helper's.
+
+job   the polygons of each mask, the sizes of their frames, the digests of the pixels that they once had
+done  a PNG of frame size for each mask; its pixels instead, where they may be those of its stored PNG
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from app.errors import TooLarge
+from app.formats.open_images.mask_work import digest_of
+from app.geometry import PackedMask, find_flips, merge_masks, place_mask, polygons_to_masks, tighten_mask
+from app.images import encode_mask
+
+Ids = npt.NDArray[np.int64]
+
+DRAWN_VALUES = 1 << 17
+"""Coordinates of polygons that are drawn in one call: each edge takes some 200 bytes on the way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """What is known of the stored PNG of a mask whose polygons were traced from it: a digest of its pixels, if any."""
+
+    digest: int | None
+
+
+@dataclass(slots=True)
+class Drawn:
+    """One mask that was drawn, and has a pixel.
+
+    Attributes:
+        png: of its frame's size; none where its pixels may be those of its stored PNG.
+        mask: those pixels.
+        edges: of the tight box, left, top, right, bottom, where somebody wants them.
+    """
+
+    png: bytes
+    mask: PackedMask | None
+    edges: tuple[int, int, int, int] | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DrawJob:
+    """Some masks.
+
+    Attributes:
+        points, offsets: of all polygons, as in `polygons_to_masks`.
+        owners: (P,) the mask that each polygon is a part of, ascending.
+        widths, heights: (K,) of the frames.
+    """
+
+    points: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    offsets: Ids = field(default_factory=lambda: np.zeros(1, dtype=np.int64))
+    owners: Ids = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    widths: Sequence[int] = ()
+    heights: Sequence[int] = ()
+    earlier: Sequence[Earlier | None] = ()
+    with_edges: bool = False
+
+
+def draw_masks(job: DrawJob) -> list[Drawn | None] | None:
+    """Each mask, None for one without a pixel; None in place of them all where a polygon is too complex."""
+    owners = job.owners
+    if not len(owners):
+        return [None] * len(job.widths)
+    parts: list[list[PackedMask]] = [[] for _ in job.widths]
+    widths, heights = np.array(job.widths, dtype=np.int64)[owners], np.array(job.heights, dtype=np.int64)[owners]
+    for start, stop in stretches(job.offsets):
+        offsets = job.offsets[start : stop + 1]
+        values = job.points[offsets[0] : offsets[-1]]
+        try:
+            masks = polygons_to_masks(values, offsets - offsets[0], widths[start:stop], heights[start:stop])
+        except TooLarge:
+            return None
+        for owner, mask in zip(owners[start:stop].tolist(), masks, strict=True):
+            if mask is not None:
+                parts[owner].append(mask)
+    each = zip(parts, job.widths, job.heights, job.earlier, strict=True)
+    return [
+        finish_mask(merge_masks(some), width, height, earlier, job.with_edges) if some else None
+        for some, width, height, earlier in each
+    ]
+
+
+def stretches(offsets: Ids) -> list[tuple[int, int]]:
+    """Polygons that are drawn together: up to DRAWN_VALUES coordinates, or one that has more."""
+    found, start = [], 0
+    while start < len(offsets) - 1:
+        room = int(np.searchsorted(offsets, offsets[start] + DRAWN_VALUES, side="right")) - 1
+        stop = min(max(room, start + 1), len(offsets) - 1)
+        found.append((start, stop))
+        start = stop
+    return found
+
+
+def finish_mask(mask: PackedMask, width: int, height: int, earlier: Earlier | None, with_edges: bool) -> Drawn:
+    """The PNG of a mask, unless it may be the stored one."""
+    tight = tighten_mask(mask) if with_edges else None
+    edges = (tight.left, tight.top, tight.left + tight.width, tight.top + tight.height) if tight is not None else None
+    if earlier is not None and earlier.digest in (None, digest_of(find_flips(mask))):
+        return Drawn(b"", mask, edges)
+    return Drawn(encode_mask(place_mask(mask, width, height).rows, width), None, edges)
