@@ -263,6 +263,16 @@ class RefusingCommand(click.Command):
             raise click.UsageError(error.detail, ctx) from error
 
 
+def one_of(name: str, values: list[str], words: str) -> Callable[[Command], Command]:
+    """An option with a few values, of which the first is the default."""
+    return click.option(name, type=click.Choice(values), default=values[0], show_default=True, help=words)
+
+
+archives_argument = click.argument(
+    "archives", metavar="FILE...", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
+
+
 def target_options(command: Command) -> Command:
     """What an archive is read against, of commands without a server."""
     for option in reversed(
@@ -330,19 +340,15 @@ def reading_options(command: Command) -> Command:
     command = click.option(
         "--conv-mask-to-poly/--keep-masks", default=False, help="Trace masks to polygons, as CVAT does by default."
     )(command)
-    machine = click.option(
+    machine = one_of(
         "--machine-labels",
-        type=click.Choice(["keep", "tags"]),
-        default="keep",
-        show_default=True,
-        help="Machine image labels: kept as a file, or read as image labels.",
+        ["keep", "tags"],
+        "Machine image labels: kept as a file, or read as image labels.",
     )
-    unmatched = click.option(
+    unmatched = one_of(
         "--unmatched",
-        type=click.Choice(["error", "skip"]),
-        default="error",
-        show_default=True,
-        help="Images that are not the task's: an error, or passed over with a warning.",
+        ["error", "skip"],
+        "Images that are not the task's: an error, or passed over with a warning.",
     )
     return unmatched(machine(command))
 
@@ -385,15 +391,11 @@ class Meter:
 
 
 @main.command(cls=RefusingCommand)
-@click.argument(
-    "archives", metavar="FILE...", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
-)
-@click.option(
+@archives_argument
+@one_of(
     "--output",
-    type=click.Choice(["text", "json", "sarif", "junit"]),
-    default="text",
-    show_default=True,
-    help="text: a line a problem; json: the report of an import; sarif: for editors and code hosts; junit: for build "
+    ["text", "json", "sarif", "junit"],
+    "text: a line a problem; json: the report of an import; sarif: for editors and code hosts; junit: for build "
     "servers.",
 )
 @click.option("--json", "as_json", is_flag=True, help="The same as --output json.")
@@ -403,12 +405,10 @@ class Meter:
     show_default=True,
     help="Consistency rules to warn of: all, none, or names separated by commas; -name leaves one out. See below.",
 )
-@click.option(
+@one_of(
     "--fail-on",
-    type=click.Choice(["error", "warning"]),
-    default="error",
-    show_default=True,
-    help="What makes the exit code 1.",
+    ["error", "warning"],
+    "What makes the exit code 1.",
 )
 @target_options
 @reading_options
@@ -486,37 +486,27 @@ def parse_size(ctx: click.Context, param: click.Parameter, value: str | None) ->
 
 
 @main.command(cls=RefusingCommand)
-@click.argument(
-    "archives", metavar="FILE...", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
-)
+@archives_argument
 @click.argument("output", metavar="OUTPUT", type=click.Path(dir_okay=False, path_type=Path))
-@click.option(
+@one_of(
     "--layout",
-    type=click.Choice(["default", "official", "fiftyone"]),
-    default="default",
-    show_default=True,
-    help="Names and folders: CVAT's, the official ones, or FiftyOne's.",
+    ["default", "official", "fiftyone"],
+    "Names and folders: CVAT's, the official ones, or FiftyOne's.",
 )
-@click.option(
+@one_of(
     "--rotated",
-    type=click.Choice(["mask", "box", "both"]),
-    default="mask",
-    show_default=True,
-    help="What a rotated rectangle becomes.",
+    ["mask", "box", "both"],
+    "What a rotated rectangle becomes.",
 )
-@click.option(
+@one_of(
     "--label-ids",
-    type=click.Choice(["mid", "name"]),
-    default="mid",
-    show_default=True,
-    help="What rows call labels.",
+    ["mid", "name"],
+    "What rows call labels.",
 )
-@click.option(
+@one_of(
     "--expand",
-    type=click.Choice(["none", "hierarchy"]),
-    default="none",
-    show_default=True,
-    help="hierarchy: copies of rows for every class above, as the challenges' evaluation wants them.",
+    ["none", "hierarchy"],
+    "hierarchy: copies of rows for every class above, as the challenges' evaluation wants them.",
 )
 @click.option("--save-images", is_flag=True, help="With the pictures: of --frames, else the archive's own.")
 @click.option("--side-file/--no-side-file", default=True, help="With the file that says what the tables cannot.")

@@ -121,21 +121,29 @@ def with_entries(
     )
 
 
+def read_coordinate(
+    reading: Reading, table: TableState, block: CSVBlock, column: str
+) -> tuple[Cells, npt.NDArray[np.float64], Mask]:
+    """The cells of a column of places, their (N,) values, and (N,) which are none: those are told."""
+    cells = block.cells(column)
+    numbers = decode_numbers(cells)
+    flawed = tell_numbers(reading, table, block, column, cells, numbers)
+    reading.tell(table, "error", "value.missing", block.rows, numbers.empty, column, f"{column} is empty", cells)
+    flawed |= numbers.empty
+    far = ~flawed & ((numbers.values < LOWEST) | (numbers.values > HIGHEST))
+    message = "expected a share of the picture, 0 to 1; this looks like pixels"
+    reading.tell(table, "error", "value.range", block.rows, far, column, message, cells)
+    return cells, numbers.values, flawed | far
+
+
 def _read_corners(reading: Reading, table: TableState, block: CSVBlock, bad: Mask) -> Reals:
     """(N, 4) XMin XMax YMin YMax, checked."""
     corners = np.empty((len(block), 4), dtype=np.float64)
     good = np.ones(len(block), dtype=np.bool_)
     for place, column in enumerate(COORDINATES):
-        cells = block.cells(column)
-        numbers = decode_numbers(cells)
-        flawed = tell_numbers(reading, table, block, column, cells, numbers)
-        reading.tell(table, "error", "value.missing", block.rows, numbers.empty, column, f"{column} is empty", cells)
-        flawed |= numbers.empty
-        far = ~flawed & ((numbers.values < LOWEST) | (numbers.values > HIGHEST))
-        message = "expected a share of the picture, 0 to 1; this looks like pixels"
-        reading.tell(table, "error", "value.range", block.rows, far, column, message, cells)
-        good &= ~(flawed | far)
-        corners[:, place], mended = short_decimals(numbers.values, cells, good)
+        cells, values, flawed = read_coordinate(reading, table, block, column)
+        good &= ~flawed
+        corners[:, place], mended = short_decimals(values, cells, good)
         message = "has coordinates of single precision, as datumaro writes them; the short decimals place the boxes"
         reading.mend(table, "value.single_precision", block, mended, column, message)
     for low, high, column in ((0, 1, "XMin"), (2, 3, "YMin")):

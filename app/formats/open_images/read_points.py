@@ -11,18 +11,18 @@ import numpy as np
 import numpy.typing as npt
 
 from app.annotations import Annotations, Shapes, ShapeType
-from app.columns import CSVBlock, Ragged, decode_numbers
-from app.formats.open_images.layout import HIGHEST, LOWEST, POINT_ATTRIBUTES, POINT_PLACE, TableFile
+from app.columns import CSVBlock, Ragged
+from app.formats.open_images.layout import POINT_ATTRIBUTES, POINT_PLACE
 from app.formats.open_images.read_boxes import (
     claim_subset,
     encode_attributes,
     find_labels,
-    tell_numbers,
+    read_coordinate,
     text_columns,
     with_entries,
 )
 from app.formats.open_images.reading import Mask, Reading, TableState
-from app.formats.open_images.repeats import RepeatedRows
+from app.formats.open_images.repeats import RepeatedRows, read_each_block
 from app.formats.open_images.side_write import POINT_CELLS
 from app.geometry import points_to_pixels
 
@@ -32,15 +32,7 @@ Reals = npt.NDArray[np.float64]
 def read_points(reading: Reading) -> None:
     """All tables of point labels, in order."""
     for file in reading.layout.of("points"):
-        _read_table(reading, file)
-
-
-def _read_table(reading: Reading, file: TableFile) -> None:
-    table = reading.open_table(file)
-    repeats = RepeatedRows(table, reading.report)
-    for block in reading.read_table(table):
-        _read_block(reading, table, block, repeats)
-    repeats.tell()
+        read_each_block(reading, file, _read_block)
 
 
 def _read_block(reading: Reading, table: TableState, block: CSVBlock, repeats: RepeatedRows) -> None:
@@ -78,16 +70,8 @@ def _read_places(reading: Reading, table: TableState, block: CSVBlock, bad: Mask
     """(N, 2) X Y as shares of the picture, checked."""
     places = np.empty((len(block), 2), dtype=np.float64)
     for axis, column in enumerate(POINT_PLACE):
-        cells = block.cells(column)
-        numbers = decode_numbers(cells)
-        flawed = tell_numbers(reading, table, block, column, cells, numbers)
-        reading.tell(table, "error", "value.missing", block.rows, numbers.empty, column, f"{column} is empty", cells)
-        flawed |= numbers.empty
-        far = ~flawed & ((numbers.values < LOWEST) | (numbers.values > HIGHEST))
-        message = "expected a share of the picture, 0 to 1; this looks like pixels"
-        reading.tell(table, "error", "value.range", block.rows, far, column, message, cells)
-        bad |= flawed | far
-        places[:, axis] = numbers.values
+        _, places[:, axis], flawed = read_coordinate(reading, table, block, column)
+        bad |= flawed
     outside = ~bad & ((places < 0) | (places > 1)).any(axis=1)
     message = "lies outside of the picture; kept as it is"
     reading.tell(table, "warning", "point.outside", block.rows, outside, None, message)

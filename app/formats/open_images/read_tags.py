@@ -11,7 +11,7 @@ import numpy as np
 
 from app.annotations import Annotations, Rows, RowsMeaning, Tags
 from app.columns import Cells, CSVBlock, decode_numbers
-from app.formats.open_images.layout import Kind, TableFile
+from app.formats.open_images.layout import Kind
 from app.formats.open_images.read_boxes import (
     claim_subset,
     encode_attributes,
@@ -20,7 +20,7 @@ from app.formats.open_images.read_boxes import (
     text_columns,
 )
 from app.formats.open_images.reading import Reading, TableState
-from app.formats.open_images.repeats import RepeatedRows
+from app.formats.open_images.repeats import RepeatedRows, read_each_block
 from app.formats.open_images.side_read import row_check
 from app.formats.open_images.side_write import TAG_CELLS
 
@@ -29,15 +29,7 @@ def read_tags(reading: Reading) -> None:
     """All tables of human labels; those of machines where the options say so."""
     kinds: tuple[Kind, ...] = ("tags", "machine") if reading.options.machine_labels == "tags" else ("tags",)
     for file in reading.layout.of(*kinds):
-        _read_table(reading, file)
-
-
-def _read_table(reading: Reading, file: TableFile) -> None:
-    table = reading.open_table(file)
-    repeats = RepeatedRows(table, reading.report)
-    for block in reading.read_table(table):
-        _read_block(reading, table, block, repeats)
-    repeats.tell()
+        read_each_block(reading, file, _read_block)
 
 
 def _read_block(reading: Reading, table: TableState, block: CSVBlock, repeats: RepeatedRows) -> None:

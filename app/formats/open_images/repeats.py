@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
 from app.columns import CSVBlock
 from app.errors import Problem, Report
-from app.formats.open_images.reading import WARNINGS_LISTED, TableState
+from app.formats.open_images.layout import TableFile
+from app.formats.open_images.reading import WARNINGS_LISTED, Reading, TableState
 
 STRETCH_ROWS = 1_000_000
 
@@ -54,3 +57,14 @@ class RepeatedRows:
             for row in repeated[:WARNINGS_LISTED].tolist()
         ]
         self._report.add_many(listed, len(repeated))
+
+
+def read_each_block(
+    reading: Reading, file: TableFile, read_block: Callable[[Reading, TableState, CSVBlock, RepeatedRows], None]
+) -> None:
+    """A table by its blocks; rows that repeat others are told at its end."""
+    table = reading.open_table(file)
+    repeats = RepeatedRows(table, reading.report)
+    for block in reading.read_table(table):
+        read_block(reading, table, block, repeats)
+    repeats.tell()
