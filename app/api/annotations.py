@@ -40,6 +40,9 @@ LOADED_ROWS, LOADED_BYTES = 50_000, 4 << 20
 READ_ROWS = 20_000
 LARGE_READERS = 4
 DECODERS = 2
+SMALL_ROWS, SMALL_BYTES = 2000, 256 << 10
+"""Up to here an answer is one piece, made by the thread that read it, and a body is decoded by the one that stores it:
+a frame or two. Each further thread would take longer to wake than the work takes."""
 
 CONTENT = json_of("LabeledData")
 READ: dict[int | str, dict[str, Any]] = {200: {"description": "The annotations", **CONTENT}}
@@ -85,8 +88,18 @@ def scene_of(conn: Connection, caller: Caller, target: str, number: int) -> Scen
 
 
 def _answer(found: Annotations, catalog: LabelCatalog, headers: dict[str, str] | None = None) -> Response:
+    """Belongs in a thread."""
     chunks = encode([found.tags], [found.shapes], [found.tracks], catalog)
+    if is_small(found):
+        return Response(b"".join(chunks), headers=headers, media_type="application/json")
     return StreamAnswer(stream_in_threads(chunks), headers=headers, media_type="application/json")
+
+
+def is_small(found: Annotations) -> bool:
+    """Whether its JSON takes a moment."""
+    n_bytes = found.shapes.points.values.nbytes + found.shapes.runs.values.nbytes + found.shapes.elements.values.nbytes
+    n_rows = len(found.shapes) + len(found.tags) + len(found.tracks)
+    return n_rows <= SMALL_ROWS and n_bytes + found.tracks.bodies.values.nbytes <= SMALL_BYTES
 
 
 async def _read(request: Request, services: Services, caller: Caller, target: str, number: int) -> Response:
@@ -95,23 +108,23 @@ async def _read(request: Request, services: Services, caller: Caller, target: st
             f"This call is gone. Use POST /api/{target}s/{number}/dataset/export, then GET /api/requests/{{rq_id}}."
         )
 
-    def look() -> tuple[Scene, Annotations | None]:
+    def look() -> tuple[Scene, Response | None]:
         with services.storage.database.snapshot() as conn:
             scene = scene_of(conn, caller, target, number)
+            headers = {"ETag": scene.etag, "Cache-Control": "private, no-cache"}
             if etag_matches(request, scene.etag):
-                return scene, Annotations()
+                return scene, Response(status_code=304, headers=headers)
             start, stop = scene.window
             n_rows, n_bytes = stored.weigh(conn, scene.task_id, start, stop)
             if n_rows > LOADED_ROWS or n_bytes > LOADED_BYTES:
                 return scene, None
-            return scene, stored.load(conn, scene.task_id, start=start, stop=stop, with_kept=False)
+            found = stored.load(conn, scene.task_id, start=start, stop=stop, with_kept=False)
+        return scene, _answer(found, scene.labels, headers)
 
-    scene, found = await run_in_threadpool(look)
+    scene, answer = await run_in_threadpool(look)
+    if answer is not None:
+        return answer
     headers = {"ETag": scene.etag, "Cache-Control": "private, no-cache"}
-    if etag_matches(request, scene.etag):
-        return Response(status_code=304, headers=headers)
-    if found is not None:
-        return _answer(found, scene.labels, headers)
     chunks = _read_large(services, caller, target, number, limiter_of(request, "large readers", LARGE_READERS))
     # What is sent may be newer than its tag says by then, never older: a client that asks again gets it again.
     return StreamAnswer(chunks, headers=headers, media_type="application/json")
@@ -177,27 +190,29 @@ async def _write(
     """`replace`, `create` or `update`: decode against frames and labels, then one transaction."""
     scene, table = await run_in_threadpool(_look, services, caller, target, number)
     body = await _body(request)
-    limiter = limiter_of(request, "decoders", DECODERS)
     work = partial(
         decode, body, table, scene.labels, _limits(services), window=scene.window, need_ids=action == "update"
     )
-    new = await in_thread(work, limiter)
     verbs = {"replace": stored.replace_all, "create": stored.append, "update": stored.update}
 
-    def store() -> Annotations:
+    def store(new: Annotations) -> Response:
         with services.storage.database.write() as conn:
             now = scene_of(conn, caller, target, number)
             if now.labels != scene.labels:
                 raise Conflict("the labels were changed meanwhile; read them and send the annotations again")
             start, stop = scene.window
             try:
-                return verbs[action](conn, scene.task_id, new, start=start, stop=stop)
+                kept = verbs[action](conn, scene.task_id, new, start=start, stop=stop)
             except NotFound as error:
                 # The task is there; what is missing is named by the body, which makes it the body's fault.
                 missing = f"there is no annotation with the id {error.key} here"
                 raise InvalidInput(missing, code="annotations.unknown") from None
 
-    return _answer(await run_in_threadpool(store), scene.labels)
+        return _answer(kept, scene.labels)
+
+    if len(body) <= SMALL_BYTES:
+        return await run_in_threadpool(lambda: store(work()))
+    return await run_in_threadpool(store, await in_thread(work, limiter_of(request, "decoders", DECODERS)))
 
 
 async def _remove(request: Request, services: Services, caller: Caller, target: str, number: int) -> Response:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -49,7 +49,7 @@ from app.storage.block_rows import (
     visible_sets,
     write_changed,
 )
-from app.storage.changes import lock_task, take_numbers, touch_jobs, touch_task
+from app.storage.changes import lock_task, take_numbers, touch_jobs, touch_jobs_between, touch_task
 from app.storage.database import Connection
 from app.storage.edits import continue_rows
 from app.storage.merging import BothSides, Leaving, lock_for_merge, publish_merged, read_both, revision_of
@@ -186,9 +186,8 @@ def _weights(conn: Connection, task_id: int, kinds: Sequence[str], start: int, s
     found = []
     for kind in kinds:
         table = BLOCKS[kind]
-        n_bytes = sum((sa.func.length(table.c[name]) for name in LARGE.get(kind, ())), sa.literal(0))
         chosen = (
-            sa.select(table.c.block, sa.func.sum(table.c.n_rows), sa.func.sum(n_bytes))
+            sa.select(table.c.block, sa.func.sum(table.c.n_rows), sa.func.sum(_large_bytes(kind)))
             .join(annotation_sets, annotation_sets.c.id == table.c.set_id)
             .where(
                 table.c.task_id == task_id,
@@ -203,8 +202,32 @@ def _weights(conn: Connection, task_id: int, kinds: Sequence[str], start: int, s
 
 def weigh(conn: Connection, task_id: int, start: int, stop: int) -> tuple[int, int]:
     """About how many rows `load` would give, and how many bytes of outlines, without reading them."""
-    found = _weights(conn, task_id, OBJECT_KINDS, start, stop) if start < stop else []
-    return sum(rows for _, rows, _ in found), sum(size for _, _, size in found)
+    if start >= stop:
+        return 0, 0
+    between = {"task": task_id, "first": start >> BLOCK_BITS, "last": (stop - 1) >> BLOCK_BITS}
+    found = conn.execute(_weighing(), between).all()
+    return sum(int(rows or 0) for rows, _ in found), sum(int(size or 0) for _, size in found)
+
+
+@cache
+def _weighing() -> sa.CompoundSelect[Any]:
+    """(rows, bytes) of the visible blocks of each kind: one statement, made once, for every look at a frame asks it."""
+    return sa.union_all(
+        *(
+            sa.select(sa.func.sum(table.c.n_rows), sa.func.sum(_large_bytes(kind)))
+            .join(annotation_sets, annotation_sets.c.id == table.c.set_id)
+            .where(
+                table.c.task_id == sa.bindparam("task"),
+                annotation_sets.c.state == "visible",
+                table.c.block.between(sa.bindparam("first"), sa.bindparam("last")),
+            )
+            for kind, table in ((kind, BLOCKS[kind]) for kind in OBJECT_KINDS)
+        )
+    )
+
+
+def _large_bytes(kind: str) -> sa.ColumnElement[int]:
+    return sum((sa.func.length(BLOCKS[kind].c[name]) for name in LARGE.get(kind, ())), sa.literal(0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,7 +355,10 @@ def _number(
     conn: Connection, task_id: int, new: Annotations, fresh: Mapping[str, npt.NDArray[np.bool_]]
 ) -> Annotations:
     """Give the `fresh` rows ids of their own."""
-    first = take_numbers(conn, task_id, sum(int(flags.sum()) for flags in fresh.values()))
+    n_fresh = sum(int(flags.sum()) for flags in fresh.values())
+    if n_fresh == 0:
+        return new
+    first = take_numbers(conn, task_id, n_fresh)
     tables: dict[str, Any] = {}
     for kind, flags in fresh.items():
         table = getattr(new, kind)
@@ -495,17 +521,26 @@ def replace_all(
         return Annotations()
     base = _base_set(conn, task_id)
     first, last = start >> BLOCK_BITS, (stop - 1) >> BLOCK_BITS
+    all_sets = visible_sets(conn, task_id)
     edges = np.unique(np.array([first, last], dtype=np.int64))
     # No row lies behind the last frame, so the task's end is as good as a block's.
     partial = edges[(edges << BLOCK_BITS < start) | (((edges + 1) << BLOCK_BITS > stop) & (stop < size))]
     tables: dict[str, Any] = {}
     sets: dict[str, Ids] = {}
     outside: dict[str, Placed] = {}
+    seen: dict[str, Any] = {}
     fresh: dict[str, npt.NDArray[np.bool_]] = {}
     for kind in OBJECT_KINDS:
         table = getattr(new, kind)
-        needed = np.union1d(_find(conn, kind, task_id, table.ids[table.ids > 0], start, stop), partial)
+        needed = partial
+        if len(partial) <= last - first:  # a block of the range is not among them: does it hold one of these?
+            needed = np.union1d(_find(conn, kind, task_id, table.ids[table.ids > 0], start, stop), partial)
         before = read_block_list(conn, kind, task_id, needed)
+        seen[kind] = before.table
+        if not len(table) and not len(before.table):
+            tables[kind], sets[kind], outside[kind] = table, np.empty(0, dtype=np.int64), before
+            fresh[kind] = np.empty(0, dtype=np.bool_)
+            continue
         frames = frames_of(before.table)
         inside = (frames >= start) & (frames < stop)
         outside[kind] = before.take(np.flatnonzero(~inside))
@@ -527,18 +562,21 @@ def replace_all(
             table = type(table).concatenate([table, rows]).take(order)
         tables[kind] = table
     stored = _number(conn, task_id, Annotations(**tables), fresh)
-    all_sets = visible_sets(conn, task_id)
-    used_before = used_sets(conn, task_id)
+    left: set[int] = set()
+    held: set[int] = set()
     for kind in OBJECT_KINDS:
         current = Placed(getattr(stored, kind), sets[kind])
-        delete_blocks(conn, kind, task_id, all_sets, first, last)
+        if len(partial) > last - first and not len(seen[kind]) and not len(current.table):
+            continue  # all of its blocks were read, and there is nothing
+        left |= delete_blocks(conn, kind, task_id, all_sets, first, last)
         after = in_frame_order(_joined(outside[kind], current))
         for set_id in np.unique(after.set_ids).tolist():
+            held.add(set_id)
             rows = after.table.take(np.flatnonzero(after.set_ids == set_id))
             insert_blocks(conn, kind, encode_blocks(rows, task_id=task_id, set_id=set_id, part=0))
-    drop_emptied_sets(conn, task_id, used_before)
+    drop_emptied_sets(conn, task_id, left - held)
     touch_task(conn, task_id)
-    touch_jobs(conn, task_id, np.arange(start, stop))
+    touch_jobs_between(conn, task_id, start, stop)
     return stored
 
 
@@ -590,7 +628,7 @@ def clear(conn: Connection, task_id: int, *, start: int = 0, stop: int | None = 
         for kind in KINDS:
             remove_range(conn, kind, task_id, start, stop)
         drop_emptied_sets(conn, task_id, before)
-        touch_jobs(conn, task_id, np.arange(start, stop))
+        touch_jobs_between(conn, task_id, start, stop)
     touch_task(conn, task_id)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -135,23 +136,38 @@ def select_blocks(
 ) -> sa.Select[Any]:
     """The visible blocks of a task (or those of a set at work), ordered by block, set, part. `first` and `last` are
     inclusive."""
-    table = BLOCKS[kind]
-    shown = annotation_sets.c.state == "visible" if staged_id is None else annotation_sets.c.id == staged_id
+    given = {
+        "task": task_id,
+        "first": first,
+        "last": last,
+        "blocks": blocks,
+        "set": set_id,
+        "staged": staged_id,
+    }
+    chosen = {name: value for name, value in given.items() if value is not None}
+    return _block_statement(kind, tuple(columns), frozenset(chosen)).params(chosen)
+
+
+@lru_cache(maxsize=256)
+def _block_statement(kind: str, columns: tuple[str, ...], given: frozenset[str]) -> sa.Select[Any]:
+    """Made once: to put it together anew took longer than to read one block."""
+    table, sets = BLOCKS[kind].c, annotation_sets.c
     found = (
-        sa.select(table.c.block, table.c.set_id, table.c.n_rows, *(table.c[name] for name in columns))
-        .join(annotation_sets, annotation_sets.c.id == table.c.set_id)
-        .where(table.c.task_id == task_id, shown)
-        .order_by(table.c.block, table.c.set_id, table.c.part)
+        sa.select(table.block, table.set_id, table.n_rows, *(table[name] for name in columns))
+        .join(annotation_sets, sets.id == table.set_id)
+        .where(
+            table.task_id == sa.bindparam("task"),
+            sets.id == sa.bindparam("staged") if "staged" in given else sets.state == "visible",
+        )
+        .order_by(table.block, table.set_id, table.part)
     )
-    if first is not None:
-        found = found.where(table.c.block >= first)
-    if last is not None:
-        found = found.where(table.c.block <= last)
-    if blocks is not None:
-        found = found.where(table.c.block.in_(blocks))
-    if set_id is not None:
-        found = found.where(table.c.set_id == set_id)
-    return found
+    bounds = {
+        "first": table.block >= sa.bindparam("first"),
+        "last": table.block <= sa.bindparam("last"),
+        "blocks": table.block.in_(sa.bindparam("blocks", expanding=True)),
+        "set": table.set_id == sa.bindparam("set"),
+    }
+    return found.where(*(condition for name, condition in bounds.items() if name in given))
 
 
 def decode_column(kind: str, name: str, blobs: Sequence[bytes], counts: Sequence[int]) -> Any:
@@ -236,12 +252,15 @@ def read_block_list(conn: Connection, kind: str, task_id: int, blocks: Ids, *, s
     )
 
 
-def delete_blocks(conn: Connection, kind: str, task_id: int, set_ids: Sequence[int], first: int, last: int) -> None:
-    """Remove every block from first to last (inclusive) of these sets."""
+def delete_blocks(conn: Connection, kind: str, task_id: int, set_ids: Sequence[int], first: int, last: int) -> set[int]:
+    """Remove every block from first to last (inclusive) of these sets. Returns the sets that had one there."""
     table = BLOCKS[kind]
+    had: set[int] = set()
     for at in range(0, len(set_ids), KEYS_A_STATEMENT):
         chosen = table.c.set_id.in_(set_ids[at : at + KEYS_A_STATEMENT])
-        conn.execute(table.delete().where(table.c.task_id == task_id, table.c.block.between(first, last), chosen))
+        gone = table.delete().where(table.c.task_id == task_id, table.c.block.between(first, last), chosen)
+        had.update(conn.execute(gone.returning(table.c.set_id)).scalars())
+    return had
 
 
 def write_changed(conn: Connection, kind: str, task_id: int, after: Placed, changed: Sequence[tuple[int, Ids]]) -> None:

@@ -7,6 +7,7 @@ clock is set back: a microsecond more than before, at least.
 from __future__ import annotations
 
 import secrets
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -21,9 +22,9 @@ from app.storage.schema import facts, jobs, now, projects, tasks
 LABELS_KEY = "labels"
 
 
-def later(column: sa.Column[Any]) -> sa.ColumnElement[Any]:
-    """Now, or a microsecond after the column's value if that is later."""
-    moment = sa.literal(now(), column.type)
+def later(column: sa.Column[Any], moment: sa.ColumnElement[Any] | None = None) -> sa.ColumnElement[Any]:
+    """The moment (None: now), or a microsecond after the column's value if that is later."""
+    moment = sa.literal(now(), column.type) if moment is None else moment
     return sa.case(
         (column < moment, moment),
         else_=sa.type_coerce(sa.type_coerce(column, sa.BigInteger) + 1, column.type),
@@ -55,12 +56,19 @@ def touch_project(conn: Connection, project_id: int) -> None:
 
 def touch_task(conn: Connection, task_id: int, *, data: bool = False) -> None:
     """Raise the task's revision. Raises NotFound."""
-    values: dict[str, Any] = {"revision": tasks.c.revision + 1, "updated_date": later(tasks.c.updated_date)}
-    if data:
-        values["data_updated_date"] = later(tasks.c.data_updated_date)
-    changed = conn.execute(tasks.update().where(tasks.c.id == task_id).values(**values))
+    changed = conn.execute(_touching_task(data=data), {"task": task_id, "moment": now()})
     if changed.rowcount == 0:
         raise NotFound("task", task_id)
+
+
+@cache
+def _touching_task(*, data: bool) -> sa.Update:
+    """Made once, as are the others that every saved frame needs: to put one together takes longer than to run it."""
+    moment = sa.bindparam("moment", type_=tasks.c.updated_date.type)
+    values: dict[str, Any] = {"revision": tasks.c.revision + 1, "updated_date": later(tasks.c.updated_date, moment)}
+    if data:
+        values["data_updated_date"] = later(tasks.c.data_updated_date, moment)
+    return tasks.update().where(tasks.c.id == sa.bindparam("task")).values(**values)
 
 
 def touch_jobs(conn: Connection, task_id: int, frames: npt.NDArray[np.integer[Any]] | None = None) -> None:
@@ -81,6 +89,25 @@ def touch_jobs(conn: Connection, task_id: int, frames: npt.NDArray[np.integer[An
             chosen = jobs.c.id.in_(ids)
     conn.execute(
         jobs.update().where(chosen).values(revision=jobs.c.revision + 1, updated_date=later(jobs.c.updated_date))
+    )
+
+
+def touch_jobs_between(conn: Connection, task_id: int, start: int, stop: int) -> None:
+    """Raise the revisions of the jobs that show one of the frames start to stop."""
+    conn.execute(_touching_jobs(), {"task": task_id, "start": start, "stop": stop, "moment": now()})
+
+
+@cache
+def _touching_jobs() -> sa.Update:
+    moment = sa.bindparam("moment", type_=jobs.c.updated_date.type)
+    return (
+        jobs.update()
+        .where(
+            jobs.c.task_id == sa.bindparam("task"),
+            jobs.c.start_frame < sa.bindparam("stop"),
+            jobs.c.stop_frame >= sa.bindparam("start"),
+        )
+        .values(revision=jobs.c.revision + 1, updated_date=later(jobs.c.updated_date, moment))
     )
 
 

@@ -299,6 +299,8 @@ def used_sets(conn: Connection, task_id: int) -> set[int]:
 def drop_emptied_sets(conn: Connection, task_id: int, before: set[int]) -> None:
     """Sets that held rows `before` and hold none now are of no use: their documents and kept bytes go. A set that
     never held any is there for those."""
+    if not before:
+        return
     now_used = used_sets(conn, task_id)
     emptied = [set_id for set_id in visible_sets(conn, task_id) if set_id in before and set_id not in now_used]
     if emptied:
