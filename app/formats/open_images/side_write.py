@@ -22,6 +22,7 @@ Source: Open Images reference 4.12.
 
 from __future__ import annotations
 
+import struct
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -63,6 +64,9 @@ def mask_check(label: str, crc: int, size: int) -> str:
 
 SPOOL_BYTES = 4 << 20
 READ_BYTES = 64 << 10
+HELD = struct.Struct("<cQI")
+HELD_MARK = b"\0"  # no entry begins so
+HELD_BYTES = 512
 
 
 class SideWriter:
@@ -77,6 +81,8 @@ class SideWriter:
         self._packed: list[bytes] = []
         self._packed_bytes = 0
         self._spool: IO[bytes] | None = None
+        self._held: IO[bytes] | None = None  # entries of rows that wait for their table
+        self._held_bytes = 0
         self._files: dict[str, int] = {}
         self._max_group = self._n_wholes = 0
         self._track_rows: dict[int, int] = {}
@@ -319,6 +325,27 @@ class SideWriter:
             entry["is"] = check
         return orjson.dumps({**entry, kind: items})
 
+    def hold(self, entry: bytes) -> bytes:
+        """What stands for an entry in a column `SIDE` of rows that wait for their table: entries of outlines have some
+        20 kB each."""
+        if len(entry) < HELD_BYTES:
+            return entry
+        if self._held is None:
+            self._held = tempfile.SpooledTemporaryFile(SPOOL_BYTES)  # noqa: SIM115 - closed with the member's parts
+        packed = isal_zlib.compress(entry, 1)
+        self._held.seek(self._held_bytes)
+        self._held.write(packed)
+        self._held_bytes += len(packed)
+        return HELD.pack(HELD_MARK, self._held_bytes - len(packed), len(packed))
+
+    def _released(self, entry: bytes) -> bytes:
+        if entry[:1] != HELD_MARK:
+            return entry
+        assert self._held is not None
+        _, offset, size = HELD.unpack(entry)
+        self._held.seek(offset)
+        return isal_zlib.decompress(self._held.read(size))
+
     def add_rows(self, name: str, first: int, entries: Ragged) -> None:
         """Rows `first` … of a table were written; `entries` is their column `SIDE`."""
         rows = np.flatnonzero(entries.lengths)
@@ -327,7 +354,7 @@ class SideWriter:
         number = self._files.setdefault(name.rpartition("/")[2], len(self._files))
         ordinals = encode_integers(rows + first).to_bytes_list()
         for row, ordinal in zip(rows.tolist(), ordinals, strict=True):
-            self._add(b'{"row":[%d,%s],' % (number, ordinal) + entries.row_bytes(row)[1:])
+            self._add(b'{"row":[%d,%s],' % (number, ordinal) + self._released(entries.row_bytes(row))[1:])
 
     def add_tracks(self, tracks: Tracks) -> None:
         """Tracks, with the number of rows that show them."""
@@ -372,6 +399,8 @@ class SideWriter:
             text = unpacker.decompress(packed)
             if text:
                 yield text
+        if self._held is not None:
+            self._held.close()
         yield b"\n]}\n"
 
 

@@ -347,6 +347,7 @@ class MaskTable:
         frames = [instance.frame for instance in instances if id(instance) not in empty]
         places: list[int] = []  # of each row: of a line, or behind them of a new one
         texts: list[Line] = []
+        entries_of_texts: list[bytes] = []
         first, n_lines = min(lines.values(), default=0), max(lines.values(), default=-1) + 1
         entries_of_lines = [b""] * (n_lines - first)
         for instance in instances:
@@ -356,11 +357,15 @@ class MaskTable:
                 places.append(line - first)
                 if self._side is not None and id(instance) in whole:
                     check = mask_check(batch.labels[line], *_identity(shapes.kept, row_of(instance)))
-                    entries_of_lines[line - first] = self._side.outline_entry(shapes, instance.rows, check)
+                    entry = self._side.outline_entry(shapes, instance.rows, check)
+                    entries_of_lines[line - first] = self._side.hold(entry)
             elif id(instance) not in empty:
                 places.append(n_lines - first + len(texts))
                 mask = masks.get(id(instance))
-                texts.append(self._line(batch, instance, cells[id(instance)], mask, pngs, id(instance) in whole))
+                text = self._line(batch, instance, cells[id(instance)], mask, pngs, id(instance) in whole)
+                entry = text.pop(SIDE, "").encode()
+                entries_of_texts.append(entry if self._side is None else self._side.hold(entry))
+                texts.append(text)
         self._tell_empty(len(empty))
         if self._side is not None:
             gone = [place for instance in rest if id(instance) in empty for place in instance.rows]
@@ -368,7 +373,7 @@ class MaskTable:
         if frames:
             columns = [Ragged.from_bytes([text[name].encode("utf-8") for text in texts]) for name in self._columns]
             kept = batch.lines.records.slice(first, n_lines)
-            entries = [*entries_of_lines, *(text.get(SIDE, "").encode() for text in texts)]
+            entries = [*entries_of_lines, *entries_of_texts]
             both = TableRows(
                 np.zeros(len(kept) + len(texts), dtype=np.int32),
                 Ragged.concatenate([kept, join_records(columns, len(texts))]),

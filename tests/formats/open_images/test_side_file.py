@@ -558,9 +558,28 @@ def test_many_entries_wait_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
         writer._packer = side_write.isal_zlib.compressobj(1)
         writer._packed, writer._packed_bytes, writer._spool = [], 0, None
         writer._max_group, writer._files, writer.has_entries = 0, {}, False
+        writer._held, writer._held_bytes = None, 0
         for text in texts:
             writer._add(text)
         found.append(b"".join(writer.parts()))
         assert (writer._spool is not None) == (room < 1 << 20)
     assert found[0] == found[1] == found[2]
     assert found[0].count(b'"row"') == 3000
+
+
+def test_entries_of_rows_that_wait_are_held_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    from app.formats.open_images import side_write
+
+    random = np.random.default_rng(3)
+    texts = [b'{"n":%d,"text":"%s"}' % (row, b"ab" * int(random.integers(600))) for row in range(200)]
+    for room in (1 << 20, 100):
+        monkeypatch.setattr(side_write, "SPOOL_BYTES", room)
+        writer = side_write.SideWriter.__new__(side_write.SideWriter)
+        writer._held, writer._held_bytes = None, 0
+        first = [writer.hold(text) for text in texts[:100]]
+        assert [writer._released(text) for text in first[::-1]] == texts[:100][::-1]
+        rest = [writer.hold(text) for text in texts[100:]]  # behind what was read in between
+        assert [writer._released(text) for text in (*rest, *first)] == texts[100:] + texts[:100]
+        assert sum(map(len, (*first, *rest))) < sum(map(len, texts)) / 4
+        assert writer._held is not None
+        writer._held.close()
