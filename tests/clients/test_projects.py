@@ -76,6 +76,10 @@ def test_a_refused_dataset_leaves_no_task(told: Any) -> None:
     assert told["count"] == 2
 
 
+def test_a_task_moves_to_another_project_with_its_annotations(told: Any) -> None:
+    assert told["moved"] == {"project": True, "labels": ["cat"], "places": True, "left": True}
+
+
 def test_the_export_of_the_project_is_the_dataset(told: Any, folder: Path) -> None:
     sent, back = read_archive(folder / "first.zip"), read_archive(folder / "export.zip")
     for name in ("train-annotations-bbox", "test-annotations-bbox", "train-annotations-human-imagelabels"):

@@ -33,5 +33,20 @@ with connect() as client:
     ]
     found = {label.name for label in project.get_labels()}
     preview = len(project.get_preview().read())
+    other = client.projects.create(
+        models.ProjectWriteRequest(name="other", labels=[models.PatchedLabelRequest(name=n) for n in ("dog", "cat")])
+    )
+    moving = tasks[-1]
+    before = plain(moving.get_annotations())
+    moving.update(models.PatchedTaskWriteRequest(project_id=other.id))
+    names = {label.id: label.name for label in moving.get_labels()}
+    after = plain(moving.get_annotations())
+    moved = {
+        "project": moving.project_id == other.id,
+        "labels": [names[shape["label_id"]] for shape in after["shapes"]],
+        "places": [shape["points"] for shape in after["shapes"]] == [shape["points"] for shape in before["shapes"]],
+        "left": [task.id for task in project.get_tasks()] == [task.id for task in tasks[:-1]],
+    }
+    other.remove()
     project.remove()
-    tell(tasks=told, labels=sorted(found), failure=failure, preview=preview, count=project.tasks.count)
+    tell(tasks=told, labels=sorted(found), failure=failure, preview=preview, count=project.tasks.count, moved=moved)
