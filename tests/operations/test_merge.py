@@ -221,6 +221,22 @@ def test_what_was_drawn_here_is_never_removed_nor_edited_rows_that_are_missing(d
     assert drawn.shapes.ids[0] in desk.load().shapes.ids
 
 
+def test_what_was_deleted_here_comes_back_with_its_row_and_is_told(desk: Desk, zips: Zips) -> None:
+    def remove() -> None:
+        shapes = desk.load().shapes
+        desk.remove(shapes=shapes.ids[(shapes.frames == 1) & (shapes.types == ShapeType.RECTANGLE)].tolist())
+
+    desk.bring(zips(sample()))
+    before = desk.export()
+    remove()
+    for dry_run in (True, False):
+        assert moved(desk.bring(zips(sample()), mode="merge", dry_run=dry_run)) == {"shapes": (1, 0, 0)}
+    assert members_of(desk.export()) == members_of(before)
+    remove()
+    without = zips(correct(sample(), lambda z: drop(z.boxes, 3)))
+    assert moved(desk.bring(without, mode="merge")) == {}
+
+
 def test_a_part_of_an_archive_removes_nothing_of_other_images_tables_or_selections(desk: Desk, zips: Zips) -> None:
     desk.bring(zips(sample()))
     part = OpenImages(classes=sample().classes)
