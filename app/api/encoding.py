@@ -30,7 +30,8 @@ ROWS_PER_CHUNK = 4096
 VALUES_PER_CHUNK = 1 << 17
 """About 1 MiB of JSON: what one send should carry."""
 
-MAX_CACHED_TEXTS = 65536
+MAX_CACHED_TEXTS = 4096
+"""Masks have a box each, so a text each: to remember them all would take 60 MiB and help nobody."""
 
 TYPE_NAMES = {kind: kind.name.lower() for kind in ShapeType}
 

@@ -155,11 +155,12 @@ def iterate(
     stop: int | None = None,
     kinds: Sequence[str] = OBJECT_KINDS,
     batch_rows: int = 100_000,
+    batch_bytes: int = BATCH_BYTES,
     with_kept: bool = True,
     lazy: bool = False,
 ) -> Iterator[Annotations]:
     """The same as `load` in batches of whole blocks: ascending, disjoint frame ranges, about `batch_rows` rows or
-    `BATCH_BYTES` of outlines each, whichever is reached first.
+    `batch_bytes` of stored outlines each (four times that in memory), whichever is reached first.
 
     Several queries: on PostgreSQL only a `snapshot()` makes them see one state. `lazy` leaves the largest columns
     (`LATER`) until they are looked at, which must be within that same snapshot.
@@ -172,7 +173,7 @@ def iterate(
         return
     table = np.array(sorted(found), dtype=np.int64)
     blocks, starts = np.unique(table[:, 0], return_index=True)
-    totals = np.add.reduceat(table[:, 1:] / (max(batch_rows, 1), BATCH_BYTES), starts).sum(axis=1)
+    totals = np.add.reduceat(table[:, 1:] / (max(batch_rows, 1), batch_bytes), starts).sum(axis=1)
     batch_of_block = np.floor(np.cumsum(totals) - totals)
     edges = np.flatnonzero(np.diff(batch_of_block)) + 1
     for first, last in zip([0, *edges.tolist()], [*edges.tolist(), len(blocks)], strict=True):
