@@ -7,7 +7,15 @@ Start with `tables.py`; `labels.py` and `frames.py` say what the numbers in it r
 from app.annotations.comparing import attributes_differ, choose_texts, ragged_differ, texts_differ, without_defaults
 from app.annotations.frames import FrameTable
 from app.annotations.labels import INPUT_TYPES, LABEL_TYPES, AttributeSpec, Label, LabelCatalog
-from app.annotations.matching import FrameIndex, Matches, TextLookup, TextSet, nearest_texts, normalise_names
+from app.annotations.matching import (
+    FrameIndex,
+    Matches,
+    TextLookup,
+    TextSet,
+    has_repeated,
+    nearest_texts,
+    normalise_names,
+)
 from app.annotations.packed_masks import can_stay_packed, pack_mask_row, unpack_mask
 from app.annotations.pairing import mix, pair_in_order, pair_nearest
 from app.annotations.tables import (
@@ -51,6 +59,7 @@ __all__ = [
     "can_stay_packed",
     "choose_texts",
     "expand_tracks",
+    "has_repeated",
     "mix",
     "nearest_texts",
     "normalise_names",

@@ -69,10 +69,18 @@ class TextLookup:
     def __len__(self) -> int:
         return len(self.firsts)
 
+    @property
+    def is_unique(self) -> bool:
+        """Whether each text is there once."""
+        return self._starts is None
+
     def find(self, texts: Ragged) -> Positions:
         """(Q,) int64, the group of each text, -1 where no row equals it."""
         if not len(self.firsts) or not len(texts):
             return np.full(len(texts), -1, dtype=np.int64)
+        if len(texts) > FOUND_AT_ONCE:
+            edges = range(0, len(texts), FOUND_AT_ONCE)
+            return np.concatenate([self.find(texts.slice(first, first + FOUND_AT_ONCE)) for first in edges])
         asked = Cells.of(texts)
         hit, place = self._places.find(_hashes(asked))  # (Q,)
         equal = hit & _equal(asked, np.arange(len(texts)), self._cells, self.firsts[place])
@@ -164,11 +172,10 @@ class FrameIndex:
     @cached_property
     def stem_is_unique(self) -> Mask:
         """(N,) bool: the name without extension means this frame and no other."""
-        group_of = np.empty(len(self.stems), dtype=np.int64)
-        groups = np.arange(len(self._stem_lookup), dtype=np.int64)
-        which, rows = self._stem_lookup.members(groups)
-        group_of[rows] = which
-        unique: Mask = self._stem_lookup.sizes[group_of] == 1
+        unique = np.ones(len(self.stems), dtype=np.bool_)
+        if not self._stem_lookup.is_unique:
+            which, rows = self._stem_lookup.members(np.arange(len(self._stem_lookup), dtype=np.int64))
+            unique[rows] = self._stem_lookup.sizes[which] == 1
         as_path = self._full.find(self.stems)  # another frame's whole path?
         hit = np.flatnonzero(as_path >= 0)
         unique[hit] &= self._full.firsts[as_path[hit]] == hit
@@ -497,7 +504,7 @@ def _rows_of(offsets: Positions, places: Positions) -> Positions:
     return np.searchsorted(offsets, places, side="right") - 1
 
 
-HASHED_AT_ONCE = 1 << 16
+FOUND_AT_ONCE = HASHED_AT_ONCE = 1 << 16
 """Cells: what is worked out on the way then stays in the cache, and small for millions of them."""
 
 
@@ -509,6 +516,13 @@ def _hashes(cells: Cells) -> npt.NDArray[np.uint64]:
 
 def _equal(a: Cells, rows: Indices, b: Cells, other_rows: Indices) -> Mask:
     return equal_cells(a.buffer, a.starts[rows], a.stops[rows], b.buffer, b.starts[other_rows], b.stops[other_rows])
+
+
+def has_repeated(texts: Ragged) -> bool:
+    """Whether a text may be there twice; False is certain."""
+    hashes = _hashes(Cells.of(texts))
+    hashes.sort()
+    return bool((hashes[1:] == hashes[:-1]).any())
 
 
 class TextSet:

@@ -85,7 +85,8 @@ class Cells:
         """The rows of a byte column as cells; copies it once, to pad it."""
         buffer = np.zeros(len(column.values) + 2 * PAD, dtype=np.uint8)
         buffer[PAD : PAD + len(column.values)] = column.values
-        return Cells(buffer, column.offsets[:-1] + PAD, column.offsets[1:] + PAD)
+        edges = column.offsets + PAD
+        return Cells(buffer, edges[:-1], edges[1:])
 
     @staticmethod
     def blank(rows: int) -> Cells:

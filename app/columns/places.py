@@ -25,23 +25,23 @@ class HashPlaces:
         self._n = len(hashes)
         bits = min(MAX_BITS, max(1, self._n.bit_length() + 1))
         self._shift = np.uint64(64 - bits)
-        self._hashes = np.append(hashes, np.uint64(2**64 - 1))  # nothing is greater than the last
-        upper = (hashes >> self._shift).astype(np.int64)
-        counts = np.bincount(upper, minlength=1 << bits)
-        self._firsts: npt.NDArray[np.int32] = (np.cumsum(counts) - counts).astype(np.int32)
+        self._hashes = hashes
+        begins = np.arange(1 << bits, dtype=np.uint64) << self._shift
+        self._firsts: npt.NDArray[np.int32] = np.searchsorted(hashes, begins).astype(np.int32)
 
     def find(self, asked: Words) -> tuple[Mask, Positions]:
         """(N,) bool, whether each hash is there; (N,) int64, its place (any place where it is not)."""
         if not self._n:
             return np.zeros(len(asked), dtype=np.bool_), np.zeros(len(asked), dtype=np.int64)
-        places = self._firsts[(asked >> self._shift).astype(np.int64)].astype(np.int64)
+        last = self._n - 1
+        places = np.minimum(self._firsts[(asked >> self._shift).astype(np.int64)], last).astype(np.int64)
         rows = np.flatnonzero(self._hashes[places] < asked)
         for _ in range(MAX_STEPS):
+            rows = rows[places[rows] < last]
             if not len(rows):
                 break
             places[rows] += 1
             rows = rows[self._hashes[places[rows]] < asked[rows]]
         if len(rows):
-            places[rows] = np.searchsorted(self._hashes, asked[rows])
-        np.minimum(places, self._n - 1, out=places)
+            places[rows] = np.minimum(np.searchsorted(self._hashes, asked[rows]), last)
         return self._hashes[places] == asked, places

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from itertools import chain
 from typing import Any
 
@@ -80,8 +81,13 @@ class TaskSource:
         self._conn, self._storage, self._task_id = conn, storage, task_id
         self._frame_offset = frame_offset
         self._reader = AnnotationReader(conn, storage, task_id, start=start, stop=stop, frame_offset=frame_offset)
-        self._places = frames.load_places(conn, task_id, start, stop)
+        self._start, self._stop = start, stop
         self._packs: dict[int, BlobSource] = {}
+
+    @cached_property
+    def _places(self) -> frames.FramePlaces:
+        """For those who want pictures: as large as the names of all frames."""
+        return frames.load_places(self._conn, self._task_id, self._start, self._stop)
 
     def images(self) -> Iterator[Images]:
         return self._reader.images()

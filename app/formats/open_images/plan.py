@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from app.annotations import FrameIndex, Kept, Shapes, Tags, TextLookup
+from app.annotations import FrameIndex, Kept, Shapes, Tags, TextLookup, has_repeated
 from app.columns import Cells, Ragged, Texts, decode_numbers, decode_runs, equal_cells, split_lines
 from app.errors import Problem, Report, shorten
 from app.formats.base import ExportOptions, Source, Target
@@ -299,14 +299,29 @@ class Ids:
     @cached_property
     def root(self) -> int | None:
         rows, names, told = self._named
-        return self.index.find_root([(names, told)]) if len(rows) else None
+        parts = ((names.slice(first, stop), told.slice(first, stop)) for first, stop in _steps(len(rows)))
+        return self.index.find_root(parts) if len(rows) else None
 
     @cached_property
     def ids(self) -> Ragged:
         rows, names, told = self._named
-        means = self.index.match(names, told, self.root).frames.astype(np.int64) - self._frames.start == rows
-        still = np.flatnonzero(means)
+        found = [
+            self.index.match(names.slice(first, stop), told.slice(first, stop), self.root).frames
+            for first, stop in _steps(len(rows))
+        ]
+        frames = np.concatenate([np.zeros(0, dtype=np.int32), *found])
+        still = np.flatnonzero(frames.astype(np.int64) - self._frames.start == rows)
         return _ids(self.index, rows[still], names.take(still), self._flat, self._report)
+
+
+STEP = 1 << 16
+"""Frames that are looked at together: what is worked out on the way stays small for millions of them."""
+
+
+def _steps(n: int) -> Iterator[tuple[int, int]]:
+    """Ranges that make up 0 to n."""
+    for first in range(0, n, STEP):
+        yield first, min(first + STEP, n)
 
 
 def make_plan(source: Source, target: Target, options: ExportOptions, report: Report) -> Plan:
@@ -387,16 +402,33 @@ def _ids(index: FrameIndex, rows: Rows, names: Ragged, flat: bool, report: Repor
     n = len(paths)
     choice = np.where(index.stem_is_unique, np.arange(n), n + np.arange(n))
     choice[rows] = 2 * n + np.arange(len(rows))
-    pool = Ragged.concatenate([index.stems, paths, names])
-    ids = pool.take(choice)
+    ids = _chosen(choice, index.stems, paths, names)
     if flat:
         ids = _flat(index, ids, report)
+    if not has_repeated(ids):
+        return ids
     lookup = TextLookup(ids)
     _, members = lookup.members(np.flatnonzero(lookup.sizes > 1))
     if not len(members):
         return ids
     choice[members] = n + members
-    return _unique(pool.take(choice))
+    return _unique(_chosen(choice, index.stems, paths, names))
+
+
+def _chosen(choice: Rows, stems: Ragged, paths: Ragged, names: Ragged) -> Ragged:
+    """(N,) of each frame its stem (choice: its row), its path (N more), or the name of that number (2 N and more)."""
+    n = len(paths)
+    parts = [Ragged.empty(np.uint8)]
+    for first, stop in _steps(n):
+        chosen, k = choice[first:stop], stop - first
+        named = np.flatnonzero(chosen >= 2 * n)
+        pool = Ragged.concatenate(
+            [stems.slice(first, stop), paths.slice(first, stop), names.take(chosen[named] - 2 * n)]
+        )
+        places = np.where(chosen < n, chosen - first, chosen - n - first + k)
+        places[named] = 2 * k + np.arange(len(named), dtype=np.int64)
+        parts.append(pool.take(places))
+    return Ragged.concatenate(parts)
 
 
 def _flat(index: FrameIndex, ids: Ragged, report: Report) -> Ragged:
