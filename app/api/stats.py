@@ -30,7 +30,7 @@ from app.api.encoding import encode
 from app.api.queries import parse_flag, parse_whole
 from app.api.routing import Router
 from app.api.schemas import PathId
-from app.errors import InvalidInput, NotFound, shorten
+from app.errors import Busy, InvalidInput, NotFound, shorten
 from app.formats import notes_of
 from app.operations import statistics
 from app.storage import Connection, Task, frames, labels, tasks
@@ -61,20 +61,41 @@ TasksQuery = Annotated[str, Query(alias="tasks", description="Ids of tasks, comm
 JSON: dict[int | str, dict[str, Any]] = {200: {"content": {"application/json": {"schema": {"type": "object"}}}}}
 
 
+PASSES, WAITING = 2, 16
+"""Passes over tasks at once, and requests in or before one: the other threads are for everybody else."""
+
+
 class Memory:
-    """The latest answers that took a pass over a task, by what was asked of which revision."""
+    """The latest answers that took a pass over a task, by what was asked of which revision; made few at a time."""
 
     def __init__(self, size: int = REMEMBERED) -> None:
         self._size = size
         self._held: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
         self._lock = threading.Lock()
+        self._passes = threading.Semaphore(PASSES)
+        self._waiting = threading.Semaphore(WAITING)
 
     def get(self, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
+        """What is known, or made now. Raises Busy where too many wait already."""
+        found = self._find(key)
+        if found is not None:
+            return found
+        if not self._waiting.acquire(blocking=False):
+            raise Busy("many statistics are being made; try again in a moment", 2)
+        try:
+            with self._passes:
+                found = self._find(key)  # somebody else may have made it meanwhile
+                return found if found is not None else self._keep(key, make())
+        finally:
+            self._waiting.release()
+
+    def _find(self, key: tuple[Any, ...]) -> Any:
         with self._lock:
             if key in self._held:
                 self._held.move_to_end(key)
-                return self._held[key]
-        value = make()
+            return self._held.get(key)
+
+    def _keep(self, key: tuple[Any, ...], value: Any) -> Any:
         with self._lock:
             self._held[key] = value
             while len(self._held) > self._size:
