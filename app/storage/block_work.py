@@ -22,8 +22,8 @@ import numpy.typing as npt
 from app.helpers import Helper, n_cores
 from app.storage.block_rows import encode_blocks
 
-UNHELPED_JOBS = 3
-"""Jobs of `SetWriter`'s buffer each: an import of 200,000 boxes takes as long as a helper takes to start."""
+UNHELPED_JOBS = 8
+"""Jobs of `SetWriter`'s buffer each, some 100,000 boxes: reading those takes as long as a helper takes to start."""
 
 INSERTED_AHEAD = 2
 
@@ -85,6 +85,7 @@ class BlockCrew:
         self._is_wanted = min(most_helpers, n_cores() - 1) > 0
         self._helper: Helper | None = None
         self._n_jobs = 0
+        self._has_answered = False
         self._waiting: deque[tuple[BlockJob, Callable[[Blocks], None]]] = deque()
         self._thread: ThreadPoolExecutor | None = None
         self._inserting: deque[Future[None]] = deque()
@@ -118,9 +119,16 @@ class BlockCrew:
             insert(blocks)
 
     def finish(self) -> None:
-        """Everything that was taken is inserted."""
+        """Everything that was taken is inserted. A helper that is still starting is not waited for."""
+        if self._helper is not None and not self._has_answered and not self._helper.has_answer():
+            self._helper.close()
+            self._helper = None
         while self._waiting:
-            self._hand_on()
+            if self._helper is not None:
+                self._hand_on()
+            else:
+                job, insert = self._waiting.popleft()
+                insert(work_blocks(job))
         self.settle()
 
     def settle(self) -> None:
@@ -133,6 +141,7 @@ class BlockCrew:
         assert self._thread is not None
         job, insert = self._waiting.popleft()
         done = self._helper.receive()
+        self._has_answered = True
         while len(self._inserting) >= INSERTED_AHEAD:
             self._inserting.popleft().result()
         self._inserting.append(self._thread.submit(insert, work_blocks(job) if done is None else done[0]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from typing import Any
 
 import numpy as np
@@ -70,8 +71,31 @@ def test_a_helper_makes_the_blocks_that_this_process_makes() -> None:
     with BlockCrew(1) as crew:
         for job in jobs:
             crew.take(job, found.append)
+            if crew._helper is not None and not crew._has_answered:
+                wait_for_answer(crew)
         crew.finish()
         assert crew._helper is not None
+    assert sorted(found, key=lambda rows: int(rows[0]["part"])) == [work_blocks(job) for job in jobs]
+
+
+def wait_for_answer(crew: BlockCrew) -> None:
+    """Until the helper has started."""
+    assert crew._helper is not None
+    deadline = time.monotonic() + 60
+    while not crew._helper.has_answer() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+@pytest.mark.usefixtures("eager")
+def test_a_helper_that_is_still_starting_is_not_waited_for() -> None:
+    jobs = random_jobs(4)
+    found: list[Blocks] = []
+    with BlockCrew(1) as crew:
+        for job in jobs:
+            crew.take(job, found.append)
+        assert crew._helper is not None
+        os.kill(crew._helper.pid, signal.SIGSTOP)
+        crew.finish()
     assert sorted(found, key=lambda rows: int(rows[0]["part"])) == [work_blocks(job) for job in jobs]
 
 
@@ -97,6 +121,7 @@ def test_what_goes_wrong_with_an_insert_is_told_at_the_next_call() -> None:
     with BlockCrew(1) as crew:
         crew.take(random_jobs(1)[0], lambda rows: None)
         crew.take(random_jobs(1)[0], insert)
+        wait_for_answer(crew)
         with pytest.raises(ZeroDivisionError):
             crew.finish()
         crew.finish()
