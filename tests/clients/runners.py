@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.environments import clean_environ, python_of, run_script
+from tests.environments import SCRIPT_SECONDS, clean_environ, python_of, run_script
 from tests.service import ADMIN, PASSWORD, Running
 
 FORMAT = "Open Images V6 1.0"
@@ -53,11 +53,11 @@ class Clients:
             raise AssertionError(f"cvat-cli {' '.join(arguments)}\n{done.stdout}\n{done.stderr}\n{self.service.tail()}")
         return Ended(done.returncode, done.stdout, done.stderr)
 
-    def sdk(self, script: str, **request: Any) -> Any:
+    def sdk(self, script: str, *, wait_seconds: float = SCRIPT_SECONDS, **request: Any) -> Any:
         """A script of `scripts/`; it gets the address and the password beside `request`."""
         told = {"url": self.service.url, "user": ADMIN, "password": PASSWORD, "format": FORMAT, **request}
         try:
-            return run_script("client", SCRIPTS / f"{script}.py", told, environ=self.environ())
+            return run_script("client", SCRIPTS / f"{script}.py", told, environ=self.environ(), timeout=wait_seconds)
         except AssertionError as error:
             raise AssertionError(f"{error}\n--- the service said:\n{self.service.tail()}") from None
 

@@ -30,7 +30,7 @@ from tests.clients import meadow
 from tests.clients.runners import Clients
 from tests.cluster.checks import check_store, wait_until_quiet
 from tests.cluster.processes import Cluster, Member, running_cluster
-from tests.environments import python_of
+from tests.environments import SCRIPT_SECONDS, python_of
 from tests.samples import LABELS, write_pictures
 from tests.service import ADMIN, PASSWORD
 
@@ -182,6 +182,7 @@ def _run(cluster: Cluster, postgres: engines.Postgres, folder: Path, seconds: fl
         def work(number: int) -> Any:
             return clients.sdk(
                 "enduring",
+                wait_seconds=seconds + SCRIPT_SECONDS,
                 name=f"client-{number}",
                 seconds=seconds,
                 labels=LABELS,
