@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 
 from app.errors import TooLarge
 from app.formats.open_images.mask_work import digest_of
@@ -38,11 +39,13 @@ class Drawn:
         png: of its frame's size; none where its pixels may be those of its stored PNG.
         mask: those pixels.
         edges: of the tight box, left, top, right, bottom, where somebody wants them.
+        texts: the points of each of its polygons as JSON, where somebody wants them.
     """
 
     png: bytes
     mask: PackedMask | None
     edges: tuple[int, int, int, int] | None
+    texts: Sequence[bytes] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,6 +56,8 @@ class DrawJob:
         points, offsets: of all polygons, as in `polygons_to_masks`.
         owners: (P,) the mask that each polygon is a part of, ascending.
         widths, heights: (K,) of the frames.
+        earlier: of each mask that was traced from a stored PNG, what is known of that.
+        with_edges, with_texts: see `Drawn`; texts mask by mask.
     """
 
     points: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
@@ -62,6 +67,7 @@ class DrawJob:
     heights: Sequence[int] = ()
     earlier: Sequence[Earlier | None] = ()
     with_edges: bool = False
+    with_texts: Sequence[bool] = ()
 
 
 def draw_masks(job: DrawJob) -> list[Drawn | None] | None:
@@ -82,10 +88,20 @@ def draw_masks(job: DrawJob) -> list[Drawn | None] | None:
             if mask is not None:
                 parts[owner].append(mask)
     each = zip(parts, job.widths, job.heights, job.earlier, strict=True)
-    return [
+    found = [
         finish_mask(merge_masks(some), width, height, earlier, job.with_edges) if some else None
         for some, width, height, earlier in each
     ]
+    bounds = np.searchsorted(owners, np.arange(len(found) + 1)).tolist()
+    for number, (drawn, is_wanted) in enumerate(zip(found, job.with_texts, strict=True)):
+        if drawn is not None and is_wanted:
+            drawn.texts = [_text(job, place) for place in range(bounds[number], bounds[number + 1])]
+    return found
+
+
+def _text(job: DrawJob, place: int) -> bytes:
+    points = np.ascontiguousarray(job.points[job.offsets[place] : job.offsets[place + 1]])
+    return orjson.dumps(points, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def stretches(offsets: Ids) -> list[tuple[int, int]]:

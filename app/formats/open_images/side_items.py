@@ -54,14 +54,15 @@ class ItemCodec:
 
     # --- out ---
 
-    def of_shape(self, shapes: Shapes, row: int, geometry: bool = True) -> Item:
-        """One shape. `geometry` False leaves points and runs out."""
+    def of_shape(self, shapes: Shapes, row: int, geometry: bool = True, points: bytes = b"") -> Item:
+        """One shape. `geometry` False leaves points and runs out; `points` are its own as JSON, where somebody has made
+        that already."""
         kind = ShapeType(int(shapes.types[row]))
         label = self.labels.by_id[int(shapes.label_ids[row])]
         item: Item = {"type": kind.name.lower(), "label": label.name}
         if geometry:
             name, column = ("runs", shapes.runs) if kind == ShapeType.MASK else ("points", shapes.points)
-            item[name] = column.row(row).tolist()
+            item[name] = orjson.Fragment(points) if points else column.row(row).tolist()
         if shapes.rotations[row]:
             item["rotation"] = float(shapes.rotations[row])
         if shapes.groups[row]:

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import struct
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import IO, Any
@@ -258,21 +258,24 @@ class SideWriter:
             texts[row] = self._entry(int(tags.frames[row]), check, [item], "tags")
         return Ragged.from_bytes(texts)
 
-    def mask_entry(self, shapes: Shapes, rows: list[int], check: str, traced: PackedMask | None) -> str:
+    def mask_entry(
+        self, shapes: Shapes, rows: list[int], check: str, traced: PackedMask | None, points: Sequence[bytes] = ()
+    ) -> str:
         """The entry of one mask row, "" where none is needed.
 
         Args:
             rows: places of the shapes that the row stands for.
             check: of `mask_check`.
             traced: the mask, where its polygons may be those that tracing it gives.
+            points: of each shape as JSON, where somebody has made that already.
         """
         is_own_outline = traced is not None and _is_outline(shapes, rows, traced)
         items = []
-        for row in rows:
+        for row, text in zip(rows, points or [b""] * len(rows), strict=True):
             if self._plan.options.rotated == "both" and shapes.types[row] == ShapeType.RECTANGLE:
                 continue  # the row of its hull speaks for it
             whole = not is_own_outline and (len(rows) > 1 or shapes.types[row] != ShapeType.MASK)
-            item = self._item(shapes, row, whole)
+            item = self._item(shapes, row, whole, text)
             items.append(item | {"traced": True} if is_own_outline else item)
         return self._entry(int(shapes.frames[rows[0]]), check, items).decode("utf-8")
 
@@ -306,13 +309,13 @@ class SideWriter:
             entry = self._entry(int(shapes.frames[row]), None, [self._item(shapes, row, True)])
             self._add(b'{"row":null,' + entry[1:])
 
-    def _item(self, shapes: Shapes, row: int, geometry: bool) -> Item:
+    def _item(self, shapes: Shapes, row: int, geometry: bool, points: bytes = b"") -> Item:
         if shapes.ids[row] < 0:
             track = -1 - int(shapes.ids[row])
             self._track_rows[track] = self._track_rows.get(track, 0) + 1
             return {"track": track}
         self._max_group = max(self._max_group, int(shapes.groups[row]))
-        return self._codec.of_shape(shapes, row, geometry)
+        return self._codec.of_shape(shapes, row, geometry, points)
 
     def _entry(self, frame: int, check: str | None, items: list[Item], kind: str = "shapes") -> bytes:
         place = frame - self._plan.start

@@ -315,7 +315,11 @@ class MaskTable:
             heights,
             [self._earlier(one, stretch.pngs) for one in stretch.by_job],
             self._plan.layout.fills_boxes,
+            [self._side is not None and self._needs_entry(stretch.batch, one) for one in stretch.by_job],
         )
+
+    def _needs_entry(self, batch: Batch, instance: Instance) -> bool:
+        return len(instance.rows) > 1 or bool(batch.needed[instance.rows].any())
 
     def _earlier(self, instance: Instance, pngs: KeptBytes) -> Earlier | None:
         return None if instance.imported is None else Earlier(pngs.digest(instance.imported))
@@ -447,14 +451,15 @@ class MaskTable:
             self._names.reserve(batch.reserved.get(instance.frame, ()))
             line["MaskPath"] = self._names.choose(folder, line["MaskPath"])
             self._archive.add_stored(folder + line["MaskPath"], png, identity[0])
-        if self._side is not None and (len(instance.rows) > 1 or batch.needed[instance.rows].any()):
+        if self._side is not None and self._needs_entry(batch, instance):
             check = mask_check(line["LabelName"], *identity)
             if is_outline:
                 line[SIDE] = self._side.outline_entry(shapes, instance.rows, check).decode("utf-8")
             else:
                 is_as_traced = png is None and not edits & Edit.GEOMETRY
                 traced = self._imported_pixels(shapes, instance, pngs) if is_as_traced else None
-                line[SIDE] = self._side.mask_entry(shapes, instance.rows, check, traced)
+                texts = drawn.texts if drawn is not None else ()
+                line[SIDE] = self._side.mask_entry(shapes, instance.rows, check, traced, texts)
         return line
 
     def _imported_pixels(self, shapes: Shapes, instance: Instance, pngs: KeptBytes) -> PackedMask | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import orjson
 import pytest
 
 from app import helpers
@@ -154,7 +155,9 @@ def test_a_job_of_polygons_is_what_drawing_them_one_by_one_gives(monkeypatch: py
     digests = [None if mask is None else digest_of(find_flips(mask)) for mask in whole]
     earlier = [(None, Earlier(None), Earlier(digests[n]), Earlier(7))[n % 4] for n in range(12)]
     widths, heights = zip(*sizes, strict=True)
-    job = DrawJob(points.values, points.offsets, owners, widths, heights, earlier, with_edges=True)
+    job = DrawJob(
+        points.values, points.offsets, owners, widths, heights, earlier, True, [n % 2 == 0 for n in range(12)]
+    )
     monkeypatch.setattr(helpers, "n_cores", lambda: 2)
     with helpers.Crew(draw_masks, 1) as crew:
         helped = [done for _, done in crew.run([(None, job)] * 3)]
@@ -164,6 +167,9 @@ def test_a_job_of_polygons_is_what_drawing_them_one_by_one_gives(monkeypatch: py
         for number, (drawn, mask) in enumerate(zip(found, whole, strict=True)):
             if drawn is None or mask is None:
                 continue
+            own = [points.row(place).tolist() for place in np.flatnonzero(owners == number).tolist()]
+            assert [orjson.loads(text) for text in drawn.texts] == ([] if number % 2 else own)
+            assert list(drawn.texts) == ([] if number % 2 else [orjson.dumps(values) for values in own])
             may_be_stored = number % 4 in (1, 2)
             assert (drawn.mask is not None, drawn.png == b"") == (may_be_stored, may_be_stored)
             if drawn.mask is None:
