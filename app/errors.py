@@ -60,7 +60,9 @@ class Problem:
 
     def __str__(self) -> str:
         place = ":".join(str(part) for part in (self.file, self.row, self.column) if part is not None)
-        return f"{place}: {self.code}: {self.message}" if place else f"{self.code}: {self.message}"
+        is_untold = self.severity == "error" and self.value and self.value not in self.message
+        found = f' (found "{self.value}")' if is_untold else ""
+        return f"{place}: {self.code}: {self.message}{found}" if place else f"{self.code}: {self.message}{found}"
 
     def to_dict(self) -> dict[str, Any]:
         return {

@@ -68,7 +68,7 @@ def test_exit_codes_tell_sound_broken_and_impossible(bad: Path, sound: Path, tmp
 
 def test_text_has_a_line_for_each_problem(bad: Path) -> None:
     lines = check(bad, "--rules", "duplicate_box").output.splitlines()
-    assert f"error: {BOXES}:5:IsOccluded: value.flag: expected 1, 0, or -1 for unknown" in lines
+    assert f'error: {BOXES}:5:IsOccluded: value.flag: expected 1, 0, or -1 for unknown (found "7")' in lines
     assert any(line.startswith(f"warning: {BOXES}:4:XMin: rule.duplicate_box: ") for line in lines)
     assert lines[-1] == "3 errors, 2 warnings"
     assert check(bad, "--rules", "none").output.splitlines()[-1] == "3 errors, 1 warnings"

@@ -52,7 +52,7 @@ class Bad:
     is_head: bool = False
 
     def send(self, arena: Arena) -> Answer:
-        return exchange(arena.service.url, self.write(arena.task))
+        return exchange(arena.service.url, self.write(arena.task), is_head=self.is_head)
 
     def misses(self, answer: Answer) -> str:
         """What is wrong with the answer, or nothing."""
@@ -74,23 +74,29 @@ class Bad:
         return ""
 
 
-def exchange(url: str, data: bytes) -> Answer:
-    """Send bytes on a connection of its own; read until the first answer is whole or the connection ends."""
+def exchange(url: str, data: bytes, *, is_head: bool = False) -> Answer:
+    """Send bytes on a connection of its own; read until the first answer is whole or the connection ends.
+
+    Args:
+        is_head: the answer has no body, whatever length it tells.
+    """
     parts = urlsplit(url)
     with socket.create_connection((parts.hostname, parts.port), TIMEOUT_SECONDS) as connection:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it answers before it has read everything
             connection.sendall(data)
         received = b""
         try:
-            while not _is_whole(received) and (piece := connection.recv(1 << 16)):
+            while not _is_whole(received, is_head) and (piece := connection.recv(1 << 16)):
                 received += piece
         except (ConnectionResetError, TimeoutError):
             pass
     return _parsed(received)
 
 
-def _is_whole(received: bytes) -> bool:
+def _is_whole(received: bytes, is_head: bool) -> bool:
     _, end, body = received.removeprefix(CONTINUE).partition(b"\r\n\r\n")
+    if is_head:
+        return bool(end)
     answer = _parsed(received)
     if answer.headers.get("transfer-encoding") == "chunked":
         return body.endswith(b"0\r\n\r\n")
