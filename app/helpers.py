@@ -129,6 +129,7 @@ class Crew(Generic[Ticket, Job, Done]):
         self._helpers: list[Helper] = []
 
     def __enter__(self) -> Self:
+        self._crew()  # they start while this process gets its first jobs
         return self
 
     def __exit__(

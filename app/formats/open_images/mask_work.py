@@ -38,8 +38,8 @@ MAX_FLIPS = 4_000_000
 """Flips of masks held at once, 8 bytes each: PNGs of a few kilobytes may hold tens of millions."""
 MOST_FLIPS = 8_000_000
 """Of one mask; no object has so many, noise of 50 million pixels has three times as many and takes 800 MB."""
-HELPED_MASKS = 512
-"""Below so many masks a helper's start costs more than it saves."""
+HELPED_MASKS, HELPED_PROOFS = 512, 8192
+"""Below so many masks that are traced, or proven alone, a helper's start costs more than it saves."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -206,6 +206,7 @@ def _trace(done: MasksDone, places: Sequence[int], masks: Sequence[Flips]) -> se
     return whole
 
 
-def mask_crew(n_masks: int, most_helpers: int) -> Crew[Ticket, MaskJob, MasksDone]:
+def mask_crew(n_masks: int, most_helpers: int, is_traced: bool) -> Crew[Ticket, MaskJob, MasksDone]:
     """Who works on so many masks: helpers are not worth their start for few."""
-    return Crew(work_masks, most_helpers if n_masks >= HELPED_MASKS else 0)
+    is_worth_it = n_masks >= (HELPED_MASKS if is_traced else HELPED_PROOFS)
+    return Crew(work_masks, most_helpers if is_worth_it else 0)

@@ -82,7 +82,9 @@ def read(
     first_group = target.first_group + reading.side.max_group
     links = MaskLinks(mask_rows.frames, mask_rows.label_codes, mask_rows.boxes, mask_rows.linkable, first_group)
     relationships = read_relationship_rows(reading)
-    workers: Crew[Taken, MaskJob, MasksDone] = mask_crew(len(mask_rows.places), options.mask_helpers)
+    workers: Crew[Taken, MaskJob, MasksDone] = mask_crew(
+        len(mask_rows.places), options.mask_helpers, options.conv_mask_to_poly
+    )
     with workers as crew:
         read_boxes(reading, Waiting(links, relationships.finder))
         write_relationships(reading, relationships)

@@ -113,7 +113,8 @@ def test_an_import_that_ends_early_leaves_no_helper(monkeypatch: pytest.MonkeyPa
 
 def test_few_masks_are_worked_on_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(helpers, "n_cores", lambda: 2)
-    assert [mask_crew(count, 1)._n_helpers for count in (0, 511, 512)] == [0, 0, 1]
-    assert mask_crew(10_000, 0)._n_helpers == 0
+    assert [mask_crew(count, 1, True)._n_helpers for count in (0, 511, 512)] == [0, 0, 1]
+    assert [mask_crew(count, 1, False)._n_helpers for count in (512, 8191, 8192)] == [0, 0, 1]
+    assert mask_crew(10_000, 0, True)._n_helpers == 0
     monkeypatch.setattr(helpers, "n_cores", lambda: 1)
-    assert mask_crew(10_000, 4)._n_helpers == 0
+    assert mask_crew(10_000, 4, True)._n_helpers == 0
