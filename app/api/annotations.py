@@ -17,6 +17,7 @@ from starlette.concurrency import run_in_threadpool
 
 from app.annotations import Annotations, FrameTable, LabelCatalog
 from app.api.answers import StreamAnswer, etag_matches, in_thread, limiter_of, stream_in_threads
+from app.api.bodies import whole_body
 from app.api.decoding import JSONLimits, decode, decode_identities
 from app.api.deps import Caller, CallerDep, Services, ServicesDep
 from app.api.described import json_of
@@ -171,7 +172,7 @@ async def _read_large(
 
 
 async def _body(request: Request) -> bytes:
-    body = await request.body()
+    body = await whole_body(request)
     kind = media_type(request)
     if body and not kind.endswith(("/json", "+json")):
         raise WrongMediaType(f'Unsupported media type "{shorten(kind)}" in request: send application/json.')

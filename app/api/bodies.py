@@ -7,12 +7,27 @@ from typing import Any
 
 import numpy as np
 import orjson
+from starlette.requests import ClientDisconnect, Request
 
+from app.api.errors import TimedOut
 from app.errors import InvalidInput
 
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
 _OPENING, _CLOSING = b"[{", b"]}"
 _NOT_BRACKETS = bytes(sorted(set(range(256)) - set(_OPENING + _CLOSING)))
+
+
+async def whole_body(request: Request) -> bytes:
+    """All bytes of a body that is short. Raises TimedOut where the client goes away or falls silent."""
+    try:
+        return await request.body()
+    except ClientDisconnect:
+        raise gone() from None
+
+
+def gone() -> TimedOut:
+    """The client went away: nobody will read this answer, and it is no defect of the service."""
+    return TimedOut("the client went away before the body had arrived", code="request.cut")
 
 
 def nesting(body: bytes) -> int:

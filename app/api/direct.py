@@ -94,7 +94,7 @@ def parse_wait(text: str | None) -> float:
     if text is None or text == "":
         return DEFAULT_WAIT_SECONDS
     try:
-        seconds = float(text.strip().removesuffix("s"))
+        seconds = float(text.strip().removesuffix("s")) if text.isascii() else -1.0
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds <= MAX_WAIT_SECONDS:

@@ -19,7 +19,7 @@ from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
-from app.api.bodies import parse_json
+from app.api.bodies import gone, parse_json
 from app.api.bursts import Burst, burst_of
 from app.api.deps import Caller, Services
 from app.api.errors import TimedOut, WrongMediaType
@@ -86,7 +86,7 @@ async def chunks_of(request: Request) -> AsyncIterator[bytes]:
             if chunk:
                 yield chunk
     except ClientDisconnect:
-        raise TimedOut("the client went away before the body had arrived", code="request.cut") from None
+        raise gone() from None
 
 
 class Pouring:

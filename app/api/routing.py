@@ -25,7 +25,7 @@ from fastapi.routing import APIRoute
 from starlette.convertors import IntegerConvertor, register_url_convertor
 from starlette.types import Message, Receive
 
-from app.api.bodies import parse_json
+from app.api.bodies import parse_json, whole_body
 from app.api.credentials import Authenticator
 from app.api.deps import ApiSettings, Caller, anyone, caller, get_services
 from app.api.errors import WrongMediaType
@@ -207,7 +207,7 @@ async def _read_json(request: ParsedRequest, settings: ApiSettings, field: Model
 
     A large body is parsed and validated in a thread; FastAPI, which validates on the event loop, then finds a model.
     """
-    body = await request.body()
+    body = await whole_body(request)
     if not body:
         return
     media_type = request.headers.get("content-type", "").split(";")[0].strip().lower()

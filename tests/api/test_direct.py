@@ -130,6 +130,7 @@ def test_import_into_a_job(client: TestClient, storage: Storage, task_id: int) -
         ("wait=-1", "wait"),
         ("wait=long", "wait"),
         ("wait=nan", "wait"),
+        ("wait=\u0663", "wait"),
         ("max_rows=5", "max_rows"),
     ],
 )

@@ -119,6 +119,15 @@ def test_a_cut_upload_leaves_no_request_and_no_bytes(user: User) -> None:
     assert len(user.requests()) == n_requests
 
 
+def test_a_cut_body_of_json_is_no_defect(user: User) -> None:
+    for method, path in (("POST", "/api/tasks"), ("PUT", user.path)):
+        head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        cut_after(user.shape, head + "Content-Length: 50000\r\n\r\n", b"[" * 5000)
+        cut_after(user.shape, head + "Transfer-Encoding: chunked\r\n\r\n", b"ffffff\r\n[[[")
+    assert user.http.get(user.path).status_code == 200
+    assert "defect" not in user.shape.tail(1000)
+
+
 def test_a_cut_download_harms_nothing(user: User) -> None:
     assert user.put(*range(1, 900)).status_code == 200
     done = user.final(user.http.post(f"/api/tasks/{user.task}/dataset/export", params={"format": FORMAT}))

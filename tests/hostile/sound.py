@@ -221,14 +221,26 @@ if shutil.which("zip"):
     SOUND |= {
         "Info-ZIP": lambda: by_tool("zip", "-qr", "{}", "."),
         "Info-ZIP through a pipe": lambda: by_tool("zip", "-qr", "-", "."),
+        "Info-ZIP with descriptors": lambda: by_tool("zip", "-qr", "-fd", "{}", "."),
+        "Info-ZIP, some removed again": lambda: by_tool(
+            "sh", "-c", "zip -qr {0} . && zip -qd {0} 'masks/*' 'annotations/*segm*'"
+        ),
         "Info-ZIP with ZIP64": lambda: by_tool("zip", "-qrfz", "{}", "."),
     }
 if shutil.which("jar"):
-    SOUND["Java"] = lambda: by_tool("jar", "cfM", "{}", ".")
+    SOUND |= {
+        "Java": lambda: by_tool("jar", "cfM", "{}", "."),
+        "Java with a manifest": lambda: by_tool("jar", "cf", "{}", "."),
+    }
 if shutil.which("7z"):
     SOUND |= {
         "7-Zip itself": lambda: by_tool("7z", "a", "-tzip", "-bso0", "{}", "."),
         "7-Zip, stored": lambda: by_tool("7z", "a", "-tzip", "-mx0", "-bso0", "{}", "."),
     }
 if shutil.which("bsdtar"):  # not through a pipe: there it fills the last block up with zeros
-    SOUND["libarchive"] = lambda: by_tool("bsdtar", "--format", "zip", "-cf", "{}", "annotations", "masks")
+    SOUND |= {
+        "libarchive": lambda: by_tool("bsdtar", "--format", "zip", "-cf", "{}", "annotations", "masks"),
+        "libarchive with ZIP64": lambda: by_tool(
+            *("bsdtar", "--format", "zip", "--options", "zip:zip64", "-cf", "{}", "annotations", "masks")
+        ),
+    }
