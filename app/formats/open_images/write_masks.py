@@ -57,9 +57,9 @@ from app.helpers import Crew
 from app.images import decode_mask, encode_mask
 
 # Instances taken at once: crops of those that are drawn, and stored PNGs, stand in memory together.
-TAKEN_AT_ONCE = 256
+TAKEN_AT_ONCE = 64
 TAKEN_BYTES = 8 << 20
-UNHELPED_JOBS = 2
+UNHELPED_JOBS = 8
 # Tolerance of a link between a mask's box and a box row, as the reader has it.
 LINK_TOLERANCE = 1e-6 + 1e-12
 LAST_BOX_NUMBER = 0xFFFFFFFF
