@@ -28,6 +28,8 @@ from app.errors import Report, shorten
 
 LOCAL = struct.Struct("<4s5H3I2H")
 DESCRIPTOR_SIGNATURE = b"PK\x07\x08"
+SPLIT_SIGNATURES = (DESCRIPTOR_SIGNATURE, b"PK00")
+"""What tools that split zips write in front of the first part."""
 _DESCRIPTORS = {12: "<III", 16: "<4sIII", 20: "<IQQ", 24: "<4sIQQ"}
 _SMALL_MEMBER_BYTES = 64 << 10
 _HEADER_WINDOW_BYTES = 4 << 10
@@ -65,7 +67,10 @@ def check_locals(source: ByteSource, directory: Directory, end: EndRecord, repor
     header_offsets = np.frombuffer(directory.header_offsets, dtype=np.int64)
     order: list[int] = np.argsort(header_offsets, kind="stable").tolist()
     if n and header_offsets[order[0]] != 0:
-        report.error("zip.invalid", f"There are {header_offsets[order[0]]} bytes in front of the zip's first member.")
+        extra = f"There are {header_offsets[order[0]]} bytes in front of the zip's first member."
+        is_split = source.read_at(0, 4) in SPLIT_SIGNATURES
+        remedy = "It was made to be split into parts: make one whole zip." if is_split else "Make the zip again."
+        report.error("zip.invalid", f"{extra} {remedy}")
         return data_offsets
     window = _Window(source)
     previous_end = 0

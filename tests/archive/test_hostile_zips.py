@@ -114,6 +114,8 @@ INVALID: dict[str, Make] = {
     "cut in the end record": lambda: cut(build(A, B), 1),
     "cut before the end record": lambda: cut(build(A, B), 22),
     "cut in the middle": lambda: build(A, B)[:70],
+    "a split zip of one part": lambda: build(A, B, prefix=b"PK\x07\x08"),
+    "a split zip that became whole": lambda: build(A, B, prefix=b"PK00"),
     "bytes in front of the first member": lambda: build(A, B, prefix=b"#!/bin/sh\n"),
     "an offset that jumps over the first bytes": lambda: build(Member(before=b"hidden"), B),
     "bytes behind the end": lambda: build(A, B, suffix=b"trailing"),
