@@ -273,8 +273,8 @@ class Selector:
             bits = np.left_shift(np.uint64(1), (places[known] & 63).astype(np.uint64))
             np.bitwise_or.at(self._seen_classes, (rows[matching[known]], places[known] >> 6), bits)
 
-    def settle(self) -> None:
-        """Everything was seen: choose the images, and tell the counts."""
+    def settle(self, *, must_leave: bool = False) -> None:
+        """Everything was seen: choose the images, and tell the counts; `must_leave`: none left is an error."""
         selection, before = self.selection, self._n_frames
         if selection.by_rows:
             self.shown &= self._matches
@@ -286,7 +286,8 @@ class Selector:
                 counts[name] = {"before": self._before[name], "after": int(self._left[name][self.shown].sum())}
         self._report.summary["selection"] = counts
         if before and not counts["images"]["after"]:
-            self._report.warn("selection.empty", f"the selection leaves none of {before:,} images")
+            tell = self._report.error if must_leave else self._report.warn
+            tell("selection.empty", f"the selection leaves none of {before:,} images")
 
     def _choose_some(self, limit: int) -> None:
         """Images with all classes first, then the others; each in their order, or in that of the seed."""
@@ -487,7 +488,9 @@ def read_selected(
     if not scratch.n_errors:
         selector.choose_images(FrameIndex(target.frames), seeing.subsets(target))
         listed = selector.shown.copy()
-        selector.settle()
+        selector.settle(must_leave=True)
+        if report.n_errors:  # an import of nothing would replace all that is there by it
+            return
         # A row without a label might have made its image one of the chosen: where rows decide, it must have one.
         may_match = selection.annotated_only or bool(selection.attributes)
         target = replace(target, chosen=listed if may_match else selector.shown)

@@ -34,3 +34,17 @@ def test_only_what_is_selected_is_imported(service: Service, dry_run: str) -> No
         assert report["annotations"]["shapes"] == 1
         shapes = caller.json("GET", f"/api/tasks/{task}/annotations")["shapes"]
     assert [shape["points"][2] for shape in shapes] == ([40.0] if dry_run == "false" else [])
+
+
+@pytest.mark.parametrize("query", [{"classes": "Catt"}, {"image_ids": "zz"}])
+def test_a_selection_of_nothing_is_refused_and_changes_nothing(service: Service, query: dict[str, str]) -> None:
+    with Caller(service) as caller:
+        task = caller.task(
+            "part", [{"name": "Cat"}, {"name": "Dog"}], {"a.png": picture(80, 60), "b.png": picture(8, 6)}
+        )
+        caller.json("POST", f"/api/tasks/{task}/import", params={"wait": 30}, content=ZIP)
+        before = caller.json("GET", f"/api/tasks/{task}/annotations")
+        answer = caller.http.post(f"/api/tasks/{task}/import", params={"wait": "30", **query}, content=ZIP)
+        assert answer.status_code == 400
+        assert answer.json()["code"] == "selection.empty"
+        assert caller.json("GET", f"/api/tasks/{task}/annotations") == before
