@@ -56,6 +56,7 @@ def test_hostile_names_are_only_text(open_page: OpenPage, caller: Caller, tmp_pa
     expect(page.locator(".group.error").first).to_contain_text("onerror")
     expect(page.locator(".archive")).to_contain_text(bad.name)
     page.goto("/activity")
+    page.get_by_label("that changed nothing").check()
     page.locator(".request summary").first.click()
     expect(page.locator(".request").first).to_contain_text("onerror")
     assert page.evaluate("window.broken") is None
