@@ -16,8 +16,6 @@ from app.columns import PackedRagged, Ragged, Texts
 
 Flags = npt.NDArray[np.bool_]
 
-UNPACKED_VALUES = 1 << 20
-
 
 def ragged_differ(old: Ragged, new: Ragged) -> Flags:
     """(N,) bool, rows whose values differ, in number or in any one."""
@@ -37,7 +35,7 @@ def _packed_differ(old: Ragged, new: Ragged) -> Flags:
     """The same, with little of it unpacked at a time."""
     found = [np.empty(0, dtype=np.bool_)]
     start = 0
-    for part in old.pieces(UNPACKED_VALUES):
+    for part in old.pieces():
         rows = range(start, start + len(part))
         found.append(np.array([not np.array_equal(part.row(at - start), new.row(at)) for at in rows], dtype=np.bool_))
         start += len(part)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from app.columns.ragged import Indices, Offsets, Ragged, Texts
+from app.columns.ragged import UNPACKED_VALUES, Indices, Offsets, Ragged, Texts
 
 
 class LazyTexts(Texts):
@@ -110,7 +110,7 @@ class LazyRagged(Ragged):
     def row(self, index: int) -> npt.NDArray[Any]:
         return self._read().row(index)
 
-    def pieces(self, most: int) -> Iterator[Ragged]:
+    def pieces(self, most: int = UNPACKED_VALUES) -> Iterator[Ragged]:
         return self._read().pieces(most)
 
     def _read(self) -> Ragged:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from app.columns.lazy import fill
-from app.columns.ragged import Indices, Offsets, Ragged
+from app.columns.ragged import UNPACKED_VALUES, Indices, Offsets, Ragged
 
 Unpack = Callable[[npt.NDArray[np.uint8]], npt.NDArray[Any]]
 
@@ -67,7 +67,7 @@ class PackedRagged(Ragged):
     def slice(self, start: int, stop: int) -> Ragged:
         return self._of(self.packed.slice(start, stop), self.plain.slice(start, stop))
 
-    def pieces(self, most: int) -> Iterator[Ragged]:
+    def pieces(self, most: int = UNPACKED_VALUES) -> Iterator[Ragged]:
         start, n_values = 0, 0
         rows: list[npt.NDArray[Any]] = []
         for place in np.flatnonzero(self.packed.lengths).tolist():

@@ -46,7 +46,6 @@ AGREEMENT_EDGES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 """Overlap of a mask's extent and its box (intersection over union); the last bin ends at 1."""
 
 BAD_AGREEMENT = 0.5
-UNPACKED_VALUES = 1 << 20
 LISTED_FRAMES = 24
 MAX_ROWS = 1_000_000
 STRETCHES = 48
@@ -228,7 +227,7 @@ def boxes_of(shapes: Shapes) -> Boxes:
         centre_x, centre_y, right, top = shapes.points.take(np.flatnonzero(is_ellipse)).values.reshape(-1, 4).T
         boxes[is_ellipse] = np.stack([2 * centre_x - right, top, right, 2 * centre_y - top], axis=1)
     masks = np.flatnonzero(shapes.types == ShapeType.MASK)
-    for runs in shapes.runs.take(masks).pieces(UNPACKED_VALUES):
+    for runs in shapes.runs.take(masks).pieces():
         good = runs.lengths >= 4
         corners = runs.values[runs.offsets[1:][good][:, None] + np.arange(-4, 0)].astype(np.float64)  # inclusive
         boxes[masks[: len(runs)][good]] = corners + np.array([0.0, 0.0, 1.0, 1.0])

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
-import socket
 import ssl
 import subprocess
-import time
 import urllib.request
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,35 +16,19 @@ import pytest
 from tests.clients import meadow
 from tests.clients.runners import FORMAT, SCRIPTS, Clients
 from tests.environments import run_script
+from tests.nginx import running_nginx
 from tests.samples import LABELS, read_archive, write_pictures
-from tests.service import ADMIN, PASSWORD, start_service
+from tests.service import ADMIN, PASSWORD, free_port, start_service
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed (package nginx-light)"),
     pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed"),
 ]
 
-# What docker/README.md and the README say of proxies: sizes, no buffering of uploads, the forwarded headers.
-CONFIGURATION = """
-daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log; worker_processes 1;
-events {{ worker_connections 256; }}
-http {{
-  access_log {folder}/access.log;
-  client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
-  uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
-  server {{
-    listen 127.0.0.1:{port} ssl;
-    ssl_certificate {folder}/host.pem; ssl_certificate_key {folder}/host.key;
-    client_max_body_size 0; proxy_request_buffering off; proxy_buffering off;
-    location {path} {{
-      proxy_pass {upstream};
-      proxy_http_version 1.1;
-      proxy_set_header Host $http_host;
+TLS = " ssl; ssl_certificate {folder}/host.pem; ssl_certificate_key {folder}/host.key"
+FORWARDED = """
       proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
       proxy_set_header X-Forwarded-Proto $scheme;
-    }}
-  }}
-}}
 """
 
 
@@ -68,32 +49,9 @@ def make_certificates(folder: Path) -> Path:
     return folder / "ca.pem"
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextlib.contextmanager
-def nginx(folder: Path, upstream: str, port: int, path: str = "/") -> Iterator[None]:
-    """nginx in front of a service, until the block ends."""
-    config = folder / "nginx.conf"
-    config.write_text(CONFIGURATION.format(folder=folder, port=port, upstream=upstream, path=path))
-    process = subprocess.Popen(["nginx", "-p", str(folder), "-c", str(config)], stderr=subprocess.PIPE)
-    try:
-        deadline = time.monotonic() + 20
-        while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                break
-            assert process.poll() is None, process.stderr.read().decode() if process.stderr else ""
-            assert time.monotonic() < deadline, "nginx does not listen"
-            time.sleep(0.05)
-        yield
-    finally:
-        process.terminate()
-        process.wait(20)
-        if process.stderr:
-            process.stderr.close()
+def nginx(folder: Path, upstream: str, port: int, path: str = "/") -> AbstractContextManager[None]:
+    """nginx that ends TLS in front of a service, until the block ends."""
+    return running_nginx(folder, upstream, port, path, listen=TLS.format(folder=folder), headers=FORWARDED)
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,59 +11,27 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.service import Service, start_service
+from tests.nginx import running_nginx
+from tests.service import Service, free_port, start_service
 from tests.web.browser import Guard
 from tests.web.tasks import Caller, archive, box
 
 pytestmark = pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed (package nginx-light)")
 
 UNDER = "/annotations/of/us"
-CONFIGURATION = """
-daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log; worker_processes 1;
-events {{ worker_connections 256; }}
-http {{
-  access_log {folder}/access.log;
-  client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
-  uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
-  server {{
-    listen 127.0.0.1:{port};
-    client_max_body_size 0; proxy_request_buffering off; proxy_buffering off;
-    location {under}/ {{
-      proxy_pass {upstream}/;
-      proxy_http_version 1.1;
-      proxy_set_header Host $http_host;
-    }}
-  }}
-}}
-"""
 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The service's address as browsers know it."""
     folder = tmp_path_factory.mktemp("path")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     url = f"http://127.0.0.1:{port}{UNDER}"
     service: Service = start_service(folder / "service", auth_mode="local", environ={"ANNOPORT_PUBLIC_URL": url})
-    config = folder / "nginx.conf"
-    config.write_text(CONFIGURATION.format(folder=folder, port=port, under=UNDER, upstream=service.url))
-    proxy = subprocess.Popen(["nginx", "-p", str(folder), "-c", str(config)])
     try:
-        deadline = time.monotonic() + 20
-        while True:
-            try:
-                with socket.create_connection(("127.0.0.1", port), 1):
-                    break
-            except OSError:
-                assert proxy.poll() is None, "nginx ended"
-                assert time.monotonic() < deadline, "nginx does not listen"
-                time.sleep(0.05)
-        yield url
+        with running_nginx(folder, f"{service.url}/", port, f"{UNDER}/"):
+            yield url
     finally:
-        proxy.terminate()
-        proxy.wait(20)
         assert service.stop() == 0, service.tail()
 
 

@@ -24,7 +24,6 @@ Positions = npt.NDArray[np.int64]
 Table = Any
 
 LEAST_OVERLAP = 0.5
-UNPACKED_VALUES = 1 << 20
 """An edited box is that of a corrected row only if they overlap so much; one that nobody edited takes the nearest."""
 
 
@@ -235,7 +234,7 @@ def _shown_keys(table: Table) -> Keys:
         return mix(table.frames, table.label_ids)
     points = np.round(table.points.values, 6) + 0.0
     as_bytes = Ragged(points.view(np.uint8), table.points.offsets * 8)
-    parts = table.runs.pieces(UNPACKED_VALUES)
+    parts = table.runs.pieces()
     runs = [hash_ragged(Ragged(np.ascontiguousarray(part.values).view(np.uint8), part.offsets * 4)) for part in parts]
     return mix(
         table.frames,
