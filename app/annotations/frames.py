@@ -45,6 +45,11 @@ class FrameTable:
             self.names.slice(a, b), self.widths[a:b], self.heights[a:b], self.deleted[a:b], start, self.is_video
         )
 
+    def sizes(self, frames: npt.NDArray[np.integer[Any]]) -> tuple[Lengths, Lengths]:
+        """Widths and heights of frames by their numbers, all of which are here."""
+        rows = frames - self.start
+        return self.widths[rows], self.heights[rows]
+
     @staticmethod
     def build(names: list[str], widths: Any, heights: Any, **more: Any) -> FrameTable:
         return FrameTable(

@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import IntEnum, IntFlag
+from functools import cache
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -64,10 +65,16 @@ class Table:
     __slots__ = ()
 
     def __len__(self) -> int:
-        return len(getattr(self, fields(self)[0].name))  # type: ignore[arg-type]
+        return len(getattr(self, self.column_names()[0]))
+
+    @classmethod
+    @cache
+    def column_names(cls) -> tuple[str, ...]:
+        """Of the columns. Looking the fields up each time took a fifth of what it takes to save a frame."""
+        return tuple(each.name for each in fields(cls))  # type: ignore[arg-type]
 
     def columns(self) -> dict[str, Any]:
-        return {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+        return {name: getattr(self, name) for name in self.column_names()}
 
     def take(self, indices: Indices | Flags) -> Self:
         """The rows at `indices` (a boolean mask works too), in that order."""
@@ -112,14 +119,13 @@ class Table:
 
     def _check(self, **dtypes: npt.DTypeLike) -> None:
         rows = len(self)
-        for name, column in self.columns().items():
+        for name in self.column_names():
+            column = getattr(self, name)
             if len(column) != rows:
                 raise ValueError(f"{type(self).__name__}.{name}: expected {rows} rows, got {len(column)}")
-        for name, dtype in dtypes.items():
-            column = getattr(self, name)
-            found = column.dtype
-            if found != np.dtype(dtype):
-                raise ValueError(f"{type(self).__name__}.{name}: expected {np.dtype(dtype)}, got {found}")
+            dtype = dtypes.get(name)
+            if dtype is not None and column.dtype != dtype:
+                raise ValueError(f"{type(self).__name__}.{name}: expected {np.dtype(dtype)}, got {column.dtype}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,7 +7,6 @@ written from columns; a large task is read block by block from one snapshot.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any
 
@@ -15,10 +14,10 @@ from anyio import CancelScope, CapacityLimiter, to_thread
 from fastapi import Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from app.annotations import Annotations, FrameTable, LabelCatalog
+from app.annotations import Annotations, LabelCatalog
 from app.api.answers import StreamAnswer, etag_matches, in_thread, limiter_of, stream_in_threads
 from app.api.bodies import whole_body
-from app.api.decoding import JSONLimits, decode, decode_identities
+from app.api.decoding import Identities, JSONLimits, decode, decode_identities
 from app.api.deps import Caller, CallerDep, Services, ServicesDep
 from app.api.described import json_of
 from app.api.encoding import encode
@@ -28,7 +27,7 @@ from app.api.routing import Router
 from app.api.schemas import PathId
 from app.columns import PackedRagged
 from app.errors import Conflict, InvalidInput, NotFound, shorten
-from app.storage import Connection, frames, jobs, labels, tasks
+from app.storage import Connection, FrameSizes, Scene, scenes
 from app.storage import annotations as stored
 
 router = Router(tags=["annotations"])
@@ -52,39 +51,14 @@ READ: dict[int | str, dict[str, Any]] = {200: {"description": "The annotations",
 BODY: dict[str, Any] = {"requestBody": {"required": True, **CONTENT}}
 
 
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """What annotations are read or written against: a task, and the frames that the caller looks at.
-
-    Attributes:
-        window: (start, stop), half open.
-        revision: of the task or job.
-    """
-
-    task_id: int
-    window: tuple[int, int]
-    etag: str
-    labels: LabelCatalog
-
-
-def task_scene(conn: Connection, caller: Caller, task_id: int) -> Scene:
-    """Raises NotFound, and InvalidInput for a task without data."""
-    task = tasks.get(conn, caller.user, task_id)
-    if not task.has_data:
-        raise InvalidInput("this task has no data yet; upload its pictures first", code="task.no_data")
-    etag = f'"task-{task.id}-{task.revision}-{task.created_date.timestamp():.0f}"'
-    return Scene(task.id, (0, task.size), etag, labels.of_task(conn, task.id))
-
-
-def job_scene(conn: Connection, caller: Caller, job_id: int) -> Scene:
-    """Raises NotFound."""
-    job = jobs.get(conn, caller.user, job_id)
-    etag = f'"job-{job.id}-{job.revision}-{job.created_date.timestamp():.0f}"'
-    return Scene(job.task_id, job.frame_range, etag, labels.of_task(conn, job.task_id))
-
-
 def scene_of(conn: Connection, caller: Caller, target: str, number: int) -> Scene:
-    return job_scene(conn, caller, number) if target == "job" else task_scene(conn, caller, number)
+    """Raises NotFound, and InvalidInput for a task without data."""
+    find = scenes.of_job if target == "job" else scenes.of_task
+    return find(conn, caller.user, number)
+
+
+def etag_of(scene: Scene, target: str, number: int) -> str:
+    return f'"{target}-{number}-{scene.revision}-{scene.created_date.timestamp():.0f}"'
 
 
 # Reading
@@ -117,8 +91,9 @@ async def _read(request: Request, services: Services, caller: Caller, target: st
     def look() -> tuple[Scene, Response | None]:
         with services.storage.database.snapshot() as conn:
             scene = scene_of(conn, caller, target, number)
-            headers = {"ETag": scene.etag, "Cache-Control": "private, no-cache"}
-            if etag_matches(request, scene.etag):
+            etag = etag_of(scene, target, number)
+            headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
+            if etag_matches(request, etag):
                 return scene, Response(status_code=304, headers=headers)
             start, stop = scene.window
             n_rows, n_bytes = stored.weigh(conn, scene.task_id, start, stop)
@@ -130,7 +105,7 @@ async def _read(request: Request, services: Services, caller: Caller, target: st
     scene, answer = await run_in_threadpool(look)
     if answer is not None:
         return answer
-    headers = {"ETag": scene.etag, "Cache-Control": "private, no-cache"}
+    headers = {"ETag": etag_of(scene, target, number), "Cache-Control": "private, no-cache"}
     chunks = _read_large(services, caller, target, number, limiter_of(request, "large readers", LARGE_READERS))
     # What is sent may be newer than its tag says by then, never older: a client that asks again gets it again.
     return StreamAnswer(chunks, headers=headers, media_type="application/json")
@@ -171,12 +146,11 @@ async def _read_large(
 # Writing
 
 
-async def _body(request: Request) -> bytes:
-    body = await whole_body(request)
+def _check_type(request: Request, body: bytes) -> None:
+    """Raises WrongMediaType."""
     kind = media_type(request)
     if body and not kind.endswith(("/json", "+json")):
         raise WrongMediaType(f'Unsupported media type "{shorten(kind)}" in request: send application/json.')
-    return body
 
 
 def _limits(services: Services) -> JSONLimits:
@@ -189,32 +163,42 @@ def _limits(services: Services) -> JSONLimits:
     )
 
 
-def _look(services: Services, caller: Caller, target: str, number: int) -> tuple[Scene, FrameTable]:
-    """What is written against; before the body is read, for it decides whether it may be."""
+def _look(services: Services, caller: Caller, target: str, number: int) -> Scene:
+    """What is written against."""
     with services.storage.database.read() as conn:
-        scene = scene_of(conn, caller, target, number)
-        return scene, frames.load(conn, scene.task_id, with_names=False)
+        return scene_of(conn, caller, target, number)
+
+
+def _is_short(request: Request) -> bool:
+    """Whether the body is as large as the answer for a frame or two, and says so: then it may be read before anything
+    is known of the task, and one thread does everything."""
+    text = request.headers.get("content-length", "")
+    return text.isascii() and text.isdigit() and int(text) <= SMALL_BYTES
 
 
 async def _write(
     request: Request, services: Services, caller: Caller, target: str, number: int, action: str
 ) -> Response:
     """`replace`, `create` or `update`: decode against frames and labels, then one transaction."""
-    scene, table = await run_in_threadpool(_look, services, caller, target, number)
-    body = await _body(request)
-    work = partial(
-        decode, body, table, scene.labels, _limits(services), window=scene.window, need_ids=action == "update"
-    )
-    verbs = {"replace": stored.replace_all, "create": stored.append, "update": stored.update}
+    look = partial(_look, services, caller, target, number)
 
-    def store(new: Annotations) -> Response:
+    def work(scene: Scene, body: bytes) -> Annotations:
+        frames = FrameSizes(services.storage.database, scene.task_id, scene.size)
+        limits = _limits(services)
+        return decode(body, frames, scene.labels, limits, window=scene.window, need_ids=action == "update")
+
+    def store(scene: Scene, new: Annotations) -> Response:
         with services.storage.database.write() as conn:
             now = scene_of(conn, caller, target, number)
             if now.labels != scene.labels:
                 raise Conflict("the labels were changed meanwhile; read them and send the annotations again")
             start, stop = scene.window
             try:
-                kept = verbs[action](conn, scene.task_id, new, start=start, stop=stop)
+                if action == "create":
+                    kept = stored.append(conn, scene.task_id, new, start=start, stop=stop)
+                else:
+                    verb = stored.update if action == "update" else stored.replace_all
+                    kept = verb(conn, scene.task_id, new, start=start, stop=stop, defaults=scene.defaults)
             except NotFound as error:
                 # The task is there; what is missing is named by the body, which makes it the body's fault.
                 missing = f"there is no annotation with the id {error.key} here"
@@ -222,27 +206,52 @@ async def _write(
 
         return _answer(kept, scene.labels)
 
-    if len(body) <= SMALL_BYTES:
-        return await run_in_threadpool(lambda: store(work()))
-    return await run_in_threadpool(store, await in_thread(work, limiter_of(request, "decoders", DECODERS)))
+    if _is_short(request):
+        short = await whole_body(request)
+
+        def everything() -> Response:
+            scene = look()
+            _check_type(request, short)
+            return store(scene, work(scene, short))
+
+        return await run_in_threadpool(everything)
+    scene = await run_in_threadpool(look)
+    body = await whole_body(request)
+    _check_type(request, body)
+    new = await in_thread(partial(work, scene, body), limiter_of(request, "decoders", DECODERS))
+    return await run_in_threadpool(store, scene, new)
 
 
 async def _remove(request: Request, services: Services, caller: Caller, target: str, number: int) -> Response:
     """PATCH with `action=delete`: the objects with these ids go; ids that are not there are fine."""
-    await run_in_threadpool(_look, services, caller, target, number)
-    ids = await in_thread(
-        partial(decode_identities, await _body(request), _limits(services)), limiter_of(request, "decoders", DECODERS)
-    )
+    look = partial(_look, services, caller, target, number)
 
-    def store() -> tuple[Annotations, LabelCatalog]:
+    def work(body: bytes) -> Identities:
+        return decode_identities(body, _limits(services))
+
+    def store(ids: Identities) -> Response:
         with services.storage.database.write() as conn:
             scene = scene_of(conn, caller, target, number)
             start, stop = scene.window
             wanted = {"tags": ids.tags, "shapes": ids.shapes, "tracks": ids.tracks}
-            stored.delete(conn, scene.task_id, wanted, start=start, stop=stop)
-            return Annotations(), scene.labels
+            stored.delete(conn, scene.task_id, wanted, start=start, stop=stop, near=ids.frames)
+        return _answer(Annotations(), scene.labels)
 
-    return _answer(*await run_in_threadpool(store))
+    if _is_short(request):
+        short = await whole_body(request)
+
+        def everything() -> Response:
+            look()
+            _check_type(request, short)
+            return store(work(short))
+
+        return await run_in_threadpool(everything)
+    await run_in_threadpool(look)
+    body = await whole_body(request)
+    _check_type(request, body)
+    return await run_in_threadpool(
+        store, await in_thread(partial(work, body), limiter_of(request, "decoders", DECODERS))
+    )
 
 
 async def _patch(

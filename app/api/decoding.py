@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import gc
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +25,6 @@ import orjson
 from app.annotations import (
     Annotations,
     AttributeSpec,
-    FrameTable,
     Kept,
     Label,
     LabelCatalog,
@@ -59,6 +58,18 @@ Mask = npt.NDArray[np.bool_]
 Ints64 = npt.NDArray[np.int64]
 
 
+class Frames(Protocol):
+    """The frames of a task: a FrameTable, or what reads sizes only where masks ask for them."""
+
+    @property
+    def start(self) -> int: ...
+
+    def __len__(self) -> int: ...
+
+    def sizes(self, frames: Ints64) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+        """Widths and heights of frames by their numbers."""
+
+
 @dataclass(frozen=True, slots=True)
 class JSONLimits:
     """What a body may hold at most."""
@@ -85,16 +96,17 @@ class InvalidAnnotations(InvalidInput):
 
 @dataclass(frozen=True, slots=True)
 class Identities:
-    """The ids of annotations, by kind; each (N,) int64."""
+    """The ids of annotations, by kind; each (N,) int64. `frames`: those that their objects name, for a search."""
 
     tags: Ints64
     shapes: Ints64
     tracks: Ints64
+    frames: Mapping[str, Ints64] = field(default_factory=dict)
 
 
 def decode(
     body: bytes,
-    frames: FrameTable,
+    frames: Frames,
     labels: LabelCatalog,
     limits: JSONLimits,
     *,
@@ -131,16 +143,21 @@ def decode_identities(body: bytes, limits: JSONLimits) -> Identities:
 def _identities(document: Outline) -> Identities:
     problems = _Problems()
     ids: dict[str, Ints64] = {}
+    frames: dict[str, Ints64] = {}
     for name in KINDS:
         columns = [np.empty(0, dtype=np.int64)]
+        named: set[int] = set()
         for first, values in document.entries(name):
             place = _placed(name, first)
             columns.append(
                 _Fields(_objects(values, place, problems), place, problems).integers("id", low=1, high=MAX_ID)
             )
+            given = (value.get("frame") for value in values if type(value) is dict)
+            named |= {frame for frame in given if type(frame) is int and 0 <= frame <= MAX_INT32}
         ids[name] = np.concatenate(columns)
+        frames[name] = np.array(sorted(named), dtype=np.int64)
     problems.stop()
-    return Identities(**ids)
+    return Identities(**ids, frames=frames)
 
 
 _collection_lock = threading.Lock()
@@ -346,7 +363,7 @@ class _Geometry:
 
 class _Decoder:
     def __init__(
-        self, frames: FrameTable, window: tuple[int, int], labels: LabelCatalog, limits: JSONLimits, need_ids: bool
+        self, frames: Frames, window: tuple[int, int], labels: LabelCatalog, limits: JSONLimits, need_ids: bool
     ) -> None:
         self.frames = frames
         self.window = window
@@ -622,10 +639,11 @@ class _Decoder:
             lambda k: fields.field_place("points")(int(rows[k])),
             lambda k: f"the runs add up to {sums[k]:g} pixels, the box has {max(areas[k], 0.0):g}",
         )
-        index = np.clip(frames[rows] - self.frames.start, 0, max(len(self.frames) - 1, 0))
         if len(self.frames) == 0:
             return
-        widths, heights = self.frames.widths[index], self.frames.heights[index]
+        # A number that is no frame's was found out before.
+        first = self.frames.start
+        widths, heights = self.frames.sizes(np.clip(frames[rows], first, first + len(self.frames) - 1))
         outside = (left < 0) | (top < 0) | (right >= widths) | (bottom >= heights)
         outside &= ~bad & (widths > 0) & (heights > 0)
         self.problems.add_rows(
@@ -715,8 +733,12 @@ class _Decoder:
         elements = _Fields(_objects(rows, place, self.problems), place, self.problems)
         parents = parents[: len(elements.rows)]
         element_label_ids, are_numbers = self.numbers(elements, "label_id")
-        parts = {label.id: {part.id for part in label.sublabels} for label in self.labels.labels}
         parent_labels = label_ids.tolist()
+        parts = {
+            label_id: {part.id for part in self.labels.by_id[label_id].sublabels}
+            for label_id in (set(parent_labels) if rows else ())
+            if label_id in self.labels.by_id
+        }
         bad = [
             row
             for row, (label_id, parent) in enumerate(zip(element_label_ids.tolist(), parents, strict=True))

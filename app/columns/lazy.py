@@ -6,7 +6,7 @@ reading it; once it is read, all that were taken from it share the result.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -112,6 +112,14 @@ class LazyRagged(Ragged):
 
     def pieces(self, most: int = UNPACKED_VALUES) -> Iterator[Ragged]:
         return self._read().pieces(most)
+
+    def join(self, parts: Sequence[Ragged]) -> Ragged:
+        rows = sum(map(len, parts))
+
+        def load() -> Ragged:
+            return Ragged.concatenate([part._read() if isinstance(part, LazyRagged) else part for part in parts])
+
+        return LazyRagged(load, rows, self._dtype)
 
     def _read(self) -> Ragged:
         column = self._column

@@ -17,6 +17,7 @@ from app.storage import (
     labels,
     projects,
     requests,
+    scenes,
     sessions,
     tasks,
     tokens,
@@ -28,7 +29,7 @@ from app.storage.annotation_reader import AnnotationReader
 from app.storage.blobs import Blobs, BlobSource, BlobWriter
 from app.storage.block_work import BlockCrew
 from app.storage.database import Connection, Database
-from app.storage.frames import FrameColumns, FramePlaces
+from app.storage.frames import FrameColumns, FramePlaces, FrameSizes
 from app.storage.moving import Moved, move
 from app.storage.rows import (
     AttributeDraft,
@@ -51,6 +52,7 @@ from app.storage.rows import (
     User,
     UserRef,
 )
+from app.storage.scenes import Scene
 from app.storage.set_writer import SetWriter
 from app.storage.split_writer import SplitWriter
 from app.storage.storage import Storage, open_storage
@@ -67,6 +69,7 @@ __all__ = [
     "Database",
     "FrameColumns",
     "FramePlaces",
+    "FrameSizes",
     "Job",
     "LabelDraft",
     "ListQuery",
@@ -77,6 +80,7 @@ __all__ = [
     "RequestDraft",
     "RequestStatus",
     "Result",
+    "Scene",
     "Segment",
     "Session",
     "SetWriter",
@@ -101,6 +105,7 @@ __all__ = [
     "open_storage",
     "projects",
     "requests",
+    "scenes",
     "sessions",
     "tasks",
     "tokens",

@@ -12,7 +12,7 @@ Every change locks the task's row first, and raises its revision and those of th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
@@ -37,6 +37,7 @@ from app.storage.block_rows import (
     decode_rows,
     delete_blocks,
     encode_blocks,
+    fetch_blocks,
     frames_of,
     in_frame_order,
     in_range,
@@ -44,9 +45,8 @@ from app.storage.block_rows import (
     pairs_of,
     read_block_list,
     read_blocks,
+    read_column,
     remove_range,
-    select_blocks,
-    visible_sets,
     write_changed,
 )
 from app.storage.changes import lock_task, take_numbers, touch_jobs, touch_jobs_between, touch_task
@@ -90,6 +90,8 @@ __all__ = [
 ]
 
 BATCH_BYTES = 8 << 20
+NARROW_BLOCKS = 8
+"""Up to here a whole range is read in order to replace it: what stays the same is then not written anew."""
 LARGE = {"shapes": ("points", "runs", "elements"), "tracks": ("bodies",)}
 """Columns of rows without a bound of their own."""
 
@@ -113,20 +115,15 @@ def _read(
     first, last = start >> BLOCK_BITS, (stop - 1) >> BLOCK_BITS
     for kind in kinds:
         later = {
-            name: partial(_read_column, conn, task_id, kind, name, first, last)
+            name: partial(read_column, conn, kind, task_id, name, first=first, last=last)
             for name in (LATER.get(kind, ()) if lazy else ())
         }
         names = [name for name in columns_of(kind, with_kept=with_kept) if name not in later]
-        chosen = select_blocks(kind, task_id, names, first=first, last=last)
-        placed = in_frame_order(decode_rows(kind, conn.execute(chosen).all(), with_kept=with_kept, later=later))
-        tables[kind] = in_range(placed, start, stop).table
+        found = fetch_blocks(conn, kind, task_id, names, first=first, last=last)
+        tables[kind] = in_range(
+            in_frame_order(decode_rows(kind, found, with_kept=with_kept, later=later)), start, stop
+        ).table
     return Annotations(**tables)
-
-
-def _read_column(conn: Connection, task_id: int, kind: str, name: str, first: int, last: int) -> Any:
-    """One column of some blocks, in the order of `decode_rows`."""
-    rows = conn.execute(select_blocks(kind, task_id, (name,), first=first, last=last)).all()
-    return decode_column(kind, name, [row[-1] for row in rows], [row.n_rows for row in rows])
 
 
 def load(
@@ -296,7 +293,7 @@ def _count_in_edges(conn: Connection, kind: str, task_id: int, start: int, stop:
     partial = [block for block in edges if not start <= block << BLOCK_BITS <= ((block + 1) << BLOCK_BITS) <= stop]
     if not partial:
         return 0
-    rows = conn.execute(select_blocks(kind, task_id, ("frames",), blocks=partial)).all()
+    rows = fetch_blocks(conn, kind, task_id, ("frames",), blocks=partial)
     if not rows:
         return 0
     frames = decode_column(kind, "frames", [row.frames for row in rows], [row.n_rows for row in rows])
@@ -323,11 +320,10 @@ def _check_frames(new: Annotations, start: int, stop: int) -> None:
             )
 
 
-def _base_set(conn: Connection, task_id: int) -> int:
-    chosen = sa.select(annotation_sets.c.id).where(
-        annotation_sets.c.task_id == task_id, annotation_sets.c.state == "visible", annotation_sets.c.is_base
-    )
-    found = conn.execute(chosen).scalar()
+def _sets(conn: Connection, task_id: int) -> tuple[int, list[int]]:
+    """The base set, made if there is none, and all visible sets."""
+    rows = conn.execute(_choosing_sets(), {"task": task_id}).all()
+    found = next((row.id for row in rows if row.is_base), None)
     if found is None:
         moment = now()
         values = {
@@ -338,18 +334,36 @@ def _base_set(conn: Connection, task_id: int) -> int:
             "touched_date": moment,
         }
         found = conn.execute(annotation_sets.insert().values(**values).returning(annotation_sets.c.id)).scalar_one()
-    return int(found)
+        return int(found), [*(row.id for row in rows), int(found)]
+    return int(found), [row.id for row in rows]
 
 
-def _defaults(conn: Connection, *tables: Any) -> dict[int, str]:
-    """The default value of every attribute that annotations of these labels may have."""
-    wanted = np.unique(np.concatenate([table.label_ids for table in tables])).tolist()
+@cache
+def _choosing_sets() -> sa.Select[Any]:
+    sets = annotation_sets.c
+    visible = sets.task_id == sa.bindparam("task"), sets.state == "visible"
+    return sa.select(sets.id, sets.is_base).where(*visible).order_by(sets.id)
+
+
+Defaults = Callable[[Iterable[int]], Mapping[int, str]]
+"""The default value of every attribute that annotations of these labels may have."""
+
+
+def _stored_defaults(conn: Connection, label_ids: Iterable[int]) -> Mapping[int, str]:
+    wanted = list(label_ids)
     found: dict[int, str] = {}
     for at in range(0, len(wanted), KEYS_A_STATEMENT):
         of_labels = attribute_specs.c.label_id.in_(wanted[at : at + KEYS_A_STATEMENT])
         rows = conn.execute(sa.select(attribute_specs.c.id, attribute_specs.c.default_value).where(of_labels))
         found.update((row.id, row.default_value) for row in rows)
     return found
+
+
+def _continued(conn: Connection, kind: str, old: Any, new: Any, defaults: Defaults | None) -> Any:
+    """`new` as the next state of `old`, row by row."""
+    label_ids = set(old.label_ids.tolist()) | set(new.label_ids.tolist())
+    known = _stored_defaults(conn, label_ids) if defaults is None else defaults(label_ids)
+    return continue_rows(kind, old, new, known)
 
 
 def _number(
@@ -385,13 +399,13 @@ def _find(
     if len(ids) == 0 or start >= stop:
         return np.empty(0, dtype=np.int64)
     wanted = np.unique(ids)
-    rounds: list[sa.Select[Any]] = []
-    if near is not None and len(near) <= 500:
-        rounds.append(select_blocks(kind, task_id, ("ids",), blocks=np.unique(near).tolist()))
-    rounds.append(select_blocks(kind, task_id, ("ids",), first=start >> BLOCK_BITS, last=(stop - 1) >> BLOCK_BITS))
+    rounds: list[dict[str, Any]] = []
+    if near is not None and 0 < len(near) <= KEYS_A_STATEMENT:
+        rounds.append({"blocks": np.unique(near).tolist()})
+    rounds.append({"first": start >> BLOCK_BITS, "last": (stop - 1) >> BLOCK_BITS})
     found = np.empty(0, dtype=np.int64)
     for chosen in rounds:
-        rows = conn.execute(chosen).all()
+        rows = fetch_blocks(conn, kind, task_id, ("ids",), **chosen)
         if not rows:
             continue
         counts_of_parts = [row.n_rows for row in rows]
@@ -434,7 +448,7 @@ def append(conn: Connection, task_id: int, new: Annotations, *, start: int = 0, 
     """
     start, stop, _size = _begin(conn, task_id, start, stop)
     _check_frames(new, start, stop)
-    base = _base_set(conn, task_id)
+    base, _ = _sets(conn, task_id)
     new = Annotations(**{kind: _without_kept(getattr(new, kind)) for kind in OBJECT_KINDS})
     new = _number(conn, task_id, new, {kind: np.ones(len(getattr(new, kind)), dtype=np.bool_) for kind in OBJECT_KINDS})
     touched = []
@@ -443,7 +457,7 @@ def append(conn: Connection, task_id: int, new: Annotations, *, start: int = 0, 
         if len(table) == 0:
             continue
         blocks = np.unique(blocks_of(table))
-        before = read_block_list(conn, kind, task_id, blocks, set_id=base)
+        before = read_block_list(conn, kind, task_id, blocks, set_id=base, lazy=True)
         after = in_frame_order(_joined(before, Placed(table, np.full(len(table), base, dtype=np.int64))))
         write_changed(conn, kind, task_id, after, [(base, blocks)])
         touched.append(frames_of(table))
@@ -456,8 +470,17 @@ def _joined(left: Placed, right: Placed) -> Placed:
     return Placed(table, np.concatenate([left.set_ids, right.set_ids]))
 
 
-def update(conn: Connection, task_id: int, new: Annotations, *, start: int = 0, stop: int | None = None) -> Annotations:
-    """PATCH update: rows replace those of the same id and kind, continuing them.
+def update(
+    conn: Connection,
+    task_id: int,
+    new: Annotations,
+    *,
+    start: int = 0,
+    stop: int | None = None,
+    defaults: Defaults | None = None,
+) -> Annotations:
+    """PATCH update: rows replace those of the same id and kind, continuing them. Where the caller knows the labels'
+    `defaults`, they need not be read.
 
     Returns:
         What is stored, row by row.
@@ -468,7 +491,7 @@ def update(conn: Connection, task_id: int, new: Annotations, *, start: int = 0, 
     """
     start, stop, _size = _begin(conn, task_id, start, stop)
     _check_frames(new, start, stop)
-    base = _base_set(conn, task_id)
+    base, _ = _sets(conn, task_id)
     stored: dict[str, Any] = {}
     touched = []
     for kind in OBJECT_KINDS:
@@ -479,7 +502,7 @@ def update(conn: Connection, task_id: int, new: Annotations, *, start: int = 0, 
             raise InvalidInput("an id is there twice", place=kind)
         new_blocks = np.unique(blocks_of(table))
         blocks = _find(conn, kind, task_id, table.ids, start, stop, near=new_blocks)
-        before = read_block_list(conn, kind, task_id, np.union1d(blocks, new_blocks))
+        before = read_block_list(conn, kind, task_id, np.union1d(blocks, new_blocks), lazy=True)
         places = _match(before.table.ids, table.ids)
         old_frames = frames_of(before.table)[places] if len(before.table) else np.empty(len(table), dtype=np.int32)
         missing = np.flatnonzero((places < 0) | (old_frames < start) | (old_frames >= stop))
@@ -487,14 +510,14 @@ def update(conn: Connection, task_id: int, new: Annotations, *, start: int = 0, 
             wrong = int(table.ids[missing[0]])
             raise NotFound("annotation", wrong, f"there is no annotation with id {wrong} among the {kind}")
         old = before.take(places)
-        table = continue_rows(kind, old.table, table, _defaults(conn, old.table, table))
+        table = _continued(conn, kind, old.table, table, defaults)
         sets = np.where(old_frames == table.frames, old.set_ids, base)
         current = Placed(table, sets)
         everything = _joined(before, current)
         order = np.arange(len(before.table), dtype=np.int64)
         order[places] = len(before.table) + np.arange(len(table), dtype=np.int64)
         after = in_frame_order(everything.take(order))
-        write_changed(conn, kind, task_id, after, [*pairs_of(old), *pairs_of(current)])
+        write_changed(conn, kind, task_id, after, [*pairs_of(old), *pairs_of(current)], before=before)
         stored[kind] = table
         touched += [old_frames, frames_of(table)]
     _finish(conn, task_id, touched)
@@ -502,12 +525,18 @@ def update(conn: Connection, task_id: int, new: Annotations, *, start: int = 0, 
 
 
 def replace_all(
-    conn: Connection, task_id: int, new: Annotations, *, start: int = 0, stop: int | None = None
+    conn: Connection,
+    task_id: int,
+    new: Annotations,
+    *,
+    start: int = 0,
+    stop: int | None = None,
+    defaults: Defaults | None = None,
 ) -> Annotations:
     """JSON PUT: shapes, tags and tracks of the range become exactly `new`; images and kept rows stay.
 
     A row of `new` whose id exists in the range, in the same kind, continues that row: it keeps its `kept`, and `edits`
-    tells what differs. Any other id is ignored and given anew.
+    tells what differs. Any other id is ignored and given anew. `defaults` as in `update`.
 
     Returns:
         What is stored, with ids, row by row.
@@ -520,24 +549,25 @@ def replace_all(
     _check_frames(new, start, stop)
     if start >= stop:
         return Annotations()
-    base = _base_set(conn, task_id)
+    base, all_sets = _sets(conn, task_id)
     first, last = start >> BLOCK_BITS, (stop - 1) >> BLOCK_BITS
-    all_sets = visible_sets(conn, task_id)
     edges = np.unique(np.array([first, last], dtype=np.int64))
     # No row lies behind the last frame, so the task's end is as good as a block's.
     partial = edges[(edges << BLOCK_BITS < start) | (((edges + 1) << BLOCK_BITS > stop) & (stop < size))]
+    is_narrow = last - first < NARROW_BLOCKS
     tables: dict[str, Any] = {}
     sets: dict[str, Ids] = {}
     outside: dict[str, Placed] = {}
-    seen: dict[str, Any] = {}
+    seen: dict[str, Placed] = {}
     fresh: dict[str, npt.NDArray[np.bool_]] = {}
     for kind in OBJECT_KINDS:
         table = getattr(new, kind)
-        needed = partial
-        if len(partial) <= last - first:  # a block of the range is not among them: does it hold one of these?
-            needed = np.union1d(_find(conn, kind, task_id, table.ids[table.ids > 0], start, stop), partial)
-        before = read_block_list(conn, kind, task_id, needed)
-        seen[kind] = before.table
+        if is_narrow:
+            before = read_blocks(conn, kind, task_id, first=first, last=last, lazy=True)
+        else:  # which blocks of the range hold one of these?
+            found = _find(conn, kind, task_id, table.ids[table.ids > 0], start, stop)
+            before = read_block_list(conn, kind, task_id, np.union1d(found, partial))
+        seen[kind] = before
         if not len(table) and not len(before.table):
             tables[kind], sets[kind], outside[kind] = table, np.empty(0, dtype=np.int64), before
             fresh[kind] = np.empty(0, dtype=np.bool_)
@@ -555,7 +585,7 @@ def replace_all(
         if len(known):
             continued = old.take(places[known])
             chosen = table.take(known)
-            rows = continue_rows(kind, continued.table, chosen, _defaults(conn, continued.table, chosen))
+            rows = _continued(conn, kind, continued.table, chosen, defaults)
             stays = continued.table.frames == rows.frames
             sets[kind][known] = np.where(stays, continued.set_ids, base)
             order = np.arange(len(table), dtype=np.int64)
@@ -567,10 +597,14 @@ def replace_all(
     held: set[int] = set()
     for kind in OBJECT_KINDS:
         current = Placed(getattr(stored, kind), sets[kind])
-        if len(partial) > last - first and not len(seen[kind]) and not len(current.table):
-            continue  # all of its blocks were read, and there is nothing
-        left |= delete_blocks(conn, kind, task_id, all_sets, first, last)
         after = in_frame_order(_joined(outside[kind], current))
+        if is_narrow:
+            before = seen[kind]
+            write_changed(conn, kind, task_id, after, [*pairs_of(before), *pairs_of(current)], before=before)
+            left |= set(np.unique(before.set_ids).tolist())
+            held |= set(np.unique(after.set_ids).tolist())
+            continue
+        left |= delete_blocks(conn, kind, task_id, all_sets, first, last)
         for set_id in np.unique(after.set_ids).tolist():
             held.add(set_id)
             rows = after.table.take(np.flatnonzero(after.set_ids == set_id))
@@ -588,16 +622,29 @@ def _repeated(ids: Ids) -> npt.NDArray[np.bool_]:
     return flags
 
 
-def delete(conn: Connection, task_id: int, ids: Mapping[str, Ids], *, start: int = 0, stop: int | None = None) -> int:
-    """PATCH delete: remove rows by kind (`shapes`, `tags`, `tracks`) and id; unknown ids are fine. Returns how many."""
+def delete(
+    conn: Connection,
+    task_id: int,
+    ids: Mapping[str, Ids],
+    *,
+    start: int = 0,
+    stop: int | None = None,
+    near: Mapping[str, Ids] | None = None,
+) -> int:
+    """PATCH delete: remove rows by kind (`shapes`, `tags`, `tracks`) and id; unknown ids are fine. Returns how many.
+
+    Args:
+        near: frames by kind that are looked at first: where all ids are there, no others need to be.
+    """
     start, stop, _size = _begin(conn, task_id, start, stop)
     touched: list[npt.NDArray[np.int32]] = []
     for kind in OBJECT_KINDS:
         wanted = np.asarray(ids.get(kind, ()), dtype=np.int64)
-        blocks = _find(conn, kind, task_id, wanted, start, stop)
+        hints = None if near is None else np.asarray(near.get(kind, ()), dtype=np.int64) >> BLOCK_BITS
+        blocks = _find(conn, kind, task_id, wanted, start, stop, near=hints)
         if len(blocks) == 0:
             continue
-        before = read_block_list(conn, kind, task_id, blocks)
+        before = read_block_list(conn, kind, task_id, blocks, lazy=True)
         frames = frames_of(before.table)
         touched.append(
             _remove_rows(
@@ -638,7 +685,7 @@ def remove_labelled(conn: Connection, task_id: int, label_ids: Sequence[int]) ->
     lock_task(conn, task_id)
     wanted = np.array(label_ids, dtype=np.int32)
     for kind in OBJECT_KINDS:
-        rows = conn.execute(select_blocks(kind, task_id, ("label_ids",))).all()
+        rows = fetch_blocks(conn, kind, task_id, ("label_ids",))
         if not rows:
             continue
         counts_of_parts = [row.n_rows for row in rows]
@@ -646,5 +693,5 @@ def remove_labelled(conn: Connection, task_id: int, label_ids: Sequence[int]) ->
         row_blocks = np.repeat(np.array([row.block for row in rows], dtype=np.int64), counts_of_parts)
         blocks = np.unique(row_blocks[np.isin(stored, wanted)])
         for at in range(0, len(blocks), 500):
-            before = read_block_list(conn, kind, task_id, blocks[at : at + 500])
+            before = read_block_list(conn, kind, task_id, blocks[at : at + 500], lazy=True)
             _remove_rows(conn, kind, task_id, before, np.isin(before.table.label_ids, wanted))

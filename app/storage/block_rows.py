@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache, partial
 from itertools import pairwise
 from typing import Any
 
@@ -19,7 +19,7 @@ import numpy.typing as npt
 import sqlalchemy as sa
 
 from app.annotations import Kept, Table, unpack_mask
-from app.columns import LazyRagged, LazyTexts, Ragged, Texts
+from app.columns import LazyRagged, LazyTexts, PackedRagged, Ragged, Texts
 from app.storage.block_codec import (
     decode_arrays,
     decode_ragged,
@@ -35,6 +35,7 @@ KINDS = tuple(BLOCKS)
 OBJECT_KINDS = ("shapes", "tags", "tracks")  # what has an id
 KEYS_A_STATEMENT = 500
 COLD = frozenset({"kept_lines"})  # the larger part of an import, and only exports read it
+COMPARED_BLOCKS = 64  # of one change; for more of them, to compare costs as much as to write
 
 Ids = npt.NDArray[np.int64]
 
@@ -123,7 +124,8 @@ def insert_blocks(conn: Connection, kind: str, rows: Sequence[dict[str, Any]]) -
         conn.execute(BLOCKS[kind].insert(), rows)
 
 
-def select_blocks(
+def fetch_blocks(
+    conn: Connection,
     kind: str,
     task_id: int,
     columns: Iterable[str],
@@ -133,9 +135,9 @@ def select_blocks(
     blocks: Sequence[int] | None = None,
     set_id: int | None = None,
     staged_id: int | None = None,
-) -> sa.Select[Any]:
-    """The visible blocks of a task (or those of a set at work), ordered by block, set, part. `first` and `last` are
-    inclusive."""
+) -> Sequence[Any]:
+    """Rows (block, set, n_rows, the columns) of the visible blocks of a task (or those of a set at work), ordered by
+    block, set, part. `first` and `last` are inclusive."""
     given = {
         "task": task_id,
         "first": first,
@@ -145,12 +147,13 @@ def select_blocks(
         "staged": staged_id,
     }
     chosen = {name: value for name, value in given.items() if value is not None}
-    return _block_statement(kind, tuple(columns), frozenset(chosen)).params(chosen)
+    return conn.execute(_block_statement(kind, tuple(columns), frozenset(chosen)), chosen).all()
 
 
 @lru_cache(maxsize=256)
 def _block_statement(kind: str, columns: tuple[str, ...], given: frozenset[str]) -> sa.Select[Any]:
-    """Made once: to put it together anew took longer than to read one block."""
+    """Made once, and given its values apart: to put it together anew took longer than to read one block, and so did to
+    look up how it compiles, which is remembered of the very same statement only."""
     table, sets = BLOCKS[kind].c, annotation_sets.c
     found = (
         sa.select(table.block, table.set_id, table.n_rows, *(table[name] for name in columns))
@@ -183,6 +186,7 @@ def decode_column(kind: str, name: str, blobs: Sequence[bytes], counts: Sequence
 _MODELS = {kind: flat_columns(table.empty()) for kind, table in TABLES_BY_KIND.items()}
 
 
+@cache
 def columns_of(kind: str, *, with_kept: bool = True) -> tuple[str, ...]:
     """The stored columns of a kind; without those of `kept`, which are the larger part, if they are not wanted."""
     return tuple(name for name in block_columns(kind) if with_kept or not name.startswith("kept_"))
@@ -191,7 +195,7 @@ def columns_of(kind: str, *, with_kept: bool = True) -> tuple[str, ...]:
 def decode_rows(
     kind: str, rows: Sequence[Any], *, with_kept: bool = True, later: Mapping[str, Callable[[], Any]] | None = None
 ) -> Placed:
-    """The table of the rows that `select_blocks` found with the columns `columns_of`, in their order.
+    """The table of the rows that `fetch_blocks` found with the columns `columns_of`, in their order.
 
     Args:
         later: Ragged and Texts columns that the rows lack, and how to get them when they are looked at.
@@ -232,16 +236,34 @@ def in_range(placed: Placed, start: int, stop: int) -> Placed:
     return placed if bool(inside.all()) else placed.take(np.flatnonzero(inside))
 
 
-def read_blocks(conn: Connection, kind: str, task_id: int, **chosen: Any) -> Placed:
-    """All columns of the chosen blocks (see `select_blocks`), in ascending frames."""
-    rows = conn.execute(select_blocks(kind, task_id, block_columns(kind), **chosen)).all()
-    return in_frame_order(decode_rows(kind, rows))
+def read_blocks(conn: Connection, kind: str, task_id: int, *, lazy: bool = False, **chosen: Any) -> Placed:
+    """All columns of the chosen blocks (see `fetch_blocks`), in ascending frames.
+
+    Args:
+        lazy: kept lines are read when somebody looks at them, which must be before the blocks are changed.
+    """
+    names = block_columns(kind)
+    later: dict[str, Callable[[], Any]] = {}
+    if lazy:
+        later = {name: partial(read_column, conn, kind, task_id, name, **chosen) for name in names if name in COLD}
+    columns = [name for name in names if name not in later]
+    return in_frame_order(decode_rows(kind, fetch_blocks(conn, kind, task_id, columns, **chosen), later=later))
 
 
-def read_block_list(conn: Connection, kind: str, task_id: int, blocks: Ids, *, set_id: int | None = None) -> Placed:
-    """All columns of these blocks, in ascending frames."""
+def read_column(conn: Connection, kind: str, task_id: int, name: str, **chosen: Any) -> Any:
+    """One column of some blocks, in the order of `decode_rows`."""
+    rows = fetch_blocks(conn, kind, task_id, (name,), **chosen)
+    return decode_column(kind, name, [row[-1] for row in rows], [row.n_rows for row in rows])
+
+
+def read_block_list(
+    conn: Connection, kind: str, task_id: int, blocks: Ids, *, set_id: int | None = None, lazy: bool = False
+) -> Placed:
+    """All columns of these blocks, ascending and distinct, in ascending frames. `lazy` as in `read_blocks`."""
+    if 0 < len(blocks) == int(blocks[-1]) - int(blocks[0]) + 1:
+        return read_blocks(conn, kind, task_id, first=int(blocks[0]), last=int(blocks[-1]), set_id=set_id, lazy=lazy)
     parts = [
-        read_blocks(conn, kind, task_id, blocks=blocks[at : at + KEYS_A_STATEMENT].tolist(), set_id=set_id)
+        read_blocks(conn, kind, task_id, blocks=blocks[at : at + KEYS_A_STATEMENT].tolist(), set_id=set_id, lazy=lazy)
         for at in range(0, len(blocks), KEYS_A_STATEMENT)
     ]
     if not parts:
@@ -263,26 +285,125 @@ def delete_blocks(conn: Connection, kind: str, task_id: int, set_ids: Sequence[i
     return had
 
 
-def write_changed(conn: Connection, kind: str, task_id: int, after: Placed, changed: Sequence[tuple[int, Ids]]) -> None:
+def write_changed(
+    conn: Connection,
+    kind: str,
+    task_id: int,
+    after: Placed,
+    changed: Sequence[tuple[int, Ids]],
+    *,
+    before: Placed | None = None,
+) -> None:
     """Write the (set, block) pairs named in `changed` anew; `after` holds all of their rows, and may hold others.
 
     Args:
         changed: (set id, blocks) pairs; a set may occur more than once.
+        before: all of their rows as they are stored: where a block still has the very rows it had, only those of its
+            columns are written that differ.
     """
-    table = BLOCKS[kind]
     by_set: dict[int, list[Ids]] = {}
-    for set_id, blocks in changed:
-        by_set.setdefault(set_id, []).append(blocks)
+    for set_id, parts in changed:
+        by_set.setdefault(set_id, []).append(parts)
+    pairs = {set_id: np.unique(np.concatenate(parts)) for set_id, parts in sorted(by_set.items())}
+    if before is not None and sum(map(len, pairs.values())) <= COMPARED_BLOCKS:
+        pairs = {
+            set_id: np.array(
+                [block for block in blocks.tolist() if not _update(conn, kind, task_id, set_id, block, before, after)],
+                dtype=np.int64,
+            )
+            for set_id, blocks in pairs.items()
+        }
     row_blocks = blocks_of(after.table)
-    for set_id, parts in sorted(by_set.items()):
-        blocks = np.unique(np.concatenate(parts))
+    # All is encoded first: kept lines may still have to be read from what is removed next.
+    encoded = [
+        encode_blocks(
+            after.table.take(np.flatnonzero((after.set_ids == set_id) & np.isin(row_blocks, blocks))),
+            task_id=task_id,
+            set_id=set_id,
+            part=0,
+        )
+        for set_id, blocks in pairs.items()
+        if len(blocks)
+    ]
+    for set_id, blocks in pairs.items():
         for at in range(0, len(blocks), KEYS_A_STATEMENT):
             some = blocks[at : at + KEYS_A_STATEMENT].tolist()
-            conn.execute(
-                table.delete().where(table.c.task_id == task_id, table.c.set_id == set_id, table.c.block.in_(some))
-            )
-        rows = after.table.take(np.flatnonzero((after.set_ids == set_id) & np.isin(row_blocks, blocks)))
-        insert_blocks(conn, kind, encode_blocks(rows, task_id=task_id, set_id=set_id, part=0))
+            conn.execute(_deleting(kind), {"task": task_id, "set": set_id, "blocks": some})
+    for rows in encoded:
+        insert_blocks(conn, kind, rows)
+
+
+@cache
+def _deleting(kind: str) -> sa.Delete:
+    table = BLOCKS[kind]
+    return table.delete().where(
+        table.c.task_id == sa.bindparam("task"),
+        table.c.set_id == sa.bindparam("set"),
+        table.c.block.in_(sa.bindparam("blocks", expanding=True)),
+    )
+
+
+def _update(conn: Connection, kind: str, task_id: int, set_id: int, block: int, before: Placed, after: Placed) -> bool:
+    """Whether the block has the very rows it had, in one part, and its columns that differ are written."""
+    columns = _changed_columns(_rows_of(before, set_id, block), _rows_of(after, set_id, block))
+    if columns is None:
+        return False
+    if not columns:
+        return True
+    n_rows = len(next(iter(columns.values())))
+    values = {f"new_{name}": _whole(encoder(column), n_rows) for name, column in columns.items()}
+    which = {"task": task_id, "its_set": set_id, "its_block": block, "n": n_rows}
+    # No part of several has all of their rows.
+    return conn.execute(_updating(kind, tuple(columns)), {**which, **values}).rowcount == 1
+
+
+def _whole(found: bytes | Callable[[int, int], bytes], n_rows: int) -> bytes:
+    return found if isinstance(found, bytes) else found(0, n_rows)
+
+
+@lru_cache(maxsize=256)
+def _updating(kind: str, names: tuple[str, ...]) -> sa.Update:
+    table = BLOCKS[kind]
+    return (
+        table.update()
+        .where(
+            table.c.task_id == sa.bindparam("task"),
+            table.c.set_id == sa.bindparam("its_set"),
+            table.c.block == sa.bindparam("its_block"),
+            table.c.n_rows == sa.bindparam("n"),
+        )
+        .values({name: sa.bindparam(f"new_{name}") for name in names})
+    )
+
+
+def _rows_of(placed: Placed, set_id: int, block: int) -> Any:
+    chosen = (placed.set_ids == set_id) & (blocks_of(placed.table) == block)
+    return placed.table if bool(chosen.all()) else placed.table.take(np.flatnonzero(chosen))
+
+
+def _changed_columns(old: Any, new: Any) -> dict[str, Any] | None:
+    """Columns of the same rows that differ; None where the rows are others. Kept lines follow their rows."""
+    if not len(new) or not np.array_equal(old.ids, new.ids):
+        return None
+    before, after = flat_columns(old), flat_columns(new)
+    if "kept_tables" in after and not np.array_equal(before["kept_tables"], after["kept_tables"]):
+        return None
+    return {name: column for name, column in after.items() if name not in COLD and not _same(before[name], column)}
+
+
+def _same(old: Any, new: Any) -> bool:
+    """Whether two columns are equal, bit by bit."""
+    if old is new:
+        return True
+    if isinstance(new, Texts):
+        # Codes of the first part stay what they are when others join it.
+        return np.array_equal(old.codes, new.codes) and new.values[: len(old.values)] == old.values
+    if isinstance(new, PackedRagged) or isinstance(old, PackedRagged):
+        both = isinstance(new, PackedRagged) and isinstance(old, PackedRagged)
+        return both and _same(old.packed, new.packed) and _same(old.plain, new.plain)
+    if isinstance(new, Ragged):
+        return np.array_equal(old.offsets, new.offsets) and _same(old.values, new.values)
+    return bool(old.tobytes() == new.tobytes())
 
 
 def pairs_of(placed: Placed) -> list[tuple[int, Ids]]:

@@ -46,6 +46,12 @@ def labels_mark(conn: Connection) -> str | None:
     return conn.execute(sa.select(facts.c.value).where(facts.c.name == LABELS_KEY)).scalar()
 
 
+def labels_mark_query() -> sa.Label[str | None]:
+    """The same mark as a column of another query, `labels_mark`."""
+    mark: sa.ScalarSelect[Any] = sa.select(facts.c.value).where(facts.c.name == LABELS_KEY).scalar_subquery()
+    return mark.label("labels_mark")
+
+
 def touch_project(conn: Connection, project_id: int) -> None:
     conn.execute(
         projects.update()

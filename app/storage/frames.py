@@ -20,7 +20,7 @@ from app.errors import Damaged, InvalidInput, NotFound
 from app.storage.blobs import Blobs, BlobSource
 from app.storage.block_codec import decode_arrays, decode_ragged, encode_array, encode_ragged
 from app.storage.changes import lock_task, touch_jobs, touch_task
-from app.storage.database import Connection
+from app.storage.database import Connection, Database
 from app.storage.rows import Segment
 from app.storage.schema import frame_blocks, packs, tasks
 
@@ -174,6 +174,33 @@ def load(
         start=start,
         is_video=task.mode == "interpolation",
     )
+
+
+@dataclass(frozen=True, slots=True)
+class FrameSizes:
+    """The sizes of a task's frames, read when somebody asks for some; pictures of a task never change."""
+
+    database: Database
+    task_id: int
+    n_frames: int
+    start: int = 0
+
+    def __len__(self) -> int:
+        return self.n_frames
+
+    def sizes(self, frames: npt.NDArray[np.integer[Any]]) -> tuple[Int32s, Int32s]:
+        """Widths and heights of frames by their numbers. Raises NotFound where the task is gone."""
+        numbers, places = np.unique(frames, return_inverse=True)
+        blocks, firsts = np.unique(numbers // FRAMES_A_BLOCK, return_index=True)
+        found = []
+        with self.database.read() as conn:
+            for block, some in zip(blocks.tolist(), np.split(numbers, firsts[1:]), strict=True):
+                start = block * FRAMES_A_BLOCK
+                table = load(conn, self.task_id, start, start + FRAMES_A_BLOCK, with_names=False)
+                found.append(table.sizes(some))
+        widths = np.concatenate([np.empty(0, dtype=np.int32), *(each[0] for each in found)])
+        heights = np.concatenate([np.empty(0, dtype=np.int32), *(each[1] for each in found)])
+        return widths[places], heights[places]
 
 
 def load_places(conn: Connection, task_id: int, start: int = 0, stop: int | None = None) -> FramePlaces:

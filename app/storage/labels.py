@@ -67,14 +67,12 @@ def of_task(conn: Connection, task_id: int) -> LabelCatalog:
     row = conn.execute(sa.select(tasks.c.project_id).where(tasks.c.id == task_id)).one_or_none()
     if row is None:
         raise NotFound("task", task_id)
-    if row.project_id is not None:
-        return of_project(conn, row.project_id)
-    return _remembered(conn, "task", task_id, labels.c.task_id == task_id)
+    return remembered(conn, labels_mark(conn), task_id=task_id, project_id=row.project_id)
 
 
 def of_project(conn: Connection, project_id: int) -> LabelCatalog:
     """The labels of a project."""
-    return _remembered(conn, "project", project_id, labels.c.project_id == project_id)
+    return remembered(conn, labels_mark(conn), project_id=project_id)
 
 
 class _Remembered:
@@ -101,13 +99,19 @@ class _Remembered:
 _REMEMBERED = _Remembered()
 
 
-def _remembered(conn: Connection, kind: str, key: int, chosen: sa.ColumnElement[bool]) -> LabelCatalog:
-    mark = labels_mark(conn)
+def remembered(
+    conn: Connection, mark: str | None, *, task_id: int | None = None, project_id: int | None = None
+) -> LabelCatalog:
+    """The labels of a project, or of a task without one; read again only where `mark` (of now) is another."""
+    kind, key, column = ("task", task_id, labels.c.task_id)
+    if project_id is not None:
+        kind, key, column = ("project", project_id, labels.c.project_id)
+    assert key is not None, "labels of a task or of a project"
     if mark is None:
-        return _catalog(conn, chosen)
+        return _catalog(conn, column == key)
     catalog = _REMEMBERED.get((mark, kind, key))
     if catalog is None:
-        catalog = _catalog(conn, chosen)
+        catalog = _catalog(conn, column == key)
         # Only where the mark is still the same: without a snapshot, another may have changed labels meanwhile.
         if labels_mark(conn) == mark:
             _REMEMBERED.put((mark, kind, key), catalog)

@@ -26,18 +26,16 @@ from app.storage.block_rows import (
     Ids,
     Placed,
     blocks_of,
-    decode_rows,
     frames_of,
-    in_frame_order,
     pairs_of,
     read_block_list,
-    select_blocks,
+    read_blocks,
     write_changed,
 )
 from app.storage.changes import lock_task, touch_jobs, touch_task
 from app.storage.database import Connection
 from app.storage.removal import drop_sets
-from app.storage.schema import BLOCKS, annotation_sets, block_columns, tasks
+from app.storage.schema import BLOCKS, annotation_sets, tasks
 
 Mask = npt.NDArray[np.bool_]
 
@@ -99,8 +97,7 @@ def read_both(
     for low, high in _ranges(conn, task_id, staged_id, first, last, batch_rows):
         held, imported, staged, places = {}, {}, {}, {}
         for kind in KINDS:
-            chosen = select_blocks(kind, task_id, block_columns(kind), first=low, last=high)
-            placed = in_frame_order(decode_rows(kind, conn.execute(chosen).all()))
+            placed = read_blocks(conn, kind, task_id, first=low, last=high)
             numbers = _numbers(placed)
             frames = frames_of(placed.table)
             inside = np.flatnonzero((frames >= (-1 if is_whole else start)) & (frames < stop))
@@ -108,10 +105,7 @@ def read_both(
             held[kind] = placed.table
             imported[kind] = ~np.isin(placed.set_ids, bases)
             places[kind] = np.stack([placed.set_ids, blocks_of(placed.table), numbers[inside]], axis=1)
-            staged_rows = conn.execute(
-                select_blocks(kind, task_id, block_columns(kind), first=low, last=high, staged_id=staged_id)
-            ).all()
-            staged[kind] = in_frame_order(decode_rows(kind, staged_rows)).table
+            staged[kind] = read_blocks(conn, kind, task_id, first=low, last=high, staged_id=staged_id).table
         yield BothSides(Annotations(**held), imported, Annotations(**staged), places)
 
 

@@ -25,9 +25,9 @@ from app.storage.block_rows import (
     OBJECT_KINDS,
     Placed,
     decode_column,
+    fetch_blocks,
     pairs_of,
     read_block_list,
-    select_blocks,
     write_changed,
 )
 from app.storage.database import Connection
@@ -95,7 +95,7 @@ def _counterpart(spec: AttributeSpec, label: Label) -> AttributeSpec:
 def _used_labels(conn: Connection, task_id: int) -> set[int]:
     used: set[int] = set()
     for kind in OBJECT_KINDS:
-        rows = conn.execute(select_blocks(kind, task_id, ("label_ids",))).all()
+        rows = fetch_blocks(conn, kind, task_id, ("label_ids",))
         if rows:
             ids = decode_column(kind, "label_ids", [row.label_ids for row in rows], [row.n_rows for row in rows])
             used |= set(np.unique(ids).tolist())
@@ -105,7 +105,7 @@ def _used_labels(conn: Connection, task_id: int) -> set[int]:
 def relabel(conn: Connection, task_id: int, moves: Moves, relabel_extras: RelabelExtras) -> None:
     """Give every annotation its new ids."""
     for kind in OBJECT_KINDS:
-        rows = conn.execute(select_blocks(kind, task_id, ("ids",))).all()
+        rows = fetch_blocks(conn, kind, task_id, ("ids",))
         blocks = np.unique(np.array([row.block for row in rows], dtype=np.int64))
         for at in range(0, len(blocks), KEYS_A_STATEMENT):
             before = read_block_list(conn, kind, task_id, blocks[at : at + KEYS_A_STATEMENT])

@@ -7,6 +7,7 @@ Annotations and frames are columns of arrays in blocks; `block_codec.py` explain
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 import orjson
@@ -402,6 +403,7 @@ TABLES_BY_KIND: dict[str, type[Table]] = {
 }
 
 
+@cache
 def block_columns(kind: str) -> tuple[str, ...]:
     """The stored columns of a kind, in order; those of `kept` are prefixed. `kept.sets` is the block's set itself."""
     names: list[str] = []

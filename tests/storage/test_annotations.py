@@ -12,11 +12,12 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from sqlalchemy.event import listen
 
 from app.annotations import Annotations, Edit, Images, Rows, Shapes, Tags, Tracks
 from app.columns import Ragged
 from app.errors import InvalidInput, NotFound
-from app.storage import AnnotationReader, Storage, User, annotations, jobs, labels
+from app.storage import AnnotationReader, Storage, User, annotations, block_rows, jobs, labels
 from tests.storage.stores import attributes, kept, make_task, open_store, rows_of, shapes, tags, tracks
 
 SIZE = 150  # three blocks, the last not full
@@ -179,7 +180,9 @@ class Twin(RuleBasedStateMachine):
             added = added.replace(ids=np.full(len(frames), foreign, dtype=np.int64))
             new[kind] = type(table).concatenate([table, added])
             old[kind] = [*rows, *[None] * len(frames)]
-        with self.storage.database.write() as conn:
+        narrow = data.draw(st.sampled_from([0, 8]), label="narrow")  # a wide range is replaced another way
+        with pytest.MonkeyPatch.context() as patch, self.storage.database.write() as conn:
+            patch.setattr(annotations, "NARROW_BLOCKS", narrow)
             stored = annotations.replace_all(conn, self.task_id, Annotations(**new), start=bounds[0], stop=bounds[1])
         if self.inside(bounds[0], bounds):
             self.drop(bounds, imports=False)
@@ -190,9 +193,11 @@ class Twin(RuleBasedStateMachine):
     def delete(self, data: st.DataObject, kind: str, bounds: tuple[int, int | None]) -> None:
         known = list(self.rows[kind])
         chosen = data.draw(st.lists(st.sampled_from(known), max_size=4)) if known else []
-        ids = np.array([*chosen, 10**9], dtype=np.int64)
+        ids = np.array([*chosen, *data.draw(st.sampled_from([(), (10**9,)]))], dtype=np.int64)
+        hints = {kind: np.array([self.rows[kind][key]["frame"] for key in chosen], dtype=np.int64)}
+        near = data.draw(st.sampled_from([None, hints, {kind: np.array([SIZE - 1, 10**6])}]))
         with self.storage.database.write() as conn:
-            n_removed = annotations.delete(conn, self.task_id, {kind: ids}, start=bounds[0], stop=bounds[1])
+            n_removed = annotations.delete(conn, self.task_id, {kind: ids}, start=bounds[0], stop=bounds[1], near=near)
         gone = set(chosen) & set(self.ids_in(kind, bounds))
         assert n_removed == len(gone)
         for key in gone:
@@ -377,6 +382,60 @@ def test_each_change_has_its_flag(storage: Storage, task_id: int, column: str, v
     with storage.database.write() as conn:  # flags stay, also when the old value comes back
         annotations.update(conn, task_id, Annotations(shapes=shape))
     assert all_of(storage, task_id).shapes.kept.edits.tolist() == [int(flag)]
+
+
+COLUMNS: dict[str, Any] = {
+    "groups": np.array([9, 8, 7], dtype=np.int32),
+    "types": np.array([0, 0, 1], dtype=np.uint8),
+    "occluded": np.array([False, True, False]),
+    "rotations": np.array([-0.0, 0.5, 0.25]),
+    "scores": np.array([0.5, 0.25, 0.125]),
+    "sources": attributes("auto", "file", "auto"),
+    "attributes": attributes("[]", '[{"spec_id":1,"value":"new"}]', "[]"),
+    "points": Ragged.from_arrays([[1.0, 2.0], [], [3.0]], np.float64),
+    "runs": Ragged.from_arrays([[], [4, 5], [6]], np.int32),
+    "elements": Ragged.from_bytes([b"", b"[1]", b"[]"]),
+    "frames": np.array([0, 5, 10], dtype=np.int32),
+}
+
+
+@pytest.mark.parametrize("column", [*COLUMNS, "nothing"])
+@pytest.mark.parametrize("parts", [1, 2])
+def test_columns_that_differ_are_written_as_if_all_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, column: str, parts: int
+) -> None:
+    with open_store("sqlite", tmp_path) as storage:
+        found, writes = [], []
+        for compared in (64, 0):
+            monkeypatch.setattr(block_rows, "COMPARED_BLOCKS", compared)
+            number = make_task(storage, SIZE).id
+            whole = every_column(12).replace(frames=np.arange(12, dtype=np.int32))
+            with annotations.begin_set(storage, number) as writer:
+                for some in np.split(np.arange(12), parts):
+                    writer.write(Annotations(shapes=whole.take(some)))
+                    writer.flush()
+                writer.close()
+                with storage.database.write() as conn:
+                    annotations.publish(conn, writer.set_id)
+            three = all_of(storage, number).shapes.take(np.array([0, 5, 10]))
+            changed = three.replace(**({} if column == "nothing" else {column: COLUMNS[column]}))
+            statements: list[str] = []
+            with storage.database.write() as conn:
+                listen(conn, "before_cursor_execute", lambda *told, to=statements: to.append(told[2]))
+                annotations.update(conn, number, Annotations(shapes=changed))
+            writes.append([each for each in statements if "shapes_blocks" in each and not each.startswith("SELECT")])
+            table = as_lists(all_of(storage, number).shapes)
+            del table["kept"]["sets"]  # numbers of the store's, not of the task's
+            found.append(table)
+    assert found[0] == found[1]
+    if column == "nothing":
+        assert writes[0] == []
+    elif parts == 2:
+        assert len(writes[0]) == 1 + len(writes[1]) == 3  # no single row to write into
+    else:
+        (statement,) = writes[0]
+        assert statement.startswith(f"UPDATE shapes_blocks SET {column}=?")
+        assert "kept_lines" not in statement
 
 
 def test_defaults_of_attributes_are_no_change(storage: Storage, ann: User, task_id: int) -> None:
