@@ -395,7 +395,6 @@ COLUMNS: dict[str, Any] = {
     "points": Ragged.from_arrays([[1.0, 2.0], [], [3.0]], np.float64),
     "runs": Ragged.from_arrays([[], [4, 5], [6]], np.int32),
     "elements": Ragged.from_bytes([b"", b"[1]", b"[]"]),
-    "frames": np.array([0, 5, 10], dtype=np.int32),
 }
 
 
