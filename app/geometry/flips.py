@@ -74,9 +74,18 @@ def count_flips(mask: PackedMask) -> int:
 
 
 def _find(rows: npt.NDArray[np.uint8], width: int) -> tuple[Places, Places]:
-    """Lines and columns of the flips of some packed rows."""
-    lines, columns = np.divmod(bit_positions(_changes(rows, width)), (width // 8 + 1) * 8)
-    return lines.astype(np.int32), columns.astype(np.int32)
+    """Lines and columns of the flips of some packed rows: of the rectangle of them that is not clear."""
+    filled = np.flatnonzero(np.bitwise_or.reduce(rows, axis=1))
+    if not len(filled):
+        return np.empty(0, dtype=np.int32), np.empty(0, dtype=np.int32)
+    top, bottom = int(filled[0]), int(filled[-1]) + 1
+    filled = np.flatnonzero(np.bitwise_or.reduce(rows[top:bottom], axis=0))
+    left, right = int(filled[0]), int(filled[-1]) + 1
+    some_width = min(width, 8 * right) - 8 * left
+    lines, columns = np.divmod(
+        bit_positions(_changes(rows[top:bottom, left:right], some_width)), (some_width // 8 + 1) * 8
+    )
+    return (lines + top).astype(np.int32), (columns + 8 * left).astype(np.int32)
 
 
 def _changes(rows: npt.NDArray[np.uint8], width: int) -> npt.NDArray[np.uint8]:

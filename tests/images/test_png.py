@@ -78,6 +78,26 @@ def test_filters_are_undone_as_a_plain_loop_undoes_them() -> None:
     np.testing.assert_array_equal(png_module._unfilter(filters, rows, above), unfilter(filters.tolist(), rows, 1))
 
 
+def test_filters_around_an_object_are_undone_as_a_plain_loop_undoes_them() -> None:
+    """What is filtered is clear around a rectangle; what it becomes may run on to the right and below (1, 2, 3, 4)."""
+    random = np.random.default_rng(8)
+    spread = 0
+    for _ in range(400):
+        height, width = random.integers(1, 14, 2).tolist()
+        rows = np.zeros((height, width), dtype=np.uint8)
+        top, left = random.integers(0, height), random.integers(0, width)
+        part = rows[top : top + random.integers(0, 8), left : left + random.integers(0, 8)]
+        part[:] = random.integers(0, 256, part.shape) * (random.random(part.shape) < random.random())
+        if random.random() < 0.5:  # what comes back to zero, as objects do
+            rows = np.diff(rows, axis=1, prepend=np.uint8(0)).astype(np.uint8)
+        filters = random.integers(0, 5, height).astype(np.uint8) if random.random() < 0.7 else np.full(height, 2)
+        above = np.zeros((1, width), dtype=np.uint8)
+        found = png_module._unfilter(filters.astype(np.uint8), rows, above)
+        np.testing.assert_array_equal(found, unfilter(filters.tolist(), rows, 1))
+        spread += bool((found[:, -1:].any() and not rows[:, -1:].any()) or (found[-1].any() and not rows[-1].any()))
+    assert spread > 20
+
+
 @pytest.mark.parametrize("density", [0.0, 0.01, 0.5], ids=["empty", "sparse", "dense"])
 def test_rows_of_differences_are_summed_up(density: float) -> None:
     random = np.random.default_rng(7)
