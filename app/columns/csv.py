@@ -76,6 +76,10 @@ class CSVBlock:
             return Cells(self.buffer, self.line_starts, self.line_stops).ragged()
         return Ragged(np.frombuffer(joined, dtype=np.uint8), offsets)
 
+    def lines_at(self, rows: Positions) -> Ragged:
+        """The same of some rows: nothing of the others is looked at."""
+        return Cells(self.buffer, self.line_starts[rows], self.line_stops[rows]).ragged()
+
     def line_hashes(self) -> Positions:
         """(N,) int64: lines that are equal have equal hashes in this process; Python's own, which nobody can foresee.
 

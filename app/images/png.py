@@ -339,8 +339,8 @@ def _unfilter_object(filters: Rows, rows: Rows) -> Rows:
     """The same below a clear row: most of a mask is clear around its object, before the filters and after.
 
     A filter adds something of the bytes on the left, above and between. So what lies above or left of the first byte
-    that is not zero stays zero; and so does what lies beyond a row, and beyond a column, that are zero before and after:
-    hence one more of each is taken, and looked at.
+    that is not zero stays zero; and so does what lies beyond a row, and beyond a column, that are zero before and
+    after: hence one more of each is taken, and looked at.
     """
     whole = np.zeros(rows.shape, dtype=np.uint8)
     lines = np.flatnonzero(np.bitwise_or.reduce(rows, axis=1))

@@ -41,6 +41,8 @@ def rows_of(blocks: Iterable[CSVBlock]) -> list[tuple[int, bytes, list[bytes]]]:
             for one in columns
         )
         assert block.line_hashes().tolist() == [hash(line) for line in lines]
+        backwards = np.arange(len(block))[::-1]
+        assert block.lines_at(backwards).to_bytes_list() == lines[::-1]
         for row in range(len(block)):
             cells = [column.row_bytes(row) for column in columns][: block.field_counts[row]]
             rows.append((int(block.rows[row]), lines[row], cells))

@@ -10,11 +10,11 @@ Source: Open Images reference 3.7, 3.11 (types), 4.5 (back), 5 (edits change tha
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from json.encoder import encode_basestring
 
 import numpy as np
 import numpy.typing as npt
@@ -279,8 +279,8 @@ class _Combinations:
 
 def attributes_text(values: Mapping[int, str]) -> str:
     """Values by spec id as the stored text: ascending spec_id, no spaces."""
-    items = [{"spec_id": spec_id, "value": values[spec_id]} for spec_id in sorted(values)]
-    return json.dumps(items, ensure_ascii=False, separators=(",", ":"))
+    items = [f'{{"spec_id":{spec_id},"value":{encode_basestring(values[spec_id])}}}' for spec_id in sorted(values)]
+    return f"[{','.join(items)}]"
 
 
 class AttributeDecoder:

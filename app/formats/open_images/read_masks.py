@@ -32,7 +32,8 @@ from app.helpers import Crew
 
 Ids = npt.NDArray[np.int64]
 
-BATCH_MASKS = 128
+BATCH_MASKS, BATCH_PROOFS = 128, 1024
+"""Masks that are decoded, or only proven, at once: pixels take memory, and each batch costs 3 ms however small."""
 BATCH_BYTES = 8 << 20
 ASPECT_TOLERANCE = 0.01
 MAX_REPEATED_BYTES = 256 << 20
@@ -121,15 +122,17 @@ def _jobs(
     reading: Reading, table: TableState, rows: MaskRows, start: int, stop: int, unlinked: Mask, files: MaskFiles
 ) -> Iterator[tuple[Taken, MaskJob]]:
     """The PNGs of the rows of a table, block by block and batch by batch."""
-    at = start
+    at, options = start, reading.options
     for block in reading.read_again(table):
         end = at + int(np.searchsorted(rows.rows[at:stop], block.rows[-1], side="right")) if len(block) else at
         chosen = np.searchsorted(block.rows, rows.rows[at:end])  # places of the good rows in the block
         alone = chosen[unlinked[at:end]]
         has_entries = bool(reading.side.entries(table.path, table.first, len(block)))
-        for first, last in _batches(reading, rows.places[at:end], files):
+        stays_packed = not (options.conv_mask_to_poly or has_entries or reading.consistency.is_on)
+        most = BATCH_PROOFS if stays_packed else BATCH_MASKS
+        for first, last in _batches(reading, rows.places[at:end], files, most):
             mask_rows = np.arange(at + first, at + last, dtype=np.int64)
-            taken = _take(reading, table, block, chosen[first:last], rows, mask_rows, files, has_entries)
+            taken = _take(reading, table, block, chosen[first:last], rows, mask_rows, files, has_entries, stays_packed)
             if first == 0:
                 told = (taken.tell, partial(_tell_unlinked, reading, table, block, alone))
                 taken = replace(taken, tell=partial(_in_turn, *reversed(told)))
@@ -146,6 +149,7 @@ def _take(
     mask_rows: Ids,
     files: MaskFiles,
     has_entries: bool,
+    stays_packed: bool,
 ) -> Taken:
     """The bytes of some PNGs; those over the limit are told, and not read."""
     options, frames = reading.options, reading.target.frames
@@ -169,7 +173,7 @@ def _take(
         has_entries,
         options.max_mask_pixels,
         options.max_mask_bytes,
-        packed=not (options.conv_mask_to_poly or has_entries or reading.consistency.is_on),
+        packed=stays_packed,
     )
     return Taken(
         block,
@@ -232,12 +236,12 @@ def _tell_unlinked(reading: Reading, table: TableState, block: CSVBlock, chosen:
     reading.tell(table, "warning", "mask.box_unlinked", block.rows, mask, "BoxXMin", message, block.cells("BoxXMin"))
 
 
-def _batches(reading: Reading, places: Ids, files: MaskFiles) -> Iterator[tuple[int, int]]:
+def _batches(reading: Reading, places: Ids, files: MaskFiles, most: int) -> Iterator[tuple[int, int]]:
     """Stretches of rows whose PNGs fit into memory together."""
     start, n_bytes = 0, 0
     for at, place in enumerate(places.tolist()):
         size = reading.archive.entry(files.paths[place]).size
-        if at > start and (at - start >= BATCH_MASKS or n_bytes + size > BATCH_BYTES):
+        if at > start and (at - start >= most or n_bytes + size > BATCH_BYTES):
             yield start, at
             start, n_bytes = at, 0
         n_bytes += size
@@ -262,7 +266,7 @@ def _write_done(
     count.kept += len(found)
     count.changed += sum(one.is_resized for one in found)
     reading.n_kept_rows += len(found)
-    lines = block.lines.take(chosen[good]) if len(good) else Ragged.empty(np.uint8)
+    lines = block.lines_at(chosen[good])
     pngs = np.array([one.png for one in found], dtype=np.int64).reshape(-1, 3)
     kept = reading.kept(
         table.number,

@@ -313,6 +313,7 @@ def test_many_masks_are_read_in_batches(monkeypatch: pytest.MonkeyPatch) -> None
     from app.formats.open_images import read_masks
 
     monkeypatch.setattr(read_masks, "BATCH_MASKS", 3)
+    monkeypatch.setattr(read_masks, "BATCH_PROOFS", 3)
     monkeypatch.setattr(read_masks, "BATCH_BYTES", 2 * len(PNG))
     files = {f"masks/train/m{n}.png": rectangle_png(8, 6, n % 8, 0, n % 8 + 1, 1) for n in range(10)}
     rows = "".join(ALONE.replace("m.png", f"m{n}.png") for n in range(10))
