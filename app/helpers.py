@@ -138,13 +138,13 @@ class Crew(Generic[Ticket, Job, Done]):
         for helper in self._helpers:
             helper.close()
 
-    def run(self, jobs: Iterable[tuple[Ticket, Job]]) -> Iterator[tuple[Ticket, Done]]:
-        """The answers in the order of the jobs; a few jobs are taken ahead."""
+    def run(self, jobs: Iterable[tuple[Ticket, Job | None]]) -> Iterator[tuple[Ticket, Done | None]]:
+        """The answers in the order of the jobs; a few jobs are taken ahead. No job (None) has no answer (None)."""
         source = iter(jobs)
-        waiting: deque[tuple[Ticket, Job, Helper | None, tuple[Done] | None]] = deque()
+        waiting: deque[tuple[Ticket, Job | None, Helper | None, tuple[Done | None] | None]] = deque()
         is_over = False
 
-        def take() -> tuple[Ticket, Job] | None:
+        def take() -> tuple[Ticket, Job | None] | None:
             nonlocal is_over
             found = None if is_over else next(source, None)
             is_over = found is None
@@ -153,14 +153,17 @@ class Crew(Generic[Ticket, Job, Done]):
         while True:
             for helper in self._crew():
                 while helper.has_room() and len(waiting) < HELD_JOBS and (found := take()) is not None:
+                    if found[1] is None:
+                        waiting.append((*found, None, (None,)))
+                        continue
                     helper.send(found[1])
                     waiting.append((*found, helper, None))
             head = waiting[0] if waiting else None
             if head is None or (head[2] is not None and not head[2].has_answer() and len(waiting) < HELD_JOBS):
                 # Nothing to hand out yet: rather than wait, do the next job here.
                 if (found := take()) is not None:
-                    self._unhelped -= 1
-                    waiting.append((*found, None, (self._work(found[1]),)))
+                    self._unhelped -= found[1] is not None
+                    waiting.append((*found, None, (self._answer(found[1]),)))
                     continue
                 if head is None:
                     return
@@ -168,7 +171,10 @@ class Crew(Generic[Ticket, Job, Done]):
             if helper_of is not None:
                 done = helper_of.receive()
             # Where the helper is gone: what it cannot do is found out here.
-            yield ticket, self._work(job) if done is None else done[0]
+            yield ticket, self._answer(job) if done is None else done[0]
+
+    def _answer(self, job: Job | None) -> Done | None:
+        return None if job is None else self._work(job)
 
     def _crew(self) -> list[Helper]:
         if not self._helpers and self._unhelped <= 0:

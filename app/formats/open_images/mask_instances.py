@@ -63,17 +63,20 @@ def find_instances(plan: Plan, shapes: Shapes, chosen: Mask) -> list[Instance]:
     found: dict[tuple[int, ...], Instance] = {}
     of_group: dict[tuple[int, int, int], list[Instance]] = {}
     later: list[int] = []
-    columns = (rows, shapes.frames[rows], shapes.groups[rows], shapes.label_ids[rows], imported[rows])
-    for row, frame, group, label, is_imported in zip(*(column.tolist() for column in columns), strict=True):
+    columns = (shapes.frames, shapes.groups, shapes.label_ids, imported, shapes.kept.sets, shapes.kept.png_offsets)
+    for row, frame, group, label, is_imported, set_id, offset in zip(
+        rows.tolist(), *(column[rows].tolist() for column in columns), strict=True
+    ):
         if not is_imported:
             later.append(row)
             continue
-        key: tuple[int, ...] = (0, frame, int(shapes.kept.sets[row]), int(shapes.kept.png_offsets[row]))
-        if key not in found:
-            found[key] = Instance(frame, [], row)
+        key: tuple[int, ...] = (0, frame, set_id, offset)
+        instance = found.get(key)
+        if instance is None:
+            instance = found[key] = Instance(frame, [], row)
             if group:
-                of_group.setdefault((frame, group, label), []).append(found[key])
-        found[key].rows.append(row)
+                of_group.setdefault((frame, group, label), []).append(instance)
+        instance.rows.append(row)
     for row in later:
         frame, group, label = int(shapes.frames[row]), int(shapes.groups[row]), int(shapes.label_ids[row])
         joined = of_group.get((frame, group, label), []) if group else []
@@ -93,21 +96,20 @@ def find_instances(plan: Plan, shapes: Shapes, chosen: Mask) -> list[Instance]:
 
 def _link_boxes(shapes: Shapes, instances: Sequence[Instance]) -> None:
     """The first unrotated rectangle, in task order, of an instance's group and label on its frame."""
-    wanted = {int(shapes.frames[instance.rows[0]]) for instance in instances if shapes.groups[instance.rows[0]]}
-    if not wanted:
+    firsts = np.array([instance.rows[0] for instance in instances], dtype=np.int64)
+    groups, label_ids = shapes.groups[firsts], shapes.label_ids[firsts].tolist()
+    if not groups.any():
         return
     is_box = (shapes.types == ShapeType.RECTANGLE) & ~is_rotated(shapes) & (shapes.groups != 0)
-    is_box &= np.isin(shapes.frames, list(wanted))
+    is_box &= np.isin(shapes.groups, groups)
     boxes: dict[tuple[int, int, int], int] = {}
     rows = np.flatnonzero(is_box)
     columns = (rows, shapes.frames[rows], shapes.groups[rows], shapes.label_ids[rows])
     for row, frame, group, label in zip(*(column.tolist() for column in columns), strict=True):
         boxes.setdefault((frame, group, label), row)
-    for instance in instances:
-        row = instance.rows[0]
-        group = int(shapes.groups[row])
+    for instance, group, label in zip(instances, groups.tolist(), label_ids, strict=True):
         if group:
-            instance.box = boxes.get((instance.frame, group, int(shapes.label_ids[row])))
+            instance.box = boxes.get((instance.frame, group, label))
 
 
 def row_of(instance: Instance) -> int:

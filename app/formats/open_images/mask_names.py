@@ -46,9 +46,10 @@ class MaskNames:
 
     def begin(self, path: str) -> bool:
         """Whether the PNG of a claimed path is still to be written: True once."""
-        if fold_name(path) not in self._pending:
+        key = fold_name(path)
+        if key not in self._pending:
             return False
-        self._pending.remove(fold_name(path))
+        self._pending.remove(key)
         return True
 
     def choose(self, folder: str, wanted: str, kept: Identity | None = None) -> str:

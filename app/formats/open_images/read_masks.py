@@ -108,6 +108,7 @@ def read_masks(
     for table, start, stop in zip(rows.tables, rows.bounds[:-1], rows.bounds[1:], strict=True):
         jobs = _jobs(reading, table, rows, start, stop, unlinked, files)
         for taken, done in crew.run(jobs):
+            assert done is not None  # each job has an answer
             taken.tell()
             _write_done(reading, table, taken, rows, groups, numbers, done)
             n_done = len(done)

@@ -56,8 +56,8 @@ from app.geometry import PackedMask, boxes_to_norm, find_flips, place_mask, resi
 from app.helpers import Crew
 from app.images import decode_mask, encode_mask
 
-# Instances taken at once: crops of those that are drawn, and stored PNGs, stand in memory together.
-TAKEN_AT_ONCE = 64
+# Instances taken at once: those that may be drawn, whose crops stand in memory together, and those that are not.
+TAKEN_AT_ONCE, KEPT_AT_ONCE = 64, 1024
 TAKEN_BYTES = 8 << 20
 UNHELPED_JOBS = 8
 # Tolerance of a link between a mask's box and a box row, as the reader has it.
@@ -143,7 +143,7 @@ class MaskTable:
             for stretch, drawn in crew.run(self._jobs(batches)):
                 yield from self._write(stretch, drawn)
 
-    def _jobs(self, batches: Iterator[Shapes]) -> Iterator[tuple[Stretch, DrawJob]]:
+    def _jobs(self, batches: Iterator[Shapes]) -> Iterator[tuple[Stretch, DrawJob | None]]:
         for shapes in batches:
             chosen = drawn_shapes(self._plan, shapes) & self._plan.chosen_shapes(shapes, self._subset)
             if not chosen.any():
@@ -299,9 +299,10 @@ class MaskTable:
         by_job = [one for one in drawn if bool((types[one.rows] == ShapeType.POLYGON).all())]
         return Stretch(batch, instances, pngs, whole, drawn, by_job)
 
-    def _draw_job(self, stretch: Stretch) -> DrawJob:
+    def _draw_job(self, stretch: Stretch) -> DrawJob | None:
+        """None where there is nothing to draw."""
         if not stretch.by_job:
-            return DrawJob()
+            return None
         rows = [row for instance in stretch.by_job for row in instance.rows]
         points = stretch.batch.shapes.points.take(np.array(rows, dtype=np.int64))
         counts = [len(instance.rows) for instance in stretch.by_job]
@@ -343,7 +344,13 @@ class MaskTable:
         """Write the PNGs of some instances, in order, and give their rows."""
         batch, instances, pngs, whole = stretch.batch, stretch.instances, stretch.pngs, stretch.whole
         shapes = batch.shapes
-        lines = {id(i): row for i in instances if (row := self._claimed_line(batch, i, whole)) >= 0}
+        lines: dict[int, int] = {}
+        paths: dict[int, str] = {}  # of their PNGs
+        for instance in instances:
+            if (row := self._free_line(batch, instance, whole)) is not None:
+                folder, key = self._folder(instance.frame), id(instance)
+                if self._names.claim(folder, batch.paths[row], _identity(shapes.kept, row_of(instance))):
+                    lines[key], paths[key] = row, folder + batch.paths[row]
         rest = [instance for instance in instances if id(instance) not in lines]
         masks = self._drawn(stretch, done)
         empty = {key for key, mask in masks.items() if mask is None}
@@ -356,8 +363,7 @@ class MaskTable:
         entries_of_lines = [b""] * (n_lines - first)
         for instance in instances:
             if (line := lines.get(id(instance))) is not None:
-                path = self._folder(instance.frame) + batch.paths[line]
-                self._put_kept(path, shapes.kept, row_of(instance), pngs)
+                self._put_kept(paths[id(instance)], shapes.kept, row_of(instance), pngs)
                 places.append(line - first)
                 if self._side is not None and id(instance) in whole:
                     check = mask_check(batch.labels[line], *_identity(shapes.kept, row_of(instance)))
@@ -374,7 +380,9 @@ class MaskTable:
         if self._side is not None:
             gone = [place for instance in rest if id(instance) in empty for place in instance.rows]
             self._side.add_rowless(shapes.take(np.array(gone, dtype=np.int64)))
-        if frames:
+        if frames and places == list(range(n_lines - first)) and not any(entries_of_lines):
+            yield TableRows(np.array(frames, dtype=np.int32), batch.lines.records.slice(first, n_lines))
+        elif frames:
             columns = [Ragged.from_bytes([text[name].encode("utf-8") for text in texts]) for name in self._columns]
             kept = batch.lines.records.slice(first, n_lines)
             entries = [*entries_of_lines, *entries_of_texts]
@@ -385,17 +393,14 @@ class MaskTable:
             )
             yield replace(both.take(np.array(places, dtype=np.int64)), frames=np.array(frames, dtype=np.int32))
 
-    def _claimed_line(self, batch: Batch, instance: Instance, whole: Collection[int]) -> int:
-        """The line of an untouched instance whose name is free for its PNG; -1 for none.
+    def _free_line(self, batch: Batch, instance: Instance, whole: Collection[int]) -> int | None:
+        """The line of an untouched instance; None for another one.
 
         Args:
             whole: the `id` of each instance that is the outline of its PNG.
         """
         line = batch.line(instance)
-        if line is None or not (id(instance) in whole or keeps_png(batch.shapes, instance)):
-            return -1
-        identity = _identity(batch.shapes.kept, row_of(instance))
-        return line if self._names.claim(self._folder(instance.frame), batch.paths[line], identity) else -1
+        return line if line is None or id(instance) in whole or keeps_png(batch.shapes, instance) else None
 
     def _cells(self, shapes: Shapes, instances: Sequence[Instance]) -> dict[int, Line]:
         """The cells of each instance as it was kept; blank ones for a new instance."""
@@ -564,15 +569,16 @@ def _grouped(shapes: Shapes, instances: Sequence[Instance]) -> list[bool]:
 def _stretches(batch: Batch) -> Iterator[list[Instance]]:
     """Instances that fit into memory together."""
     some: list[Instance] = []
-    n_bytes = 0
-    sizes = batch.shapes.kept.png_sizes
-    for instance in batch.instances:
-        size = int(sizes[row_of(instance)])
-        if some and (len(some) >= TAKEN_AT_ONCE or n_bytes + size > TAKEN_BYTES):
+    n_bytes, n_drawn = 0, 0
+    owners = np.array([row_of(instance) for instance in batch.instances], dtype=np.int64)
+    sizes = batch.shapes.kept.png_sizes[owners].tolist()
+    for instance, size in zip(batch.instances, sizes, strict=True):
+        if some and (n_drawn >= TAKEN_AT_ONCE or len(some) >= KEPT_AT_ONCE or n_bytes + size > TAKEN_BYTES):
             yield some
-            some, n_bytes = [], 0
+            some, n_bytes, n_drawn = [], 0, 0
         some.append(instance)
         n_bytes += size
+        n_drawn += not keeps_png(batch.shapes, instance)
     if some:
         yield some
 
