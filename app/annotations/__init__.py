@@ -16,7 +16,7 @@ from app.annotations.matching import (
     nearest_texts,
     normalise_names,
 )
-from app.annotations.packed_masks import can_stay_packed, pack_mask_row, unpack_mask
+from app.annotations.packed_masks import can_stay_packed, decoded_flips, pack_mask_row, unpack_mask
 from app.annotations.pairing import mix, pair_in_order, pair_nearest
 from app.annotations.tables import (
     Annotations,
@@ -58,6 +58,7 @@ __all__ = [
     "attributes_differ",
     "can_stay_packed",
     "choose_texts",
+    "decoded_flips",
     "expand_tracks",
     "has_repeated",
     "mix",

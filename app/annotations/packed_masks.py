@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from app.errors import Damaged
-from app.geometry import PackedMask, find_flips, flips_to_runs, resize_flips
-from app.images import BadPNG, decode_mask
+from app.geometry import Flips, PackedMask, find_flips, flips_to_runs, resize_flips
+from app.images import BadPNG, DecodedMask, decode_mask
 
 SIZE = struct.Struct("<II")
 MOST_BYTES = 64 << 10
@@ -43,7 +43,15 @@ def unpack_mask(row: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
         decoded = decode_mask(row.data[SIZE.size :], max_pixels=MOST_PLACES)
     except (BadPNG, struct.error) as error:
         raise Damaged(f"a stored mask cannot be read: {error}") from error
-    flips = find_flips(PackedMask(decoded.rows, decoded.width))
+    flips = decoded_flips(decoded)
     if (decoded.width, decoded.height) != (width, height):
         flips = resize_flips(flips, width, height)
     return flips_to_runs(flips)
+
+
+def decoded_flips(mask: DecodedMask) -> Flips:
+    """The flips of a decoded PNG."""
+    part_width = min(8 * mask.part.shape[1], mask.width - 8 * mask.left)
+    flips = find_flips(PackedMask(mask.part, part_width))
+    lines, columns = flips.lines + np.int32(mask.top), flips.columns + np.int32(8 * mask.left)
+    return Flips(lines, columns, mask.width, mask.height)

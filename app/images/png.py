@@ -13,8 +13,8 @@ all 16); palette: the index; RGB: any of the three; with an alpha channel: and a
 alpha channel and is not looked at, nor are gamma or the palette's colours.
 
 Unfiltering: rows that all have filter 0, or all 1, are undone by numpy; mixed ones by Pillow, which gets the bytes as
-an 8-bit grey picture, of a mask only the rectangle with something in it. PNG filters work on bytes at the distance of a
-pixel, so samples of several bytes are split into one such picture for each byte.
+an 8-bit grey picture, of one bit a pixel only the rectangle with something in it. PNG filters work on bytes at the
+distance of a pixel, so samples of several bytes are split into one such picture for each byte.
 """
 
 from __future__ import annotations
@@ -102,17 +102,30 @@ class DecodedMask:
     """The foreground of a mask PNG.
 
     Attributes:
-        rows: (height, ceil(width / 8)) uint8, packed, 1 = foreground.
-        width, height: pixels.
+        part: (h, b) uint8, packed, 1 = foreground: a rectangle of the picture outside of which nothing is set.
+        top, left: where it lies: row, and byte of a row.
+        width, height: of the picture, pixels.
         is_binary: the picture is grey without alpha, with at most one value beside 0; else warn `mask.not_binary`.
         is_dark: that one value is dark, as the 1 of 255 that datumaro writes: such a picture looks black.
     """
 
-    rows: Rows
+    part: Rows
+    top: int
+    left: int
     width: int
     height: int
     is_binary: bool
     is_dark: bool = False
+
+    @property
+    def rows(self) -> Rows:
+        """(height, ceil(width / 8)) uint8, the whole picture."""
+        shape = (self.height, (self.width + 7) // 8)
+        if self.part.shape == shape:
+            return self.part
+        rows = np.zeros(shape, dtype=np.uint8)
+        rows[self.top : self.top + len(self.part), self.left : self.left + self.part.shape[1]] = self.part
+        return rows
 
 
 def read_png_header(data: bytes | memoryview) -> PNGHeader:
@@ -177,16 +190,21 @@ def decode_mask(
     header = _checked_header(data, max_pixels, max_bytes)
     stream = _Inflater(_image_data(data, header))
     levels = _Levels(header)
+    whole, top, left = header.passes()[0], 0, 0
     if header.interlaced:
         pixels = np.zeros((header.height, header.width), dtype=np.bool_)
         for part in header.passes():
             lines = pixels[part.y :: part.step_y, part.x :: part.step_x]
             lines[:] = np.unpackbits(_foreground(stream, header, part, levels), axis=1, count=part.width)
         rows = np.packbits(pixels, axis=1)
+    elif header.bit_depth == 1 and header.height * (header.width // 8 + 2) <= STRIP_BYTES:
+        (strip,) = _strips(stream, header, whole)
+        rows, top, left = _object(strip[:, 0], strip[:, 1:])
+        rows = levels.pack([rows], min(8 * rows.shape[1], header.width - 8 * left))
     else:
-        rows = _foreground(stream, header, header.passes()[0], levels)
+        rows = _foreground(stream, header, whole, levels)
     stream.finish()
-    return DecodedMask(rows, header.width, header.height, levels.is_binary, levels.is_dark)
+    return DecodedMask(rows, top, left, header.width, header.height, levels.is_binary, levels.is_dark)
 
 
 def encode_mask(rows: Rows, width: int) -> bytes:
@@ -332,33 +350,6 @@ def _unfilter(filters: Rows, rows: Rows, above: Rows) -> Rows:
         return rows
     if (filters == FILTER_SUB).all():
         return _sum_rows(rows)
-    return _unfilter_mixed(filters, rows, above) if above.any() else _unfilter_object(filters, rows)
-
-
-def _unfilter_object(filters: Rows, rows: Rows) -> Rows:
-    """The same below a clear row: most of a mask is clear around its object, before the filters and after.
-
-    A filter adds something of the bytes on the left, above and between. So what lies above or left of the first byte
-    that is not zero stays zero; and so does what lies beyond a row, and beyond a column, that are zero before and
-    after: hence one more of each is taken, and looked at.
-    """
-    whole = np.zeros(rows.shape, dtype=np.uint8)
-    lines = np.flatnonzero(np.bitwise_or.reduce(rows, axis=1))
-    if not len(lines):
-        return whole
-    top, bottom = int(lines[0]), min(int(lines[-1]) + 2, len(rows))
-    columns = np.flatnonzero(np.bitwise_or.reduce(rows[top:bottom], axis=0))
-    left, right = int(columns[0]), min(int(columns[-1]) + 2, rows.shape[1])
-    clear = np.zeros((1, rows.shape[1]), dtype=np.uint8)
-    part = _unfilter_mixed(filters[top:bottom], rows[top:bottom, left:right], clear[:, left:right])
-    if (bottom < len(rows) and part[-1].any()) or (right < rows.shape[1] and part[:, -1].any()):
-        return _unfilter_mixed(filters, rows, clear)
-    whole[top:bottom, left:right] = part
-    return whole
-
-
-def _unfilter_mixed(filters: Rows, rows: Rows, above: Rows) -> Rows:
-    """The same by Pillow, every byte."""
     raw = np.zeros((len(rows) + 1, rows.shape[1] + 1), dtype=np.uint8)
     raw[0, 1:] = above[0]
     raw[1:, 0] = filters
@@ -366,6 +357,27 @@ def _unfilter_mixed(filters: Rows, rows: Rows, above: Rows) -> Rows:
     # Level 0: copied, not compressed. The filters were checked, so nothing can fail here.
     picture = Image.frombytes("L", (rows.shape[1], len(raw)), zlib.compress(raw.data, 0), "zip", "L", 0)
     return np.asarray(picture)[1:]
+
+
+def _object(filters: Rows, rows: Rows) -> tuple[Rows, int, int]:
+    """The rectangle of a whole picture with everything that is set, filters undone; its first row, and byte of a row.
+
+    Most of a mask is clear around its object, before the filters and after. A filter adds something of the bytes on the
+    left, above and between. So what lies above or left of the first byte that is not zero stays zero; and so does what
+    lies beyond a row, and beyond a column, that are zero before and after: hence one more of each is taken, and looked
+    at.
+    """
+    clear = np.zeros((1, rows.shape[1]), dtype=np.uint8)
+    lines = np.flatnonzero(np.bitwise_or.reduce(rows, axis=1))
+    if not len(lines):
+        return clear[:, :1], 0, 0
+    top, bottom = int(lines[0]), min(int(lines[-1]) + 2, len(rows))
+    columns = np.flatnonzero(np.bitwise_or.reduce(rows[top:bottom], axis=0))
+    left, right = int(columns[0]), min(int(columns[-1]) + 2, rows.shape[1])
+    part = _unfilter(filters[top:bottom], rows[top:bottom, left:right], clear[:, left:right])
+    if (bottom < len(rows) and part[-1].any()) or (right < rows.shape[1] and part[:, -1].any()):
+        return _unfilter(filters, rows, clear), 0, 0
+    return part, top, left
 
 
 def _sum_rows(rows: Rows) -> Rows:

@@ -16,14 +16,13 @@ import numpy as np
 import numpy.typing as npt
 from isal import isal_zlib
 
-from app.annotations import can_stay_packed
+from app.annotations import can_stay_packed, decoded_flips
 from app.columns import Ragged
 from app.geometry import (
     Flips,
     PackedMask,
     ShapeTooComplex,
     count_flips,
-    find_flips,
     flips_to_polygons,
     flips_to_runs,
     resize_flips,
@@ -155,11 +154,11 @@ def _decode(done: MasksDone, png: bytes, width: int, height: int, job: MaskJob) 
     except BadPNG as error:
         done.add_bad(error.detail)
         return None
-    packed = PackedMask(decoded.rows, decoded.width)
-    if decoded.width * decoded.height > MOST_FLIPS and (n_flips := count_flips(packed)) > MOST_FLIPS:
+    is_large = decoded.width * decoded.height > MOST_FLIPS
+    if is_large and (n_flips := count_flips(PackedMask(decoded.rows, decoded.width))) > MOST_FLIPS:
         done.add_bad(f"it changes {n_flips:,} times between object and ground; at most {MOST_FLIPS:,} are taken")
         return None
-    flips = find_flips(packed)
+    flips = decoded_flips(decoded)
     done.add(
         (decoded.width, decoded.height),
         is_binary=decoded.is_binary,

@@ -13,12 +13,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from app.annotations import Edit, Shapes, ShapeType
+from app.annotations import Edit, Shapes, ShapeType, decoded_flips
 from app.formats.open_images.kept_bytes import KeptBytes
 from app.formats.open_images.kept_rows import Mask, is_sided
 from app.formats.open_images.mask_instances import Instance
 from app.formats.open_images.plan import Plan
-from app.geometry import PackedMask, find_flips, polygon_areas, resize_flips
+from app.geometry import polygon_areas, resize_flips
 from app.images import decode_mask
 
 
@@ -70,7 +70,7 @@ def _of_equal_area(plan: Plan, shapes: Shapes, candidates: Sequence[Instance], p
     for instance, area, width, height in zip(candidates, areas, widths, heights, strict=True):
         assert instance.imported is not None
         png = decode_mask(pngs.read(instance.imported))
-        flips = resize_flips(find_flips(PackedMask(png.rows, png.width)), width, height)
+        flips = resize_flips(decoded_flips(png), width, height)
         if flips.area == area:
             found.add(id(instance))
     return found

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from isal import isal_zlib
 
-from app.annotations import Edit, Kept, Rows, Shapes, ShapeType
+from app.annotations import Edit, Kept, Rows, Shapes, ShapeType, decoded_flips
 from app.archive import ArchiveWriter
 from app.columns import CSVBlock, Ragged, encode_numbers, join_records
 from app.errors import Problem, shorten
@@ -486,7 +486,7 @@ class MaskTable:
         width, height = (int(side[0]) for side in self._plan.sizes_of(np.array([instance.frame], dtype=np.int32)))
         whole = place_mask(drawn.mask, width, height)
         kept = decode_mask(pngs.read(instance.imported))
-        imported = resize_flips(find_flips(PackedMask(kept.rows, kept.width)), width, height)
+        imported = resize_flips(decoded_flips(kept), width, height)
         found = find_flips(whole)
         if np.array_equal(imported.lines, found.lines) and np.array_equal(imported.columns, found.columns):
             return None
