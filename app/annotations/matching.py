@@ -19,15 +19,27 @@ from __future__ import annotations
 import difflib
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from app.annotations.frames import FrameTable
-from app.columns import Cells, HashPlaces, Indices, Ragged, Texts, equal_cells, hash_cells
+from app.columns import (
+    Cells,
+    HashPlaces,
+    Indices,
+    NarrowRagged,
+    Ragged,
+    Texts,
+    equal_cells,
+    hash_cells,
+    narrow_numbers,
+    steps,
+)
 
 Positions = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
@@ -38,33 +50,77 @@ NEAREST_CHARACTERS = 120
 _VIDEO_FRAME = re.compile(rb"(?:^|/)frame_0*([0-9]{1,18})(?:\.[A-Za-z0-9]+)?$")
 
 
+class Rows(Protocol):
+    """A column of bytes that lies somewhere: cells of some of its rows, without a copy."""
+
+    def __len__(self) -> int: ...
+
+    def cells(self, rows: Indices | slice) -> Cells: ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Given:
+    """Cells as `Rows`."""
+
+    column: Cells
+
+    def __len__(self) -> int:
+        return len(self.column)
+
+    def cells(self, rows: Indices | slice) -> Cells:
+        return Cells(self.column.buffer, self.column.starts[rows], self.column.stops[rows])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stems:
+    """Names without their last extension; `tails` (N,) are the lengths of what they have more."""
+
+    names: NarrowRagged
+    tails: npt.NDArray[Any]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def cells(self, rows: Indices | slice) -> Cells:
+        whole = self.names.cells(rows)
+        return Cells(whole.buffer, whole.starts, whole.stops - self.tails[rows])
+
+
 class TextLookup:
     """Finds the rows of a byte column that equal a text. A *group* is all rows of one text.
 
+    Held of each row are its place and 32 bits of its hash: what those find is compared with the text itself.
+
     Attributes:
-        firsts: (G,) int64, the first row of each group.
+        firsts: (G,) the first row of each group.
         sizes: (G,) int64, rows of each group.
     """
 
-    def __init__(self, texts: Ragged | Cells) -> None:
-        self._cells = Cells.of(texts) if isinstance(texts, Ragged) else texts
-        hashes = _hashes(self._cells)  # (N,)
+    def __init__(self, texts: Ragged | Cells | Rows) -> None:
+        if isinstance(texts, Ragged) and not isinstance(texts, NarrowRagged):
+            texts = Cells.of(texts)
+        self._rows: Rows = _Given(texts) if isinstance(texts, Cells) else texts
+        hashes = _hashes(self._rows)  # (N,)
         order = np.argsort(hashes, kind="stable")
         hashes = hashes[order]
+        if len(order) <= MOST_NARROW:
+            order = order.astype(np.int32)
         order = self._part_collisions(hashes, order)
         new = np.ones(len(order), dtype=np.bool_)
         new[1:] = hashes[1:] != hashes[:-1]
         alike = np.flatnonzero(~new)
-        new[alike] = ~_equal(self._cells, order[alike], self._cells, order[alike - 1])
+        new[alike] = ~self._are_equal(order[alike], order[alike - 1])
         self._order = order
         self._starts: Positions | None = None  # (G,) places in `_order`; None: each text is there once
-        self.firsts: Positions = order
+        self.firsts = order
         self.sizes: Positions = np.broadcast_to(np.int64(1), len(order))
+        self._hashes = _upper(hashes)  # (G,) of each group
         if len(alike) and not new.all():
             self._starts = np.flatnonzero(new)
-            hashes, self.firsts = hashes[self._starts], order[self._starts]
+            self._hashes, self.firsts = self._hashes[self._starts], order[self._starts]
             self.sizes = np.diff(self._starts, append=np.int64(len(order)))
-        self._places = HashPlaces(hashes)
+        self._places = HashPlaces(self._hashes)
+        self._crowds: dict[int, dict[bytes, int]] = {}
 
     def __len__(self) -> int:
         return len(self.firsts)
@@ -74,20 +130,33 @@ class TextLookup:
         """Whether each text is there once."""
         return self._starts is None
 
-    def find(self, texts: Ragged) -> Positions:
+    def find(self, texts: Ragged | Cells) -> Positions:
         """(Q,) int64, the group of each text, -1 where no row equals it."""
-        if not len(self.firsts) or not len(texts):
-            return np.full(len(texts), -1, dtype=np.int64)
-        if len(texts) > FOUND_AT_ONCE:
-            edges = range(0, len(texts), FOUND_AT_ONCE)
-            return np.concatenate([self.find(texts.slice(first, first + FOUND_AT_ONCE)) for first in edges])
-        asked = Cells.of(texts)
-        hit, place = self._places.find(_hashes(asked))  # (Q,)
-        equal = hit & _equal(asked, np.arange(len(texts)), self._cells, self.firsts[place])
+        asked = _Given(texts if isinstance(texts, Cells) else Cells.of(texts))
+        if not len(self.firsts) or not len(asked):
+            return np.full(len(asked), -1, dtype=np.int64)
+        found = [self._find(asked.cells(part)) for part in steps(len(asked))]
+        return found[0] if len(found) == 1 else np.concatenate(found)
+
+    def _find(self, asked: Cells) -> Positions:
+        hashes = _upper(_hashes(_Given(asked)))  # (Q,)
+        hit, place = self._places.find(hashes)
+        equal = hit.copy()
+        rows = np.flatnonzero(hit)
+        equal[rows] = equal_rows(asked.take(rows), self._rows.cells(self.firsts[place[rows]]))
         groups = np.where(equal, place, -1)
-        for row in np.flatnonzero(hit & ~equal).tolist() if self._collided else ():
-            groups[row] = self._collided_group(asked.row_bytes(row))
+        for row in np.flatnonzero(hit & ~equal).tolist():
+            groups[row] = self._crowd(int(hashes[row])).get(asked.row_bytes(row), -1)
         return groups
+
+    def _crowd(self, upper: int) -> dict[bytes, int]:
+        """The groups whose hashes begin with the same bits, by their text: mostly one, which was not the one."""
+        if upper not in self._crowds:
+            wanted = self._hashes.dtype.type(upper)
+            first, stop = (int(np.searchsorted(self._hashes, wanted, side=side)) for side in ("left", "right"))
+            cells = self._rows.cells(self.firsts[first:stop])
+            self._crowds[upper] = {cells.row_bytes(place): first + place for place in range(len(cells))}
+        return self._crowds[upper]
 
     def counts(self, groups: Positions) -> Positions:
         """(Q,) int64, rows of each group that `find` gave, 0 for none."""
@@ -102,28 +171,21 @@ class TextLookup:
         ends = np.cumsum(sizes)
         within = np.arange(len(which), dtype=np.int64) - np.repeat(ends - sizes, sizes)
         starts = groups if self._starts is None else self._starts[groups]
-        return which, self._order[starts[which] + within]
+        return which, self._order[starts[which] + within].astype(np.int64)
 
-    def _part_collisions(self, hashes: npt.NDArray[np.uint64], order: Positions) -> Positions:
+    def _are_equal(self, rows: Indices, others: Indices) -> Mask:
+        return equal_rows(self._rows.cells(rows), self._rows.cells(others))
+
+    def _part_collisions(self, hashes: npt.NDArray[np.uint64], order: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Bring equal texts together where different ones share a hash: practically never, and then one by one."""
-        self._collided: dict[bytes, int] = {}
         same = np.flatnonzero(hashes[1:] == hashes[:-1])
-        differ = same[~_equal(self._cells, order[same + 1], self._cells, order[same])]
-        for value in np.unique(hashes[differ]).tolist():
-            start, stop = np.searchsorted(hashes, [value, value + 1] if value < 2**64 - 1 else [value, value])
-            stop = stop if value < 2**64 - 1 else len(hashes)
-            rows = sorted(order[start:stop].tolist(), key=self._cells.row_bytes)
-            order[start:stop] = rows
-            self._collided |= {self._cells.row_bytes(row): -1 for row in rows}
+        differ = same[~self._are_equal(order[same + 1], order[same])]
+        cells = self._rows.cells(slice(None)) if len(differ) else None
+        for value in np.unique(hashes[differ]):
+            assert cells is not None
+            start, stop = (int(np.searchsorted(hashes, value, side=side)) for side in ("left", "right"))
+            order[start:stop] = sorted(order[start:stop].tolist(), key=cells.row_bytes)
         return order
-
-    def _collided_group(self, text: bytes) -> int:
-        if -1 in self._collided.values():
-            for group, row in enumerate(self.firsts.tolist()):
-                known = self._cells.row_bytes(row)
-                if known in self._collided:
-                    self._collided[known] = group
-        return self._collided.get(text, -1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -154,40 +216,86 @@ class FrameIndex:
         self.frames = frames
         self._pictures = pictures
         self._compose = not as_spelled
-        self._names = normalise_names(frames.names, compose=self._compose)
-        self._stem_stops = stem_stops(self._names)
-        self._cells = Cells.of(self._names)
-        self._full = TextLookup(self._cells)
-
-    @cached_property
-    def stems(self) -> Ragged:
-        """(N,) bytes, each frame's path without its last extension."""
-        return Cells(self._names.values, self._names.offsets[:-1], self._stem_stops).ragged()
+        names = NarrowRagged.of(frames.names)
+        self._is_spelled_so = True  # composing changed no name
+        self._has_folders = False
+        changed, tails = False, [np.zeros(0, dtype=np.uint8)]
+        for piece in _pieces(names):
+            normal = normalise_names(piece, compose=self._compose)
+            if normal is not piece:
+                changed = True
+                self._is_spelled_so &= _are_same(normal, normalise_names(piece, compose=False))
+            self._has_folders |= bool((normal.values == SLASH).any())
+            tails.append(narrow_numbers(normal.offsets[1:] - stem_stops(normal)))
+        if changed:
+            names = NarrowRagged([normalise_names(piece, compose=self._compose) for piece in _pieces(names)])
+        self._names = names
+        self.stems = Stems(names, np.concatenate(tails))
 
     @cached_property
     def _stem_lookup(self) -> TextLookup:
-        before = self._cells.starts[:1] - self._names.offsets[:1]  # what the buffer holds in front of the names
-        return TextLookup(Cells(self._cells.buffer, self._cells.starts, self._stem_stops + before))
+        return TextLookup(self.stems)
+
+    @property
+    def names(self) -> NarrowRagged:
+        """The paths as they are compared; those of the table itself where they are like that anyway."""
+        return self._names
+
+    @cached_property
+    def is_plain(self) -> bool:
+        """No path or stem of a frame is one of another; True is certain."""
+        return not self._is_any_repeated()
 
     @cached_property
     def stem_is_unique(self) -> Mask:
         """(N,) bool: the name without extension means this frame and no other."""
-        unique = np.ones(len(self.stems), dtype=np.bool_)
+        n = len(self._names)
+        if self.is_plain:
+            return np.broadcast_to(np.True_, n)
+        unique = np.ones(n, dtype=np.bool_)
         if not self._stem_lookup.is_unique:
             which, rows = self._stem_lookup.members(np.arange(len(self._stem_lookup), dtype=np.int64))
             unique[rows] = self._stem_lookup.sizes[which] == 1
-        as_path = self._full.find(self.stems)  # another frame's whole path?
-        hit = np.flatnonzero(as_path >= 0)
-        unique[hit] &= self._full.firsts[as_path[hit]] == hit
+        for part in steps(n):  # another frame's whole path?
+            stems = self.stems.cells(part).ragged()
+            whole = Cells.of(stems)
+            first, count = self._whole(whole, self._stem_lookup.find(_without_tails(stems, whole)))
+            hit = np.flatnonzero(count)
+            unique[hit + part.start] &= first[hit] == hit + part.start
         return unique
 
-    @cached_property
-    def name_is_unique(self) -> Mask:
-        """(N,) bool: no other frame has the same path (those of several tasks may)."""
-        unique = np.empty(len(self._names), dtype=np.bool_)
-        which, rows = self._full.members(np.arange(len(self._full), dtype=np.int64))
-        unique[rows] = self._full.sizes[which] == 1
-        return unique
+    def _is_any_repeated(self) -> bool:
+        """Whether one text may be the path or the stem of two frames; False is certain."""
+        whole = np.flatnonzero(self.stems.tails)
+        hashes = np.empty(len(self.stems) + len(whole), dtype=np.uint64)
+        for part in steps(len(self.stems)):
+            hashes[part] = _hashes(_Given(self.stems.cells(part)))
+        for part in steps(len(whole)):
+            place = slice(part.start + len(self.stems), part.stop + len(self.stems))
+            hashes[place] = _hashes(_Given(self._names.cells(whole[part])))
+        hashes.sort()
+        return bool((hashes[1:] == hashes[:-1]).any())
+
+    def _whole(self, asked: Cells, groups: Positions) -> tuple[Positions, Positions]:
+        """The first frame whose whole path each text is (any where there is none), and how many there are; whose path
+        it is has its stem, too.
+
+        Args:
+            groups: of the texts' stems.
+        """
+        count = np.zeros(len(asked), dtype=np.int64)
+        first = np.zeros(len(asked), dtype=np.int64)
+        places = np.flatnonzero(groups >= 0)
+        if self._stem_lookup.is_unique:
+            first[places] = self._stem_lookup.firsts[groups[places]]
+            count[places] = equal_rows(asked.take(places), self._names.cells(first[places]))
+            return first, count
+        which, rows = self._stem_lookup.members(groups[places])
+        fits = np.flatnonzero(equal_rows(asked.take(places[which]), self._names.cells(rows)))
+        which, rows = places[which[fits]], rows[fits]
+        count += np.bincount(which, minlength=len(asked))
+        first[which[::-1]] = rows[::-1]  # the last assignment stays
+        return first, count
 
     def match(self, ids: Ragged, subsets: Texts | str | None = None, root: int | None = None) -> Matches:
         """Find the frame of each id.
@@ -216,9 +324,11 @@ class FrameIndex:
         Args:
             parts: all ids of a file with their subsets, in blocks; repeats do no harm.
         """
-        counts = np.zeros(self._n_folders, dtype=np.int64)
+        counts = np.zeros(self._n_folders if self._has_folders else 0, dtype=np.int64)
         total = 0
         for part, subsets in parts:
+            if not self._has_folders:
+                continue  # whoever gives the parts may look at them himself
             ids = normalise_names(part, compose=self._compose)
             rows, several = np.full(len(ids), -1, dtype=np.int64), np.zeros(len(ids), dtype=np.bool_)
             self._by_path(ids, np.arange(len(ids)), rows, several)
@@ -240,15 +350,19 @@ class FrameIndex:
 
     def _by_path(self, ids: Ragged, asked: Positions, rows: Positions, several: Mask) -> None:
         """Steps 1 and 2 for the ids `asked`; `ids` has one row for each of them."""
-        groups = self._full.find(ids)
-        hit = groups >= 0
-        single = self._full.counts(groups) == 1
-        rows[asked[single]] = self._full.firsts[groups[single]]
-        several[asked[hit & ~single]] = True
-        left = np.flatnonzero(~hit)
+        whole = Cells.of(ids)
+        stems = _without_tails(ids, whole)
+        groups = self._stem_lookup.find(stems)
+        first, count = self._whole(whole, groups)
+        rows[asked[count == 1]] = first[count == 1]
+        several[asked[count > 1]] = True
+        left = np.flatnonzero(count == 0)
         if not len(left):
             return
-        groups = self._stem_lookup.find(ids.take(left))
+        groups = groups[left]
+        longer = np.flatnonzero(stems.stops[left] < whole.stops[left])
+        if len(longer):
+            groups[longer] = self._stem_lookup.find(whole.take(left[longer]))
         hit = groups >= 0
         single = self._stem_lookup.counts(groups) == 1
         rows[asked[left[single]]] = self._stem_lookup.firsts[groups[single]]
@@ -324,9 +438,7 @@ class FrameIndex:
     @cached_property
     def _spelled(self) -> FrameIndex | None:
         """The same names as they are spelled; None where all of them are composed, and none can differ by it."""
-        if not self._compose or np.array_equal(
-            self._names.values, normalise_names(self.frames.names, compose=False).values
-        ):
+        if not self._compose or self._is_spelled_so:
             return None
         return FrameIndex(self.frames, self._pictures, as_spelled=True)
 
@@ -335,7 +447,8 @@ class FrameIndex:
         extensions = self._extensions.get(text.decode("utf-8", "replace"), set())
         fitting = []
         for row in candidates.tolist():
-            tail = self._names.values[self._stem_stops[row] : self._names.offsets[row + 1]].tobytes()
+            name = self._names.row_bytes(row)
+            tail = name[len(name) - int(self.stems.tails[row]) :]
             if tail.decode("utf-8", "replace") in extensions:
                 fitting.append(row)
         if len(fitting) == 1:
@@ -366,28 +479,22 @@ class FrameIndex:
     # --- ends of paths, for step 4 ---
 
     @cached_property
-    def _slashes(self) -> Positions:
-        return np.flatnonzero(self._names.values == SLASH)
-
-    @property
-    def _has_folders(self) -> bool:
-        return len(self._slashes) > 0
-
-    @cached_property
     def _end_table(self) -> tuple[TextLookup, Positions, Positions, int]:
         """The ends of all paths behind each slash, with and without extension.
 
         Returns:
             Lookup of E ends, (E,) the frame row of each, (E,) a code of the folder in front of it, number of codes.
         """
-        slashes, offsets = self._slashes, self._names.offsets
+        values, offsets = self._names.values, self._names.offsets
+        slashes = np.flatnonzero(values == SLASH)
         owners = _rows_of(offsets, slashes)
-        stops, stem_ends = offsets[owners + 1], self._stem_stops[owners]
+        stops = offsets[owners + 1]
+        stem_ends = stops - self.stems.tails[owners]
         shorter = np.flatnonzero(stem_ends < stops)
         starts = np.concatenate([slashes + 1, slashes[shorter] + 1])
-        ends = Cells(self._names.values, starts, np.concatenate([stops, stem_ends[shorter]])).ragged()
+        ends = Cells(values, starts, np.concatenate([stops, stem_ends[shorter]])).ragged()
         rows = np.concatenate([owners, owners[shorter]])
-        folders = TextLookup(Cells(self._names.values, offsets[owners], slashes).ragged())
+        folders = TextLookup(Cells(values, offsets[owners], slashes).ragged())
         codes = np.empty(len(slashes), dtype=np.int64)
         which, members = folders.members(np.arange(len(folders), dtype=np.int64))
         codes[members] = which
@@ -427,7 +534,7 @@ def normalise_names(names: Ragged, *, compose: bool = True) -> Ragged:
     skip = np.where((first == SLASH) & (lengths > 0), 1, 0)
     skip = np.where((first == DOT) & (second == SLASH) & (lengths > 1), 2, skip)
     if not skip.any():
-        return Ragged(values, names.offsets)
+        return names if values is names.values else Ragged(values, names.offsets)
     return Cells(values, starts + skip, stops).ragged()
 
 
@@ -436,7 +543,10 @@ def stem_stops(names: Ragged) -> Positions:
 
     A dot at the start of the last component begins no extension.
     """
-    dots, slashes = _last_places(names, DOT), _last_places(names, SLASH)
+    dots = _last_places(names, DOT)
+    if not (dots >= 0).any():
+        return names.offsets[1:]
+    slashes = _last_places(names, SLASH)
     begins = np.maximum(slashes + 1, names.offsets[:-1])
     return np.where(dots > begins, dots, names.offsets[1:])
 
@@ -504,23 +614,44 @@ def _rows_of(offsets: Positions, places: Positions) -> Positions:
     return np.searchsorted(offsets, places, side="right") - 1
 
 
-FOUND_AT_ONCE = HASHED_AT_ONCE = 1 << 16
-"""Cells: what is worked out on the way then stays in the cache, and small for millions of them."""
+def _without_tails(texts: Ragged, whole: Cells) -> Cells:
+    """The texts (`whole`: as cells) without their last extension."""
+    shift = whole.starts[:1] - texts.offsets[:1] if len(texts) else 0
+    return Cells(whole.buffer, whole.starts, stem_stops(texts) + shift)
 
 
-def _hashes(cells: Cells) -> npt.NDArray[np.uint64]:
-    edges = range(0, max(len(cells), 1), HASHED_AT_ONCE)
-    parts = [slice(start, start + HASHED_AT_ONCE) for start in edges]
-    return np.concatenate([hash_cells(cells.buffer, cells.starts[part], cells.stops[part]) for part in parts])
+MOST_NARROW = 1 << 31
 
 
-def _equal(a: Cells, rows: Indices, b: Cells, other_rows: Indices) -> Mask:
-    return equal_cells(a.buffer, a.starts[rows], a.stops[rows], b.buffer, b.starts[other_rows], b.stops[other_rows])
+def _pieces(names: Ragged) -> Iterator[Ragged]:
+    for part in steps(len(names)):
+        yield names.slice(part.start, part.stop)
 
 
-def has_repeated(texts: Ragged) -> bool:
+def _are_same(a: Ragged, b: Ragged) -> bool:
+    return np.array_equal(a.values, b.values) and np.array_equal(a.offsets, b.offsets)
+
+
+def _upper(hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint32]:
+    return (hashes >> np.uint64(32)).astype(np.uint32)
+
+
+def _hashes(rows: Rows) -> npt.NDArray[np.uint64]:
+    hashes = np.empty(len(rows), dtype=np.uint64)
+    for part in steps(len(rows)):
+        cells = rows.cells(part)
+        hashes[part] = hash_cells(cells.buffer, cells.starts, cells.stops)
+    return hashes
+
+
+def equal_rows(a: Cells, b: Cells) -> Mask:
+    """(N,) whether each cell equals its counterpart, byte by byte."""
+    return equal_cells(a.buffer, a.starts, a.stops, b.buffer, b.starts, b.stops)
+
+
+def has_repeated_rows(rows: Rows) -> bool:
     """Whether a text may be there twice; False is certain."""
-    hashes = _hashes(Cells.of(texts))
+    hashes = _hashes(rows)
     hashes.sort()
     return bool((hashes[1:] == hashes[:-1]).any())
 
@@ -536,7 +667,7 @@ class TextSet:
 
     def has(self, texts: Ragged) -> Mask:
         """(N,) bool."""
-        hashes = _hashes(Cells.of(texts))
+        hashes = _hashes(_Given(Cells.of(texts)))
         seen = np.zeros(len(hashes), dtype=np.bool_)
         for level in self._levels:
             place = np.minimum(np.searchsorted(level, hashes), len(level) - 1)
@@ -549,7 +680,7 @@ class TextSet:
         rows = np.flatnonzero(~self.has(texts))
         if not len(rows):
             return new
-        hashes, first = np.unique(_hashes(Cells.of(texts.take(rows))), return_index=True)
+        hashes, first = np.unique(_hashes(_Given(Cells.of(texts.take(rows)))), return_index=True)
         new[rows[first]] = True
         self._levels.append(hashes)
         while len(self._levels) > 1 and len(self._levels[-2]) < 2 * len(self._levels[-1]):

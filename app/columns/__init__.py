@@ -24,6 +24,7 @@ from app.columns.codecs import (
 from app.columns.csv import CSVBlock, CSVReader, split_lines
 from app.columns.joins import join_columns, join_lines, join_records, join_words
 from app.columns.lazy import LazyRagged, LazyTexts
+from app.columns.narrow import NarrowRagged, narrow_numbers, steps
 from app.columns.packed import PackedRagged, Unpack
 from app.columns.places import HashPlaces
 from app.columns.ragged import Indices, Ragged, Texts
@@ -38,6 +39,7 @@ __all__ = [
     "Indices",
     "LazyRagged",
     "LazyTexts",
+    "NarrowRagged",
     "Numbers",
     "PackedRagged",
     "Ragged",
@@ -58,5 +60,7 @@ __all__ = [
     "join_lines",
     "join_records",
     "join_words",
+    "narrow_numbers",
     "split_lines",
+    "steps",
 ]

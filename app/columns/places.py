@@ -19,17 +19,17 @@ MAX_STEPS = 12
 
 
 class HashPlaces:
-    """Looks up 64-bit hashes among some that ascend; of equal ones the first is found."""
+    """Looks up hashes of 64 bits, or their upper 32, among some that ascend; of equal ones the first is found."""
 
-    def __init__(self, hashes: Words) -> None:
+    def __init__(self, hashes: Words | npt.NDArray[np.uint32]) -> None:
         self._n = len(hashes)
         bits = min(MAX_BITS, max(1, self._n.bit_length() + 1))
-        self._shift = np.uint64(64 - bits)
+        self._shift = hashes.dtype.type(8 * hashes.dtype.itemsize - bits)
         self._hashes = hashes
-        begins = np.arange(1 << bits, dtype=np.uint64) << self._shift
+        begins = (np.arange(1 << bits, dtype=np.uint64) << np.uint64(self._shift)).astype(hashes.dtype)
         self._firsts: npt.NDArray[np.int32] = np.searchsorted(hashes, begins).astype(np.int32)
 
-    def find(self, asked: Words) -> tuple[Mask, Positions]:
+    def find(self, asked: Words | npt.NDArray[np.uint32]) -> tuple[Mask, Positions]:
         """(N,) bool, whether each hash is there; (N,) int64, its place (any place where it is not)."""
         if not self._n:
             return np.zeros(len(asked), dtype=np.bool_), np.zeros(len(asked), dtype=np.int64)

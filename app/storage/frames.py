@@ -6,7 +6,7 @@ is copied picture by picture: 10,000 pictures are one blob and three rows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy.typing as npt
 import sqlalchemy as sa
 
 from app.annotations import FrameTable
-from app.columns import Ragged
+from app.columns import NarrowRagged, Ragged
 from app.errors import Damaged, InvalidInput, NotFound
 from app.storage.blobs import Blobs, BlobSource
 from app.storage.block_codec import decode_arrays, decode_ragged, encode_array, encode_ragged
@@ -29,6 +29,8 @@ Int64s = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
 
 FRAMES_A_BLOCK = 4096
+NAMES_AT_ONCE = 16
+"""Blocks of names that are read at once: the store's bytes of all would be as many as the names."""
 PLACE_DTYPES = {
     "packs": np.int32,
     "offsets": np.int64,
@@ -158,16 +160,13 @@ def load(
     if task is None:
         raise NotFound("task", task_id)
     start, stop = _clip(start, stop, task.size)
-    rows, first = _blocks(conn, task_id, start, stop, ("names", "widths", "heights")[0 if with_names else 1 :])
+    rows, first = _blocks(conn, task_id, start, stop, ("widths", "heights"))
     counts = [row.n_rows for row in rows]
     numbers = _deleted(task.deleted_frames, start, stop)
     flags = np.zeros(stop - start, dtype=np.bool_)
     flags[numbers - start] = True
-    names = Ragged.empty(np.uint8, sum(counts))
-    if with_names:
-        names = decode_ragged([row.names for row in rows], counts, np.uint8)
     return FrameTable(
-        names=names.slice(start - first, stop - first),
+        names=_names(conn, task_id, start, stop) if with_names else Ragged.empty(np.uint8, stop - start),
         widths=decode_arrays([row.widths for row in rows], counts, np.int32)[start - first : stop - first],
         heights=decode_arrays([row.heights for row in rows], counts, np.int32)[start - first : stop - first],
         deleted=flags,
@@ -201,6 +200,32 @@ class FrameSizes:
         widths = np.concatenate([np.empty(0, dtype=np.int32), *(each[0] for each in found)])
         heights = np.concatenate([np.empty(0, dtype=np.int32), *(each[1] for each in found)])
         return widths[places], heights[places]
+
+
+def _names(conn: Connection, task_id: int, start: int, stop: int) -> Ragged:
+    """The names of frames start to stop; the store's bytes are there in pieces only."""
+    if start >= stop:
+        return Ragged.empty(np.uint8)
+    first, last = start // FRAMES_A_BLOCK, (stop - 1) // FRAMES_A_BLOCK
+    asked = (
+        sa.select(frame_blocks.c.n_rows, frame_blocks.c.names)
+        .where(frame_blocks.c.task_id == task_id, frame_blocks.c.block.between(first, last))
+        .order_by(frame_blocks.c.block)
+    )
+    blocks = conn.execute(asked, execution_options={"yield_per": NAMES_AT_ONCE}).partitions()
+
+    def parts() -> Iterator[Ragged]:
+        at = first * FRAMES_A_BLOCK
+        for rows in blocks:
+            part = decode_ragged([row.names for row in rows], [row.n_rows for row in rows], np.uint8)
+            low, high = max(start - at, 0), min(stop - at, len(part))
+            at += len(part)
+            yield part.slice(low, high)
+
+    names = NarrowRagged(parts())
+    if len(names) != stop - start:
+        raise Damaged(f"frames of task {task_id} are missing in the store")
+    return names
 
 
 def load_places(conn: Connection, task_id: int, start: int = 0, stop: int | None = None) -> FramePlaces:

@@ -107,7 +107,6 @@ def test_numbers_start_at_the_first_frame_of_the_table() -> None:
 def test_frames_of_equal_names_are_ambiguous() -> None:
     of = index("a.jpg", "a.jpg")
     assert of.match(ragged("a.jpg")).ambiguous.tolist() == [True]
-    assert of.name_is_unique.tolist() == [False, False]
 
 
 def test_a_stem_is_unique_unless_another_frame_has_it() -> None:

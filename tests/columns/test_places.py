@@ -19,6 +19,10 @@ def check(known: list[int], asked: list[int]) -> None:
     expected = np.searchsorted(hashes, wanted)
     assert places[found].tolist() == expected[found].tolist()
     assert not len(known) or (places.min(initial=0) >= 0 and places.max(initial=0) < len(known))
+    upper, wanted_upper = (hashes >> np.uint64(32)).astype(np.uint32), (wanted >> np.uint64(32)).astype(np.uint32)
+    found, places = HashPlaces(upper).find(wanted_upper)
+    assert found.tolist() == np.isin(wanted_upper, upper).tolist()
+    assert places[found].tolist() == np.searchsorted(upper, wanted_upper)[found].tolist()
 
 
 @given(st.lists(HASHES, max_size=30), st.lists(HASHES, max_size=30))

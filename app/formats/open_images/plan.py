@@ -5,20 +5,21 @@ Source: Open Images reference 4.2 (ids), 4.3 (subsets), 4.4 (labels).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from app.annotations import FrameIndex, Kept, Shapes, Tags, TextLookup, has_repeated
+from app.annotations import FrameIndex, Kept, Shapes, Tags
 from app.columns import Cells, Ragged, Texts, decode_numbers, decode_runs, equal_cells, split_lines
 from app.errors import Problem, Report, shorten
 from app.formats.base import ExportOptions, Source, Target
 from app.formats.open_images.attributes import AttributeDecoder
 from app.formats.open_images.export_layouts import LAYOUTS, ExportLayout
 from app.formats.open_images.extras import Extras, KeptTable
+from app.formats.open_images.image_ids import Ids, ImageIds
 from app.formats.open_images.layout import DEFAULT_SUBSET
 from app.formats.open_images.names import clean_subset, fold_name
 from app.formats.selection import Selector
@@ -74,7 +75,7 @@ class Plan:
         return self.settled.root
 
     @property
-    def ids(self) -> Ragged:
+    def ids(self) -> ImageIds:
         """(N,) bytes, the image id of each frame of the target; each only once."""
         return self.settled.ids
 
@@ -133,9 +134,9 @@ class Plan:
         An id that is spelled in another way than the image's own stays as it is, and is remembered for images.meta.
         Not so where ids are to be exact: datumaro looks for masks of unlisted images in a wrong folder.
         """
-        own = self._id_cells.take(frames - self.start)
+        own = self.ids.cells(frames - self.start)
         foreign = ~equal_cells(cells.buffer, cells.starts, cells.stops, own.buffer, own.starts, own.stops)
-        rows = np.flatnonzero(foreign)
+        rows = np.flatnonzero(foreign & (cells.lengths > 0))
         if not len(rows) or exact or self.layout.flat_ids:
             return foreign
         runs = decode_runs(cells.take(rows))
@@ -145,10 +146,6 @@ class Plan:
         for place in np.flatnonzero(found).tolist():
             self.spellings.setdefault(runs.texts.row_bytes(place), int(asked[place]))
         return foreign
-
-    @cached_property
-    def _id_cells(self) -> Cells:
-        return Cells.of(self.ids)
 
     def sizes_of(self, frames: Codes) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
         """(N,) widths and heights in pixels."""
@@ -276,77 +273,19 @@ def tables_of(kept: Kept, chosen: Rows | None = None) -> Iterator[tuple[int, int
         yield key >> 32, key & 0xFFFFFFFF, imported[keys == key]
 
 
-class Ids:
-    """The ids of a target's frames, settled when somebody first asks: the first member of an export has begun by then.
-
-    Args:
-        images: rows of the target, ids and subsets of the frames that archives named; the newest import last.
-    """
-
-    def __init__(
-        self, target: Target, images: Sequence[tuple[Rows, Ragged, Texts]], flat: bool, report: Report
-    ) -> None:
-        self._frames, self._images, self._flat, self._report = target.frames, images, flat, report
-
-    @cached_property
-    def index(self) -> FrameIndex:
-        return FrameIndex(self._frames)
-
-    @cached_property
-    def _named(self) -> tuple[Rows, Ragged, Texts]:
-        return _joined(self._images)
-
-    @cached_property
-    def root(self) -> int | None:
-        rows, names, told = self._named
-        parts = ((names.slice(first, stop), told.slice(first, stop)) for first, stop in _steps(len(rows)))
-        return self.index.find_root(parts) if len(rows) else None
-
-    @cached_property
-    def ids(self) -> Ragged:
-        rows, names, told = self._named
-        found = [
-            self.index.match(names.slice(first, stop), told.slice(first, stop), self.root).frames
-            for first, stop in _steps(len(rows))
-        ]
-        frames = np.concatenate([np.zeros(0, dtype=np.int32), *found])
-        still = np.flatnonzero(frames.astype(np.int64) - self._frames.start == rows)
-        return _ids(self.index, rows[still], names.take(still), self._flat, self._report)
-
-
-STEP = 1 << 16
-"""Frames that are looked at together: what is worked out on the way stays small for millions of them."""
-
-
-def _steps(n: int) -> Iterator[tuple[int, int]]:
-    """Ranges that make up 0 to n."""
-    for first in range(0, n, STEP):
-        yield first, min(first + STEP, n)
-
-
 def make_plan(source: Source, target: Target, options: ExportOptions, report: Report) -> Plan:
     """Read what the images came with, and settle their subsets."""
     extras = {set_id: Extras.from_dict(document) for set_id, document in source.extras().items()}
     start = target.frames.start
-    images = [(part.frames.astype(np.int64) - start, part.names, part.subsets) for part in source.images()]
-    rows = np.concatenate([np.zeros(0, dtype=np.int64), *(part[0] for part in images)])
-    told = Texts.concatenate([part[2] for part in images])
-    subset_names = _subset_names([*_used(target.subsets), *_used(told)], report)
-    subsets, moved = _subsets(target.subsets, rows, told, subset_names)
-    settled = Ids(target, images, LAYOUTS[options.layout].flat_ids, report)
+    told = Told(target)
+    for part in source.images():
+        told.add(part.frames.astype(np.int64) - start, part.subsets)
+    subset_names = _subset_names([*_used(target.subsets), *told.used()], report)
+    subsets, moved = told.settled(subset_names)
+    settled = Ids(target.frames, source.images, LAYOUTS[options.layout].flat_ids, report)
     if LAYOUTS[options.layout].flat_ids:
         _ = settled.ids  # they may be worth a warning, which comes first
     return Plan(target, options, report, settled, subsets, subset_names, moved, ~target.frames.deleted, extras)
-
-
-def _joined(parts: Sequence[tuple[Rows, Ragged, Texts]]) -> tuple[Rows, Ragged, Texts]:
-    if not parts:
-        return np.zeros(0, dtype=np.int64), Ragged.empty(np.uint8), Texts(np.zeros(0, dtype=np.int32), ())
-    return (
-        np.concatenate([part[0] for part in parts]),
-        Ragged.concatenate([part[1] for part in parts]),
-        Texts.concatenate([part[2] for part in parts]),
-    )
 
 
 # --- subsets ---
@@ -374,87 +313,37 @@ def _subset_names(told: list[str], report: Report) -> dict[str, str]:
     return names
 
 
-def _subsets(of_tasks: Texts, rows: Rows, told: Texts, names: Mapping[str, str]) -> tuple[Texts, bool]:
-    """(N,) the recorded subset, else the task's, else `default`; and whether an import had told another one."""
-    written = sorted({*names.values()})
-    place = {name: code for code, name in enumerate(written)}
+class Told:
+    """The subset of each frame: the recorded one, else the task's, else `default`. Parts come in ascending frames."""
 
-    def codes(texts: Texts) -> Codes:
-        mapping = np.array([place.get(names.get(value, ""), 0) for value in texts.values], dtype=np.int32)
-        return mapping[texts.codes] if len(texts) else np.zeros(0, dtype=np.int32)
+    def __init__(self, target: Target) -> None:
+        self._of_tasks = target.subsets
+        self._known = {value: code for code, value in enumerate(self._of_tasks.values)}
+        self._codes: Codes = self._of_tasks.codes
+        self._used: set[int] = set()
+        self._moves: set[tuple[int, int]] = set()  # what stands, and what an import had said
 
-    chosen, said = codes(of_tasks), codes(told)
-    chosen[rows] = said
-    return Texts(chosen, tuple(written)), bool((chosen[rows] != said).any())
+    def add(self, rows: Rows, told: Texts) -> None:
+        """What imports said of some frames; of those that are there twice the last counts."""
+        mapping = np.array([self._known.setdefault(value, len(self._known)) for value in told.values], dtype=np.int32)
+        if not self._used:
+            self._codes = self._codes.copy()
+        said = mapping[told.codes]
+        self._used.update(np.unique(said).tolist())
+        self._codes[rows] = said
+        stands = self._codes[rows]
+        differ = np.flatnonzero(stands != said)
+        self._moves.update(zip(stands[differ].tolist(), said[differ].tolist(), strict=True))
 
+    def used(self) -> list[str]:
+        """What imports said."""
+        values = list(self._known)
+        return [values[code] for code in sorted(self._used)]
 
-# --- ids ---
-
-
-def _ids(index: FrameIndex, rows: Rows, names: Ragged, flat: bool, report: Report) -> Ragged:
-    """(N,) image ids, each only once: the imported one that still means this frame, the stem, or the whole path.
-
-    Args:
-        rows, names: the frames that have an imported id, and those ids; the newest import last.
-        flat: ids without a folder where those still mean their frame.
-    """
-    paths = index.frames.names
-    n = len(paths)
-    choice = np.where(index.stem_is_unique, np.arange(n), n + np.arange(n))
-    choice[rows] = 2 * n + np.arange(len(rows))
-    ids = _chosen(choice, index.stems, paths, names)
-    if flat:
-        ids = _flat(index, ids, report)
-    if not has_repeated(ids):
-        return ids
-    lookup = TextLookup(ids)
-    _, members = lookup.members(np.flatnonzero(lookup.sizes > 1))
-    if not len(members):
-        return ids
-    choice[members] = n + members
-    return _unique(_chosen(choice, index.stems, paths, names))
-
-
-def _chosen(choice: Rows, stems: Ragged, paths: Ragged, names: Ragged) -> Ragged:
-    """(N,) of each frame its stem (choice: its row), its path (N more), or the name of that number (2 N and more)."""
-    n = len(paths)
-    parts = [Ragged.empty(np.uint8)]
-    for first, stop in _steps(n):
-        chosen, k = choice[first:stop], stop - first
-        named = np.flatnonzero(chosen >= 2 * n)
-        pool = Ragged.concatenate(
-            [stems.slice(first, stop), paths.slice(first, stop), names.take(chosen[named] - 2 * n)]
-        )
-        places = np.where(chosen < n, chosen - first, chosen - n - first + k)
-        places[named] = 2 * k + np.arange(len(named), dtype=np.int64)
-        parts.append(pool.take(places))
-    return Ragged.concatenate(parts)
-
-
-def _flat(index: FrameIndex, ids: Ragged, report: Report) -> Ragged:
-    """Ids without folders, where that says enough."""
-    texts = ids.to_bytes_list()
-    shorter = Ragged.from_bytes([text.rpartition(b"/")[2] for text in texts])
-    found = index.match(shorter).frames.astype(np.int64) - index.frames.start
-    means = found == np.arange(len(ids))
-    deep = sum(b"/" in texts[row] for row in np.flatnonzero(~means).tolist())
-    if deep:
-        message = f"{deep} images lie in folders and share their file name; FiftyOne finds pictures of one folder only"
-        report.add_many([Problem("export.unsupported", message, "warning")], deep)
-    return Ragged.concatenate([ids, shorter]).take(np.arange(len(ids)) + np.where(means, len(ids), 0))
-
-
-def _unique(ids: Ragged) -> Ragged:
-    """Frames of one path can only be those of several tasks of a project: all but the first get a number."""
-    lookup = TextLookup(ids)
-    _, members = lookup.members(np.flatnonzero(lookup.sizes > 1))
-    if not len(members):
-        return ids
-    texts = ids.to_texts()
-    taken, seen = set(texts), set()
-    for row in np.sort(members).tolist():
-        text, number = texts[row], 2
-        while texts[row] in seen or (texts[row] != text and texts[row] in taken):
-            texts[row], number = f"{text}_{number}", number + 1
-        seen.add(texts[row])
-    return Ragged.from_bytes([text.encode("utf-8") for text in texts])
+    def settled(self, names: Mapping[str, str]) -> tuple[Texts, bool]:
+        """(N,) the subsets as they are written, and whether an import had told another one of some frame."""
+        written = sorted({*names.values()})
+        place = {name: code for code, name in enumerate(written)}
+        mapping = np.array([place.get(names.get(value, ""), 0) for value in self._known], dtype=np.int32)
+        codes = mapping[self._codes] if len(self._codes) else np.zeros(0, dtype=np.int32)
+        return Texts(codes, tuple(written)), any(mapping[one] != mapping[two] for one, two in self._moves)

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.annotations import Annotations, Edit, FrameIndex, Matches, Shapes, ShapeType
+from app.annotations import Annotations, Edit, FrameIndex, Shapes, ShapeType
 from app.archive import ArchiveWriter, BytesSource, open_archive
 from app.columns import Texts
 from app.errors import Report
@@ -405,13 +405,13 @@ def test_the_first_member_begins_before_ids_are_settled(monkeypatch: pytest.Monk
     sink = good({CLASSES: "cat,cat\n", BOXES: BOX_HEADER + "a,xclick,cat,1,0.1,0.5,0.1,0.5,0,0,0,0,0\n"}, TASK)[0]
     chunks: list[bytes] = []
     seen: list[int] = []
-    match = FrameIndex.match
+    make = FrameIndex.__init__
 
-    def watched(index: FrameIndex, *given: Any) -> Matches:
+    def watched(index: FrameIndex, *given: Any, **more: Any) -> None:
         seen.append(len(chunks))
-        return match(index, *given)
+        make(index, *given, **more)
 
-    monkeypatch.setattr(FrameIndex, "match", watched)
+    monkeypatch.setattr(FrameIndex, "__init__", watched)
     source = MemorySource.of_sink(sink, TASK.frames)
     write(source, TASK, ArchiveWriter(chunks.append), ExportOptions(), Report(), lambda done: None)
     assert seen
