@@ -228,6 +228,8 @@ class Layout:
 
 def classify(path: str) -> TableFile | None:
     """The table that an entry's name says it is, or None."""
+    if not knows(path):
+        return None  # masks and pictures, tens of thousands of them
     parts = path.split("/")
     kind = _IN_FOLDER.get("/".join(parts[-2:]).lower())
     if kind is not None:
@@ -274,10 +276,9 @@ def lay_out(names: Sequence[str], report: Report) -> Layout:
     """Sort the entries of an archive; `layout.several_roots` and `layout.not_found` go to the report."""
     layout = Layout()
     for path in sorted(names):
-        table = None if is_clutter(path) else classify(path)
         if is_clutter(path):
             continue
-        if table is not None:
+        if (table := classify(path)) is not None:
             layout.tables.append(table)
         elif _MASK.search(path):
             layout.masks.append(path)
