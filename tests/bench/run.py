@@ -210,6 +210,7 @@ def one_round(service: Service, files: Files, rows: int, target: Path) -> list[S
     if has_masks(files):
         bench.bring(number, "import, masks to polygons", rows, conv_mask_to_poly="true")
         bench.stream("export of the polygons, streamed", f"/api/tasks/{number}/export", None, format=FORMAT)
+        bench.stream("polygons as JSON", f"/api/tasks/{number}/annotations", None)
         with bench.step("every polygon touched"):
             touch_polygons(service, number)
         bench.stream("export of drawn polygons, streamed", f"/api/tasks/{number}/export", None, format=FORMAT)

@@ -149,7 +149,10 @@ def archive_rows(given: argparse.Namespace) -> list[Row]:
         row(f"{size} export, masks, as a request", "export as a request", "export", "100x", "tables out"),
         row(f"{size} export, as a request again", "the same export as a request again", "export", "100x"),
     ]
-    steps = [row_of("annotations as JSON", [each["annotations as JSON"] for each in ours], [], "", "")]
+    steps = [
+        row_of("annotations as JSON, masks", [each["annotations as JSON"] for each in ours], [], "", ""),
+        row_of("annotations as JSON, outlines", [each["polygons as JSON"] for each in ours], [], "", ""),
+    ]
     return [
         *rows,
         *steps,
