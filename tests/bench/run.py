@@ -131,7 +131,7 @@ class Bench:
                 )
                 answer = stack.enter_context(self.caller.http.stream("GET", path, params=query or None))
                 assert answer.status_code == 200, answer.read()[:2000]
-                for block in answer.iter_raw(BLOCK_BYTES):
+                for block in answer.iter_raw():  # as they come: a size would wait until so much is there
                     if step.first_byte_seconds is None:
                         step.first_byte_seconds = time.perf_counter() - start
                     total += len(block)
