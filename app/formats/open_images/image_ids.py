@@ -68,7 +68,11 @@ class ImageIds:
         return self.cells(rows).ragged()
 
     def row_bytes(self, row: int) -> bytes:
-        return self.take(np.array([row], dtype=np.int64)).row_bytes(0)
+        kind = int(self.kinds[row])
+        if kind == OTHER:
+            return self._texts.row_bytes(int(np.searchsorted(self._rows, row)))
+        column = self._stems if kind == STEM else self._paths
+        return column.cells(slice(row, row + 1)).row_bytes(0)
 
     def to_texts(self) -> list[str]:
         return [text for part in steps(len(self)) for text in self.cells(part).ragged().to_texts()]
