@@ -51,6 +51,8 @@ def unpack_mask(row: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
 
 def decoded_flips(mask: DecodedMask) -> Flips:
     """The flips of a decoded PNG."""
+    if mask.changes is not None:
+        return Flips(*mask.changes, mask.width, mask.height)
     part_width = min(8 * mask.part.shape[1], mask.width - 8 * mask.left)
     flips = find_flips(PackedMask(mask.part, part_width))
     lines, columns = flips.lines + np.int32(mask.top), flips.columns + np.int32(8 * mask.left)

@@ -13,8 +13,8 @@ all 16); palette: the index; RGB: any of the three; with an alpha channel: and a
 alpha channel and is not looked at, nor are gamma or the palette's colours.
 
 Unfiltering: rows that all have filter 0, or all 1, are undone by numpy; mixed ones by Pillow, which gets the bytes as
-an 8-bit grey picture, of one bit a pixel only the rectangle with something in it. PNG filters work on bytes at the
-distance of a pixel, so samples of several bytes are split into one such picture for each byte.
+an 8-bit grey picture, and of one bit or byte a pixel only the rectangle with something in it. PNG filters work on bytes
+at the distance of a pixel, so samples of several bytes are split into one such picture for each byte.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ StreamError = cast(type[Exception], isal_zlib.error)  # its type stub calls the 
 
 Rows = npt.NDArray[np.uint8]
 Pixels = npt.NDArray[np.bool_]
+Places = npt.NDArray[np.int32]
 
 
 class BadPNG(AppError):
@@ -99,11 +100,13 @@ class _Pass:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DecodedMask:
-    """The foreground of a mask PNG.
+    """The foreground of a mask PNG: packed pixels, or where they change along the rows.
 
     Attributes:
         part: (h, b) uint8, packed, 1 = foreground: a rectangle of the picture outside of which nothing is set.
         top, left: where it lies: row, and byte of a row.
+        changes: (P,) int32 each, in place of pixels: lines and columns, in reading order, where clear becomes set or
+            set clear; in front of each row and behind it everything is clear, so the last may be at `width`.
         width, height: of the picture, pixels.
         is_binary: the picture is grey without alpha, with at most one value beside 0; else warn `mask.not_binary`.
         is_dark: that one value is dark, as the 1 of 255 that datumaro writes: such a picture looks black.
@@ -116,11 +119,16 @@ class DecodedMask:
     height: int
     is_binary: bool
     is_dark: bool = False
+    changes: tuple[Places, Places] | None = None
 
     @property
     def rows(self) -> Rows:
         """(height, ceil(width / 8)) uint8, the whole picture."""
         shape = (self.height, (self.width + 7) // 8)
+        if self.changes is not None:
+            marks = np.zeros((self.height, self.width + 1), dtype=np.bool_)
+            marks[self.changes] = True
+            return np.packbits(np.logical_xor.accumulate(marks, axis=1)[:, :-1], axis=1)
         if self.part.shape == shape:
             return self.part
         rows = np.zeros(shape, dtype=np.uint8)
@@ -190,21 +198,26 @@ def decode_mask(
     header = _checked_header(data, max_pixels, max_bytes)
     stream = _Inflater(_image_data(data, header))
     levels = _Levels(header)
-    whole, top, left = header.passes()[0], 0, 0
+    whole, top, left, changes = header.passes()[0], 0, 0, None
     if header.interlaced:
         pixels = np.zeros((header.height, header.width), dtype=np.bool_)
         for part in header.passes():
             lines = pixels[part.y :: part.step_y, part.x :: part.step_x]
             lines[:] = np.unpackbits(_foreground(stream, header, part, levels), axis=1, count=part.width)
         rows = np.packbits(pixels, axis=1)
-    elif header.bit_depth == 1 and header.height * (header.width // 8 + 2) <= STRIP_BYTES:
+    elif header.pixel_bits in (1, 8) and header.height * (header.width * header.pixel_bits // 8 + 2) <= STRIP_BYTES:
         (strip,) = _strips(stream, header, whole)
-        rows, top, left = _object(strip[:, 0], strip[:, 1:])
-        rows = levels.pack([rows], min(8 * rows.shape[1], header.width - 8 * left))
+        changes = _find_changes(strip, levels) if header.pixel_bits == 8 else None
+        rows = np.zeros((1, 1), dtype=np.uint8)
+        if changes is None:
+            samples_a_byte = 8 // header.pixel_bits
+            rows, top, left = _object(strip[:, 0], strip[:, 1:], header.pixel_bits)
+            rows = levels.pack([rows], min(rows.shape[1] * samples_a_byte, header.width - left * samples_a_byte))
+            left = left * samples_a_byte // 8
     else:
         rows = _foreground(stream, header, whole, levels)
     stream.finish()
-    return DecodedMask(rows, top, left, header.width, header.height, levels.is_binary, levels.is_dark)
+    return DecodedMask(rows, top, left, header.width, header.height, levels.is_binary, levels.is_dark, changes)
 
 
 def encode_mask(rows: Rows, width: int) -> bytes:
@@ -359,8 +372,9 @@ def _unfilter(filters: Rows, rows: Rows, above: Rows) -> Rows:
     return np.asarray(picture)[1:]
 
 
-def _object(filters: Rows, rows: Rows) -> tuple[Rows, int, int]:
-    """The rectangle of a whole picture with everything that is set, filters undone; its first row, and byte of a row.
+def _object(filters: Rows, rows: Rows, unit: int = 1) -> tuple[Rows, int, int]:
+    """The rectangle of a whole picture with everything that is set, filters undone; its first row, and byte of a row,
+    which is a multiple of `unit`.
 
     Most of a mask is clear around its object, before the filters and after. A filter adds something of the bytes on the
     left, above and between. So what lies above or left of the first byte that is not zero stays zero; and so does what
@@ -373,11 +387,60 @@ def _object(filters: Rows, rows: Rows) -> tuple[Rows, int, int]:
         return clear[:, :1], 0, 0
     top, bottom = int(lines[0]), min(int(lines[-1]) + 2, len(rows))
     columns = np.flatnonzero(np.bitwise_or.reduce(rows[top:bottom], axis=0))
-    left, right = int(columns[0]), min(int(columns[-1]) + 2, rows.shape[1])
+    left, right = int(columns[0]) // unit * unit, min(int(columns[-1]) + 2, rows.shape[1])
     part = _unfilter(filters[top:bottom], rows[top:bottom, left:right], clear[:, left:right])
     if (bottom < len(rows) and part[-1].any()) or (right < rows.shape[1] and part[:, -1].any()):
         return _unfilter(filters, rows, clear), 0, 0
     return part, top, left
+
+
+def _find_changes(strip: Rows, levels: _Levels) -> tuple[Places, Places] | None:
+    """Where a picture of one byte a pixel, all rows with filter 1, changes between clear and set; None for any other,
+    and where there are so many places that pixels are cheaper.
+
+    That filter keeps differences, so nothing else than the bytes that are not zero tells anything: masks as OpenCV
+    writes them (8 bits, 0 and 1, what CVAT and datumaro export) have one in a thousand of them.
+    """
+    stride = strip.shape[1]
+    if not (strip[:, 0] == FILTER_SUB).all():
+        return None
+    places = _filled_bytes(strip.reshape(-1))
+    if (len(places) - len(strip)) * SPARSE_SAMPLES > strip.size:
+        return None
+    lines, columns = np.divmod(places, stride)
+    is_sample = columns > 0  # the others are the filters
+    places, lines, columns = places[is_sample], lines[is_sample], columns[is_sample] - 1
+    sums = np.cumsum(strip.reshape(-1)[places], dtype=np.int64)
+    is_first = np.diff(lines, prepend=-1) != 0  # of its row
+    firsts = np.flatnonzero(is_first)
+    before = np.concatenate([sums[:1] * 0, sums[firsts[1:] - 1]])
+    values = (sums - np.repeat(before, np.diff(firsts, append=len(lines)))).astype(np.uint8)  # from each place on
+    is_set = values != 0
+    if levels.is_binary:
+        levels.see(values, is_set)
+    was_set = np.zeros(len(is_set), dtype=np.bool_)
+    was_set[1:] = is_set[:-1]
+    was_set[is_first] = False
+    at = np.flatnonzero(is_set != was_set)
+    is_last = np.ones(len(lines), dtype=np.bool_)
+    is_last[:-1] = is_first[1:]
+    open_rows = lines[is_last & is_set]  # set up to the right edge
+    lines, columns = lines[at], columns[at]
+    if len(open_rows):
+        lines = np.concatenate([lines, open_rows])
+        columns = np.concatenate([columns, np.full(len(open_rows), stride - 1, dtype=np.int64)])
+        order = np.argsort(lines * stride + columns)
+        lines, columns = lines[order], columns[order]
+    return lines.astype(np.int32), columns.astype(np.int32)
+
+
+def _filled_bytes(flat: Rows) -> npt.NDArray[np.int64]:
+    """The places of all bytes of a (B,) array that are not zero, ascending; eight at a time, for few are."""
+    n_words = len(flat) // 8
+    words = np.flatnonzero(flat[: n_words * 8].view(np.uint64) != 0)
+    some = np.flatnonzero(flat[: n_words * 8].reshape(-1, 8)[words].reshape(-1) != 0)
+    rest = np.flatnonzero(flat[n_words * 8 :]) + n_words * 8
+    return np.concatenate([words[some >> 3] * 8 + (some & 7), rest])
 
 
 def _sum_rows(rows: Rows) -> Rows:
@@ -431,10 +494,13 @@ class _Levels:
         if has_alpha:
             foreground &= samples[-1] != 0
         if self.is_binary:
-            self._compare(samples[0], foreground)
+            self.see(samples[0], foreground)
         return np.packbits(foreground, axis=1)
 
-    def _compare(self, samples: npt.NDArray[np.unsignedinteger[npt.NBitBase]], foreground: Pixels) -> None:
+    def see(self, samples: npt.NDArray[np.unsignedinteger[npt.NBitBase]], foreground: Pixels) -> None:
+        """Note the values of some samples of a picture of grey."""
+        if not len(samples):
+            return
         highest = int(samples.max())
         if highest == 0:
             return

@@ -99,6 +99,28 @@ def test_filters_around_an_object_are_undone_as_a_plain_loop_undoes_them() -> No
     assert spread > 20
 
 
+@pytest.mark.parametrize("colour", [0, 3], ids=["grey", "palette"])
+def test_differences_along_rows_tell_where_pixels_change(colour: int) -> None:
+    """What OpenCV writes, beside the same pixels without filters, which are decoded as they are."""
+    random = np.random.default_rng(9)
+    n_told = 0
+    for round_ in range(300):
+        height, width = random.integers(1, 40, 2).tolist()
+        samples = np.zeros((height, width, 1), dtype=np.int64)
+        for _ in range(round_ % 4):
+            top, left = random.integers(0, height), random.integers(-5, width)
+            value = random.choice([1, 255, 255, 7]) if round_ % 3 else 1
+            samples[top : top + random.integers(1, 20), max(left, 0) : max(left, 0) + random.integers(1, 40)] = value
+        sparse, plain = (decode_mask(build(samples, colour, 8, [number])) for number in (1, 0))
+        np.testing.assert_array_equal(pixels_of(sparse), foreground(samples, colour))
+        assert (sparse.is_binary, sparse.is_dark) == (plain.is_binary, plain.is_dark)
+        if sparse.changes is not None:
+            n_told += 1
+            lines, columns = np.nonzero(np.diff(foreground(samples, colour), axis=1, prepend=False, append=False))
+            assert np.array_equal(sparse.changes, (lines, columns))
+    assert n_told > 200
+
+
 @pytest.mark.parametrize("density", [0.0, 0.01, 0.5], ids=["empty", "sparse", "dense"])
 def test_rows_of_differences_are_summed_up(density: float) -> None:
     random = np.random.default_rng(7)
