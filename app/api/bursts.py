@@ -4,8 +4,8 @@
 
 Piece by piece through the event loop, each 256 KiB of an upload costs two wake-ups, three copies and a turn of the
 parser. A thread that has to write the piece anyway goes on with the socket itself while more is there, in calls of up
-to 1 MiB, and gives it back as soon as the sender pauses, so no thread ever waits for a slow client. The parser is then
-told how much of the body is still to come.
+to 512 KiB into one buffer that stays in the cache, and gives it back as soon as the sender pauses, so no thread ever
+waits for a slow client. The parser is then told how much of the body is still to come.
 
 Only bodies of a known length, on a connection of GuardedProtocol without TLS; everything else takes the event loop's
 way, with the same bytes at the end.
@@ -26,11 +26,13 @@ if TYPE_CHECKING:
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 EXTENSION = "annoport.burst"
-READ_BYTES = 1 << 20
+READ_BYTES = 512 << 10
+"""Each time into the same memory: fresh memory for each MiB took half as much CPU again as the rest together."""
 PAUSE_SECONDS = 0.005
 BURST_SECONDS = 1.0
 
-Take = Callable[[bytes], None]
+Take = Callable[[bytes | memoryview], None]
+"""Takes bytes, which are others as soon as it is done."""
 
 
 class Burst:
@@ -85,22 +87,29 @@ class Reading:
         """Hand on what is there, until there is no more, or for a second. Raises what `take` raises."""
         if self._first:
             take(self._first)
+        buffer = memoryview(bytearray(min(READ_BYTES, self._n_left)))
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
         end = time.monotonic() + BURST_SECONDS
         while self.n_read < self._n_left and time.monotonic() < end:
             try:
-                data = self._socket.recv(min(READ_BYTES, self._n_left - self.n_read), socket.MSG_DONTWAIT)
+                n_wanted = min(len(buffer), self._n_left - self.n_read)
+                n_bytes = self._socket.recv_into(buffer, n_wanted, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 if not poll.poll(PAUSE_SECONDS * 1000):
                     return
                 continue
             except OSError:  # the event loop meets it, too, and knows what to do
                 return
-            if not data:
+            if not n_bytes:
                 return
-            self.n_read += len(data)
-            take(data)
+            self.n_read += n_bytes
+            take(buffer[:n_bytes])
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the last byte of the body is there."""
+        return self.n_read == self._n_left
 
     def close(self) -> None:
         self._socket.close()

@@ -106,8 +106,8 @@ class FormReader:
         except FormParserError as error:
             raise _bad(str(error)) from None
 
-    def feed(self, chunk: bytes | bytearray) -> None:
-        """Take the next bytes of the body.
+    def feed(self, chunk: bytes | bytearray | memoryview) -> None:
+        """Take the next bytes of the body; they may be others afterwards.
 
         Raises:
             InvalidInput: no form, or a field that is not taken.
@@ -118,6 +118,9 @@ class FormReader:
             if self._n_epilogue_bytes > MAX_EPILOGUE_BYTES:
                 raise _bad("bytes behind the end of the form")
             return
+        if isinstance(chunk, memoryview):  # the parser searches, which a view cannot
+            whole = chunk.obj
+            chunk = whole if isinstance(whole, bytearray) and len(whole) == len(chunk) else bytes(chunk)
         try:
             self._parser.write(cast("bytes", chunk))  # it is only searched and sliced
         except FormParserError as error:

@@ -149,7 +149,11 @@ def ask(services: Services, caller: Caller, draft: RequestDraft, *, reuse_finish
 def check_has_data(conn: Connection, task_id: int) -> None:
     """Archives name frames: there must be some. Raises InvalidInput."""
     if not tasks.load(conn, task_id).has_data:
-        raise InvalidInput(f"task {task_id} has no data yet; upload its pictures first", code="task.no_data")
+        raise no_data(task_id)
+
+
+def no_data(task_id: int) -> InvalidInput:
+    return InvalidInput(f"task {task_id} has no data yet; upload its pictures first", code="task.no_data")
 
 
 def data_draft(goal: Goal, staged: Sequence[Upload], params: Mapping[str, Any]) -> RequestDraft:

@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 import anyio
@@ -36,6 +36,8 @@ SPOOL_BYTES = 1 << 20
 BURST_FROM_BYTES = 64 << 10
 MAX_PAIRS = 100_000
 SETTLE_SECONDS = 2.0
+
+T = TypeVar("T")
 
 PICTURE_FIELD = re.compile(r"client_files(\[\d*\])?")
 ZIP_TYPES = frozenset({"application/zip", "application/x-zip-compressed", "application/octet-stream"})
@@ -93,39 +95,49 @@ class Pouring:
     """The body of a request on its way into `take`, which runs in a thread: a disk that is behind makes a write wait
     for seconds, and the event loop must not wait with it."""
 
-    def __init__(self, request: Request, take: Callable[[bytes | bytearray], None]) -> None:
+    def __init__(self, request: Request, take: Callable[[bytes | bytearray | memoryview], None]) -> None:
         self._request = request
         self._take = take
         self._gathered = bytearray()
         self.size = 0
 
-    async def run(self) -> None:
-        """Take all of it but a rest, which `settle` takes. Raises TimedOut, and what `take` raises."""
+    async def run(self, finish: Callable[[], T]) -> T:
+        """Take all of it, then `finish`, in the thread that took the last of it. Raises TimedOut, and what `take` and
+        `finish` raise. A rest that is not taken because the client went is there for `settle`."""
         burst = burst_of(self._request.scope)
+        done: list[T] = []
         async for chunk in chunks_of(self._request):
             self._gathered += chunk
             self.size += len(chunk)
             if burst is not None and len(chunk) >= BURST_FROM_BYTES:
-                await self._read_on(burst)
+                done = await self._read_on(burst, finish)
             elif len(self._gathered) >= SPOOL_BYTES:
                 await run_in_threadpool(self.settle)
 
-    async def _read_on(self, burst: Burst) -> None:
-        """The sender is fast: take what was gathered, and what is there behind it, in one go."""
+        def end() -> T:
+            self.settle()
+            return finish()
+
+        return done[0] if done else await run_in_threadpool(end)
+
+    async def _read_on(self, burst: Burst, finish: Callable[[], T]) -> list[T]:
+        """The sender is fast: take what was gathered, and what is there behind it, in one go. Where that was the end
+        of the body, what `finish` gave."""
         reading = burst.begin()
         if reading is None:
-            return
+            return []
 
-        def read() -> None:
+        def read() -> list[T]:
             self.settle()
             reading.run(self._take_counted)
+            return [finish()] if reading.is_complete else []
 
         try:
-            await run_in_threadpool(read)
+            return await run_in_threadpool(read)
         finally:
             burst.end(reading)
 
-    def _take_counted(self, data: bytes) -> None:
+    def _take_counted(self, data: bytes | memoryview) -> None:
         self.size += len(data)
         self._take(data)
 
@@ -173,13 +185,11 @@ class Intake:
         pouring = Pouring(self.request, reader.feed)
 
         def finish() -> tuple[Form, Upload | None]:
-            pouring.settle()
             form = reader.close()
             return form, None if self._writer is None else self._finish(self._writer, form.parts)
 
         try:
-            await pouring.run()
-            return await run_in_threadpool(finish)
+            return await pouring.run(finish)
         except BaseException:
             await self._abort()
             raise
@@ -215,14 +225,12 @@ class Intake:
         pouring = Pouring(self.request, writer.write)
 
         def finish() -> Upload:
-            pouring.settle()
+            if pouring.size == 0:
+                raise InvalidInput("the body is empty; send the archive, bare or in a form", code="upload.empty")
             return self._finish(writer, ())
 
         try:
-            await pouring.run()
-            if pouring.size == 0:
-                raise InvalidInput("the body is empty; send the archive, bare or in a form", code="upload.empty")
-            return await run_in_threadpool(finish)
+            return await pouring.run(finish)
         except BaseException:
             await self._abort()
             raise
@@ -313,20 +321,19 @@ async def receive_chunk(request: Request, writer: UploadWriter) -> Upload:
     """
     pouring = Pouring(request, writer.write)
 
-    def finish() -> Upload:
+    def keep() -> Upload:
         pouring.settle()
         return writer.finish()
 
     try:
-        await pouring.run()
+        return await pouring.run(writer.finish)
     except TimedOut:
-        await run_in_threadpool(finish)
+        await run_in_threadpool(keep)
         raise
     except BaseException:
         with anyio.CancelScope(shield=True):
             await run_in_threadpool(writer.abort)
         raise
-    return await run_in_threadpool(finish)
 
 
 async def read_fields(request: Request, services: Services) -> dict[str, Any]:

@@ -35,12 +35,12 @@ from app.api.imports import (
     Goal,
     ask,
     backup_draft,
-    check_has_data,
     check_location,
     data_draft,
     format_named,
     import_draft,
     import_options,
+    no_data,
 )
 from app.api.option_words import WORDS
 from app.api.parameters import data_params, from_texts
@@ -102,17 +102,16 @@ OFFSETS: dict[int | str, dict[str, Any]] = {
 
 
 def task_goal(conn: Connection, caller: Caller, task_id: int, kind: str) -> Goal:
-    task = tasks.get(conn, caller.user, task_id)
-    if kind == "data" and task.has_data:
+    has_data = tasks.has_data(conn, caller.user, task_id)
+    if kind == "data" and has_data:
         raise InvalidInput(f"task {task_id} has its data already; pictures can be attached once", code="task.has_data")
-    if kind == "annotations":
-        check_has_data(conn, task_id)
-    return Goal("task", task.id, task.id)
+    if kind == "annotations" and not has_data:
+        raise no_data(task_id)
+    return Goal("task", task_id, task_id)
 
 
 def job_goal(conn: Connection, caller: Caller, job_id: int, _: str) -> Goal:
-    job = jobs.get(conn, caller.user, job_id)
-    return Goal("job", job.id, job.task_id)
+    return Goal("job", job_id, jobs.task_of(conn, caller.user, job_id))
 
 
 def project_goal(conn: Connection, caller: Caller, project_id: int, _: str) -> Goal:
@@ -377,10 +376,9 @@ async def _ask(services: Services, caller: Caller, draft: RequestDraft) -> Respo
 # Chunks
 
 
-def _own_upload(services: Services, caller: Caller, goal: Goal, kind: str, upload_id: str) -> Upload:
+def _own_upload(conn: Connection, caller: Caller, goal: Goal, kind: str, upload_id: str) -> Upload:
     """The upload of this id, if it goes to this goal."""
-    with services.storage.database.read() as conn:
-        upload = uploads.get(conn, caller.user, upload_id, with_segments=False)
+    upload = uploads.get(conn, caller.user, upload_id, with_segments=False)
     if (upload.kind, upload.target, upload.target_id) != (kind, goal.target, goal.id):
         raise NotFound("upload", upload_id)
     return upload
@@ -389,10 +387,14 @@ def _own_upload(services: Services, caller: Caller, goal: Goal, kind: str, uploa
 async def _tell(
     request: Request, services: Services, caller: Caller, goal: Goal, kind: str, upload_id: str
 ) -> Response:
-    whose = (services, caller, goal, kind, upload_id)
-    await run_in_threadpool(_own_upload, *whose)
+
+    def look() -> Upload:
+        with services.storage.database.read() as conn:
+            return _own_upload(conn, caller, goal, kind, upload_id)
+
+    await run_in_threadpool(look)
     await incoming_of(request).settle(upload_id)
-    upload = await run_in_threadpool(_own_upload, *whose)
+    upload = await run_in_threadpool(look)
     told = {"Upload-Offset": str(upload.offset), "Upload-Length": str(upload.length)}
     return Response(status_code=200, headers={**tus.HEADERS, **told})
 
@@ -405,13 +407,13 @@ async def _append(
     def open_chunk() -> UploadWriter:
         with services.storage.database.read() as conn:
             goal = find(conn, caller, number, "" if kind == "data" else kind)
-        tus.check_version(request.headers)
-        upload = _own_upload(services, caller, goal, kind, upload_id)
+            tus.check_version(request.headers)
+            upload = _own_upload(conn, caller, goal, kind, upload_id)
         tus.check_chunk_type(request.headers)
         offset = tus.parse_size(request.headers, "upload-offset")
         if offset == upload.offset:
             announced_bytes(request, upload.length - offset)
-        return uploads.open_chunk(services.storage, caller.user, upload_id, offset)
+        return uploads.open_chunk(services.storage, caller.user, upload_id, offset, known=upload)
 
     try:
         writer = await run_in_threadpool(open_chunk)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
 
 from app.errors import AccessDenied, InvalidInput, NotFound
-from app.storage.access import visible
+from app.storage.access import Viewer, visible
 from app.storage.changes import later, touch_task
 from app.storage.database import Connection
 from app.storage.listing import Field, Listing, fetch_page
@@ -95,6 +96,19 @@ def get(conn: Connection, viewer: User, job_id: int) -> Job:
     if row is None:
         raise NotFound("job", job_id)
     return _job(row)
+
+
+def task_of(conn: Connection, viewer: User, job_id: int) -> int:
+    """The number of a job's task: of `get`, what each chunk of an upload asks. Raises NotFound."""
+    found = conn.execute(_asking_task(Viewer(viewer.id, viewer.is_admin)), {"number": job_id}).scalar_one_or_none()
+    if found is None:
+        raise NotFound("job", job_id)
+    return int(found)
+
+
+@lru_cache(maxsize=256)
+def _asking_task(viewer: Viewer) -> sa.Select[Any]:
+    return visible(sa.select(jobs.c.task_id), jobs, viewer).where(jobs.c.id == sa.bindparam("number"))
 
 
 def load(conn: Connection, job_id: int) -> Job:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import sqlalchemy as sa
 from app.errors import Conflict, InvalidInput, NotFound
 from app.storage import annotations as annotation_rows
 from app.storage import labels as label_rows
-from app.storage.access import check_handing_over, check_owner, visible
+from app.storage.access import Viewer, check_handing_over, check_owner, visible
 from app.storage.changes import later, touch_jobs, touch_labels, touch_project, touch_task
 from app.storage.database import Connection
 from app.storage.frames import FrameColumns, insert_frames
@@ -195,6 +196,19 @@ def load(conn: Connection, task_id: int) -> Task:
     if row is None:
         raise NotFound("task", task_id)
     return _task(row)
+
+
+def has_data(conn: Connection, viewer: User, task_id: int) -> bool:
+    """Of `get`, what each chunk of an upload asks. Raises NotFound."""
+    row = conn.execute(_asking_data(Viewer(viewer.id, viewer.is_admin)), {"number": task_id}).one_or_none()
+    if row is None:
+        raise NotFound("task", task_id)
+    return bool(row.has_data)
+
+
+@lru_cache(maxsize=256)
+def _asking_data(viewer: Viewer) -> sa.Select[Any]:
+    return visible(sa.select(tasks.c.has_data), tasks, viewer).where(tasks.c.id == sa.bindparam("number"))
 
 
 def list_page(conn: Connection, viewer: User, query: ListQuery) -> Page[Task]:

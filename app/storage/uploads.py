@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cache, lru_cache
 from typing import Any
 
 import sqlalchemy as sa
 
 from app.errors import InvalidInput, NotFound, OffsetMismatch, TooLarge, TooManyRequests, shorten
 from app.steps import reach
-from app.storage.access import visible
+from app.storage.access import Viewer, visible
 from app.storage.blobs import BlobSource, BlobWriter
 from app.storage.database import Connection
 from app.storage.removal import remove_uploads
@@ -172,10 +174,16 @@ def create(
 
 def get(conn: Connection, viewer: User, upload_id: str, *, with_segments: bool = True) -> Upload:
     """Raises NotFound (unknown, foreign, expired). Without segments its cost does not follow the chunks so far."""
-    row = conn.execute(visible(sa.select(uploads), uploads, viewer).where(uploads.c.id == upload_id)).one_or_none()
+    row = conn.execute(_query(Viewer(viewer.id, viewer.is_admin)), {"key": upload_id}).one_or_none()
     if row is None:
         raise NotFound("upload", upload_id)
     return _upload(conn, row, with_segments=with_segments)
+
+
+@lru_cache(maxsize=256)
+def _query(viewer: Viewer) -> sa.Select[Any]:
+    """Made once: each chunk asks it."""
+    return visible(sa.select(uploads), uploads, viewer).where(uploads.c.id == sa.bindparam("key"))
 
 
 def load(conn: Connection, upload_id: str) -> Upload:
@@ -237,16 +245,23 @@ def delete(conn: Connection, upload_id: str, *, keep_bytes: bool = False) -> Non
 # ---- bytes
 
 
-def open_chunk(storage: Storage, viewer: User, upload_id: str, offset: int) -> UploadWriter:
+def open_chunk(
+    storage: Storage, viewer: User, upload_id: str, offset: int, *, known: Upload | None = None
+) -> UploadWriter:
     """A writer for the bytes from `offset` on; its `finish` gives the upload without its segments.
+
+    Args:
+        known: the upload as it was read a moment ago (`get`).
 
     Raises:
         NotFound: unknown, foreign or expired.
         OffsetMismatch: with the true offset.
         NoSpace: below the minimum of free disk.
     """
-    with storage.database.read() as conn:
-        upload = get(conn, viewer, upload_id, with_segments=False)
+    if known is None:
+        with storage.database.read() as conn:
+            known = get(conn, viewer, upload_id, with_segments=False)
+    upload = known
     if upload.offset != offset:
         raise _mismatch(upload.offset)
     room = upload.length - offset
@@ -261,12 +276,12 @@ def open_chunk(storage: Storage, viewer: User, upload_id: str, offset: int) -> U
         reach("tus.synced")
         try:
             with storage.database.write() as conn:
-                upload = _add_segment(conn, viewer, upload_id, offset, Segment(blob.key, size))
+                _add_segment(conn, viewer, upload_id, offset, Segment(blob.key, size))
         except (OffsetMismatch, NotFound):  # anything else leaves the blob to housekeeping: its row may be there
             storage.blobs.delete([blob.key])
             raise
         reach("tus.committed")
-        return upload
+        return replace(upload, offset=offset + size)
 
     return UploadWriter(storage.blobs.open_writer(_key(upload_id, offset), expected_bytes=room), room, finish)
 
@@ -275,18 +290,31 @@ def _mismatch(offset: int) -> OffsetMismatch:
     return OffsetMismatch(f"the upload goes on at byte {offset}", offset)
 
 
-def _add_segment(conn: Connection, viewer: User, upload_id: str, offset: int, segment: Segment) -> Upload:
-    moved = conn.execute(
-        uploads.update()
-        .where(uploads.c.id == upload_id, uploads.c.offset == offset, uploads.c.length >= offset + segment.size)
-        .values(offset=offset + segment.size, updated_date=now())
-    )
+def _add_segment(conn: Connection, viewer: User, upload_id: str, offset: int, segment: Segment) -> None:
+    stop = offset + segment.size
+    moved = conn.execute(_moving(), {"upload": upload_id, "start": offset, "stop": stop, "moment": now()})
     if moved.rowcount == 0:
         raise _mismatch(get(conn, viewer, upload_id, with_segments=False).offset)
-    conn.execute(
-        upload_segments.insert().values(upload_id=upload_id, offset=offset, key=segment.key, size=segment.size)
+    row = {"upload_id": upload_id, "offset": offset, "key": segment.key, "size": segment.size}
+    conn.execute(_adding(), row)
+
+
+@cache
+def _moving() -> sa.Update:
+    """Whoever finds the upload at `start` moves it on."""
+    stop = sa.bindparam("stop", type_=uploads.c.offset.type)
+    return (
+        uploads.update()
+        .where(
+            uploads.c.id == sa.bindparam("upload"), uploads.c.offset == sa.bindparam("start"), uploads.c.length >= stop
+        )
+        .values(offset=stop, updated_date=sa.bindparam("moment", type_=uploads.c.updated_date.type))
     )
-    return get(conn, viewer, upload_id, with_segments=False)
+
+
+@cache
+def _adding() -> sa.Insert:
+    return upload_segments.insert()
 
 
 def open_body(

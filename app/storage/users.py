@@ -123,8 +123,14 @@ def get(conn: Connection, user_id: int) -> User:
 
 def find(conn: Connection, username: str) -> User | None:
     """By name, in any letter case."""
-    row = conn.execute(sa.select(users).where(users.c.username_key == username.casefold()[:150])).one_or_none()
+    row = conn.execute(_by_name(), {"key": username.casefold()[:150]}).one_or_none()
     return None if row is None else user_from(row)
+
+
+@cache
+def _by_name() -> sa.Select[Any]:
+    """Made once: every request of a service without logins asks it."""
+    return sa.select(users).where(users.c.username_key == sa.bindparam("key"))
 
 
 def list_page(conn: Connection, viewer: User, query: ListQuery) -> Page[User]:

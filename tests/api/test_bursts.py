@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 
 import pytest
 import uvicorn
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from app.api import guarded_protocol
@@ -35,7 +34,7 @@ class Digesting:
         request = Request(scope, receive)
         digest, taken = hashlib.sha256(), 0
 
-        def take(data: bytes | bytearray) -> None:
+        def take(data: bytes | bytearray | memoryview) -> None:
             nonlocal taken
             if taken + len(data) > self.max_bytes:
                 raise TooLarge("too large")
@@ -45,8 +44,7 @@ class Digesting:
         pouring = Pouring(request, take)
         status, whole = 200, True
         try:
-            await pouring.run()
-            await run_in_threadpool(pouring.settle)
+            assert await pouring.run(lambda: "finished") == "finished"
             assert pouring.size == taken
         except AppError as error:
             status, whole = 413 if isinstance(error, TooLarge) else 408, False
