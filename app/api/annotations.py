@@ -96,10 +96,18 @@ async def _read(request: Request, services: Services, caller: Caller, target: st
             if etag_matches(request, etag):
                 return scene, Response(status_code=304, headers=headers)
             start, stop = scene.window
-            n_rows, n_bytes = stored.weigh(conn, scene.task_id, start, stop)
+            weights = stored.weigh(conn, scene.task_id, start, stop)
+            n_rows, n_bytes = (sum(each[place] for each in weights.values()) for place in (0, 1))
             if n_rows > LOADED_ROWS or n_bytes > LOADED_BYTES:
                 return scene, None
-            found = stored.load(conn, scene.task_id, start=start, stop=stop, with_kept=False)
+            found = stored.load(
+                *(conn, scene.task_id),
+                start=start,
+                stop=stop,
+                kinds=tuple(weights),
+                with_kept=False,
+                size=scene.size,
+            )
         return scene, _answer(found, scene.labels, headers)
 
     scene, answer = await run_in_threadpool(look)

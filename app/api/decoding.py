@@ -761,6 +761,8 @@ class _Decoder:
 
     def elements(self, fields: _Fields, types: npt.NDArray[np.uint8], label_ids: Ints64, frames: Ints64) -> Ragged:
         """The texts of skeletons' elements; empty for every other type."""
+        if not (types == ShapeType.SKELETON).any() and not any(fields.lists("elements")):
+            return Ragged.empty(np.uint8, len(fields.rows))
         elements, element_label_ids, parents = self.children(fields, label_ids)
         not_skeleton = sorted({parent for parent in parents if types[parent] != ShapeType.SKELETON})
         self.problems.add_rows(

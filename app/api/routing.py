@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Coroutine
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastapi import APIRouter, Request, Response
@@ -22,8 +23,10 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from starlette._utils import get_route_path
 from starlette.convertors import IntegerConvertor, register_url_convertor
-from starlette.types import Message, Receive
+from starlette.routing import Match
+from starlette.types import Message, Receive, Scope
 
 from app.api.bodies import parse_json, whole_body
 from app.api.credentials import Authenticator
@@ -92,6 +95,18 @@ class ParsedRequest(Request):
 
 class GuardedRoute(APIRoute):
     """See the module."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Most requests are no match for most routes: their ends tell it in a tenth of the time."""
+        path = get_route_path(scope)
+        head, tail = self._ends
+        return super().matches(scope) if path.startswith(head) and path.endswith(tail) else (Match.NONE, {})
+
+    @cached_property
+    def _ends(self) -> tuple[str, str]:
+        """What stands before and behind the parameters in the path."""
+        path = self.path_format
+        return path[: path.index("{")] if "{" in path else path, path[path.rfind("}") + 1 :]
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()

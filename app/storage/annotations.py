@@ -48,6 +48,7 @@ from app.storage.block_rows import (
     read_column,
     remove_range,
     write_changed,
+    write_rows,
 )
 from app.storage.changes import lock_task, take_numbers, touch_jobs, touch_jobs_between, touch_task
 from app.storage.database import Connection
@@ -134,14 +135,17 @@ def load(
     stop: int | None = None,
     kinds: Sequence[str] = OBJECT_KINDS,
     with_kept: bool = True,
+    size: int | None = None,
 ) -> Annotations:
     """The annotations of frames start to stop, ascending frames, then the order they came in. A track belongs to the
     frame it begins on. Kept rows without a frame are at -1. `with_kept=False` reads less: `kept` is then empty.
+    A caller that knows the task's `size` spares a query.
 
     Raises:
         NotFound: the task.
     """
-    return _read(conn, task_id, kinds, start, _last(conn, task_id, stop), with_kept)
+    last = _last(conn, task_id, stop) if size is None else min(size if stop is None else stop, size)
+    return _read(conn, task_id, kinds, start, last, with_kept)
 
 
 def iterate(
@@ -198,21 +202,22 @@ def _weights(conn: Connection, task_id: int, kinds: Sequence[str], start: int, s
     return found
 
 
-def weigh(conn: Connection, task_id: int, start: int, stop: int) -> tuple[int, int]:
-    """About how many rows `load` would give, and how many bytes of outlines, without reading them."""
+def weigh(conn: Connection, task_id: int, start: int, stop: int) -> dict[str, tuple[int, int]]:
+    """About how many rows `load` would give, and how many bytes of outlines, without reading them; of each kind that
+    has any."""
     if start >= stop:
-        return 0, 0
+        return {}
     between = {"task": task_id, "first": start >> BLOCK_BITS, "last": (stop - 1) >> BLOCK_BITS}
     found = conn.execute(_weighing(), between).all()
-    return sum(int(rows or 0) for rows, _ in found), sum(int(size or 0) for _, size in found)
+    return {kind: (int(rows), int(size)) for kind, rows, size in found if rows}
 
 
 @cache
 def _weighing() -> sa.CompoundSelect[Any]:
-    """(rows, bytes) of the visible blocks of each kind: one statement, made once, for every look at a frame asks it."""
+    """(kind, rows, bytes) of the visible blocks: one statement, made once, for every look at a frame asks it."""
     return sa.union_all(
         *(
-            sa.select(sa.func.sum(table.c.n_rows), sa.func.sum(_large_bytes(kind)))
+            sa.select(sa.literal(kind), sa.func.sum(table.c.n_rows), sa.func.sum(_large_bytes(kind)))
             .join(annotation_sets, annotation_sets.c.id == table.c.set_id)
             .where(
                 table.c.task_id == sa.bindparam("task"),
@@ -501,9 +506,12 @@ def update(
         if len(np.unique(table.ids)) < len(table):
             raise InvalidInput("an id is there twice", place=kind)
         new_blocks = np.unique(blocks_of(table))
-        blocks = _find(conn, kind, task_id, table.ids, start, stop, near=new_blocks)
-        before = read_block_list(conn, kind, task_id, np.union1d(blocks, new_blocks), lazy=True)
+        before = read_block_list(conn, kind, task_id, new_blocks, lazy=True)
         places = _match(before.table.ids, table.ids)
+        if bool((places < 0).any()):  # some come from far away
+            blocks = _find(conn, kind, task_id, table.ids, start, stop)
+            before = read_block_list(conn, kind, task_id, np.union1d(blocks, new_blocks), lazy=True)
+            places = _match(before.table.ids, table.ids)
         old_frames = frames_of(before.table)[places] if len(before.table) else np.empty(len(table), dtype=np.int32)
         missing = np.flatnonzero((places < 0) | (old_frames < start) | (old_frames >= stop))
         if len(missing):
@@ -511,15 +519,17 @@ def update(
             raise NotFound("annotation", wrong, f"there is no annotation with id {wrong} among the {kind}")
         old = before.take(places)
         table = _continued(conn, kind, old.table, table, defaults)
+        stored[kind] = table
+        touched += [old_frames, frames_of(table)]
+        if write_rows(conn, kind, task_id, before, places, old.table, table):
+            continue
         sets = np.where(old_frames == table.frames, old.set_ids, base)
         current = Placed(table, sets)
         everything = _joined(before, current)
         order = np.arange(len(before.table), dtype=np.int64)
         order[places] = len(before.table) + np.arange(len(table), dtype=np.int64)
         after = in_frame_order(everything.take(order))
-        write_changed(conn, kind, task_id, after, [*pairs_of(old), *pairs_of(current)], before=before)
-        stored[kind] = table
-        touched += [old_frames, frames_of(table)]
+        write_changed(conn, kind, task_id, after, [*pairs_of(old), *pairs_of(current)])
     _finish(conn, task_id, touched)
     return Annotations(**stored)
 
@@ -557,8 +567,8 @@ def replace_all(
     is_narrow = last - first < NARROW_BLOCKS
     tables: dict[str, Any] = {}
     sets: dict[str, Ids] = {}
-    outside: dict[str, Placed] = {}
     seen: dict[str, Placed] = {}
+    staying: dict[str, tuple[Ids, Any]] = {}
     fresh: dict[str, npt.NDArray[np.bool_]] = {}
     for kind in OBJECT_KINDS:
         table = getattr(new, kind)
@@ -569,13 +579,12 @@ def replace_all(
             before = read_block_list(conn, kind, task_id, np.union1d(found, partial))
         seen[kind] = before
         if not len(table) and not len(before.table):
-            tables[kind], sets[kind], outside[kind] = table, np.empty(0, dtype=np.int64), before
+            tables[kind], sets[kind] = table, np.empty(0, dtype=np.int64)
             fresh[kind] = np.empty(0, dtype=np.bool_)
             continue
         frames = frames_of(before.table)
-        inside = (frames >= start) & (frames < stop)
-        outside[kind] = before.take(np.flatnonzero(~inside))
-        old = before.take(np.flatnonzero(inside))
+        inside = np.flatnonzero((frames >= start) & (frames < stop))
+        old = before.take(inside)
         places = _match(old.table.ids, table.ids)
         places[_repeated(table.ids)] = -1
         known = np.flatnonzero(places >= 0)
@@ -591,16 +600,26 @@ def replace_all(
             order = np.arange(len(table), dtype=np.int64)
             order[known] = len(table) + np.arange(len(known), dtype=np.int64)
             table = type(table).concatenate([table, rows]).take(order)
+            if len(known) == len(table) == len(inside):  # none comes, none goes
+                staying[kind] = inside[places], continued.table
         tables[kind] = table
     stored = _number(conn, task_id, Annotations(**tables), fresh)
     left: set[int] = set()
     held: set[int] = set()
     for kind in OBJECT_KINDS:
         current = Placed(getattr(stored, kind), sets[kind])
-        after = in_frame_order(_joined(outside[kind], current))
+        before = seen[kind]
         if is_narrow:
-            before = seen[kind]
-            write_changed(conn, kind, task_id, after, [*pairs_of(before), *pairs_of(current)], before=before)
+            if not len(before.table) and not len(current.table):
+                continue
+            if kind in staying and write_rows(conn, kind, task_id, before, *staying[kind], current.table):
+                continue
+            compared = None if kind in staying else before
+        frames = frames_of(before.table)
+        outside = before.take(np.flatnonzero((frames < start) | (frames >= stop)))
+        after = in_frame_order(_joined(outside, current))
+        if is_narrow:
+            write_changed(conn, kind, task_id, after, [*pairs_of(before), *pairs_of(current)], before=compared)
             left |= set(np.unique(before.set_ids).tolist())
             held |= set(np.unique(after.set_ids).tolist())
             continue

@@ -343,13 +343,59 @@ def _deleting(kind: str) -> sa.Delete:
     )
 
 
+def write_rows(
+    conn: Connection, kind: str, task_id: int, before: Placed, at: npt.NDArray[np.int64], old: Any, new: Any
+) -> bool:
+    """Write `new` in the place of `old`, the rows `at` of `before`, which holds their blocks whole: only columns that
+    differ. Returns whether that could be: rows that move, and blocks in several parts, are to be written by
+    `write_changed`, whatever was written here.
+    """
+    if not (np.array_equal(old.ids, new.ids) and np.array_equal(old.frames, new.frames)):
+        return False
+    pairs = set(zip(before.set_ids[at].tolist(), (old.frames >> BLOCK_BITS).tolist(), strict=True))
+    changed = _changed_columns(old, new)
+    if changed is None or len(pairs) > COMPARED_BLOCKS:
+        return False
+    whole = flat_columns(before.table)
+    columns = {name: _scattered(whole[name], at, rows) for name, rows in changed.items()}
+    blocks = blocks_of(before.table)
+    for set_id, block in sorted(pairs) if columns else ():
+        inside = (before.set_ids == set_id) & (blocks == block)
+        chosen = columns
+        if not bool(inside.all()):
+            rows = np.flatnonzero(inside)
+            chosen = {
+                name: column[rows] if isinstance(column, np.ndarray) else column.take(rows)
+                for name, column in columns.items()
+            }
+        if not _update_columns(conn, kind, task_id, set_id, block, chosen):
+            return False
+    return True
+
+
+def _scattered(column: Any, at: npt.NDArray[np.int64], rows: Any) -> Any:
+    """The column with other rows at these places."""
+    if isinstance(column, np.ndarray):
+        copied = column.copy()
+        copied[at] = rows
+        return copied
+    order = np.arange(len(column), dtype=np.int64)
+    order[at] = len(column) + np.arange(len(rows), dtype=np.int64)
+    return type(column).concatenate([column, rows]).take(order)
+
+
 def _update(conn: Connection, kind: str, task_id: int, set_id: int, block: int, before: Placed, after: Placed) -> bool:
     """Whether the block has the very rows it had, in one part, and its columns that differ are written."""
     columns = _changed_columns(_rows_of(before, set_id, block), _rows_of(after, set_id, block))
-    if columns is None:
-        return False
     if not columns:
-        return True
+        return columns is not None
+    return _update_columns(conn, kind, task_id, set_id, block, columns)
+
+
+def _update_columns(
+    conn: Connection, kind: str, task_id: int, set_id: int, block: int, columns: Mapping[str, Any]
+) -> bool:
+    """Write whole columns of one block; returns False where it has several parts."""
     n_rows = len(next(iter(columns.values())))
     values = {f"new_{name}": _whole(encoder(column), n_rows) for name, column in columns.items()}
     which = {"task": task_id, "its_set": set_id, "its_block": block, "n": n_rows}
@@ -397,7 +443,8 @@ def _same(old: Any, new: Any) -> bool:
         return True
     if isinstance(new, Texts):
         # Codes of the first part stay what they are when others join it.
-        return np.array_equal(old.codes, new.codes) and new.values[: len(old.values)] == old.values
+        joined = np.array_equal(old.codes, new.codes) and new.values[: len(old.values)] == old.values
+        return bool(joined or old.to_list() == new.to_list())
     if isinstance(new, PackedRagged) or isinstance(old, PackedRagged):
         both = isinstance(new, PackedRagged) and isinstance(old, PackedRagged)
         return both and _same(old.packed, new.packed) and _same(old.plain, new.plain)

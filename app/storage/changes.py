@@ -84,6 +84,9 @@ def touch_jobs(conn: Connection, task_id: int, frames: npt.NDArray[np.integer[An
         if len(frames) == 0:
             return
         ordered = np.sort(frames)
+        if int(ordered[0]) == int(ordered[-1]):
+            touch_jobs_between(conn, task_id, int(ordered[0]), int(ordered[0]) + 1)
+            return
         rows = conn.execute(sa.select(jobs.c.id, jobs.c.start_frame, jobs.c.stop_frame).where(chosen)).all()
         if not rows:
             return
@@ -123,21 +126,31 @@ def lock_task(conn: Connection, task_id: int) -> int:
     Raises:
         NotFound: there is no such task.
     """
-    row = conn.execute(sa.select(tasks.c.size).where(tasks.c.id == task_id).with_for_update()).one_or_none()
+    row = conn.execute(_locking(), {"task": task_id}).one_or_none()
     if row is None:
         raise NotFound("task", task_id)
     return int(row.size)
 
 
+@cache
+def _locking() -> sa.Select[Any]:
+    return sa.select(tasks.c.size).where(tasks.c.id == sa.bindparam("task")).with_for_update()
+
+
 def take_numbers(conn: Connection, task_id: int, count: int) -> int:
     """The first of `count` annotation ids in a row that nothing else of the task ever gets. Raises NotFound."""
-    statement = (
-        tasks.update()
-        .where(tasks.c.id == task_id)
-        .values(last_annotation_id=tasks.c.last_annotation_id + count)
-        .returning(tasks.c.last_annotation_id)
-    )
-    last = conn.execute(statement).scalar()
+    last = conn.execute(_numbering(), {"task": task_id, "count": count}).scalar()
     if last is None:
         raise NotFound("task", task_id)
     return int(last) - count + 1
+
+
+@cache
+def _numbering() -> sa.UpdateBase:
+    count = sa.bindparam("count", type_=tasks.c.last_annotation_id.type)
+    return (
+        tasks.update()
+        .where(tasks.c.id == sa.bindparam("task"))
+        .values(last_annotation_id=tasks.c.last_annotation_id + count)
+        .returning(tasks.c.last_annotation_id)
+    )

@@ -73,7 +73,7 @@ def uploads(folder: Path, megabytes: int, rounds: int) -> dict[str, list[Timed]]
         caller.http.timeout = httpx.Timeout(600)
         number = _empty_task(service, caller)
         for turn in range(rounds):
-            # Another one first each time: the memory that one way's file gave back costs the next one less, or more.
+            # Another one first each time, for the disk remembers what was asked of it before.
             names = list(found)
             for name in names[turn % len(names) :] + names[: turn % len(names)]:
                 os.sync()  # what the way before left in memory is not this one's to write
@@ -85,6 +85,9 @@ def uploads(folder: Path, megabytes: int, rounds: int) -> dict[str, list[Timed]]
                 rate = body.stat().st_size / 1e6 / seconds
                 found[name].append(Timed(seconds, meter.cpu_seconds, meter.peak_mib, rate))
                 _forget(caller)
+                # Nor is the memory of its file there for the next one alone: to find new memory takes twice as long.
+                for left in (*folder.glob("tmp*/*"), *folder.glob("s/data/blobs/uploads/*/*")):
+                    left.unlink()
     body.unlink()
     return found
 
