@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import cache
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -30,12 +32,17 @@ def create(conn: Connection, user_id: int, *, ttl_seconds: int = 14 * 86400) -> 
 
 def find(conn: Connection, session_key: str) -> Session | None:
     """The session of a cookie, if it is alive and its user active."""
-    row = conn.execute(
-        sa.select(sessions.c.csrf_token, sessions.c.expiry_date, users)
-        .join(users, users.c.id == sessions.c.user_id)
-        .where(sessions.c.hash == digest(session_key), sessions.c.expiry_date > now(), users.c.is_active)
-    ).one_or_none()
+    row = conn.execute(_alive(), {"digest": digest(session_key), "moment": now()}).one_or_none()
     return None if row is None else Session(user_from(row), row.csrf_token, row.expiry_date)
+
+
+@cache
+def _alive() -> sa.Select[Any]:
+    """Made once: each request with a cookie asks it."""
+    later = sessions.c.expiry_date > sa.bindparam("moment", type_=sessions.c.expiry_date.type)
+    found = sa.select(sessions.c.csrf_token, sessions.c.expiry_date, users)
+    found = found.join(users, users.c.id == sessions.c.user_id)
+    return found.where(sessions.c.hash == sa.bindparam("digest"), later, users.c.is_active)
 
 
 def delete(conn: Connection, session_key: str) -> None:

@@ -10,6 +10,7 @@ import secrets
 import string
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -110,9 +111,8 @@ def create(
 
 def verify(database: Database, secret: str) -> tuple[User, Token] | None:
     """Whose token this is, if it is alive. Notes the use (once a minute at most)."""
-    alive = sa.or_(tokens.c.expiry_date.is_(None), tokens.c.expiry_date > now())
     with database.read() as conn:
-        row = conn.execute(_select().where(tokens.c.hash == digest(secret), alive, users.c.is_active)).one_or_none()
+        row = conn.execute(_alive(), {"digest": digest(secret), "moment": now()}).one_or_none()
         if row is None:
             return None
         token, user = _token(row), get_user(conn, row.owner_id)
@@ -121,6 +121,14 @@ def verify(database: Database, secret: str) -> tuple[User, Token] | None:
         with suppress(Busy, NoSpace), database.write() as conn:
             conn.execute(tokens.update().where(tokens.c.id == token.id).values(last_used_date=now()))
     return user, token
+
+
+@cache
+def _alive() -> sa.Select[Any]:
+    """Made once: each request with a token asks it."""
+    later = tokens.c.expiry_date > sa.bindparam("moment", type_=tokens.c.expiry_date.type)
+    is_alive = sa.or_(tokens.c.expiry_date.is_(None), later)
+    return _select().where(tokens.c.hash == sa.bindparam("digest"), is_alive, users.c.is_active)
 
 
 def get(conn: Connection, viewer: User, token_id: int) -> Token:

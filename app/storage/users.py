@@ -115,10 +115,16 @@ def create(
 
 def get(conn: Connection, user_id: int) -> User:
     """Raises NotFound."""
-    row = conn.execute(sa.select(users).where(users.c.id == user_id)).one_or_none()
+    row = conn.execute(_by_id(), {"key": user_id}).one_or_none()
     if row is None:
         raise NotFound("user", user_id)
     return user_from(row)
+
+
+@cache
+def _by_id() -> sa.Select[Any]:
+    """Made once, as the other that each request asks for its caller."""
+    return sa.select(users).where(users.c.id == sa.bindparam("key"))
 
 
 def find(conn: Connection, username: str) -> User | None:
@@ -129,7 +135,6 @@ def find(conn: Connection, username: str) -> User | None:
 
 @cache
 def _by_name() -> sa.Select[Any]:
-    """Made once: every request of a service without logins asks it."""
     return sa.select(users).where(users.c.username_key == sa.bindparam("key"))
 
 
