@@ -51,7 +51,7 @@ class ImageListReader:
         for table in self._waiting:
             for block in self._reading.read_again(table):
                 self._write_waiting(table, block)
-        for frames, ids in self._reading.named:
+        for frames, ids in self._reading.named_images():
             subsets = self._subsets_of(frames, ids)
             self._reading.write(Annotations(images=Images(frames, ids, subsets, Kept.empty(len(frames)))))
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from app.annotations import Annotations, FrameIndex, Kept, TextSet
+from app.annotations import Annotations, FrameIndex, Kept, TextSet, equal_rows
 from app.archive import Archive, Entry, read_ahead
 from app.columns import Cells, CSVBlock, CSVReader, Ragged, TextIndex, Texts, decode_numbers, decode_runs
 from app.errors import Damaged, ImportProblems, Problem, Report, Severity, shorten
@@ -58,6 +58,11 @@ KEPT_PIECE_BYTES = 4 << 20
 
 AHEAD_FROM_BYTES = 8 << 20
 """Tables that a second thread inflates while this one reads them."""
+
+NOT_NAMED, BY_STEM, BY_PATH, BY_OTHER = range(4)
+"""What an id is of its frame's name: the part in front of the extension, all of it, or something else."""
+
+NAMED_AT_ONCE = 1 << 14
 
 Message = str | Callable[[int], str]
 
@@ -134,8 +139,9 @@ class Reading:
         self.subset_of: Ints = np.full(n_frames, -1, dtype=np.int32)  # code in `subsets`, -1 not told yet
         self.weak_subset_of: Ints = np.full(n_frames, -1, dtype=np.int32)  # told by a mask's folder only
         self.is_listed: Mask = np.zeros(n_frames, dtype=np.bool_)  # an image list has a row for it
-        self._is_named: Mask = np.zeros(n_frames, dtype=np.bool_)  # in `named`
-        self.named: list[tuple[Ints, Ragged]] = []  # frames (and their ids) that annotation tables name
+        # How annotation tables name frames that no image list has; ids that are no part of the frame's name are held.
+        self._named_as: npt.NDArray[np.uint8] = np.zeros(n_frames, dtype=np.uint8)
+        self._other_names: list[tuple[Ints, Ragged]] = []
         self._conflicts: Mask = np.zeros(n_frames, dtype=np.bool_)
         self.unmatched, self._ambiguous = TextSet(), TextSet()
         self.unlisted_unmatched = TextSet()  # ids of image lists that are no frame, told at the end
@@ -497,13 +503,32 @@ class Reading:
     def name_images(self, frames: Ints, ids: Cells) -> None:
         """Remember the id that annotation rows use for frames that no image list has."""
         at = frames - self.target.frames.start
-        new = np.flatnonzero((frames >= 0) & ~self.is_listed[at] & ~self._is_named[at])
+        new = np.flatnonzero((frames >= 0) & ~self.is_listed[at] & (self._named_as[at] == NOT_NAMED))
         if not len(new):
             return
-        _, first = np.unique(at[new], return_index=True)
+        rows, first = np.unique(at[new], return_index=True)
         chosen = new[first]
-        self._is_named[at[chosen]] = True
-        self.named.append((frames[chosen], ids.take(chosen).ragged()))
+        cells = ids.take(chosen)
+        kinds = np.full(len(chosen), BY_OTHER, dtype=np.uint8)
+        kinds[equal_rows(cells, self.index.names.cells(rows))] = BY_PATH
+        kinds[equal_rows(cells, self.index.stems.cells(rows))] = BY_STEM
+        self._named_as[rows] = kinds
+        other = np.flatnonzero(kinds == BY_OTHER)
+        if len(other):
+            self._other_names.append((frames[chosen[other]], cells.take(other).ragged()))
+
+    def named_images(self) -> Iterator[tuple[Ints, Ragged]]:
+        """The frames that only annotation tables name, and the id that they use, in batches."""
+        tails = self.index.stems.tails
+        for first in range(0, len(self._named_as), NAMED_AT_ONCE):
+            kinds = self._named_as[first : first + NAMED_AT_ONCE]
+            rows = first + np.flatnonzero((kinds == BY_STEM) | (kinds == BY_PATH))
+            if len(rows):
+                names = self.index.names.cells(rows)
+                stops = names.stops - np.where(self._named_as[rows] == BY_STEM, tails[rows], 0)
+                frames = (rows + self.target.frames.start).astype(np.int32)
+                yield frames, Cells(names.buffer, names.starts, stops).ragged()
+        yield from self._other_names
 
     @cached_property
     def _validation_is_named(self) -> bool:
