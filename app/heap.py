@@ -24,3 +24,9 @@ def bound_heap() -> None:
         mallopt(M_ARENA_MAX, ARENAS)
         mallopt(M_MMAP_THRESHOLD, MAPPED_FROM_BYTES)
         mallopt(M_TRIM_THRESHOLD, TRIM_BYTES)
+
+
+def trim_heap() -> None:
+    """Give back what lies free between what is held: after a step that made and dropped much, before the next one."""
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)

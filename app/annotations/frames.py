@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from app.columns import Ragged
+from app.columns import Ragged, narrow_numbers
 
 Lengths = npt.NDArray[np.int32]
 
@@ -19,7 +19,7 @@ class FrameTable:
 
     Attributes:
         names: (N,) bytes, UTF-8: the path of the picture within the task, with extension, `/` as separator.
-        widths, heights: (N,) int32, pixels of the upright picture.
+        widths, heights: (N,) int32, pixels of the upright picture; smaller numbers in a narrow table.
         deleted: (N,) bool, frames that exports leave out.
         start: the number of the first frame.
         is_video: frames come from a video; names are `frame_000123` and numbers in ids are absolute frame numbers.
@@ -48,7 +48,11 @@ class FrameTable:
     def sizes(self, frames: npt.NDArray[np.integer[Any]]) -> tuple[Lengths, Lengths]:
         """Widths and heights of frames by their numbers, all of which are here."""
         rows = frames - self.start
-        return self.widths[rows], self.heights[rows]
+        return self.widths[rows].astype(np.int32), self.heights[rows].astype(np.int32)
+
+    def narrow(self) -> FrameTable:
+        """The same in less memory: sizes in as few bytes as they need."""
+        return replace(self, widths=narrow_numbers(self.widths), heights=narrow_numbers(self.heights))
 
     @staticmethod
     def build(names: list[str], widths: Any, heights: Any, **more: Any) -> FrameTable:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from app.columns.words import Mask, Positions, Words
 
-MAX_BITS = 21  # 8 MiB
+MAX_BITS = 20  # 4 MiB
 MAX_STEPS = 12
 
 
@@ -23,7 +23,7 @@ class HashPlaces:
 
     def __init__(self, hashes: Words | npt.NDArray[np.uint32]) -> None:
         self._n = len(hashes)
-        bits = min(MAX_BITS, max(1, self._n.bit_length() + 1))
+        bits = min(MAX_BITS, max(1, self._n.bit_length()))
         self._shift = hashes.dtype.type(8 * hashes.dtype.itemsize - bits)
         self._hashes = hashes
         begins = (np.arange(1 << bits, dtype=np.uint64) << np.uint64(self._shift)).astype(hashes.dtype)

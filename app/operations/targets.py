@@ -31,7 +31,7 @@ def task_target(conn: Connection, task_id: int, start: int = 0, stop: int | None
     task = tasks.load(conn, task_id)
     if not task.has_data:
         raise InvalidInput(f"task {task_id} has no data yet; upload its pictures first")
-    table = frames.load(conn, task_id, start, stop)
+    table = frames.load(conn, task_id, start, stop).narrow()
     return Target(table, labels.of_task(conn, task_id), Texts.same(task.subset, len(table)), task.name)
 
 

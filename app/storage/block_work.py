@@ -22,7 +22,7 @@ import numpy.typing as npt
 from app.helpers import Helper, n_cores
 from app.storage.block_rows import encode_blocks
 
-UNHELPED_JOBS = 8
+UNHELPED_JOBS = 16
 """Jobs of `SetWriter`'s buffer each, some 100,000 boxes: reading those takes as long as a helper takes to start."""
 
 INSERTED_AHEAD = 2

@@ -28,7 +28,7 @@ Connection = sa.Connection
 
 LOCK_TIMEOUT_SECONDS = 5
 CHECKPOINT_PAGES = 8192  # 32 MiB: an import is copied from the log to the file in few large steps
-READ_CACHE_KIB, WRITE_CACHE_KIB = 4096, 16_384  # of each connection; rows of an import are written once, in order
+READ_CACHE_KIB, WRITE_CACHE_KIB = 4096, 4096  # of each connection; rows of an import are written once, in order
 LOG_BYTES = 64 << 20  # the log is cut to this after a checkpoint; a long export may have let it grow
 MIN_SQLITE = (3, 35)  # RETURNING
 NETWORK_FILE_SYSTEMS = frozenset(

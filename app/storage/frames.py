@@ -29,8 +29,7 @@ Int64s = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
 
 FRAMES_A_BLOCK = 4096
-NAMES_AT_ONCE = 16
-"""Blocks of names that are read at once: the store's bytes of all would be as many as the names."""
+BLOCKS_AT_ONCE = 16
 PLACE_DTYPES = {
     "packs": np.int32,
     "offsets": np.int64,
@@ -160,15 +159,33 @@ def load(
     if task is None:
         raise NotFound("task", task_id)
     start, stop = _clip(start, stop, task.size)
-    rows, first = _blocks(conn, task_id, start, stop, ("widths", "heights"))
-    counts = [row.n_rows for row in rows]
     numbers = _deleted(task.deleted_frames, start, stop)
     flags = np.zeros(stop - start, dtype=np.bool_)
     flags[numbers - start] = True
+    widths, heights = (np.zeros(stop - start, dtype=np.int32) for _ in range(2))
+    n_read = 0
+
+    def names() -> Iterator[Ragged]:
+        """Those of one piece after the other; the sizes are noted on the way."""
+        nonlocal n_read
+        columns = ("widths", "heights", "names")[: 3 if with_names else 2]
+        for first, rows in _pieces(conn, task_id, start, stop, columns):
+            counts = [row.n_rows for row in rows]
+            low, high = max(start - first, 0), min(stop - first, sum(counts))
+            here = slice(first + low - start, first + high - start)
+            widths[here] = decode_arrays([row.widths for row in rows], counts, np.int32)[low:high]
+            heights[here] = decode_arrays([row.heights for row in rows], counts, np.int32)[low:high]
+            n_read += high - low
+            if with_names:
+                yield decode_ragged([row.names for row in rows], counts, np.uint8).slice(low, high)
+
+    table = NarrowRagged(names())
+    if n_read != stop - start:
+        raise Damaged(f"frames of task {task_id} are missing in the store")
     return FrameTable(
-        names=_names(conn, task_id, start, stop) if with_names else Ragged.empty(np.uint8, stop - start),
-        widths=decode_arrays([row.widths for row in rows], counts, np.int32)[start - first : stop - first],
-        heights=decode_arrays([row.heights for row in rows], counts, np.int32)[start - first : stop - first],
+        names=table if with_names else Ragged.empty(np.uint8, stop - start),
+        widths=widths,
+        heights=heights,
         deleted=flags,
         start=start,
         is_video=task.mode == "interpolation",
@@ -202,30 +219,22 @@ class FrameSizes:
         return widths[places], heights[places]
 
 
-def _names(conn: Connection, task_id: int, start: int, stop: int) -> Ragged:
-    """The names of frames start to stop; the store's bytes are there in pieces only."""
+def _pieces(
+    conn: Connection, task_id: int, start: int, stop: int, columns: Sequence[str]
+) -> Iterator[tuple[int, Sequence[Any]]]:
+    """The blocks of frames start to stop, some at a time, and the number of the first frame of those: the store's bytes
+    of millions of names would be as many as the names."""
     if start >= stop:
-        return Ragged.empty(np.uint8)
-    first, last = start // FRAMES_A_BLOCK, (stop - 1) // FRAMES_A_BLOCK
+        return
+    at, last = start // FRAMES_A_BLOCK, (stop - 1) // FRAMES_A_BLOCK
     asked = (
-        sa.select(frame_blocks.c.n_rows, frame_blocks.c.names)
-        .where(frame_blocks.c.task_id == task_id, frame_blocks.c.block.between(first, last))
+        sa.select(frame_blocks.c.n_rows, *(frame_blocks.c[name] for name in columns))
+        .where(frame_blocks.c.task_id == task_id, frame_blocks.c.block.between(at, last))
         .order_by(frame_blocks.c.block)
     )
-    blocks = conn.execute(asked, execution_options={"yield_per": NAMES_AT_ONCE}).partitions()
-
-    def parts() -> Iterator[Ragged]:
-        at = first * FRAMES_A_BLOCK
-        for rows in blocks:
-            part = decode_ragged([row.names for row in rows], [row.n_rows for row in rows], np.uint8)
-            low, high = max(start - at, 0), min(stop - at, len(part))
-            at += len(part)
-            yield part.slice(low, high)
-
-    names = NarrowRagged(parts())
-    if len(names) != stop - start:
-        raise Damaged(f"frames of task {task_id} are missing in the store")
-    return names
+    for rows in conn.execute(asked, execution_options={"yield_per": BLOCKS_AT_ONCE}).partitions():
+        yield at * FRAMES_A_BLOCK, rows
+        at += len(rows)
 
 
 def load_places(conn: Connection, task_id: int, start: int = 0, stop: int | None = None) -> FramePlaces:

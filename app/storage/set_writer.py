@@ -37,7 +37,7 @@ from app.storage.removal import drop_sets
 from app.storage.schema import BLOCKS, annotation_sets, now, tasks
 from app.storage.storage import Storage
 
-BUFFER_BYTES = 4 << 20  # rows wait until there are enough for some dozens of full blocks
+BUFFER_BYTES = 2 << 20  # rows wait until there are enough for some dozens of full blocks
 TRANSACTION_BYTES = 8 << 20  # what one transaction writes: other writers wait so long
 
 

@@ -149,8 +149,7 @@ class Plan:
 
     def sizes_of(self, frames: Codes) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
         """(N,) widths and heights in pixels."""
-        rows = frames - self.start
-        return self.target.frames.widths[rows], self.target.frames.heights[rows]
+        return self.target.frames.sizes(frames)
 
     # --- tables that rows were kept of ---
 

@@ -35,6 +35,7 @@ from app.formats.open_images.read_relationships import read_relationship_rows, w
 from app.formats.open_images.read_tags import read_tags
 from app.formats.open_images.reading import WARNINGS_LISTED, Reading
 from app.formats.open_images.sizes import read_sizes
+from app.heap import trim_heap
 from app.helpers import Crew
 
 KEPT_LISTED = 20
@@ -85,6 +86,7 @@ def read(
     workers: Crew[Taken, MaskJob, MasksDone] = mask_crew(
         len(mask_rows.places), options.mask_helpers, options.conv_mask_to_poly
     )
+    trim_heap()
     with workers as crew:
         read_boxes(reading, Waiting(links, relationships.finder))
         write_relationships(reading, relationships)
@@ -251,7 +253,7 @@ def _read_sizes(reading: Reading) -> npt.NDArray[np.bool_]:
     frames = reading.target.frames
     sized = np.zeros(len(frames), dtype=np.bool_)
     for file in reading.layout.of("sizes"):
-        heights, widths = frames.heights.copy(), frames.widths.copy()
+        heights, widths = frames.heights.astype(np.int32), frames.widths.astype(np.int32)
         rows = np.zeros(len(frames), dtype=np.int64)
         for lines in read_sizes(reading.blocks(file.path), file.path, reading.report):
             matches = reading.index.match(lines.ids)

@@ -72,10 +72,7 @@ def _read_block(reading: Reading, table: TableState, block: CSVBlock, waiting: W
     reading.needs_size[frames - reading.target.frames.start] = True
     reading.consistency.add_boxes(table.path, block.rows[good], frames, label_codes[good], corners)
     waiting.relationships.see(frames, label_codes[good], corners)
-    at = frames - reading.target.frames.start
-    boxes_px = boxes_to_pixels(
-        corners[:, [0, 2, 1, 3]], reading.target.frames.widths[at], reading.target.frames.heights[at]
-    )
+    boxes_px = boxes_to_pixels(corners[:, [0, 2, 1, 3]], *reading.target.frames.sizes(frames))
     shapes = replace(
         Shapes.empty(len(good)),
         frames=frames,

@@ -213,4 +213,4 @@ def _claim_folder(reading: Reading, frames: Ints, places: Ids, files: MaskFiles)
     for row in open_rows[np.unique(at[open_rows], return_index=True)[1]].tolist():
         subset = files.subsets[int(places[row])]
         if subset:
-            reading.weak_subset_of[at[row]] = reading.subset_code(subset)
+            reading.weak_subset_of.tell(at[row : row + 1], reading.subset_code(subset))

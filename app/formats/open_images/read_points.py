@@ -50,8 +50,7 @@ def _read_block(reading: Reading, table: TableState, block: CSVBlock, repeats: R
     repeats.add(block, good)
     sources = {name: (column, block.cells(column).trimmed()) for column, name in POINT_ATTRIBUTES.items()}
     frames, label_ids = frames[good], label_ids[good]
-    at = frames - reading.target.frames.start
-    points_px = points_to_pixels(places[good], reading.target.frames.widths[at], reading.target.frames.heights[at])
+    points_px = points_to_pixels(places[good], *reading.target.frames.sizes(frames))
     shapes = replace(
         Shapes.empty(len(good)),
         frames=frames,

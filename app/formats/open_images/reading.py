@@ -67,6 +67,26 @@ NAMED_AT_ONCE = 1 << 14
 Message = str | Callable[[int], str]
 
 
+class FrameCodes:
+    """A small number for each of N frames, -1 until one is told: one byte each, and more when a number needs more."""
+
+    def __init__(self, n_frames: int) -> None:
+        self._told: npt.NDArray[Any] = np.zeros(
+            n_frames, dtype=np.uint8
+        )  # one more, so that nothing is touched at first
+
+    def __getitem__(self, rows: npt.NDArray[np.integer[Any]]) -> Ints:
+        codes: Ints = self._told[rows].astype(np.int32)
+        codes -= 1
+        return codes
+
+    def tell(self, rows: npt.NDArray[np.integer[Any]], codes: Ints | int) -> None:
+        highest = int(np.max(codes, initial=-1)) + 1
+        if highest > np.iinfo(self._told.dtype).max:
+            self._told = self._told.astype(np.min_scalar_type(highest))
+        self._told[rows] = np.asarray(codes) + 1
+
+
 @dataclass(slots=True)
 class TableState:
     """One table while it is read.
@@ -136,8 +156,8 @@ class Reading:
         self.linked: dict[tuple[int, int], int] = {}  # table number, ends with a box → number of that twin
         self.subsets = TextIndex()
         n_frames = len(target.frames)
-        self.subset_of: Ints = np.full(n_frames, -1, dtype=np.int32)  # code in `subsets`, -1 not told yet
-        self.weak_subset_of: Ints = np.full(n_frames, -1, dtype=np.int32)  # told by a mask's folder only
+        self.subset_of = FrameCodes(n_frames)  # code in `subsets`, -1 not told yet
+        self.weak_subset_of = FrameCodes(n_frames)  # told by a mask's folder only
         self.is_listed: Mask = np.zeros(n_frames, dtype=np.bool_)  # an image list has a row for it
         # How annotation tables name frames that no image list has; ids that are no part of the frame's name are held.
         self._named_as: npt.NDArray[np.uint8] = np.zeros(n_frames, dtype=np.uint8)
@@ -477,7 +497,7 @@ class Reading:
         at, codes = at[places], codes[places]
         unknown = self.subset_of[at] < 0
         _, first = np.unique(at[unknown], return_index=True)
-        self.subset_of[at[unknown][first]] = codes[unknown][first]
+        self.subset_of.tell(at[unknown][first], codes[unknown][first])
         wrong = np.flatnonzero(self.subset_of[at] != codes)
         if not len(wrong):
             return
@@ -490,7 +510,7 @@ class Reading:
         here = dict(zip(places.tolist(), range(len(places)), strict=True)) if mask.any() else {}
 
         def message(place: int) -> str:
-            one, two = self.subset_of[at[here[place]]], codes[here[place]]
+            (one,), two = self.subset_of[at[here[place]][np.newaxis]], codes[here[place]]
             name = self.target.frames.name(int(frames[place]))
             return (
                 f'"{shorten(name)}" is in subset "{shorten(self.subsets.values[two])}" here and in '

@@ -13,6 +13,7 @@ from app.formats.open_images.layout import TableFile
 from app.formats.open_images.reading import WARNINGS_LISTED, Reading, TableState
 
 STRETCH_ROWS = 1_000_000
+PARTS = 4
 
 
 class RepeatedRows:
@@ -39,11 +40,8 @@ class RepeatedRows:
     def tell(self) -> None:
         if not self._n:
             return
-        ascending = np.concatenate(self._hashes)
-        ascending.sort()
-        if not (ascending[1:] == ascending[:-1]).any():  # nearly always; told in half the room of what comes now
+        if not self._is_any_repeated():  # nearly always; told in a fraction of the room of what comes now
             return
-        del ascending
         hashes = np.concatenate(self._hashes)
         rows = np.concatenate([np.asarray(some, dtype=np.int64) for some in self._rows])
         order = np.argsort(hashes, kind="stable")
@@ -60,6 +58,15 @@ class RepeatedRows:
             for row in repeated[:WARNINGS_LISTED].tolist()
         ]
         self._report.add_many(listed, len(repeated))
+
+    def _is_any_repeated(self) -> bool:
+        """A part of the hashes after the other: equal ones are in the same."""
+        for part in range(PARTS):
+            ascending = np.concatenate([some[some & (PARTS - 1) == part] for some in self._hashes])
+            ascending.sort()
+            if (ascending[1:] == ascending[:-1]).any():
+                return True
+        return False
 
 
 def read_each_block(

@@ -40,6 +40,7 @@ from app.formats.open_images.write_points import point_rows
 from app.formats.open_images.write_relationships import RelationshipWriter, named_labels
 from app.formats.open_images.write_tags import hidden_rows, tag_rows
 from app.formats.selection import Selection, Selector, parse_selection
+from app.heap import trim_heap
 
 # Tables of tasks beyond this many frames may pass 4 GiB, which a zip must say beforehand.
 LARGE_FRAMES = 200_000
@@ -64,6 +65,7 @@ def write(
     if not selection.is_empty:
         writer = Writer(writer.select(selection), source, archive, progress)
     writer.write_lists()
+    trim_heap()
     writer.write_tables()
     writer.write_classes()
     writer.write_sizes()
@@ -206,10 +208,11 @@ class Writer:
         frames, shown = plan.target.frames, np.flatnonzero(plan.shown)
         for first in range(0, len(shown), SIZES_STEP):
             rows = shown[first : first + SIZES_STEP]
-            yield join_sizes(plan.ids.take(rows), frames.heights[rows], frames.widths[rows])
+            widths, heights = frames.sizes(rows + plan.start)
+            yield join_sizes(plan.ids.take(rows), heights, widths)
         if plan.spellings:
-            rows = np.array(list(plan.spellings.values()), dtype=np.int64) - plan.start
-            yield join_sizes(Ragged.from_bytes(list(plan.spellings)), frames.heights[rows], frames.widths[rows])
+            widths, heights = frames.sizes(np.array(list(plan.spellings.values()), dtype=np.int64))
+            yield join_sizes(Ragged.from_bytes(list(plan.spellings)), heights, widths)
 
     def write_side_file(self) -> None:
         """What no table can say, where there is something."""
