@@ -53,6 +53,7 @@ MAX_SEND_BYTES = 1 << 20
 PIECE_BYTES = 256 << 10
 """What the deflater is given at once: what comes out of it depends on how its input is cut, and may not depend on how
 callers cut theirs."""
+MADE_AHEAD = 2
 PIECES_AHEAD = 4
 """Pieces that a second thread deflates while the next are made; it needs no lock of Python's for that. The first ones
 of a member are deflated at once, so that small members start no thread."""
@@ -70,10 +71,25 @@ class DeflatedMember:
         self._waiting = bytearray()  # less than a piece
         self._n_pieces = 0
         self._ahead: deque[Future[bytes]] = deque()
+        self._made: deque[Future[bytes]] = deque()
         self._crc = self._size = self._packed = 0
         self._offset = writer._begin(name, flags, DEFLATED, 0, 0, 0, may_be_large)
 
     def write(self, data: Data) -> None:
+        while self._made:
+            self._write(self._made.popleft().result())
+        self._write(data)
+
+    def write_made(self, make: Callable[[], bytes]) -> None:
+        """What `make` gives, at its place; in a large member it is made beside, a little later."""
+        if self._n_pieces < PIECES_AHEAD:
+            self.write(make())
+            return
+        self._made.append(self._writer.beside.submit(make))
+        while len(self._made) > MADE_AHEAD or (self._made and self._made[0].done()):
+            self._write(self._made.popleft().result())
+
+    def _write(self, data: Data) -> None:
         self._crc = isal_zlib.crc32(data, self._crc)
         self._size += len(data)
         view = memoryview(data).cast("B")
@@ -107,6 +123,8 @@ class DeflatedMember:
         Raises:
             TooLarge: over 4 GiB without `may_be_large`.
         """
+        while self._made:
+            self._write(self._made.popleft().result())
         while self._ahead:
             self._put(self._ahead.popleft().result())
         self._put(self._deflater.compress(self._waiting))

@@ -13,6 +13,7 @@ Every change locks the task's row first, and raises its revision and those of th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
@@ -107,24 +108,40 @@ def _last(conn: Connection, task_id: int, stop: int | None) -> int:
     return int(size) if stop is None else min(stop, int(size))
 
 
-def _read(
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What the store has of frames start to stop, on its way to tables: for each kind the rows of its blocks, and how
+    to get the columns that they lack."""
+
+    start: int
+    stop: int
+    with_kept: bool
+    kinds: Mapping[str, tuple[Sequence[Any], Mapping[str, Callable[[], Any]]]]
+
+    def decoded(self) -> Annotations:
+        """Nothing is read from the store by this."""
+        tables: dict[str, Any] = {}
+        for kind, (rows, later) in self.kinds.items():
+            placed = in_frame_order(decode_rows(kind, rows, with_kept=self.with_kept, later=later))
+            tables[kind] = in_range(placed, self.start, self.stop).table
+        return Annotations(**tables)
+
+
+def _fetch(
     conn: Connection, task_id: int, kinds: Sequence[str], start: int, stop: int, with_kept: bool, lazy: bool = False
-) -> Annotations:
-    tables: dict[str, Any] = {}
+) -> _Found:
     if start >= stop:
-        return Annotations()
+        return _Found(start, stop, with_kept, {})
     first, last = start >> BLOCK_BITS, (stop - 1) >> BLOCK_BITS
+    found = {}
     for kind in kinds:
         later = {
             name: partial(read_column, conn, kind, task_id, name, first=first, last=last)
             for name in (LATER.get(kind, ()) if lazy else ())
         }
         names = [name for name in columns_of(kind, with_kept=with_kept) if name not in later]
-        found = fetch_blocks(conn, kind, task_id, names, first=first, last=last)
-        tables[kind] = in_range(
-            in_frame_order(decode_rows(kind, found, with_kept=with_kept, later=later)), start, stop
-        ).table
-    return Annotations(**tables)
+        found[kind] = fetch_blocks(conn, kind, task_id, names, first=first, last=last), later
+    return _Found(start, stop, with_kept, found)
 
 
 def load(
@@ -145,7 +162,7 @@ def load(
         NotFound: the task.
     """
     last = _last(conn, task_id, stop) if size is None else min(size if stop is None else stop, size)
-    return _read(conn, task_id, kinds, start, last, with_kept)
+    return _fetch(conn, task_id, kinds, start, last, with_kept).decoded()
 
 
 def iterate(
@@ -177,10 +194,34 @@ def iterate(
     totals = np.add.reduceat(table[:, 1:] / (max(batch_rows, 1), batch_bytes), starts).sum(axis=1)
     batch_of_block = np.floor(np.cumsum(totals) - totals)
     edges = np.flatnonzero(np.diff(batch_of_block)) + 1
+    ranges = []
     for first, last in zip([0, *edges.tolist()], [*edges.tolist(), len(blocks)], strict=True):
         low = max(start, int(blocks[first]) << BLOCK_BITS)
         high = min(stop, (int(blocks[last - 1]) + 1) << BLOCK_BITS)
-        yield _read(conn, task_id, kinds, low, high, with_kept, lazy)
+        ranges.append((low, high))
+    yield from _ahead(_fetch(conn, task_id, kinds, low, high, with_kept, lazy) for low, high in ranges)
+
+
+def _ahead(found: Iterator[_Found]) -> Iterator[Annotations]:
+    """The tables of each; from the second on, a thread decodes the next ones while these are worked on: inflating
+    needs no lock of Python's. The store is asked by this thread alone."""
+    first = next(found, None)
+    if first is None:
+        return
+    yield first.decoded()
+    following = next(found, None)
+    if following is None:
+        return
+    with ThreadPoolExecutor(1, thread_name_prefix="decode rows") as thread:
+        waiting = thread.submit(following.decoded)
+        del first, following
+        for more in found:
+            done = waiting.result()
+            waiting = thread.submit(more.decoded)
+            del more
+            yield done
+            del done
+        yield waiting.result()
 
 
 def _weights(conn: Connection, task_id: int, kinds: Sequence[str], start: int, stop: int) -> list[tuple[int, int, int]]:

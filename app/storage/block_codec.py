@@ -122,6 +122,15 @@ def encoder(column: Any, *, deflate: bool = False) -> bytes | Callable[[int, int
     return lambda start, stop: encode_array(column[start:stop])
 
 
+_CONSTANT = bytes([CONSTANT])
+
+
+def _are_same(blobs: Sequence[bytes], rows: Sequence[int]) -> bool:
+    """Whether all blocks have rows, and the same blob."""
+    first = blobs[0]
+    return first == blobs[-1] and all(rows) and all(blob == first for blob in blobs)
+
+
 def decode_arrays(blobs: Sequence[bytes], rows: Sequence[int], dtype: npt.DTypeLike) -> Array:
     """The arrays of several blocks, one after the other.
 
@@ -129,6 +138,8 @@ def decode_arrays(blobs: Sequence[bytes], rows: Sequence[int], dtype: npt.DTypeL
         Damaged: a blob is not `rows` values long, or of a format this version does not know.
     """
     kind = np.dtype(dtype).newbyteorder("<")
+    if len(blobs) > 1 and blobs[0][:1] == _CONSTANT and _are_same(blobs, rows):
+        blobs, rows = blobs[:1], [sum(rows)]  # a column that most imports leave alone
     out = np.empty(sum(rows), dtype=dtype)
     start = 0
     for blob, count in zip(blobs, rows, strict=True):

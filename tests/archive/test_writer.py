@@ -104,6 +104,37 @@ def test_what_is_deflated_beside_is_the_same(pieces_ahead: int, monkeypatch: pyt
     assert by_zipfile(found) == {"a": b"".join(lines), "b": b"".join(lines), "c": b"c"}
 
 
+@pytest.mark.parametrize("pieces_ahead", [0, 1, 4, 1 << 20])
+def test_what_is_made_beside_is_at_its_place(pieces_ahead: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer_module, "PIECES_AHEAD", pieces_ahead)
+    parts = [random.Random(number).randbytes(90_000) for number in range(30)]
+
+    def fill(writer: ArchiveWriter, made: Callable[[int], bool]) -> None:
+        with writer.open_deflated("a.csv") as member:
+            for number, part in enumerate(parts):
+                if made(number):
+                    member.write_made(lambda part=part: part)
+                else:
+                    member.write(part)
+
+    plain = written(lambda writer: fill(writer, lambda number: False))[0]
+    assert written(lambda writer: fill(writer, lambda number: True))[0] == plain
+    assert written(lambda writer: fill(writer, lambda number: number % 3 > 0))[0] == plain
+
+
+def test_what_cannot_be_made_is_told() -> None:
+    def fail() -> bytes:
+        raise Damaged("no rows")
+
+    def fill(writer: ArchiveWriter) -> None:
+        with writer.open_deflated("a.csv") as member:
+            member.write(bytes(2 << 20))
+            member.write_made(fail)
+
+    with pytest.raises(Damaged, match="no rows"):
+        written(fill)
+
+
 def test_the_begin_of_the_first_member_leaves_at_once() -> None:
     chunks: list[bytes] = []
     with ArchiveWriter(chunks.append) as writer:

@@ -13,6 +13,7 @@ import posixpath
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 
 import numpy as np
@@ -446,7 +447,7 @@ class Writer:
             if member is None:
                 member = self._open(name)
                 member.write(csv_rows([header]))
-            member.write(join_lines(part.records))
+            member.write_made(partial(join_lines, part.records))
             if self._side is not None and part.entries is not None:
                 self._side.add_rows(name, n_rows, part.entries)
             n_rows += len(part)
