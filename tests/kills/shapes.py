@@ -14,7 +14,7 @@ from typing import Protocol
 import httpx
 
 from app.storage import Storage, open_storage
-from tests.processes import family, look
+from tests.processes import family, look, runs
 from tests.service import COMMAND, free_port
 
 START_SECONDS = 60.0
@@ -83,8 +83,9 @@ class Embedded:
         return found
 
     def revive(self) -> None:
-        if self.process.poll() is None:
+        if runs(self.process.pid):
             return
+        self.process.wait()  # its threads may outlive it by a moment, and only then it can be reaped
         self.process = self._start()
 
     def change(self, **settings: str) -> None:
