@@ -121,6 +121,10 @@ class LazyRagged(Ragged):
 
         return LazyRagged(load, rows, self._dtype)
 
+    def column(self) -> Ragged:
+        """The column itself."""
+        return self._read()
+
     def _read(self) -> Ragged:
         column = self._column
         if column is None:

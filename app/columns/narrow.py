@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from app.columns.cells import Cells
-from app.columns.lazy import fill
+from app.columns.lazy import LazyRagged, fill
 from app.columns.ragged import Indices, Offsets, Ragged
 from app.columns.words import PAD, Bytes
 
@@ -60,6 +60,8 @@ class NarrowRagged(Ragged):
     @staticmethod
     def of(column: Ragged) -> NarrowRagged:
         """The column itself where it is narrow."""
+        if isinstance(column, LazyRagged):
+            column = column.column()
         return column if isinstance(column, NarrowRagged) else NarrowRagged([column])
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -122,7 +122,7 @@ def opened(storage: Storage, what: Exported) -> Iterator[tuple[Target, TaskSourc
         source: TaskSource | ProjectSource
         if what.task_id is not None:
             start, stop = job_range(conn, what.job_id)
-            target = task_target(conn, what.task_id, start, stop)
+            target = task_target(conn, what.task_id, start, stop, names_later=True)
             source = TaskSource(conn, storage, what.task_id, start, stop)
         else:
             assert what.project_id is not None

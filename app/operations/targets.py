@@ -22,8 +22,13 @@ CHUNK_BYTES = 1 << 20
 DEFLATED = 8
 
 
-def task_target(conn: Connection, task_id: int, start: int = 0, stop: int | None = None) -> Target:
+def task_target(
+    conn: Connection, task_id: int, start: int = 0, stop: int | None = None, *, names_later: bool = False
+) -> Target:
     """The frames (of a task, or from start to stop) and labels that annotations may name.
+
+    Args:
+        names_later: the names of frames are read when they are needed, within the same snapshot.
 
     Raises:
         InvalidInput: the task has no data yet.
@@ -31,7 +36,7 @@ def task_target(conn: Connection, task_id: int, start: int = 0, stop: int | None
     task = tasks.load(conn, task_id)
     if not task.has_data:
         raise InvalidInput(f"task {task_id} has no data yet; upload its pictures first")
-    table = frames.load(conn, task_id, start, stop).narrow()
+    table = frames.load(conn, task_id, start, stop, names_later=names_later).narrow()
     return Target(table, labels.of_task(conn, task_id), Texts.same(task.subset, len(table)), task.name)
 
 

@@ -199,7 +199,11 @@ def iterate(
         low = max(start, int(blocks[first]) << BLOCK_BITS)
         high = min(stop, (int(blocks[last - 1]) + 1) << BLOCK_BITS)
         ranges.append((low, high))
-    yield from _ahead(_fetch(conn, task_id, kinds, low, high, with_kept, lazy) for low, high in ranges)
+    batches = (_fetch(conn, task_id, kinds, low, high, with_kept, lazy) for low, high in ranges)
+    if with_kept and not all(lazy and "kept_lines" in LATER.get(kind, ()) for kind in kinds):
+        yield from _ahead(batches)
+    else:  # there is nothing to inflate
+        yield from (batch.decoded() for batch in batches)
 
 
 def _ahead(found: Iterator[_Found]) -> Iterator[Annotations]:
@@ -239,7 +243,7 @@ def _weights(conn: Connection, task_id: int, kinds: Sequence[str], start: int, s
             )
             .group_by(table.c.block)
         )
-        found += [(int(block), int(rows), int(size)) for block, rows, size in conn.execute(chosen)]
+        found += [(int(block), int(rows), int(size)) for block, rows, size in conn.execute(chosen).all()]
     return found
 
 

@@ -128,7 +128,7 @@ _CONSTANT = bytes([CONSTANT])
 def _are_same(blobs: Sequence[bytes], rows: Sequence[int]) -> bool:
     """Whether all blocks have rows, and the same blob."""
     first = blobs[0]
-    return first == blobs[-1] and all(rows) and all(blob == first for blob in blobs)
+    return first == blobs[-1] and blobs.count(first) == len(blobs) and all(rows)
 
 
 def decode_arrays(blobs: Sequence[bytes], rows: Sequence[int], dtype: npt.DTypeLike) -> Array:
@@ -264,6 +264,8 @@ def _decode_pool(pool: bytes) -> list[str]:
 
 def decode_texts(blobs: Sequence[bytes], rows: Sequence[int]) -> Texts:
     """The Texts of several blocks, one after the other. Raises Damaged."""
+    if len(blobs) > 1 and blobs[0][LENGTH.size : LENGTH.size + 1] == _CONSTANT and _are_same(blobs, rows):
+        blobs, rows = blobs[:1], [sum(rows)]
     heads, pools = _split(blobs)
     codes = decode_arrays(heads, rows, np.int32)
     known: dict[str, int] = {}

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import sqlalchemy as sa
 
 from app.annotations import FrameTable
-from app.columns import NarrowRagged, Ragged
+from app.columns import LazyRagged, NarrowRagged, Ragged
 from app.errors import Damaged, InvalidInput, NotFound
 from app.storage.blobs import Blobs, BlobSource
 from app.storage.block_codec import decode_arrays, decode_ragged, encode_array, encode_ragged
@@ -148,10 +148,19 @@ def open_pack(conn: Connection, blobs: Blobs, task_id: int, pack: int) -> BlobSo
 
 
 def load(
-    conn: Connection, task_id: int, start: int = 0, stop: int | None = None, *, with_names: bool = True
+    conn: Connection,
+    task_id: int,
+    start: int = 0,
+    stop: int | None = None,
+    *,
+    with_names: bool = True,
+    names_later: bool = False,
 ) -> FrameTable:
-    """Names, sizes and deleted flags of frames start to stop (None: to the end). Without their names (the larger part)
-    all are called "". Raises NotFound.
+    """Names, sizes and deleted flags of frames start to stop (None: to the end). Raises NotFound.
+
+    Args:
+        with_names: without their names (the larger part) all are called "".
+        names_later: they are read when somebody looks at them, which must be within the same snapshot.
     """
     task = conn.execute(
         sa.select(tasks.c.size, tasks.c.mode, tasks.c.deleted_frames).where(tasks.c.id == task_id)
@@ -163,27 +172,37 @@ def load(
     flags = np.zeros(stop - start, dtype=np.bool_)
     flags[numbers - start] = True
     widths, heights = (np.zeros(stop - start, dtype=np.int32) for _ in range(2))
-    n_read = 0
 
-    def names() -> Iterator[Ragged]:
-        """Those of one piece after the other; the sizes are noted on the way."""
-        nonlocal n_read
-        columns = ("widths", "heights", "names")[: 3 if with_names else 2]
+    def pieces(*columns: str) -> Iterator[tuple[Sequence[Any], list[int], int, int]]:
+        """Some blocks at a time, their rows, and which of those are asked for; the sizes are noted on the way."""
+        at = start
         for first, rows in _pieces(conn, task_id, start, stop, columns):
             counts = [row.n_rows for row in rows]
             low, high = max(start - first, 0), min(stop - first, sum(counts))
-            here = slice(first + low - start, first + high - start)
-            widths[here] = decode_arrays([row.widths for row in rows], counts, np.int32)[low:high]
-            heights[here] = decode_arrays([row.heights for row in rows], counts, np.int32)[low:high]
-            n_read += high - low
-            if with_names:
-                yield decode_ragged([row.names for row in rows], counts, np.uint8).slice(low, high)
+            here = slice(at - start, at - start + high - low)
+            if "widths" in columns:
+                widths[here] = decode_arrays([row.widths for row in rows], counts, np.int32)[low:high]
+                heights[here] = decode_arrays([row.heights for row in rows], counts, np.int32)[low:high]
+            at += high - low
+            yield rows, counts, low, high
+        if at != stop:
+            raise Damaged(f"frames of task {task_id} are missing in the store")
 
-    table = NarrowRagged(names())
-    if n_read != stop - start:
-        raise Damaged(f"frames of task {task_id} are missing in the store")
+    def names(*more: str) -> Ragged:
+        return NarrowRagged(
+            decode_ragged([row.names for row in rows], counts, np.uint8).slice(low, high)
+            for rows, counts, low, high in pieces("names", *more)
+        )
+
+    found: Ragged = Ragged.empty(np.uint8, stop - start)
+    if with_names and not names_later:
+        found = names("widths", "heights")
+    else:
+        for _ in pieces("widths", "heights"):
+            pass
+        found = LazyRagged(names, stop - start, np.uint8) if with_names else found
     return FrameTable(
-        names=table if with_names else Ragged.empty(np.uint8, stop - start),
+        names=found,
         widths=widths,
         heights=heights,
         deleted=flags,

@@ -10,6 +10,7 @@ import subprocess
 import zipfile
 import zlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -113,7 +114,7 @@ def test_what_is_made_beside_is_at_its_place(pieces_ahead: int, monkeypatch: pyt
         with writer.open_deflated("a.csv") as member:
             for number, part in enumerate(parts):
                 if made(number):
-                    member.write_made(lambda part=part: part)
+                    member.write_made(partial(bytes, part))
                 else:
                     member.write(part)
 

@@ -85,7 +85,7 @@ class Plan:
 
     def written_subsets(self) -> list[str]:
         """The subsets that have a frame, sorted; one even where there is no frame at all."""
-        used = np.unique(self.subsets.codes[self.shown]).tolist()
+        used = np.flatnonzero(np.bincount(self.subsets.codes[self.shown])).tolist()
         return sorted(self.subsets.values[code] for code in used) or [DEFAULT_SUBSET]
 
     def in_subset(self, frames: Codes, subset: str | None) -> Mask:
@@ -328,7 +328,7 @@ class Told:
         if not self._used:
             self._codes = self._codes.copy()
         said = mapping[told.codes]
-        self._used.update(np.unique(said).tolist())
+        self._used.update(np.flatnonzero(np.bincount(said)).tolist())
         self._codes[rows] = said
         stands = self._codes[rows]
         differ = np.flatnonzero(stands != said)
