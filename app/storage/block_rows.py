@@ -200,7 +200,7 @@ def decode_rows(
     Args:
         later: Ragged and Texts columns that the rows lack, and how to get them when they are looked at.
     """
-    empty = TABLES_BY_KIND[kind].empty()
+    empty = _empty(kind)
     if not rows:
         return Placed(empty, np.empty(0, dtype=np.int64))
     _blocks, set_ids, counts, *blobs = zip(*rows, strict=True)
@@ -219,6 +219,12 @@ def decode_rows(
     elif hasattr(empty, "kept"):
         decoded["kept"] = Kept.empty(len(row_sets))
     return Placed(type(empty)(**decoded), row_sets)
+
+
+@cache
+def _empty(kind: str) -> Any:
+    """Shared, for nobody writes into a table that was given out."""
+    return TABLES_BY_KIND[kind].empty()
 
 
 def in_frame_order(placed: Placed) -> Placed:

@@ -162,8 +162,11 @@ def test_files_and_folders_are_synced_before_a_blob_counts(tmp_path: Path, monke
     for name in real:
         monkeypatch.setattr(os, name, spy(name))
     blobs.put("uploads/1/0-a", b"abc")
-    # the rename; the file; then the blob's folder, and the parents of the two new folders
-    assert calls == ["replace", "fsync", "fsync", "fsync", "fsync"]
+    # the rename, once more into the new folders; the file; then the blob's folder, and the parents of the two new ones
+    assert calls == ["replace", "replace", "fsync", "fsync", "fsync", "fsync"]
+    calls.clear()
+    blobs.put("uploads/1/3-b", b"def")
+    assert calls == ["replace", "fsync", "fsync"]
 
 
 def test_a_bucket_carries_the_name_of_a_download(tmp_path: Path) -> None:
