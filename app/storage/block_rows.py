@@ -2,7 +2,8 @@
 
     (set, kind, block, part) → n_rows, one blob a column
 
-Rows of a part are in ascending frames. An import writes one part per flush; an edit rewrites a block as one part.
+Rows of a part are in ascending frames. An import writes one part per flush. An edit after which a block has the rows it
+had writes those of its columns that differ; any other rewrites the block as one part.
 64 frames is the best of both engines, measured (performance.md, section 5). Rows without a frame (-1) are in block -1.
 """
 

@@ -225,17 +225,15 @@ class FrameSizes:
 
     def sizes(self, frames: npt.NDArray[np.integer[Any]]) -> tuple[Int32s, Int32s]:
         """Widths and heights of frames by their numbers. Raises NotFound where the task is gone."""
-        numbers, places = np.unique(frames, return_inverse=True)
-        blocks, firsts = np.unique(numbers // FRAMES_A_BLOCK, return_index=True)
-        found = []
+        widths, heights = np.empty(len(frames), dtype=np.int32), np.empty(len(frames), dtype=np.int32)
+        blocks = frames // FRAMES_A_BLOCK
         with self.database.read() as conn:
-            for block, some in zip(blocks.tolist(), np.split(numbers, firsts[1:]), strict=True):
+            for block in np.unique(blocks).tolist():
                 start = block * FRAMES_A_BLOCK
                 table = load(conn, self.task_id, start, start + FRAMES_A_BLOCK, with_names=False)
-                found.append(table.sizes(some))
-        widths = np.concatenate([np.empty(0, dtype=np.int32), *(each[0] for each in found)])
-        heights = np.concatenate([np.empty(0, dtype=np.int32), *(each[1] for each in found)])
-        return widths[places], heights[places]
+                rows = np.flatnonzero(blocks == block)
+                widths[rows], heights[rows] = table.sizes(frames[rows])
+        return widths, heights
 
 
 def _pieces(

@@ -225,6 +225,30 @@ def test_only_json_is_read(scene: Scene) -> None:
     assert scene.client.put(scene.url, headers={"Content-Type": "application/json"}).status_code == 400
 
 
+@pytest.mark.parametrize("small_bytes", [0, endpoints.SMALL_BYTES], ids=["long", "short"])
+def test_bodies_of_any_length_take_their_way(scene: Scene, monkeypatch: pytest.MonkeyPatch, small_bytes: int) -> None:
+    monkeypatch.setattr(endpoints, "SMALL_BYTES", small_bytes)
+    first, second = scene.put(shapes=[scene.box(), scene.box(1)])["shapes"]
+    moved = {**second, "points": [4, 4, 5, 5]}
+    sent = scene.client.patch(f"{scene.url}?action=update", json={"shapes": [moved]})
+    assert sent.json()["shapes"] == [{**moved, "points": [4.0, 4.0, 5.0, 5.0]}]
+    # The frame that a client names is only where the search begins.
+    for gone in ({**first, "frame": 8}, {"id": second["id"], "frame": "x"}, {"id": 5, "frame": -3}):
+        assert scene.client.patch(f"{scene.url}?action=delete", json={"shapes": [gone]}).status_code == 200
+    assert scene.get()["shapes"] == []
+    added = scene.client.patch(f"{scene.url}?action=create", json={"tags": [scene.tag()]})
+    assert scene.get()["tags"] == added.json()["tags"]
+    mask = {**scene.box(), "type": "mask", "points": [0, 2, 63, 0, 64, 0]}  # a picture is 64 pixels wide
+    answer = scene.client.put(scene.url, json={"shapes": [mask]})
+    assert (answer.status_code, answer.json()["code"]) == (400, "annotations.mask")
+    # What is not there is told before what is wrong with the body.
+    for method, path in (("PUT", ""), ("PATCH", "?action=create"), ("PATCH", "?action=delete")):
+        for number, status in ((scene.task_id, 415), (scene.task_id + 1, 404)):
+            url = f"/api/tasks/{number}/annotations{path}"
+            asked = scene.client.request(method, url, content=b"{", headers={"Content-Type": "text/plain"})
+            assert asked.status_code == status
+
+
 def test_a_large_body_is_413(services: Services, scene: Scene) -> None:
     small = replace(services.settings, max_json_body_bytes=1000, max_shapes_per_request=3)
     client = TestClient(build_app(replace(services, settings=small)), base_url=BASE_URL)

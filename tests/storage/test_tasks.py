@@ -11,6 +11,7 @@ from app.annotations import Annotations
 from app.errors import Conflict, InvalidInput, NotFound
 from app.storage import (
     AttributeDraft,
+    FrameSizes,
     LabelDraft,
     ListQuery,
     Segment,
@@ -324,6 +325,17 @@ def test_frames_of_any_range(storage: Storage, ann: User, start: int, stop: int 
     assert places.sizes.tolist() == whole.places.sizes[chosen].tolist()
     assert places.methods.tolist() == whole.places.methods[chosen].tolist()
     assert (table.start, places.start) == (start, start)
+
+
+@pytest.mark.parametrize("numbers", [[], [5], [9000, 0, 4095, 4096, 0], [4096, 4097]])
+def test_sizes_of_some_frames(storage: Storage, numbers: list[int]) -> None:
+    task = make_task(storage, 9001)
+    whole = frame_columns(9001)
+    known = FrameSizes(storage.database, task.id, 9001)
+    widths, heights = known.sizes(np.array(numbers, dtype=np.int64))
+    assert len(known) == 9001
+    assert widths.tolist() == whole.widths[numbers].tolist()
+    assert heights.tolist() == whole.heights[numbers].tolist()
 
 
 def test_deleted_frames_are_replaced_within_the_range(storage: Storage, ann: User) -> None:
