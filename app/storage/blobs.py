@@ -236,6 +236,8 @@ def gather(writer: BlobWriter, chunks: bytes | Iterable[bytes]) -> int:
 class _FileWriter:
     """A file in the incoming folder; what becomes of it is decided by the subclass."""
 
+    is_synced = True
+
     def __init__(self, key: str, path: Path, folder: Path, min_free_bytes: int) -> None:
         self.key = check_key(key)
         self.size = 0
@@ -254,7 +256,8 @@ class _FileWriter:
         length = data.nbytes if isinstance(data, memoryview) else len(data)
         self.size += length
         self._unchecked += length
-        if self.size - self._begun >= (WRITE_BACK_BYTES if self.size < LONG_BYTES else LONG_WRITE_BACK_BYTES):
+        step = WRITE_BACK_BYTES if self.size < LONG_BYTES else LONG_WRITE_BACK_BYTES
+        if self.is_synced and self.size - self._begun >= step:
             begin_writing(self._file.fileno(), self._begun, self.size - self._begun)
             self._begun = self.size
         if self._unchecked >= SPACE_CHECK_BYTES:
@@ -582,6 +585,8 @@ def bucket_errors(key: str) -> Iterator[None]:
 
 
 class _BucketWriter(_FileWriter):
+    is_synced = False  # the file goes as soon as the bucket has its bytes
+
     def __init__(self, key: str, blobs: BucketBlobs, result: Result | None) -> None:
         super().__init__(key, blobs.spool / secrets.token_hex(16), blobs.spool, blobs.min_free_bytes)
         self._store = blobs.store
