@@ -156,8 +156,9 @@ class Ids:
         is_stem, is_path = self._own(rows, names)
         still = is_stem | is_path
         rest = np.flatnonzero(~still)
-        frames = self.index.match(names.take(rest), told.take(rest), root).frames
-        still[rest] = frames.astype(np.int64) - self._frames.start == rows[rest]
+        if len(rest):
+            frames = self.index.match(names.take(rest), told.take(rest), root).frames
+            still[rest] = frames.astype(np.int64) - self._frames.start == rows[rest]
         places = np.flatnonzero(still)
         asked = Cells.of(names).take(places)
         said = np.full(len(places), OTHER, dtype=np.uint8)

@@ -6,6 +6,7 @@ import pytest
 
 from app.annotations import Images
 from app.formats import Target
+from app.formats.open_images import reading
 from tests.formats.builders import all_attributes, good, imported, labels, places, target
 from tests.formats.memory import MemorySink
 from tests.formats.open_images.parts import (
@@ -48,6 +49,16 @@ def test_images_that_only_annotations_name() -> None:
     sink, _ = good({BOXES: BOX_HEADER + BOX.format("b"), CLASSES: NAMES, LIST: LIST_HEADER + row("a")}, TASK)
     assert images(sink) == {0: ("a", "train"), 1: ("b", "train")}
     assert sink.annotations().images.kept.tables.tolist() == [0, -1]
+
+
+def test_ids_that_only_annotations_use_stay_as_they_are_spelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most are a part of their frame's name, which is what is remembered of them."""
+    monkeypatch.setattr(reading, "NAMED_AT_ONCE", 2)
+    frames = target({f"x/{name}.jpg": (8, 6) for name in "abcdef"}, labels("cat", "dog"))
+    ids = ["x/c", "f", "x/a.jpg", "./x/b", "train/x/e.jpg"]
+    sink, _ = good({BOXES: BOX_HEADER + "".join(map(BOX.format, ids)), CLASSES: NAMES}, frames)
+    named = {frame: name for frame, (name, _) in images(sink).items()}
+    assert named == {0: "x/a.jpg", 1: "./x/b", 2: "x/c", 4: "train/x/e.jpg", 5: "f"}
 
 
 @pytest.mark.parametrize(
