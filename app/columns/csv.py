@@ -246,8 +246,11 @@ class CSVReader:
             records = self._next_records()
             if records is None:
                 return
-            if len(records):
-                yield self._block(records)
+            block = self._block(records) if len(records) else None
+            del records  # neither is there any more while the next ones are read
+            if block is not None:
+                yield block
+            del block
 
     # --- bytes ---
 

@@ -46,6 +46,7 @@ def _read_table(reading: Reading, file: TableFile, waiting: Waiting) -> None:
     repeats = RepeatedRows(table, reading.report)
     for block in reading.read_table(table):
         _read_block(reading, table, block, waiting, repeats)
+        del block
     repeats.tell()
 
 

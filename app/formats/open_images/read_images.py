@@ -44,6 +44,7 @@ class ImageListReader:
             in_this_table = np.zeros(len(self._reading.target.frames), dtype=np.bool_)
             for block in self._reading.read_table(table):
                 self._read_block(table, block, in_this_table)
+                del block
 
     def finish(self) -> None:
         """When all annotation tables were read: ids that only a list has, rows that waited, images without a row."""

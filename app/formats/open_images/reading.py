@@ -248,6 +248,7 @@ class Reading:
             if table.file.kind != "images":
                 self.n_annotation_rows += block.n_seen
             yield block
+            del block  # so that there is one at a time
 
     def _take_rows(self, table: TableState, n: int) -> None:
         self._n_rows += n

@@ -77,4 +77,5 @@ def read_each_block(
     repeats = RepeatedRows(table, reading.report)
     for block in reading.read_table(table):
         read_block(reading, table, block, repeats)
+        del block
     repeats.tell()
