@@ -70,9 +70,11 @@ def _joined(columns: Sequence[Column], rows: int, line_end: bytes) -> Iterator[t
 def join_lines(lines: Ragged) -> bytes:
     """Whole records (as `CSVBlock.lines`) with LF behind each; they are written as they are."""
     n = len(lines)
-    values = np.full(len(lines.values) + n, ord("\n"), dtype=np.uint8)
+    ends = lines.offsets[1:] + np.arange(n, dtype=np.int64)
+    values: Bytes = np.empty(len(lines.values) + n, dtype=np.uint8)
+    values[ends] = ord("\n")
     is_text = np.ones(len(values), dtype=np.bool_)
-    is_text[lines.offsets[1:] + np.arange(n, dtype=np.int64)] = False
+    is_text[ends] = False
     values[is_text] = lines.values
     return values.tobytes()
 
