@@ -555,11 +555,13 @@ def nearest_texts(text: str, names: Ragged, limit: int = 3) -> list[str]:
     """The names most like a text, best first: difflib among those that share most of their beginning and end."""
     asked = text.encode("utf-8", "replace")[:NEAREST_CHARACTERS]
     n = len(names)
-    rows = np.arange(n)
+    rows = np.arange(n if n <= NEAREST_CANDIDATES else 0)
     if n > NEAREST_CANDIDATES:
-        score = _shared(names, asked, forward=True) + _shared(names, asked, forward=False)
-        score = score * 4 - np.minimum(np.abs(names.lengths - len(asked)), 40)
-        rows = np.sort(np.argpartition(-score, NEAREST_CANDIDATES)[:NEAREST_CANDIDATES])
+        best = [_most_alike(part, names, asked) for part in steps(n)]
+        rows, scores = (np.concatenate([each[place] for each in best]) for place in (0, 1))
+        if len(best) > 1:
+            rows = rows[np.argpartition(-scores, NEAREST_CANDIDATES)[:NEAREST_CANDIDATES]]
+        rows = np.sort(rows)
     candidates = dict.fromkeys(
         names.row_bytes(row).decode("utf-8", "replace")[:NEAREST_CHARACTERS] for row in rows.tolist()
     )
@@ -574,16 +576,28 @@ def _tail(name: str) -> str:
     return name.casefold().rpartition("/")[2].rpartition(".")[0] or name.casefold().rpartition("/")[2]
 
 
-def _shared(names: Ragged, text: bytes, *, forward: bool) -> Positions:
+def _most_alike(part: slice, names: Ragged, text: bytes) -> tuple[Positions, Positions]:
+    """The rows of a stretch of names that share most of their beginning and end with the text, and how much."""
+    cells = Cells.of(names.slice(part.start, part.stop))
+    score = _shared(cells, text, forward=True) + _shared(cells, text, forward=False)
+    score = score * 4 - np.minimum(np.abs(cells.lengths - len(text)), 40)
+    rows = np.arange(len(score), dtype=np.int64)
+    if len(score) > NEAREST_CANDIDATES:
+        rows = np.argpartition(-score, NEAREST_CANDIDATES)[:NEAREST_CANDIDATES]
+    return rows + part.start, score[rows]
+
+
+def _shared(names: Cells, text: bytes, *, forward: bool) -> Positions:
     """(N,) int64, how many bytes (up to 24) each name has in common with the text, from its start or its end."""
     shared = np.zeros(len(names), dtype=np.int64)
-    going = np.ones(len(names), dtype=np.bool_)
-    edges = names.offsets[:-1] if forward else names.offsets[1:] - 1
+    lengths = names.lengths
+    edges = names.starts if forward else names.stops - 1
+    going = np.arange(len(names), dtype=np.int64)  # (K,) of those that have had all bytes in common so far
     for step in range(min(24, len(text))):
-        going &= names.lengths > step
-        places = np.clip(edges + (step if forward else -step), 0, max(len(names.values) - 1, 0))
-        going &= names.values[places] == text[step if forward else -1 - step]
-        shared += going
+        going = going[lengths[going] > step]
+        places = edges[going] + (step if forward else -step)
+        going = going[names.buffer[places] == text[step if forward else -1 - step]]
+        shared[going] += 1
     return shared
 
 

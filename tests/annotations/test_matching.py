@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.annotations import FrameIndex, FrameTable, TextLookup, TextSet, nearest_texts, normalise_names
-from app.columns import Ragged, Texts
+from app.columns import Ragged, Texts, narrow
 
 
 def ragged(*texts: str) -> Ragged:
@@ -231,3 +231,14 @@ def test_names_with_nul_are_normalised_one_by_one() -> None:
 def test_a_subset_that_is_empty_takes_nothing_off() -> None:
     of = index("a.jpg")
     assert found(of, "/b", "train/a", subsets=Texts.from_list(["", "train"])) == [-1, 0]
+
+
+def test_the_nearest_of_many_names_are_those_of_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(5)
+    texts = [f"{number:016x}.jpg" for number in random.integers(0, 2**63, 5000).tolist()]
+    names = ragged(*texts)
+    asked = [f"{text[:12]}zz" for text in texts[::500]]
+    whole = [nearest_texts(text, names) for text in asked]
+    assert [found[0] for found in whole] == texts[::500]
+    monkeypatch.setattr(narrow, "STEP", 700)
+    assert [nearest_texts(text, names) for text in asked] == whole
