@@ -24,6 +24,7 @@ from typing import Any
 import structlog
 
 from app.errors import AppError, Busy
+from app.heap import give_back
 
 FRAME = struct.Struct(">IB")
 DATA, END, FAILED = b"DEF"
@@ -187,5 +188,6 @@ def serve_streams(fd: int, export: Callable[[dict[str, Any], Callable[[bytes], N
                     send(FAILED, json.dumps({"detail": detail, "code": "export.failed"}).encode())
                 else:
                     send(END, b"")
+                give_back()
         except (BrokenPipeError, ConnectionError):
             os._exit(0)

@@ -18,6 +18,7 @@ from typing import Any
 import structlog
 
 from app.errors import AppError, Busy, Cancelled, ImportProblems, LimitReached, NoSpace, Problem
+from app.heap import give_back
 from app.requests.context import Context, Stopped
 from app.requests.limits import WorkerLimits, limit_memory
 from app.requests.queue import Queue
@@ -154,6 +155,7 @@ def run_request(
     with _Monitor(context, limits):
         outcome = _run_handler(context, handlers, limits, logger)
     logger.info("request ended", outcome=outcome, seconds=round(time.monotonic() - began, 3))
+    give_back()
 
 
 def _run_handler(context: Context, handlers: Mapping[str, Handler], limits: WorkerLimits, logger: Any) -> str:

@@ -1,0 +1,31 @@
+"""What a process gives back after a large piece of work."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import pytest
+
+from app import heap
+
+
+class Ring:
+    """Refers to itself."""
+
+    def __init__(self) -> None:
+        self.own = self
+
+
+@pytest.mark.parametrize(("small_bytes", "goes"), [(0, True), (1 << 50, False)])
+def test_what_only_refers_to_itself_goes_where_the_process_is_large(
+    small_bytes: int, goes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heap, "SMALL_BYTES", small_bytes)
+    gc.disable()
+    try:
+        seen = weakref.ref(Ring())
+        heap.give_back()
+        assert (seen() is None) == goes
+    finally:
+        gc.enable()
