@@ -22,6 +22,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import Any, Protocol
 
 import numpy as np
@@ -47,6 +48,8 @@ Mask = npt.NDArray[np.bool_]
 SLASH, DOT, BACKSLASH = ord("/"), ord("."), ord("\\")
 NEAREST_CANDIDATES = 300
 NEAREST_CHARACTERS = 120
+PARTED_FROM = 1 << 18
+"""Frames from which on their hashes are looked at in two parts, which takes half the memory."""
 _VIDEO_FRAME = re.compile(rb"(?:^|/)frame_0*([0-9]{1,18})(?:\.[A-Za-z0-9]+)?$")
 
 
@@ -267,12 +270,24 @@ class FrameIndex:
     def _is_any_repeated(self) -> bool:
         """Whether one text may be the path or the stem of two frames; False is certain."""
         whole = np.flatnonzero(self.stems.tails)
-        hashes = np.empty(len(self.stems) + len(whole), dtype=np.uint64)
-        for part in steps(len(self.stems)):
-            hashes[part] = _hashes(_Given(self.stems.cells(part)))
-        for part in steps(len(whole)):
-            place = slice(part.start + len(self.stems), part.stop + len(self.stems))
-            hashes[place] = _hashes(_Given(self._names.cells(whole[part])))
+        n_parts = 1 if len(self.stems) < PARTED_FROM else 2
+        return any(self._is_any_repeated_of(whole, part, n_parts) for part in range(n_parts))
+
+    def _is_any_repeated_of(self, whole: Positions, part: int, n_parts: int) -> bool:
+        """The same of the texts whose hash belongs to a part of all: equal ones are in the same."""
+        n = len(self.stems) + len(whole)
+        hashes = np.empty(n if n_parts == 1 else n // n_parts + n // 64, dtype=np.uint64)
+        stop = 0
+        stems = (self.stems.cells(rows) for rows in steps(len(self.stems)))
+        for cells in chain(stems, (self._names.cells(whole[rows]) for rows in steps(len(whole)))):
+            found = _hashes(_Given(cells))
+            if n_parts > 1:
+                found = found[found % np.uint64(n_parts) == part]
+            first, stop = stop, stop + len(found)
+            if stop > len(hashes):
+                return True  # hashes that somebody has made uneven
+            hashes[first:stop] = found
+        hashes = hashes[:stop]
         hashes.sort()
         return bool((hashes[1:] == hashes[:-1]).any())
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.annotations import FrameIndex, FrameTable, TextLookup, TextSet, nearest_texts, normalise_names
+from app.annotations import FrameIndex, FrameTable, TextLookup, TextSet, matching, nearest_texts, normalise_names
 from app.columns import Ragged, Texts, narrow
 
 
@@ -109,7 +109,13 @@ def test_frames_of_equal_names_are_ambiguous() -> None:
     assert of.match(ragged("a.jpg")).ambiguous.tolist() == [True]
 
 
-def test_a_stem_is_unique_unless_another_frame_has_it() -> None:
+@pytest.mark.parametrize("parted_from", [1, 1 << 18])
+def test_a_stem_is_unique_unless_another_frame_has_it(parted_from: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matching, "PARTED_FROM", parted_from)
+    many = [f"{n}.jpg" for n in range(3000)]
+    assert index(*many).is_plain
+    assert not index(*many, "7.png").is_plain
+    assert not index(*many, "77").is_plain
     assert index("a.jpg", "a.png", "b.jpg", "b", "c.jpg").stem_is_unique.tolist() == [False, False, False, False, True]
 
 
