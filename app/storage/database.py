@@ -13,8 +13,10 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import sqlite3
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +29,7 @@ from app.errors import AppError, Busy, Damaged, NoSpace
 Connection = sa.Connection
 
 LOCK_TIMEOUT_SECONDS = 5
+WAL_PAUSE_SECONDS = 0.02
 CHECKPOINT_PAGES = 8192  # 32 MiB: an import is copied from the log to the file in few large steps
 READ_CACHE_KIB, WRITE_CACHE_KIB = 4096, 4096  # of each connection; rows of an import are written once, in order
 LOG_BYTES = 64 << 20  # the log is cut to this after a checkpoint; a long export may have let it grow
@@ -149,7 +152,7 @@ def _sqlite_engine(path: Path, pool_size: int, begin: str, *, read_only: bool, s
         )
         cursor = connection.cursor()
         cursor.execute(f"PRAGMA busy_timeout={LOCK_TIMEOUT_SECONDS * 1000}")
-        cursor.execute("PRAGMA journal_mode=WAL")
+        _enter_wal(cursor)
         cursor.execute(f"PRAGMA synchronous={synchronous}")
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.execute("PRAGMA temp_store=MEMORY")
@@ -166,6 +169,19 @@ def _sqlite_engine(path: Path, pool_size: int, begin: str, *, read_only: bool, s
     sa.event.listen(engine, "connect", connect)
     sa.event.listen(engine, "begin", start)
     return engine
+
+
+def _enter_wal(cursor: Any) -> None:
+    """SQLite waits for no lock where it changes the mode of a new file: several processes may be at it."""
+    deadline = time.monotonic() + LOCK_TIMEOUT_SECONDS
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(WAL_PAUSE_SECONDS)
 
 
 @contextmanager

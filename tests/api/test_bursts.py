@@ -77,13 +77,18 @@ def head(length: int, more: bytes = b"") -> bytes:
 
 
 def answer(connection: socket.socket) -> tuple[int, bytes]:
-    """Status and body of one answer."""
+    """Status and body of one answer, and nothing of the next one."""
     received = b""
-    while b"\r\n\r\n" not in received or len(received.partition(b"\r\n\r\n")[2]) < 64:
-        block = connection.recv(65536)
+    while not received.endswith(b"\r\n\r\n"):
+        block = connection.recv(1)
         assert block, received
         received += block
-    return int(received.split(b" ")[1]), received.partition(b"\r\n\r\n")[2]
+    body = b""
+    while len(body) < 64:
+        block = connection.recv(64 - len(body))
+        assert block, received + body
+        body += block
+    return int(received.split(b" ")[1]), body
 
 
 def hex_digest(body: bytes) -> bytes:

@@ -15,7 +15,8 @@ HASHES = st.one_of(st.integers(0, 2**64 - 1), st.sampled_from([0, 1, 2**63, 2**6
 def check(known: list[int], asked: list[int]) -> None:
     hashes, wanted = np.array(sorted(known), dtype=np.uint64), np.array(asked, dtype=np.uint64)
     found, places = HashPlaces(hashes).find(wanted)
-    assert found.tolist() == [value in set(known) for value in asked]
+    known_ones = set(known)
+    assert found.tolist() == [value in known_ones for value in asked]
     expected = np.searchsorted(hashes, wanted)
     assert places[found].tolist() == expected[found].tolist()
     assert not len(known) or (places.min(initial=0) >= 0 and places.max(initial=0) < len(known))
