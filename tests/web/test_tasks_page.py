@@ -102,7 +102,9 @@ def test_a_picture_that_cannot_be_read_leaves_no_task_behind(
     before = caller.call("GET", "/api/tasks")["count"]
     page = open_page("/tasks/new")
     page.locator("input[type=file]").set_input_files(tmp_path / "bad.png")
-    page.get_by_role("button", name="Create").click()
+    with page.expect_response(lambda answer: answer.request.method == "DELETE") as removed:
+        page.get_by_role("button", name="Create").click()
+    assert removed.value.ok
     expect(page.get_by_role("alert")).to_contain_text("bad.png")
     expect(page.get_by_role("button", name="Create")).to_be_enabled()
     assert caller.call("GET", "/api/tasks")["count"] == before
