@@ -43,13 +43,17 @@ def touch_labels(conn: Connection) -> None:
 
 def labels_mark(conn: Connection) -> str | None:
     """Another text after each change of any label; None where none was changed yet."""
-    return conn.execute(sa.select(facts.c.value).where(facts.c.name == LABELS_KEY)).scalar()
+    return conn.execute(_choosing_labels_mark()).scalar()
 
 
 def labels_mark_query() -> sa.Label[str | None]:
     """The same mark as a column of another query, `labels_mark`."""
-    mark: sa.ScalarSelect[Any] = sa.select(facts.c.value).where(facts.c.name == LABELS_KEY).scalar_subquery()
-    return mark.label("labels_mark")
+    return _choosing_labels_mark().scalar_subquery().label("labels_mark")
+
+
+@cache
+def _choosing_labels_mark() -> sa.Select[Any]:
+    return sa.select(facts.c.value).where(facts.c.name == LABELS_KEY)
 
 
 def touch_project(conn: Connection, project_id: int) -> None:

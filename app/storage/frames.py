@@ -279,11 +279,7 @@ def _blocks(conn: Connection, task_id: int, start: int, stop: int, columns: Sequ
     if start >= stop:
         return [], start
     first, last = start // FRAMES_A_BLOCK, (stop - 1) // FRAMES_A_BLOCK
-    rows = conn.execute(
-        sa.select(frame_blocks.c.n_rows, *(frame_blocks.c[name] for name in columns))
-        .where(frame_blocks.c.task_id == task_id, frame_blocks.c.block.between(first, last))
-        .order_by(frame_blocks.c.block)
-    ).all()
+    rows = [row for _, some in _pieces(conn, task_id, start, stop, columns) for row in some]
     if len(rows) != last - first + 1:
         raise Damaged(f"frames of task {task_id} are missing in the store")
     return rows, first * FRAMES_A_BLOCK

@@ -7,7 +7,7 @@ done  a PNG of frame size for each mask; its pixels instead, where they may be t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -60,21 +60,19 @@ class DrawJob:
         with_edges, with_texts: see `Drawn`; texts mask by mask.
     """
 
-    points: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
-    offsets: Ids = field(default_factory=lambda: np.zeros(1, dtype=np.int64))
-    owners: Ids = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-    widths: Sequence[int] = ()
-    heights: Sequence[int] = ()
-    earlier: Sequence[Earlier | None] = ()
-    with_edges: bool = False
-    with_texts: Sequence[bool] = ()
+    points: npt.NDArray[np.float64]
+    offsets: Ids
+    owners: Ids
+    widths: Sequence[int]
+    heights: Sequence[int]
+    earlier: Sequence[Earlier | None]
+    with_edges: bool
+    with_texts: Sequence[bool]
 
 
 def draw_masks(job: DrawJob) -> list[Drawn | None] | None:
     """Each mask, None for one without a pixel; None in place of them all where a polygon is too complex."""
     owners = job.owners
-    if not len(owners):
-        return [None] * len(job.widths)
     parts: list[list[PackedMask]] = [[] for _ in job.widths]
     widths, heights = np.array(job.widths, dtype=np.int64)[owners], np.array(job.heights, dtype=np.int64)[owners]
     for start, stop in stretches(job.offsets):
