@@ -40,15 +40,13 @@ from app.archive.directory import (
 from app.archive.limits import ArchiveLimits
 from app.archive.locals import DESCRIPTOR_SIGNATURE, LOCAL
 from app.archive.names import UTF8_FLAG, NameRefused, NameRules, fold, normalise
+from app.deflate import RAW, Data, Deflater
 from app.errors import Damaged, TooLarge
-
-Data = bytes | bytearray | memoryview
 
 DOS_DATE = 0x0021  # 1980-01-01; the time is 0
 MADE_BY_UNIX = 3 << 8 | 45
 FILE_ATTRIBUTES = 0o100644 << 16
 VERSION, VERSION_ZIP64 = 20, 45
-DEFLATE_LEVEL = 1
 MAX_SEND_BYTES = 1 << 20
 PIECE_BYTES = 256 << 10
 """What the deflater is given at once: what comes out of it depends on how its input is cut, and may not depend on how
@@ -67,7 +65,7 @@ class DeflatedMember:
         self._name = name
         self._flags = flags
         self._zip64 = may_be_large
-        self._deflater = isal_zlib.compressobj(DEFLATE_LEVEL, isal_zlib.DEFLATED, -15)
+        self._deflater = Deflater(RAW)
         self._waiting = bytearray()  # less than a piece
         self._n_pieces = 0
         self._ahead: deque[Future[bytes]] = deque()

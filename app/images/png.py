@@ -30,6 +30,7 @@ import numpy.typing as npt
 from isal import isal_zlib
 from PIL import Image
 
+from app.deflate import deflate
 from app.errors import AppError
 
 MAX_MASK_PIXELS = 50_000_000
@@ -235,7 +236,7 @@ def _encode(samples: Rows, width: int, depth: int) -> bytes:
     raw = np.zeros((len(samples), samples.shape[1] + 1), dtype=np.uint8)
     raw[:, 1:] = samples
     header = struct.pack(">IIBBBBB", width, len(samples), depth, GREY, 0, 0, 0)
-    data = isal_zlib.compress(raw, 1)
+    data = deflate(raw.data)
     return b"".join([SIGNATURE, _chunk(b"IHDR", header), _chunk(b"IDAT", data), _chunk(b"IEND", b"")])
 
 
