@@ -306,6 +306,7 @@ class _Crops:
             bounds[2, drawn] = np.maximum.reduceat(edges.highs, ranges)[::2] + 1
             bounds[3, drawn] = _rows_from(np.maximum.reduceat(lower, ranges)[::2])
         lefts, tops = np.maximum(bounds[:2], 0)
+        lefts &= -8  # whole bytes of a frame's rows: placing a crop there needs no shift
         widths = np.maximum(np.minimum(bounds[2], edges.widths) - lefts, 0)
         heights = np.maximum(np.minimum(bounds[3], edges.heights) - tops, 0)
         row_bytes = (widths + 63) // 64 * 8

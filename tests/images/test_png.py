@@ -201,6 +201,16 @@ def test_what_is_encoded_decodes_everywhere(shape: tuple[int, int]) -> None:
     assert encode_mask(rows, shape[1]) == encode_mask(rows, shape[1])
 
 
+@pytest.mark.parametrize(
+    ("top", "left", "height", "row_bytes"), [(0, 0, 1, 1), (3, 1, 4, 2), (8, 2, 2, 1), (0, 0, 10, 3)]
+)
+def test_a_part_gives_what_the_whole_gives(top: int, left: int, height: int, row_bytes: int) -> None:
+    part = np.full((height, row_bytes), 0xA0, dtype=np.uint8)
+    whole = np.zeros((10, 3), dtype=np.uint8)
+    whole[top : top + height, left : left + row_bytes] = part
+    assert encode_mask(part, 20, 10, top, left) == encode_mask(whole, 20)
+
+
 @pytest.mark.parametrize("reader", [check_png, decode_mask])
 class TestBrokenFiles:
     """The proof and the decoder refuse the same files."""

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import orjson
 
 from app.errors import TooLarge
 from app.formats.open_images.mask_work import digest_of
+from app.formats.open_images.side_items import points_text
 from app.geometry import PackedMask, find_flips, merge_masks, place_mask, polygons_to_masks, tighten_mask
 from app.images import encode_mask
 
@@ -93,13 +93,9 @@ def draw_masks(job: DrawJob) -> list[Drawn | None] | None:
     bounds = np.searchsorted(owners, np.arange(len(found) + 1)).tolist()
     for number, (drawn, is_wanted) in enumerate(zip(found, job.with_texts, strict=True)):
         if drawn is not None and is_wanted:
-            drawn.texts = [_text(job, place) for place in range(bounds[number], bounds[number + 1])]
+            places = range(bounds[number], bounds[number + 1])
+            drawn.texts = [points_text(job.points[job.offsets[place] : job.offsets[place + 1]]) for place in places]
     return found
-
-
-def _text(job: DrawJob, place: int) -> bytes:
-    points = np.ascontiguousarray(job.points[job.offsets[place] : job.offsets[place + 1]])
-    return orjson.dumps(points, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def stretches(offsets: Ids) -> list[tuple[int, int]]:
@@ -119,4 +115,12 @@ def finish_mask(mask: PackedMask, width: int, height: int, earlier: Earlier | No
     edges = (tight.left, tight.top, tight.left + tight.width, tight.top + tight.height) if tight is not None else None
     if earlier is not None and earlier.digest in (None, digest_of(find_flips(mask))):
         return Drawn(b"", mask, edges)
-    return Drawn(encode_mask(place_mask(mask, width, height).rows, width), None, edges)
+    return Drawn(_png(mask, width, height), None, edges)
+
+
+def _png(mask: PackedMask, width: int, height: int) -> bytes:
+    """Of a mask on its frame. What was drawn lies at whole bytes of its frame's rows, and within it."""
+    right, bottom = mask.left + mask.width, mask.top + mask.height
+    if mask.left < 0 or mask.left % 8 or mask.top < 0 or right > width or bottom > height:
+        return encode_mask(place_mask(mask, width, height).rows, width)
+    return encode_mask(mask.rows, width, height, mask.top, mask.left // 8)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import orjson
 
 from app.annotations import Kept, Label, LabelCatalog, Shapes, ShapeType, Tags, Tracks
@@ -46,6 +47,16 @@ def need(condition: bool, what: str) -> None:
         raise BadItem(what)
 
 
+def points_text(points: npt.NDArray[np.float64]) -> bytes:
+    """(2 K,) points as JSON: whole numbers without a fraction, all others by the shortest text that reads back as the
+    same. Outlines along the edges of pixels take a tenth of the time so, and two thirds of the bytes."""
+    points = np.ascontiguousarray(points)
+    with np.errstate(invalid="ignore"):  # far out there are no whole numbers of 32 bits
+        whole = points.astype(np.int32)
+    is_same = np.array_equal(whole.astype(np.float64).view(np.int64), points.view(np.int64))  # bits, for -0.0
+    return orjson.dumps(whole if is_same else points, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
 @dataclass(frozen=True)
 class ItemCodec:
     """Items of one catalog of labels."""
@@ -61,8 +72,10 @@ class ItemCodec:
         label = self.labels.by_id[int(shapes.label_ids[row])]
         item: Item = {"type": kind.name.lower(), "label": label.name}
         if geometry:
-            name, column = ("runs", shapes.runs) if kind == ShapeType.MASK else ("points", shapes.points)
-            item[name] = orjson.Fragment(points) if points else column.row(row).tolist()
+            if kind == ShapeType.MASK:
+                item["runs"] = shapes.runs.row(row).tolist()
+            else:
+                item["points"] = orjson.Fragment(points or points_text(shapes.points.row(row)))
         if shapes.rotations[row]:
             item["rotation"] = float(shapes.rotations[row])
         if shapes.groups[row]:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from app.annotations import Annotations, AttributeSpec, Label, LabelCatalog, Shapes, ShapeType, Tags, Tracks
 from app.columns import Ragged, Texts
+from app.formats.open_images.side_items import points_text
 from app.geometry import mask_to_runs, pack_mask
 from tests.formats.builders import all_attributes, exported, good, read_zip, target
 from tests.formats.memory import MemorySource
@@ -246,6 +247,23 @@ def members_of(*parts: Shapes, tracks: Tracks | None = None, **options: Any) -> 
 def entries_of(members: dict[str, bytes]) -> list[dict[str, Any]]:
     entries: list[dict[str, Any]] = json.loads(members[SIDE])["entries"]
     return entries
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.floats(allow_nan=False, allow_infinity=False),
+            st.integers(-(1 << 33), 1 << 33).map(float),
+            st.sampled_from([0.0, -0.0, 2.0**31, -(2.0**31), 2.0**31 - 1]),
+        ),
+        max_size=6,
+    )
+)
+def test_points_read_back_bit_by_bit(points: list[float]) -> None:
+    text = points_text(np.array(points, dtype=np.float64))
+    assert np.array(json.loads(text), dtype=np.float64).tobytes() == np.array(points, dtype=np.float64).tobytes()
+    is_whole = all(point == int(point) and str(point) != "-0.0" and -(1 << 31) <= point < 1 << 31 for point in points)
+    assert (b"." in text or b"e" in text) == (not is_whole)
 
 
 def test_nothing_is_written_where_the_tables_say_it_all() -> None:
