@@ -121,6 +121,7 @@ class Ids:
             for rows, names, told in self._parts():
                 is_stem, is_path = self._own(rows, names)
                 self._n_paths += int((is_path & ~is_stem).sum())
+                self._n_other_names += _count_respelled(names)
                 rest = np.flatnonzero(~is_stem & ~is_path)
                 if len(rest):
                     self._n_other_names += len(rest)
@@ -167,6 +168,12 @@ class Ids:
         kinds[rows[places]] = said
         other = places[said == OTHER]
         return rows[other], names.take(other)
+
+
+def _count_respelled(names: Ragged) -> int:
+    """How many are spelled in another way than names are compared in: such a one is kept as it came."""
+    normal = normalise_names(names)
+    return 0 if normal is names else int((~equal_rows(Cells.of(names), Cells.of(normal))).sum())
 
 
 def _joined(index: FrameIndex, kinds: Kinds, told: list[tuple[Rows, Ragged]]) -> ImageIds:

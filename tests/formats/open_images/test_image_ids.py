@@ -19,7 +19,8 @@ NAMES = st.sampled_from(
     ["a.jpg", "b.jpg", "a.png", "b", "x/a.jpg", "x/b.jpg", "y/a.jpg", ".a", "é.jpg", "e\u0301.jpg", "./c"]
 )
 SAID = st.tuples(
-    st.integers(0, 9), st.sampled_from(["a", "b", "a.jpg", "x/a", "train/a", "b.jpg", "é", "c", "y/a.jpg"])
+    st.integers(0, 9),
+    st.sampled_from(["a", "b", "a.jpg", "x/a", "train/a", "b.jpg", "é", "e\u0301", "c", "y/a.jpg", "./b", "x\\a"]),
 )
 
 
@@ -89,3 +90,9 @@ def test_own_names_are_not_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(FrameIndex, "_stem_lookup")
     names = dict(told)
     assert settled.ids.to_texts() == [names.get(n, f"{n:05}") for n in range(1000)]
+
+
+@pytest.mark.parametrize("said", ["e\u0301", "./é", "/é", "e\u0301.jpg"])
+def test_an_id_of_another_spelling_stays_as_it_came(said: str) -> None:
+    frames = FrameTable.build(["é.jpg", "b.jpg"], [1, 1], [1, 1])
+    assert Ids(frames, lambda: iter([images_of([(0, said)], 0)]), False, Report()).ids.to_texts() == [said, "b"]
