@@ -51,10 +51,10 @@ MAX_SEND_BYTES = 1 << 20
 PIECE_BYTES = 256 << 10
 """What the deflater is given at once: what comes out of it depends on how its input is cut, and may not depend on how
 callers cut theirs."""
-MADE_AHEAD = 2
-PIECES_AHEAD = 4
-"""Pieces that a second thread deflates while the next are made; it needs no lock of Python's for that. The first ones
-of a member are deflated at once, so that small members start no thread."""
+HERE_BYTES = 4 * PIECE_BYTES
+"""So much of a member is deflated at once, so that small ones start no thread; the rest by a thread beside, while more
+is made: it needs no lock of Python's for that."""
+JOBS_AHEAD = 2
 
 
 class DeflatedMember:
@@ -67,53 +67,53 @@ class DeflatedMember:
         self._zip64 = may_be_large
         self._deflater = Deflater(RAW)
         self._waiting = bytearray()  # less than a piece
-        self._n_pieces = 0
-        self._ahead: deque[Future[bytes]] = deque()
-        self._made: deque[Future[bytes]] = deque()
+        self._given = bytearray()  # small writes, behind all that was handed over
+        self._jobs: deque[Future[list[bytes]]] = deque()
         self._crc = self._size = self._packed = 0
         self._offset = writer._begin(name, flags, DEFLATED, 0, 0, 0, may_be_large)
 
     def write(self, data: Data) -> None:
-        while self._made:
-            self._write(self._made.popleft().result())
-        self._write(data)
+        self._given += data
+        if len(self._given) >= PIECE_BYTES:
+            self._hand_over()
 
-    def write_made(self, make: Callable[[], bytes]) -> None:
+    def write_made(self, make: Callable[[], Data]) -> None:
         """What `make` gives, at its place; in a large member it is made beside, a little later."""
-        if self._n_pieces < PIECES_AHEAD:
-            self.write(make())
+        if self._given:
+            self._hand_over()
+        if not self._jobs and self._size < HERE_BYTES:
+            self._put_all(self._deflate(make()))
             return
-        self._made.append(self._writer.beside.submit(make))
-        while len(self._made) > MADE_AHEAD or (self._made and self._made[0].done()):
-            self._write(self._made.popleft().result())
+        self._jobs.append(self._writer.beside.submit(self._make_and_deflate, make))
+        while len(self._jobs) > JOBS_AHEAD or (self._jobs and self._jobs[0].done()):
+            self._put_all(self._jobs.popleft().result())
 
-    def _write(self, data: Data) -> None:
-        self._crc = isal_zlib.crc32(data, self._crc)
-        self._size += len(data)
+    def _hand_over(self) -> None:
+        """Deflate what was given in small writes, here or beside."""
+        given, self._given = self._given, bytearray()
+        self.write_made(lambda: given)
+
+    def _make_and_deflate(self, make: Callable[[], Data]) -> list[bytes]:
+        return self._deflate(make())
+
+    def _deflate(self, data: Data) -> list[bytes]:
+        """What the deflater gives for the next part of the member. Only one thread at a time is in here."""
+        packed = []
         view = memoryview(data).cast("B")
-        room = PIECE_BYTES - len(self._waiting)
-        if len(view) < room:
-            self._waiting += view
-            return
-        self._waiting += view[:room]
-        self._deflate(self._waiting)
-        while len(view) - room >= PIECE_BYTES:
-            # A view of what the caller gave would change with it.
-            self._deflate(
-                view[room : room + PIECE_BYTES] if isinstance(data, bytes) else bytes(view[room:][:PIECE_BYTES])
-            )
-            room += PIECE_BYTES
-        self._waiting = bytearray(view[room:])
-
-    def _deflate(self, piece: Data) -> None:
-        """Deflate the next piece, here or beside."""
-        self._n_pieces += 1
-        if self._n_pieces <= PIECES_AHEAD:
-            self._put(self._deflater.compress(piece))
-            return
-        self._ahead.append(self._writer.beside.submit(self._deflater.compress, piece))
-        while len(self._ahead) > PIECES_AHEAD or (self._ahead and self._ahead[0].done()):
-            self._put(self._ahead.popleft().result())
+        start = 0
+        while start < len(view):
+            stop = start + PIECE_BYTES - len(self._waiting)
+            piece: Data = view[start:stop]
+            self._crc = isal_zlib.crc32(piece, self._crc)
+            self._size += len(piece)
+            if self._waiting or stop > len(view):
+                self._waiting += piece
+                piece = self._waiting
+            if len(piece) == PIECE_BYTES:
+                packed.append(self._deflater.compress(piece))
+                self._waiting = bytearray()
+            start = stop
+        return packed
 
     def close(self) -> None:
         """End the stream and write the descriptor.
@@ -121,10 +121,10 @@ class DeflatedMember:
         Raises:
             TooLarge: over 4 GiB without `may_be_large`.
         """
-        while self._made:
-            self._write(self._made.popleft().result())
-        while self._ahead:
-            self._put(self._ahead.popleft().result())
+        if self._given:
+            self._hand_over()
+        while self._jobs:
+            self._put_all(self._jobs.popleft().result())
         self._put(self._deflater.compress(self._waiting))
         self._put(self._deflater.flush())
         if not self._zip64 and max(self._size, self._packed) >= U32:
@@ -134,6 +134,10 @@ class DeflatedMember:
         self._writer._end(
             self._name, self._flags, DEFLATED, self._crc, self._packed, self._size, self._offset, self._zip64
         )
+
+    def _put_all(self, packed: list[bytes]) -> None:
+        for piece in packed:
+            self._put(piece)
 
     def _put(self, packed: bytes) -> None:
         self._packed += len(packed)

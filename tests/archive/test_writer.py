@@ -84,8 +84,8 @@ def test_the_size_of_chunks_does_not_change_the_bytes() -> None:
     assert written(mixed, 1)[0] == written(mixed, 1 << 20)[0]
 
 
-@pytest.mark.parametrize("pieces_ahead", [0, 1, 1000])
-def test_what_is_deflated_beside_is_the_same(pieces_ahead: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("here_bytes", [0, 1, 1 << 30])
+def test_what_is_deflated_beside_is_the_same(here_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where a caller goes on with the bytes that it gave."""
     rng = random.Random(2)
     lines = [rng.randbytes(40).hex().encode() * rng.randrange(40_000) for _ in range(5)]
@@ -100,14 +100,14 @@ def test_what_is_deflated_beside_is_the_same(pieces_ahead: int, monkeypatch: pyt
         writer.add_stored("c", b"c")
 
     found = written(fill)[0]
-    monkeypatch.setattr(writer_module, "PIECES_AHEAD", pieces_ahead)
+    monkeypatch.setattr(writer_module, "HERE_BYTES", here_bytes)
     assert written(fill)[0] == found
     assert by_zipfile(found) == {"a": b"".join(lines), "b": b"".join(lines), "c": b"c"}
 
 
-@pytest.mark.parametrize("pieces_ahead", [0, 1, 4, 1 << 20])
-def test_what_is_made_beside_is_at_its_place(pieces_ahead: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer_module, "PIECES_AHEAD", pieces_ahead)
+@pytest.mark.parametrize("here_bytes", [0, 1, 300_000, 1 << 30])
+def test_what_is_made_beside_is_at_its_place(here_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer_module, "HERE_BYTES", here_bytes)
     parts = [random.Random(number).randbytes(90_000) for number in range(30)]
 
     def fill(writer: ArchiveWriter, made: Callable[[int], bool]) -> None:
