@@ -104,6 +104,10 @@ class Helper:
         self._is_lost = self._is_lost or done is None
         return done
 
+    def kill(self) -> None:
+        """End its process: whoever waits for it, in another thread, learns that no answer will come."""
+        self._process.kill()
+
     def close(self) -> None:
         """End it; what it has not answered is forgotten."""
         os.close(self._jobs)
@@ -181,6 +185,83 @@ class Crew(Generic[Ticket, Job, Done]):
             name = f"{self._work.__module__}:{self._work.__qualname__}"
             self._helpers = [Helper(name) for _ in range(self._n_helpers)]
         return self._helpers
+
+
+class Ahead(Generic[Job, Done]):
+    """Has a helper work on jobs before anybody asks for their answers: `with Ahead(work, 8, make_job) as ahead`.
+
+        make(0), make(1), …   handed over by a thread, in order, as fast as the helper takes them
+        answer(1)             rather than wait for it, whoever asks does the next job that nobody has begun
+
+    Answers are held until the end, so they should be small.
+    """
+
+    def __init__(self, work: Callable[[Job], Done], n_jobs: int, make: Callable[[int], Job]) -> None:
+        """Args:
+        work: a function of one job, at the top of its module.
+        make: the job of a number, here or in a thread.
+        """
+        self._work, self._make = work, make
+        self._todo = deque(range(n_jobs))
+        self._done: dict[int, Done] = {}
+        self._changed = threading.Condition()
+        self._helper: Helper | None = None
+        self._thread = threading.Thread(target=self._hand_over, name="jobs ahead", daemon=True)
+
+    def __enter__(self) -> Self:
+        if self._todo:
+            self._helper = Helper(f"{self._work.__module__}:{self._work.__qualname__}")
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._helper is not None:
+            with self._changed:
+                self._todo.clear()
+            # Killed first: the thread may be within a write to its pipe, which must not be closed before.
+            self._helper.kill()
+            self._thread.join()
+            self._helper.close()
+
+    def answer(self, number: int) -> Done:
+        """Raises what the job raises; the thread that came upon it first has left it to whoever asks."""
+        while True:
+            with self._changed:
+                if number in self._done:
+                    return self._done[number]
+                if not self._todo:
+                    self._changed.wait()
+                    continue
+                other = self._todo.popleft()
+            self._put(other, self._work(self._make(other)))
+
+    def _put(self, number: int, done: Done) -> None:
+        with self._changed:
+            self._done[number] = done
+            self._changed.notify_all()
+
+    def _hand_over(self) -> None:
+        assert self._helper is not None
+        sent: deque[int] = deque()
+        try:
+            while True:
+                while self._helper.has_room() and self._todo:
+                    with self._changed:
+                        if not self._todo:
+                            break
+                        sent.append(self._todo.popleft())
+                    self._helper.send(self._make(sent[-1]))
+                done = self._helper.receive() if sent else None
+                if done is None:
+                    break
+                self._put(sent.popleft(), done[0])
+        except Exception:
+            traceback.print_exc()
+        with self._changed:  # what will not be answered is done by whoever asks
+            self._todo.extendleft(reversed(sent))
+            self._changed.notify_all()
 
 
 def serve(work: Callable[[Any], Any]) -> None:

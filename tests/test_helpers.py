@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.helpers import SENT_AHEAD, Helper, n_cores, receive, send
+from app.helpers import SENT_AHEAD, Ahead, Helper, n_cores, receive, send
 
 
 def double(job: Any) -> Any:
@@ -135,6 +135,55 @@ def test_a_helper_ends_with_its_reader() -> None:
     assert helper._process.wait(10) == 0
     helper._jobs = os.dup(2)
     helper.close()
+
+
+def test_answers_made_ahead_are_there_in_any_order() -> None:
+    with Ahead(double, 30, lambda number: np.full(1000, number)) as ahead:
+        for number in [7, 29, 0, 7, *range(30)]:
+            assert ahead.answer(number).tolist() == [2 * number] * 1000
+
+
+def test_work_ahead_goes_on_without_its_helper() -> None:
+    with Ahead(double, 30, lambda number: np.full(300_000, number)) as ahead:
+        assert ahead.answer(3)[0] == 6
+        assert ahead._helper is not None
+        os.kill(ahead._helper.pid, signal.SIGKILL)
+        assert [int(ahead.answer(number)[0]) for number in range(30)] == [2 * number for number in range(30)]
+
+
+def test_a_job_that_cannot_be_made_is_told_to_whoever_asks_for_it(capfd: pytest.CaptureFixture[str]) -> None:
+    def make(number: int) -> str:
+        if number == 2:
+            raise KeyError("no such job")
+        return "a"
+
+    with Ahead(double, 3, make) as ahead:
+        assert ahead._helper is not None
+        ahead._thread.join(10)
+        with pytest.raises(KeyError):
+            ahead.answer(2)
+    capfd.readouterr()
+
+
+def test_work_ahead_that_nobody_waits_for_is_left() -> None:
+    made: list[int] = []
+
+    def make(number: int) -> Any:
+        made.append(number)
+        return "sleep" if number == 0 else np.zeros(2_000_000)  # far more than a pipe holds
+
+    with Ahead(double, 30, make) as ahead:
+        while len(made) < 2:
+            time.sleep(0.01)
+        helper = ahead._helper
+    assert helper is not None
+    assert helper._process.poll() is not None
+    assert not ahead._thread.is_alive()
+
+
+def test_no_work_ahead_needs_no_helper() -> None:
+    with Ahead(double, 0, lambda number: number) as ahead:
+        assert ahead._helper is None
 
 
 def test_some_jobs_go_ahead_and_there_is_a_core() -> None:

@@ -17,7 +17,7 @@ from app.annotations.matching import (
     nearest_texts,
     normalise_names,
 )
-from app.annotations.packed_masks import can_stay_packed, decoded_flips, pack_mask_row, unpack_mask
+from app.annotations.packed_masks import MOST_BYTES, can_stay_packed, decoded_flips, pack_masks, unpack_mask
 from app.annotations.pairing import mix, pair_in_order, pair_nearest
 from app.annotations.tables import (
     Annotations,
@@ -37,6 +37,7 @@ from app.annotations.tracks import expand_tracks
 __all__ = [
     "INPUT_TYPES",
     "LABEL_TYPES",
+    "MOST_BYTES",
     "Annotations",
     "AttributeSpec",
     "Edit",
@@ -66,7 +67,7 @@ __all__ = [
     "mix",
     "nearest_texts",
     "normalise_names",
-    "pack_mask_row",
+    "pack_masks",
     "pair_in_order",
     "pair_nearest",
     "ragged_differ",

@@ -10,13 +10,19 @@ block with an edited neighbour, a backup, a merge) keeps the row or unpacks it, 
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
 
+from app.columns import Ragged
 from app.errors import Damaged
 from app.geometry import Flips, PackedMask, find_flips, flips_to_runs, resize_flips
 from app.images import BadPNG, DecodedMask, decode_mask
+
+Ints = npt.NDArray[np.integer[Any]]
+Mask = npt.NDArray[np.bool_]
 
 SIZE = struct.Struct("<II")
 MOST_BYTES = 64 << 10
@@ -24,16 +30,27 @@ MOST_PLACES = 1 << 22
 """Bounds of what one row may become: 16 MB of runs at the very worst, however few bytes it has."""
 
 
-def can_stay_packed(png_size: int, png_width: int, png_height: int, width: int, height: int) -> bool:
+@overload
+def can_stay_packed(png_size: int, png_width: int, png_height: int, width: int, height: int) -> bool: ...
+@overload
+def can_stay_packed(png_size: Ints, png_width: Ints, png_height: Ints, width: Ints, height: Ints) -> Mask: ...
+def can_stay_packed(png_size: Any, png_width: Any, png_height: Any, width: Any, height: Any) -> Any:
     """Whether a PNG on a frame of this size may be packed. Where a mask shrinks, only its pixels tell whether any are
-    left."""
-    fits = png_width <= width and png_height <= height and (png_width + 1) * height <= MOST_PLACES
-    return fits and png_size <= MOST_BYTES
+    left. Of one mask, or of N."""
+    fits = (png_width <= width) & (png_height <= height) & ((png_width + 1) * height <= MOST_PLACES)
+    return fits & (png_size <= MOST_BYTES)
 
 
-def pack_mask_row(png: bytes, width: int, height: int) -> bytes:
-    """A row of a PNG that was proven, has a pixel and `can_stay_packed`."""
-    return SIZE.pack(width, height) + png
+def pack_masks(pngs: Sequence[bytes], widths: Ints, heights: Ints) -> Ragged:
+    """A row of each PNG that was proven, has a pixel and `can_stay_packed`; empty PNGs become empty rows."""
+    sizes = np.stack([widths, heights], axis=1).astype("<u4").tobytes()
+    cells: list[bytes] = []
+    for start, png in zip(range(0, len(sizes), SIZE.size), pngs, strict=True):
+        cells += (sizes[start : start + SIZE.size], png) if png else (b"", b"")
+    lengths = np.array([len(png) for png in pngs], dtype=np.int64)
+    offsets = np.zeros(len(pngs) + 1, dtype=np.int64)
+    np.cumsum(lengths + SIZE.size * (lengths > 0), out=offsets[1:])
+    return Ragged(np.frombuffer(b"".join(cells), dtype=np.uint8), offsets)
 
 
 def unpack_mask(row: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:

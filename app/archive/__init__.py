@@ -10,7 +10,7 @@ Start: `open_archive` in `reader.py`; `files.py` for zips in and beside a zip; `
 from app.archive.ahead import read_ahead
 from app.archive.files import FileRules, SentFile, open_files
 from app.archive.limits import ArchiveLimits
-from app.archive.reader import Archive, Entry, open_archive
+from app.archive.reader import Archive, Entry, Members, open_archive
 from app.archive.sources import ByteSource, BytesSource, FileSource, JoinedSource, PartSource
 from app.archive.writer import ArchiveWriter, DeflatedMember
 
@@ -25,6 +25,7 @@ __all__ = [
     "FileRules",
     "FileSource",
     "JoinedSource",
+    "Members",
     "PartSource",
     "SentFile",
     "open_archive",

@@ -15,7 +15,7 @@ memory a member. Members are columns; an `Entry` is made when it is asked for.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple, overload
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -96,6 +96,20 @@ class EntryList(Sequence[Entry]):
         return map(Entry, *columns, map(bool, d.folders), range(len(self)))
 
 
+class Members(NamedTuple):
+    """What `Entry` says, of N members as columns: (N,) each.
+
+    Attributes:
+        is_deflated: bool; the others are stored.
+    """
+
+    offsets: npt.NDArray[np.int64]
+    sizes: npt.NDArray[np.int64]
+    compressed_sizes: npt.NDArray[np.int64]
+    crcs: npt.NDArray[np.int64]
+    is_deflated: npt.NDArray[np.bool_]
+
+
 class Archive:
     """A checked archive. Every member that is read is proven by its size and CRC-32, and remembered as proven."""
 
@@ -150,6 +164,30 @@ class Archive:
         if found is None:
             raise NotFound("archive member", name, f'There is no "{shorten(name)}" in the zip.')
         return found
+
+    def numbers(self, names: Iterable[str]) -> npt.NDArray[np.int32]:
+        """(N,) places in `entries` of the files of exactly these names.
+
+        Raises:
+            NotFound: there is no such file.
+        """
+        if self._files is None:
+            self._files = dict(self._listed())
+        try:
+            return np.array([self._files[name] for name in names], dtype=np.int32)
+        except KeyError as error:
+            raise NotFound("archive member", error.args[0]) from None
+
+    def members(self, numbers: npt.NDArray[np.integer[Any]]) -> Members:
+        """The columns of these places in `entries`."""
+        d = self._directory
+        sizes, packed, crcs = (np.frombuffer(c, dtype=np.int64) for c in (d.sizes, d.compressed_sizes, d.crcs))
+        is_deflated = np.frombuffer(d.methods, dtype=np.uint8)[numbers] != STORED
+        return Members(self._offsets[numbers], sizes[numbers], packed[numbers], crcs[numbers], is_deflated)
+
+    def read_stretch(self, offset: int, length: int) -> bytes:
+        """Bytes of the source as they lie there, packed and not proven; from any thread."""
+        return self._source.read_at(offset, length)
 
     def read(self, entry: Entry) -> bytes:
         """All bytes of a member, in memory; look at `entry.size` first.

@@ -24,6 +24,7 @@ from app.images.png import (
     prove_mask,
     read_png_header,
 )
+from app.images.proofs import ProofJob, prove_stretch
 from app.images.sizes import MAX_PICTURE_PIXELS, BadPicture, PictureSize, PictureTooBig, measure_picture, read_size
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "PNGHeader",
     "PictureSize",
     "PictureTooBig",
+    "ProofJob",
     "check_png",
     "compress_picture",
     "decode_mask",
@@ -45,6 +47,7 @@ __all__ = [
     "make_preview",
     "measure_picture",
     "prove_mask",
+    "prove_stretch",
     "read_png_header",
     "read_size",
     "upright_picture",

@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from functools import partial
 from json.encoder import encode_basestring
 
 import numpy as np
@@ -30,6 +31,7 @@ _LISTED = ("select", "radio")
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
 Codes = npt.NDArray[np.int32]
+Plan = Callable[[int], Sequence[tuple[int, Callable[[str], str | None]]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,6 @@ class AttributeEncoder:
         self._specs = [{spec.name: spec for spec in labels[label_id].attributes} for label_id in self._ids.tolist()]
         self._declaring: dict[str, npt.NDArray[np.bool_]] = {}
         self._known: dict[tuple[tuple[str, bool], ...], _Combinations] = {}
-        self._said: dict[tuple[int, str, bool], str | None] = {}  # one attribute's JSON; None: it cannot take the cell
 
     def is_declared(self, name: str) -> bool:
         """Whether any label declares an attribute of this name."""
@@ -148,34 +149,29 @@ class AttributeEncoder:
         for place, column in enumerate(used):
             codes = known.cell_codes(place, column)
             cells.append(np.where(self._labels_with(column.name)[labels], codes, np.int32(0)))
-        numbers = known.numbers(np.stack(cells), lambda label, texts: self._build(self._specs[label], used, texts))
+        numbers = known.numbers(np.stack(cells), partial(self._plan, used))
         for place, column in enumerate(used):
             refusing = known.refusing(place)
             if refusing.any() and (rows := refusing[numbers]).any():
                 no_value(column, rows)
         return known.texts_of(numbers)
 
-    def _build(
-        self, specs: Mapping[str, AttributeSpec], columns: Sequence[AttributeColumn], cells: Sequence[str | None]
-    ) -> tuple[str, tuple[int, ...]]:
-        said, refused = [], []
-        for place, (column, cell) in enumerate(zip(columns, cells, strict=True)):
-            if cell is None:
-                continue
-            spec = specs[column.name]
-            asked = (spec.id, cell, column.is_flag)
-            if asked not in self._said:
-                value = shown_value(spec, cell, column.is_flag)
-                self._said[asked] = None if value is None else attributes_text({spec.id: value})[1:-1]
-            text = self._said[asked]
-            if text is None:
-                refused.append(place)
-            else:
-                said.append((spec.id, text))
-        if len(self._said) >= MAX_CACHED:
-            self._said.clear()
-        said.sort()
-        return f"[{','.join(text for _, text in said)}]", tuple(refused)
+    def _plan(self, columns: Sequence[AttributeColumn], label: int) -> list[tuple[int, Callable[[str], str | None]]]:
+        """The columns that a label shows, by ascending spec_id, and what one of their cells is as JSON; None where the
+        attribute cannot take it."""
+        specs = self._specs[label]
+        shown = [(specs[column.name], place) for place, column in enumerate(columns) if column.name in specs]
+        shown.sort(key=lambda found: found[0].id)
+        return [(place, partial(_attribute_text, spec, columns[place].is_flag)) for spec, place in shown]
+
+
+def _attribute_text(spec: AttributeSpec, is_flag: bool, cell: str) -> str | None:
+    value = shown_value(spec, cell, is_flag)
+    return None if value is None else _item_text(spec.id, value)
+
+
+def _item_text(spec_id: int, value: str) -> str:
+    return f'{{"spec_id":{spec_id},"value":{encode_basestring(value)}}}'
 
 
 class _Combinations:
@@ -185,6 +181,7 @@ class _Combinations:
     """
 
     def __init__(self, n_columns: int) -> None:
+        self._plans: dict[int, list[tuple[int, Callable[[str], str | None], dict[int, str | None]]]] = {}
         self._cells: list[dict[str, int]] = [{} for _ in range(n_columns)]
         self._values: list[list[str | None]] = [[None] for _ in range(n_columns)]
         self._hashes: npt.NDArray[np.uint64] = np.zeros(0, dtype=np.uint64)  # sorted
@@ -210,13 +207,12 @@ class _Combinations:
             mapping[code] = known[text]
         return mapping[column.codes]
 
-    def numbers(
-        self, codes: Codes, build: Callable[[int, Sequence[str | None]], tuple[str, tuple[int, ...]]]
-    ) -> npt.NDArray[np.int64]:
-        """(N,) the number of each row's combination; `build` tells the text of a new one, and what it cannot hold.
+    def numbers(self, codes: Codes, plan: Plan) -> npt.NDArray[np.int64]:
+        """(N,) the number of each row's combination.
 
         Args:
             codes: (C + 1, N).
+            plan: see `_add`.
         """
         hashes = np.zeros(codes.shape[1], dtype=np.uint64)
         for row in codes:
@@ -228,7 +224,7 @@ class _Combinations:
             unknown = np.flatnonzero(~found)
             new, first = np.unique(hashes[unknown], return_index=True)
             rows = np.sort(unknown[first])
-            self._add(codes[:, rows], build)
+            self._add(codes[:, rows], plan)
             # `new` ascends as the known ones do; their numbers go by the rows they were met in.
             places = np.searchsorted(self._hashes, new)
             fresh = len(self._text_codes) - len(new) + np.searchsorted(rows, unknown[first])
@@ -241,7 +237,7 @@ class _Combinations:
             key = codes[:, place].tobytes()
             if key not in self._collided:
                 self._collided[key] = len(self._text_codes)
-                self._add(codes[:, place : place + 1], build)
+                self._add(codes[:, place : place + 1], plan)
             numbers[place] = self._collided[key]
         return numbers
 
@@ -249,16 +245,34 @@ class _Combinations:
         found, places = self._places.find(hashes)
         return found, self._order[places] if len(self._order) else places
 
-    def _add(self, codes: Codes, build: Callable[[int, Sequence[str | None]], tuple[str, tuple[int, ...]]]) -> None:
-        """Number new combinations, (C + 1, K), one after the other."""
+    def _add(self, codes: Codes, plan: Plan) -> None:
+        """Number new combinations, (C + 1, K), one after the other.
+
+        Args:
+            plan: of a label: the columns that it shows, in their order, and the JSON of a cell (None: cannot be shown).
+        """
         text_codes, refused = [], np.zeros((len(codes) - 1, codes.shape[1]), dtype=np.bool_)
         for at, (label, *cells) in enumerate(codes.T.tolist()):
-            text, places = build(label, [values[code] for values, code in zip(self._values, cells, strict=True)])
-            if text not in self.texts:
-                self.texts[text] = len(self._all_texts)
-                self._all_texts.append(text)
-            text_codes.append(self.texts[text])
-            refused[list(places), at] = True
+            if label not in self._plans:
+                self._plans[label] = [(place, text_of, {}) for place, text_of in plan(label)]
+            said = []
+            for place, text_of, known in self._plans[label]:
+                code = cells[place]
+                if not code:
+                    continue
+                if code not in known:
+                    known[code] = text_of(self._values[place][code] or "")
+                text = known[code]
+                if text is None:
+                    refused[place, at] = True
+                else:
+                    said.append(text)
+            whole = f"[{','.join(said)}]"
+            number = self.texts.get(whole)
+            if number is None:
+                number = self.texts[whole] = len(self._all_texts)
+                self._all_texts.append(whole)
+            text_codes.append(number)
         self._codes = np.concatenate([self._codes, codes], axis=1)
         self._refused = np.concatenate([self._refused, refused], axis=1)
         self._text_codes = np.concatenate([self._text_codes, np.array(text_codes, dtype=np.int32)])
@@ -279,8 +293,7 @@ class _Combinations:
 
 def attributes_text(values: Mapping[int, str]) -> str:
     """Values by spec id as the stored text: ascending spec_id, no spaces."""
-    items = [f'{{"spec_id":{spec_id},"value":{encode_basestring(values[spec_id])}}}' for spec_id in sorted(values)]
-    return f"[{','.join(items)}]"
+    return f"[{','.join(_item_text(spec_id, values[spec_id]) for spec_id in sorted(values))}]"
 
 
 class AttributeDecoder:

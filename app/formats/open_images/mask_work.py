@@ -37,7 +37,7 @@ MAX_FLIPS = 4_000_000
 """Flips of masks held at once, 8 bytes each: PNGs of a few kilobytes may hold tens of millions."""
 MOST_FLIPS = 8_000_000
 """Of one mask; no object has so many, noise of 50 million pixels has three times as many and takes 800 MB."""
-HELPED_MASKS, HELPED_PROOFS = 512, 8192
+HELPED_MASKS, HELPED_PROOFS = 512, 4096
 """Below so many masks that are traced, or proven alone, a helper's start costs more than it saves."""
 
 
@@ -50,6 +50,7 @@ class MaskJob:
         traced: outlines are wanted, not runs.
         with_flips: the flips at frame size are wanted too.
         packed: masks whose pixels tell nothing more may stay as they are.
+        proven: (N, 2) width and height of masks that were proven already and stay as they are; zeros for the others.
     """
 
     pngs: Sequence[bytes]
@@ -60,6 +61,7 @@ class MaskJob:
     max_pixels: int
     max_bytes: int
     packed: bool = False
+    proven: Sequence[tuple[int, int]] = ()
 
 
 @dataclass(slots=True, eq=False)
@@ -106,6 +108,13 @@ class MasksDone:
         self.is_blank.append(is_blank)
         self.is_packed.append(is_packed)
 
+    @staticmethod
+    def of_proven(sizes: Sequence[tuple[int, int]]) -> MasksDone:
+        """Masks that were proven elsewhere, and stay as they are."""
+        n = len(sizes)
+        runs = Ragged.empty(np.int32, n)
+        return MasksDone([""] * n, list(sizes), [True] * n, [False] * n, [False] * n, [True] * n, runs, digests=[0] * n)
+
     def add_bad(self, why: str) -> None:
         self.add((0, 0), is_blank=True, is_packed=False)
         self.errors[-1] = why
@@ -116,9 +125,14 @@ def work_masks(job: MaskJob) -> MasksDone:
     done = MasksDone()
     found: list[Flips | None] = []
     n_flips = 0
-    for png, width, height in zip(job.pngs, job.widths, job.heights, strict=True):
+    proven = job.proven or [(0, 0)] * len(job.pngs)
+    for png, width, height, size in zip(job.pngs, job.widths, job.heights, proven, strict=True):
         if n_flips > MAX_FLIPS:
             break
+        if size[0]:
+            done.add(size, is_blank=False, is_packed=True)
+            found.append(None)
+            continue
         mask = _decode(done, png, width, height, job)
         found.append(mask)
         n_flips += 0 if mask is None else len(mask)
@@ -206,6 +220,7 @@ def _trace(done: MasksDone, places: Sequence[int], masks: Sequence[Flips]) -> se
 
 
 def mask_crew(n_masks: int, most_helpers: int, is_traced: bool) -> Crew[Ticket, MaskJob, MasksDone]:
-    """Who works on so many masks: helpers are not worth their start for few."""
+    """Who works on so many masks: helpers are not worth their start for few. Where masks are only proven
+    (`mask_proofs.py` does most of that), they wait until there was one whose proof is not enough."""
     is_worth_it = n_masks >= (HELPED_MASKS if is_traced else HELPED_PROOFS)
-    return Crew(work_masks, most_helpers if is_worth_it else 0)
+    return Crew(work_masks, most_helpers if is_worth_it else 0, 0 if is_traced else 1)

@@ -24,6 +24,7 @@ from app.formats.open_images.labels import ClassNames, recorded_mids
 from app.formats.open_images.layout import ALIASES, LABEL_COLUMNS, NAMES_TRIED, Layout, lay_out, nearest_name
 from app.formats.open_images.links import MaskLinks
 from app.formats.open_images.mask_files import MaskFiles
+from app.formats.open_images.mask_proofs import prove_ahead
 from app.formats.open_images.mask_work import MaskJob, MasksDone, mask_crew
 from app.formats.open_images.read_boxes import Waiting, read_boxes
 from app.formats.open_images.read_images import ImageListReader
@@ -87,10 +88,10 @@ def read(
         len(mask_rows.places), options.mask_helpers, options.conv_mask_to_poly
     )
     trim_heap()
-    with workers as crew:
+    with workers as crew, prove_ahead(reading, mask_rows.numbers) as proofs:
         read_boxes(reading, Waiting(links, relationships.finder))
         write_relationships(reading, relationships)
-        read_masks(reading, mask_rows, links.mask_groups(), links.numbers, files, crew)
+        read_masks(reading, mask_rows, links.mask_groups(), links.numbers, files, crew, proofs)
     read_tags(reading)
     read_points(reading)
     read_narratives(reading)

@@ -36,6 +36,7 @@ class MaskRows:
         frames, label_codes, label_ids: (M,).
         boxes: (M, 4) BoxXMin BoxXMax BoxYMin BoxYMax; NaN where not all four are there.
         places: (M,) index into `MaskFiles.paths`.
+        numbers: (M,) of the PNG in the archive.
     """
 
     tables: list[TableState] = field(default_factory=list)
@@ -46,6 +47,7 @@ class MaskRows:
     label_ids: Ints = field(default_factory=lambda: np.empty(0, dtype=np.int32))
     boxes: Reals = field(default_factory=lambda: np.empty((0, 4), dtype=np.float64))
     places: Ids = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    numbers: Ints = field(default_factory=lambda: np.empty(0, dtype=np.int32))
 
     @property
     def linkable(self) -> Mask:
@@ -73,6 +75,7 @@ def read_mask_rows(reading: Reading, files: MaskFiles) -> MaskRows:
         found.bounds.append(n_rows)
     for name in _COLUMNS:
         setattr(found, name, np.concatenate(parts[name]))
+    found.numbers = reading.archive.numbers(files.paths[place] for place in found.places.tolist())
     return found
 
 

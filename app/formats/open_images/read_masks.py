@@ -15,12 +15,13 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from app.annotations import Annotations, Rows, RowsMeaning, Shapes, ShapeType, pack_mask_row, unpack_mask
+from app.annotations import Annotations, Rows, RowsMeaning, Shapes, ShapeType, can_stay_packed, pack_masks, unpack_mask
 from app.archive import Entry
 from app.columns import CSVBlock, PackedRagged, Ragged
 from app.errors import ImportProblems, Problem, Severity, shorten
 from app.formats.open_images.kept_bytes import parts_note
 from app.formats.open_images.mask_files import MaskFiles
+from app.formats.open_images.mask_proofs import MaskProofs
 from app.formats.open_images.mask_work import MaskJob, MasksDone, work_masks
 from app.formats.open_images.read_boxes import encode_attributes, text_columns
 from app.formats.open_images.read_mask_rows import MaskRows
@@ -48,6 +49,7 @@ class Taken:
         block_rows: (K,) places in the block.
         mask_rows: (K,) places in `MaskRows`.
         names: of the PNGs.
+        crcs: (K,) of the PNGs.
         tell: what is to be told before them. Jobs are taken ahead, and reports must not depend on how far.
     """
 
@@ -55,38 +57,45 @@ class Taken:
     block_rows: Ids
     mask_rows: Ids
     names: list[str]
+    crcs: Ids
     job: MaskJob
     tell: Callable[[], None]
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether nothing is left to be done."""
+        return bool(self.job.proven) and all(width for width, _ in self.job.proven)
 
     def rest(self, start: int) -> Taken:
         """Those behind the first `start`."""
         job = replace(
-            self.job, pngs=self.job.pngs[start:], widths=self.job.widths[start:], heights=self.job.heights[start:]
+            self.job,
+            pngs=self.job.pngs[start:],
+            widths=self.job.widths[start:],
+            heights=self.job.heights[start:],
+            proven=self.job.proven[start:],
         )
-        return Taken(self.block, self.block_rows[start:], self.mask_rows[start:], self.names[start:], job, self.tell)
+        rows, mask_rows = self.block_rows[start:], self.mask_rows[start:]
+        return Taken(self.block, rows, mask_rows, self.names[start:], self.crcs[start:], job, self.tell)
 
 
-@dataclass(slots=True, eq=False)
-class Decoded:
-    """One good mask at frame size, with the place of its PNG.
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """The good masks of a job, in the order of the table, as columns.
 
     Attributes:
-        outlines: its polygons.
-        runs: where it is a mask; empty for none.
-        packed: where it is a mask that nobody has decoded: a row of `pack_mask_row`.
-        flips: where somebody wants them.
+        at: (F,) their places in the job.
+        pngs: (F, 3) offset, size and CRC-32 of what was kept.
+        is_resized: (F,) bool.
+        n_parts: (F,) polygons that each became, 0 where it is a mask or has no pixel.
+        has_pixels: (F,) bool.
     """
 
-    png: tuple[int, int, int]
-    is_resized: bool
-    outlines: list[npt.NDArray[np.int32]]
-    runs: npt.NDArray[np.int32]
-    flips: Flips | None
-    packed: bytes = b""
-
-    @property
-    def has_pixels(self) -> bool:
-        return bool(self.outlines) or len(self.runs) > 0 or bool(self.packed)
+    at: Ids
+    pngs: Ids
+    is_resized: Mask
+    n_parts: Ids
+    has_pixels: Mask
 
 
 def read_masks(
@@ -96,6 +105,7 @@ def read_masks(
     numbers: Ints,
     files: MaskFiles,
     crew: Crew[Taken, MaskJob, MasksDone],
+    proofs: MaskProofs,
 ) -> None:
     """Write every mask row as a shape.
 
@@ -106,9 +116,9 @@ def read_masks(
     unlinked = rows.linkable & (groups == 0)
     _check_repeats(reading, rows, files)
     for table, start, stop in zip(rows.tables, rows.bounds[:-1], rows.bounds[1:], strict=True):
-        jobs = _jobs(reading, table, rows, start, stop, unlinked, files)
-        for taken, done in crew.run(jobs):
-            assert done is not None  # each job has an answer
+        jobs = _jobs(reading, table, rows, start, stop, unlinked, proofs)
+        for taken, answer in crew.run(jobs):
+            done = MasksDone.of_proven(taken.job.proven) if answer is None else answer
             taken.tell()
             _write_done(reading, table, taken, rows, groups, numbers, done)
             n_done = len(done)
@@ -120,9 +130,9 @@ def read_masks(
 
 
 def _jobs(
-    reading: Reading, table: TableState, rows: MaskRows, start: int, stop: int, unlinked: Mask, files: MaskFiles
-) -> Iterator[tuple[Taken, MaskJob]]:
-    """The PNGs of the rows of a table, block by block and batch by batch."""
+    reading: Reading, table: TableState, rows: MaskRows, start: int, stop: int, unlinked: Mask, proofs: MaskProofs
+) -> Iterator[tuple[Taken, MaskJob | None]]:
+    """The PNGs of the rows of a table, block by block and batch by batch; no job where all is proven."""
     at, options = start, reading.options
     for block in reading.read_again(table):
         end = at + int(np.searchsorted(rows.rows[at:stop], block.rows[-1], side="right")) if len(block) else at
@@ -131,13 +141,22 @@ def _jobs(
         has_entries = bool(reading.side.entries(table.path, table.first, len(block)))
         stays_packed = not (options.conv_mask_to_poly or has_entries or reading.consistency.is_on)
         most = BATCH_PROOFS if stays_packed else BATCH_MASKS
-        for first, last in _batches(reading, rows.places[at:end], files, most):
+        for first, last in _batches(reading.archive.members(rows.numbers[at:end]).sizes, most):
             mask_rows = np.arange(at + first, at + last, dtype=np.int64)
-            taken = _take(reading, table, block, chosen[first:last], rows, mask_rows, files, has_entries, stays_packed)
+            taken = _take(
+                reading,
+                table,
+                block,
+                chosen[first:last],
+                rows,
+                mask_rows,
+                has_entries,
+                proofs if stays_packed else None,
+            )
             if first == 0:
                 told = (taken.tell, partial(_tell_unlinked, reading, table, block, alone))
                 taken = replace(taken, tell=partial(_in_turn, *reversed(told)))
-            yield taken, taken.job
+            yield taken, None if taken.is_proven else taken.job
         at = end
 
 
@@ -148,42 +167,52 @@ def _take(
     block_rows: Ids,
     rows: MaskRows,
     mask_rows: Ids,
-    files: MaskFiles,
     has_entries: bool,
-    stays_packed: bool,
+    proofs: MaskProofs | None,
 ) -> Taken:
-    """The bytes of some PNGs; those over the limit are told, and not read."""
-    options, frames = reading.options, reading.target.frames
-    entries = [reading.archive.entry(files.paths[place]) for place in rows.places[mask_rows].tolist()]
-    order = sorted(range(len(entries)), key=lambda at: entries[at].offset)
+    """The bytes of some PNGs; those over the limit are told, and not read.
+
+    Args:
+        proofs: where the masks may stay packed.
+    """
+    options, archive, frames = reading.options, reading.archive, reading.target.frames
+    order = np.argsort(archive.members(rows.numbers[mask_rows]).offsets, kind="stable")
+    mask_rows, block_rows = mask_rows[order], block_rows[order]
+    is_too_big = archive.members(rows.numbers[mask_rows]).sizes > options.max_mask_bytes
     too_big = [
-        (entries[at], int(rows.rows[mask_rows[at]])) for at in order if entries[at].size > options.max_mask_bytes
+        (archive.entries[number], row)
+        for number, row in zip(
+            rows.numbers[mask_rows[is_too_big]].tolist(), rows.rows[mask_rows[is_too_big]].tolist(), strict=True
+        )
     ]
-    wanted = [at for at in order if entries[at].size <= options.max_mask_bytes]
-    pngs = []
-    for entry, data in reading.archive.read_many(entries[at] for at in wanted):
-        reading.advance(entry.size)
+    mask_rows, block_rows = mask_rows[~is_too_big], block_rows[~is_too_big]
+    numbers = rows.numbers[mask_rows]
+    members = archive.members(numbers)
+    names, pngs = [], []
+    for entry, data in archive.read_many(archive.entries[number] for number in numbers.tolist()):
+        names.append(entry.name)
         pngs.append(bytes(data))
-    chosen = np.array(wanted, dtype=np.int64)
-    at_frames = rows.frames[mask_rows[chosen]] - frames.start
+    reading.advance(int(members.sizes.sum()))
+    at_frames = rows.frames[mask_rows] - frames.start
+    widths, heights = frames.widths[at_frames].astype(np.int64), frames.heights[at_frames].astype(np.int64)
+    proven: list[tuple[int, int]] = []
+    if proofs is not None:
+        sizes = proofs.sizes(numbers)
+        sizes[~can_stay_packed(members.sizes, sizes[:, 0], sizes[:, 1], widths, heights)] = 0
+        proven = list(zip(*sizes.T.tolist(), strict=True))
     job = MaskJob(
         pngs,
-        frames.widths[at_frames].tolist(),
-        frames.heights[at_frames].tolist(),
+        widths.tolist(),
+        heights.tolist(),
         options.conv_mask_to_poly,
         has_entries,
         options.max_mask_pixels,
         options.max_mask_bytes,
-        packed=stays_packed,
+        packed=proofs is not None,
+        proven=proven,
     )
-    return Taken(
-        block,
-        block_rows[chosen],
-        mask_rows[chosen],
-        [entries[at].name for at in wanted],
-        job,
-        partial(_tell_too_big, reading, table, too_big),
-    )
+    tell = partial(_tell_too_big, reading, table, too_big)
+    return Taken(block, block_rows, mask_rows, names, members.crcs, job, tell)
 
 
 def _tell_too_big(reading: Reading, table: TableState, entries: list[tuple[Entry, int]]) -> None:
@@ -204,7 +233,8 @@ def _check_repeats(reading: Reading, rows: MaskRows, files: MaskFiles) -> None:
     uses = np.bincount(rows.places)
     again = np.flatnonzero(uses > 1).tolist()
     _tell_shared(reading, rows, files, again)
-    n_bytes = sum(reading.archive.entry(files.paths[place]).size * int(uses[place] - 1) for place in again)
+    sizes = reading.archive.members(reading.archive.numbers(files.paths[place] for place in again)).sizes
+    n_bytes = int((sizes * (uses[again] - 1)).sum())
     if n_bytes > MAX_REPEATED_BYTES:
         worst = files.paths[max(again, key=lambda place: int(uses[place]))]
         message = f"rows name the same PNGs again and again ({n_bytes:,} bytes in all), most often {worst}"
@@ -237,52 +267,42 @@ def _tell_unlinked(reading: Reading, table: TableState, block: CSVBlock, chosen:
     reading.tell(table, "warning", "mask.box_unlinked", block.rows, mask, "BoxXMin", message, block.cells("BoxXMin"))
 
 
-def _batches(reading: Reading, places: Ids, files: MaskFiles, most: int) -> Iterator[tuple[int, int]]:
+def _batches(sizes: Ids, most: int) -> Iterator[tuple[int, int]]:
     """Stretches of rows whose PNGs fit into memory together."""
-    start, n_bytes = 0, 0
-    for at, place in enumerate(places.tolist()):
-        size = reading.archive.entry(files.paths[place]).size
-        if at > start and (at - start >= most or n_bytes + size > BATCH_BYTES):
-            yield start, at
-            start, n_bytes = at, 0
-        n_bytes += size
-    if start < len(places):
-        yield start, len(places)
+    ends = np.concatenate([[0], np.cumsum(sizes)])
+    start = 0
+    while start < len(sizes):
+        full = int(np.searchsorted(ends, ends[start] + BATCH_BYTES, side="right")) - 1
+        stop = max(start + 1, min(full, start + most, len(sizes)))
+        yield start, stop
+        start = stop
 
 
 def _write_done(
     reading: Reading, table: TableState, taken: Taken, rows: MaskRows, groups: Ints, numbers: Ints, done: MasksDone
 ) -> None:
     """Rows whose masks are done: tell what is to be told, keep the PNGs, write the shapes."""
-    decoded = _decoded(reading, table, taken, rows, done)
-    order = np.argsort(taken.mask_rows[: len(done)], kind="stable")  # as the table has them
-    chosen, numbers_of_rows = taken.block_rows[order], taken.mask_rows[order]
-    block = taken.block
-    decoded = [decoded[at] for at in order.tolist()]
+    n_parts = np.bincount(done.owners, minlength=len(done)).astype(np.int64)
+    found = _keep(reading, taken, done, n_parts, _tell_done(reading, table, taken, rows, done, n_parts))
+    block, chosen, mask_rows_of = taken.block, taken.block_rows[found.at], taken.mask_rows[found.at]
     count = reading.report.table(table.path)
-    refused = np.array([one is None for one in decoded], dtype=np.bool_)
-    count.dropped += int(refused.sum())
-    good = np.flatnonzero(~refused)  # places in this batch
-    found = [one for one in decoded if one is not None]
-    count.kept += len(found)
-    count.changed += sum(one.is_resized for one in found)
-    reading.n_kept_rows += len(found)
-    lines = block.lines_at(chosen[good])
-    pngs = np.array([one.png for one in found], dtype=np.int64).reshape(-1, 3)
+    count.dropped += len(done) - len(found.at)
+    count.kept += len(found.at)
+    count.changed += int(found.is_resized.sum())
+    reading.n_kept_rows += len(found.at)
     kept = reading.kept(
         table.number,
-        lines,
-        png_offsets=pngs[:, 0].copy(),
-        png_sizes=pngs[:, 1].copy(),
-        png_crcs=pngs[:, 2].astype(np.uint32),
+        block.lines_at(chosen),
+        png_offsets=found.pngs[:, 0].copy(),
+        png_sizes=found.pngs[:, 1].copy(),
+        png_crcs=found.pngs[:, 2].astype(np.uint32),
     )
-    has_pixels = np.array([one.has_pixels for one in found], dtype=np.bool_)
-    empty, full = np.flatnonzero(~has_pixels), np.flatnonzero(has_pixels)
-    frames = rows.frames[numbers_of_rows[good]]
-    at, types, points, runs, is_split = _shapes_of([found[place] for place in full.tolist()])
+    empty, full = np.flatnonzero(~found.has_pixels), np.flatnonzero(found.has_pixels)
+    frames = rows.frames[mask_rows_of]
+    at, types, points, runs = _shapes_of(taken.job, done, found, full)
     source = full[at]  # (S,) the found row of each shape
-    mask_rows = numbers_of_rows[good[source]]
-    block_rows = chosen[good[source]]
+    mask_rows = mask_rows_of[source]
+    block_rows = chosen[source]
     label_ids = rows.label_ids[mask_rows]
     columns = text_columns(
         reading,
@@ -293,8 +313,8 @@ def _write_done(
         block_rows,
     )
     if reading.consistency.is_on:
-        _see(reading, table, rows, numbers_of_rows[good[full]], groups, at, points, runs)
-    own = np.where(is_split[at], numbers[mask_rows], np.int32(0))
+        _see(reading, table, rows, mask_rows_of[full], groups, at, points, runs)
+    own = np.where(found.n_parts[source] > 1, numbers[mask_rows], np.int32(0))
     shapes = replace(
         Shapes.empty(len(source)),
         frames=frames[source],
@@ -312,8 +332,10 @@ def _write_done(
         if entry[0] in set(block_rows.tolist())
     ]
     if entries:
-        shapes = _with_entries(reading, table, block, entries, block_rows, source, shapes, [one.flips for one in found])
-    nothing = rows.label_ids[numbers_of_rows[good[empty]]].reshape(-1, 1)
+        shapes = _with_entries(
+            reading, table, block, entries, block_rows, source, shapes, [done.flips[at] for at in found.at.tolist()]
+        )
+    nothing = rows.label_ids[mask_rows_of[empty]].reshape(-1, 1)
     meaning = RowsMeaning("segmentations", nothing, is_absent=True)
     reading.write(Annotations(shapes=shapes, rows=Rows(frames[empty], kept.take(empty)), meaning=meaning))
 
@@ -398,38 +420,63 @@ def _with_entries(
     )
 
 
-def _shapes_of(found: list[Decoded]) -> tuple[Ids, npt.NDArray[np.uint8], Ragged, Ragged, Mask]:
+def _shapes_of(
+    job: MaskJob, done: MasksDone, found: Found, full: Ids
+) -> tuple[Ids, npt.NDArray[np.uint8], Ragged, Ragged]:
     """Masks as shapes.
 
+    Args:
+        full: (K,) those of `found` that have pixels.
+
     Returns:
-        (S,) which mask each shape shows, (S,) types, points, runs, and (K,) whether a mask became several shapes.
+        (S,) which of them each shape shows, (S,) types, points, runs.
     """
-    n_parts = np.array([max(len(one.outlines), 1) for one in found], dtype=np.int64)
-    at = np.repeat(np.arange(len(found), dtype=np.int64), n_parts)
-    is_mask = np.array([not one.outlines for one in found], dtype=np.bool_)[at]
+    masks, n_parts = found.at[full], found.n_parts[full]
+    counts = np.maximum(n_parts, 1)
+    at = np.repeat(np.arange(len(full), dtype=np.int64), counts)
+    is_mask = n_parts[at] == 0
     types = np.where(is_mask, np.uint8(ShapeType.MASK), np.uint8(ShapeType.POLYGON)).astype(np.uint8)
-    no_points = np.empty(0, dtype=np.int32)
-    points = Ragged.from_arrays([part for one in found for part in one.outlines or [no_points]], np.float64)
-    runs = Ragged.from_arrays(
-        [no_points if one.outlines else one.runs for one in found for _ in range(max(len(one.outlines), 1))], np.int32
-    )
-    if any(one.packed for one in found):  # nothing is traced then: a shape each
-        runs = PackedRagged(Ragged.from_bytes([one.packed for one in found]), runs, unpack_mask)
-    return at, types, points, runs, n_parts > 1
+    # Shapes without points, or without runs, take the empty row behind the others.
+    ordinals = np.arange(len(at), dtype=np.int64) - np.repeat(np.cumsum(counts) - counts, counts)
+    parts = np.searchsorted(done.owners, masks)[at] + ordinals
+    points = _rows_or_none(done.outlines, np.where(is_mask, len(done.outlines), parts))
+    points = Ragged(points.values.astype(np.float64), points.offsets)
+    runs = _rows_or_none(done.runs, np.where(is_mask, masks[at], len(done.runs)))
+    is_packed = np.array(done.is_packed, dtype=np.bool_)[masks]
+    if is_packed.any():  # nothing is traced then: a shape each
+        pngs = [
+            job.pngs[mask] if packed else b"" for mask, packed in zip(masks.tolist(), is_packed.tolist(), strict=True)
+        ]
+        sizes = (np.array(sides, dtype=np.int64)[masks] for sides in (job.widths, job.heights))
+        runs = PackedRagged(pack_masks(pngs, *sizes), runs, unpack_mask)
+    return at, types, points, runs
 
 
-def _decoded(
-    reading: Reading, table: TableState, taken: Taken, rows: MaskRows, done: MasksDone
-) -> list[Decoded | None]:
-    """The masks of a job, each told and kept; None for a bad one."""
-    frames, traced = reading.target.frames, taken.job.traced
-    bounds = np.searchsorted(done.owners, np.arange(len(done) + 1)).tolist()
-    result: list[Decoded | None] = []
-    for at in range(len(done)):
+def _rows_or_none(column: Ragged, rows: Ids) -> Ragged:
+    """Rows of a column; the one behind its last is empty."""
+    if not len(column.values):
+        return Ragged.empty(column.dtype, len(rows))
+    return Ragged.concatenate([column, Ragged.empty(column.dtype, 1)]).take(rows)
+
+
+def _tell_done(
+    reading: Reading, table: TableState, taken: Taken, rows: MaskRows, done: MasksDone, n_parts: Ids
+) -> Mask:
+    """Tell what is to be told of the masks of a job, in their order. Returns (N,) bool, which are scaled."""
+    frames = reading.target.frames
+    at_frames = rows.frames[taken.mask_rows[: len(done)]] - frames.start
+    widths, heights = frames.widths[at_frames], frames.heights[at_frames]
+    sizes = np.array(done.sizes, dtype=np.int64).reshape(-1, 2)
+    is_bad = np.array([error != "" for error in done.errors], dtype=np.bool_)
+    is_resized: Mask = ~is_bad & ((sizes[:, 0] != widths) | (sizes[:, 1] != heights))
+    is_empty = ~(is_bad | np.array(done.is_packed, dtype=np.bool_) | (n_parts > 0) | (done.runs.lengths > 0))
+    is_odd = is_bad | is_resized | is_empty | np.array(done.is_dark, dtype=np.bool_)
+    is_odd |= ~np.array(done.is_binary, dtype=np.bool_)
+    is_odd[list(done.too_complex)] = True
+    for at in np.flatnonzero(is_odd).tolist():
         name, row = taken.names[at], int(rows.rows[taken.mask_rows[at]])
-        if done.errors[at]:
+        if is_bad[at]:
             _tell(reading, table, "error", "mask.bad_png", row, f"{name}: {done.errors[at]}", name)
-            result.append(None)
             continue
         if not done.is_binary[at]:
             message = f"{name} is no two-level grey picture; every pixel that is not 0 counts as the object"
@@ -440,32 +487,41 @@ def _decoded(
                 "is the object; the files stay as they are, and new ones are black and white"
             )
             reading.repairs.tell("mask.dark", table.path, 1, message, row, "MaskPath", name)
-        png_width, png_height = done.sizes[at]
-        frame = int(rows.frames[taken.mask_rows[at]]) - frames.start
-        width, height = int(frames.widths[frame]), int(frames.heights[frame])
-        is_resized = (png_width, png_height) != (width, height)
-        if is_resized:
-            sizes = f"{name} has {png_width} x {png_height} pixels, the frame {width} x {height}"
+        if is_resized[at]:
+            (png_width, png_height), width, height = done.sizes[at], int(widths[at]), int(heights[at])
+            told = f"{name} has {png_width} x {png_height} pixels, the frame {width} x {height}"
             if _same_aspect(png_width, png_height, width, height):
-                _tell(reading, table, "warning", "mask.resized", row, f"{sizes}; it is scaled", name)
+                _tell(reading, table, "warning", "mask.resized", row, f"{told}; it is scaled", name)
             else:
-                _tell(reading, table, "warning", "mask.aspect", row, f"{sizes}: another shape; it is stretched", name)
-        outlines = [done.outlines.row(part) for part in range(bounds[at], bounds[at + 1])]
-        runs = done.runs.row(at)
+                _tell(reading, table, "warning", "mask.aspect", row, f"{told}: another shape; it is stretched", name)
         if done.is_blank[at]:
             _tell(reading, table, "warning", "mask.empty", row, f"{name} has no pixel set: kept, but no shape", name)
-        elif not outlines and not len(runs) and not done.is_packed[at]:
+        elif is_empty[at]:
             message = f"{name} has no pixel left at the frame's size"
             _tell(reading, table, "warning", "mask.empty", row, message, name)
         if at in done.too_complex:
             message = f"{done.too_complex[at]}; it stays a mask"
             _tell(reading, table, "warning", "mask.too_complex", row, message, None)
-        if traced and outlines:
-            reading.sink.keep(parts_note(len(outlines), done.digests[at]))
-        png = reading.sink.keep(taken.job.pngs[at])
-        packed = pack_mask_row(taken.job.pngs[at], width, height) if done.is_packed[at] else b""
-        result.append(Decoded(png, is_resized, outlines, runs, done.flips[at] if done.flips else None, packed))
-    return result
+    return is_resized
+
+
+def _keep(reading: Reading, taken: Taken, done: MasksDone, n_parts: Ids, is_resized: Mask) -> Found:
+    """Keep the PNGs of good masks, in their order, all in one piece."""
+    good = np.flatnonzero([error == "" for error in done.errors])
+    pngs = [taken.job.pngs[at] for at in good.tolist()]
+    notes = [
+        parts_note(int(n_parts[at]), done.digests[at]) if taken.job.traced and n_parts[at] else b""
+        for at in (good.tolist() if len(done.outlines) else ())
+    ] or [b""] * len(good)
+    sizes = np.array([(len(note), len(png)) for note, png in zip(notes, pngs, strict=True)], dtype=np.int64).reshape(-1)
+    pieces = [piece for pair in zip(notes, pngs, strict=True) for piece in pair]
+    begin = reading.sink.keep(b"".join(pieces))[0] if pieces else 0
+    offsets = begin + (np.cumsum(sizes) - sizes)[1::2]
+    kept = np.stack([offsets, sizes[1::2], taken.crcs[good]], axis=1)
+    order = np.argsort(taken.mask_rows[good], kind="stable")  # as the table has them
+    at = good[order]
+    has_pixels = (n_parts > 0) | (done.runs.lengths > 0) | np.array(done.is_packed, dtype=np.bool_)
+    return Found(at, kept[order], is_resized[at], n_parts[at], has_pixels[at])
 
 
 def _same_aspect(png_width: int, png_height: int, width: int, height: int) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -70,6 +71,21 @@ def test_a_job_is_its_masks_one_by_one(traced: bool) -> None:
             assert (outlines, done.runs.row(place).tolist()) == plainly(job, place)
 
 
+def test_masks_proven_before_are_not_looked_at_again() -> None:
+    job = noise_job(np.random.default_rng(9), False, 4)
+    proven = replace(job, pngs=[b"", *job.pngs[1:]], packed=True, proven=[(7, 8), (0, 0), (0, 0), (0, 0)])
+    done, plain = work_masks(proven), work_masks(replace(job, packed=True))
+    assert (done.errors[0], done.sizes[0], done.is_packed[0], done.is_blank[0]) == ("", (7, 8), True, False)
+    assert (done.errors[1:], done.sizes[1:], done.is_packed[1:]) == (
+        plain.errors[1:],
+        plain.sizes[1:],
+        plain.is_packed[1:],
+    )
+    assert same(
+        MasksDone.of_proven([(7, 8)]), work_masks(replace(proven, pngs=[b""], widths=[7], heights=[8], proven=[(7, 8)]))
+    )
+
+
 def test_a_helper_answers_as_this_process_does(monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(5)
     jobs = [(number, noise_job(random, number % 2 == 1, 3)) for number in range(40)]
@@ -114,7 +130,7 @@ def test_an_import_that_ends_early_leaves_no_helper(monkeypatch: pytest.MonkeyPa
 def test_few_masks_are_worked_on_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(helpers, "n_cores", lambda: 2)
     assert [mask_crew(count, 1, True)._n_helpers for count in (0, 511, 512)] == [0, 0, 1]
-    assert [mask_crew(count, 1, False)._n_helpers for count in (512, 8191, 8192)] == [0, 0, 1]
+    assert [mask_crew(count, 1, False)._n_helpers for count in (512, 4095, 4096)] == [0, 0, 1]
     assert mask_crew(10_000, 0, True)._n_helpers == 0
     monkeypatch.setattr(helpers, "n_cores", lambda: 1)
     assert mask_crew(10_000, 4, True)._n_helpers == 0
