@@ -415,11 +415,11 @@ async def _append(
             announced_bytes(request, upload.length - offset)
         return uploads.open_chunk(services.storage, caller.user, upload_id, offset, known=upload)
 
-    try:
-        writer = await run_in_threadpool(open_chunk)
-    except tus.WrongVersion as error:
-        return _wrong_version(request, error, services.settings.tus_max_size_bytes)
-    async with incoming_of(request).of(upload_id):
+    async with incoming_of(request).of(upload_id):  # from the start: who asks meanwhile waits for what comes of this
+        try:
+            writer = await run_in_threadpool(open_chunk)
+        except tus.WrongVersion as error:
+            return _wrong_version(request, error, services.settings.tus_max_size_bytes)
         upload = await receive_chunk(request, writer)
     return Response(status_code=204, headers={**tus.HEADERS, "Upload-Offset": str(upload.offset)})
 

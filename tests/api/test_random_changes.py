@@ -27,7 +27,7 @@ SOME, MANY, STEP = 3, 100, 10
 N_FRAMES, JOB_SIZE = 150, 50  # three blocks of 64; a block belongs to two jobs
 WIDTH, HEIGHT = 24, 18
 KINDS = ("tags", "shapes", "tracks")
-LABELS = [
+LABELS: list[dict[str, Any]] = [
     {
         "name": "car",
         "attributes": [
@@ -82,9 +82,11 @@ class Model:
     def geometry(self) -> Thing:
         rng = self.rng
         kind = rng.choice(["rectangle", "rectangle", "polygon", "ellipse", "mask", "points"])
-        points = [round(rng.uniform(0, HEIGHT), 2) for _ in range(8)]
+        points: list[float] = [round(rng.uniform(0, HEIGHT), 2) for _ in range(8)]
         if kind == "mask":
-            points = runs_of(np.random.default_rng(rng.getrandbits(32)).random((HEIGHT, WIDTH)) < rng.random() + 0.01)
+            points = list(
+                runs_of(np.random.default_rng(rng.getrandbits(32)).random((HEIGHT, WIDTH)) < rng.random() + 0.01)
+            )
             if len(points) <= 5:
                 kind, points = "points", [1.0, 2.0]
         elif kind != "polygon":
@@ -198,7 +200,13 @@ class Model:
             there = list(self.known[kind].values())
             chosen = self.rng.sample(there, min(len(there), self.rng.choice([0, 1, 2])))
             # The frame is a hint, and may be a wrong one, or none.
-            hints = [{}, {"frame": self.frame(bounds)}, {"frame": -1}, {"frame": 2**40}, {"frame": "x"}]
+            hints: list[dict[str, Any]] = [
+                {},
+                {"frame": self.frame(bounds)},
+                {"frame": -1},
+                {"frame": 2**40},
+                {"frame": "x"},
+            ]
             ids = [thing["id"] for thing in chosen]
             sent[kind] = [thing if self.rng.random() < 0.5 else {"id": thing["id"]} for thing in chosen]
             sent[kind] = [{**thing, **self.rng.choice(hints)} for thing in sent[kind]]
