@@ -12,6 +12,9 @@
     has_side    whether there was a side file
     sided       numbers of tables (each the twin of another) whose rows say less than the shapes that they stand for:
                 the side file had an entry for them
+    plain       numbers of tables whose every kept line names its image by the stem of the frame's name, and is as other
+                readers take it: an export writes such lines as they are, and does not look into them. Nobody else's
+                word is taken for that: a backup that is restored has none
 
 Plain JSON underneath: the store keeps it as it is. `version` grows when a field changes its meaning.
 """
@@ -73,6 +76,7 @@ class Extras:
     linked: Mapping[int, int] = field(default_factory=dict)
     has_side: bool = False
     mapped: Mapping[str, int] = field(default_factory=dict)
+    plain: tuple[int, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -87,6 +91,7 @@ class Extras:
             "mapped": dict(self.mapped),
             "linked": {str(number): ends for number, ends in self.linked.items()},
             "has_side": self.has_side,
+            "plain": list(self.plain),
         }
 
     @classmethod
@@ -102,6 +107,7 @@ class Extras:
             mapped=dict(document.get("mapped", {})),
             linked={int(number): ends for number, ends in document.get("linked", {}).items()},
             has_side=bool(document.get("has_side", False)),
+            plain=tuple(document.get("plain", ())),
         )
 
 
@@ -131,7 +137,7 @@ def relabel(document: Mapping[str, Any], label_ids: Mapping[int, int]) -> dict[s
             raise ValueError("a value of another type than it should be")
     except (AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"the document of an import is damaged: {error}") from error
-    return replace(extras, mids=mids, mapped=mapped).to_dict()
+    return replace(extras, mids=mids, mapped=mapped, plain=()).to_dict()
 
 
 def merge_extras(

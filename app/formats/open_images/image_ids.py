@@ -22,7 +22,7 @@ from app.annotations import FrameIndex, FrameTable, Images, TextLookup, equal_ro
 from app.columns import Cells, Indices, NarrowRagged, Ragged, Texts, steps
 from app.errors import Problem, Report
 
-STEM, PATH, OTHER = 0, 1, 2
+STEM, PATH, OTHER = 0, 1, 2  # `any()` tells those that are no stems
 
 Kinds = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]

@@ -4,7 +4,8 @@
                        └─ everything else                           → cells → new record    ─┘
 
 A record is a CSV row without its line end. Most of an export is lines that nobody touched: they are split to be
-checked, never to be joined again.
+checked, never to be joined again; where their import has noted that all lines of the table pass (`Extras.plain`), they
+are not even split.
 """
 
 from __future__ import annotations
@@ -140,6 +141,8 @@ def kept_lines(
     kinds: Collection[str],
     columns: Sequence[str],
     is_plain: Callable[[CSVBlock, Rows], Mask],
+    *,
+    may_trust: bool = True,
 ) -> KeptLines:
     """The unedited rows among `candidates` (places, ascending) whose line can be written as it came.
 
@@ -147,6 +150,7 @@ def kept_lines(
         frames: (N,) of the batch.
         columns: of the table that is written; only lines of tables with the same header fit.
         is_plain: told the cells of rows and their places, says which can be read by everybody as they are.
+        may_trust: lines of which an import noted that they are plain need not be looked into.
     """
     wanted = tuple(name.casefold() for name in columns)
     parts: list[tuple[Rows, Ragged]] = []
@@ -158,6 +162,9 @@ def kept_lines(
         if table.kind not in kinds or tuple(name.casefold() for name in table.columns) != wanted:
             continue
         lines = pick(kept.lines, rows)
+        if may_trust and plan.has_plain_lines(set_id, number, frames[rows]):
+            parts.append((rows, lines))
+            continue
         block = split_lines(lines, table.columns)
         foreign = plan.foreign_ids(block.cells("ImageID"), frames[rows], exact="masks" in kinds)
         good = ~foreign & is_plain(block, rows)

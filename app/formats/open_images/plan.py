@@ -156,6 +156,10 @@ class Plan:
     def table(self, set_id: int, number: int) -> KeptTable:
         return self.extras[set_id].tables[number]
 
+    def has_plain_lines(self, set_id: int, number: int, frames: Codes) -> bool:
+        """Whether these kept rows of a table (of no other frames) are written as they came, as their import noted."""
+        return number in self.extras[set_id].plain and not self.ids.kinds[frames - self.start].any()
+
     def tables_of(self, kind: str, subset: str | None) -> list[KeptTable]:
         """The tables of this kind that may have rows in a subset (None: in any)."""
         tables = [table for extras in self.extras.values() for table in extras.tables if table.kind == kind]

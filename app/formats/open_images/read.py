@@ -118,6 +118,7 @@ def read(
         mapped=reading.labels.mapped,
         linked={number: ends for (_, ends), number in reading.linked.items()},
         has_side=bool(side),
+        plain=reading.plain_tables(),
     )
     sink.extras(extras.to_dict())
     progress(1.0)

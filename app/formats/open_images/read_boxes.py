@@ -22,6 +22,7 @@ from app.formats.open_images.repairs import MAX_WORD, are_decimal_ones, short_de
 from app.formats.open_images.repeats import RepeatedRows
 from app.formats.open_images.side_read import row_check
 from app.formats.open_images.side_write import BOX_CELLS
+from app.formats.open_images.write_boxes import plain_boxes
 from app.geometry import boxes_to_pixels
 
 Reals = npt.NDArray[np.float64]
@@ -65,6 +66,7 @@ def _read_block(reading: Reading, table: TableState, block: CSVBlock, waiting: W
         return
     reading.name_images(frames[good], ids.take(good))
     repeats.add(block, good)
+    reading.see_lines(table, lambda: bool(plain_boxes(block)[good].all()))
     columns = [flag_column(FLAGS[column], column, flags[column][good]) for column in FLAGS]
     columns += text_columns(
         reading, {"score": ("Confidence", confidence), "source": ("Source", block.cells("Source"))}, good

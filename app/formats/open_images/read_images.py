@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from app.annotations import Annotations, Images, Kept, TextLookup, normalise_names
+from app.annotations import Annotations, Images, Kept, TextLookup, equal_rows, normalise_names
 from app.columns import Cells, CSVBlock, Ragged, TextIndex, Texts, decode_runs, hash_cells
 from app.errors import shorten
 from app.formats.open_images.layout import DEFAULT_SUBSET
@@ -107,6 +107,7 @@ class ImageListReader:
         names = ids.take(chosen).ragged()
         kept = self._reading.kept(table.number, block.lines.take(chosen))
         subsets = self._subsets_of(frames[chosen], names)
+        self._reading.see_lines(table, lambda: _tell_subsets(block.cells("Subset").take(chosen), subsets))
         self._reading.write(Annotations(images=Images(frames[chosen], names, subsets, kept)))
 
     def _check_subsets(self, table: TableState, block: CSVBlock, names: Texts, bad: Mask) -> None:
@@ -176,6 +177,12 @@ def _subset_names(block: CSVBlock, table: TableState) -> Texts:
     index = TextIndex()
     codes = index.codes(block.cells("Subset"))
     return Texts.from_list([name or table.subset or "" for name in index.values]).take(codes)
+
+
+def _tell_subsets(cells: Cells, subsets: Texts) -> bool:
+    """Whether each cell is the subset of its row."""
+    told = Cells.of(Ragged.from_bytes([value.encode("utf-8") for value in subsets.values])).take(subsets.codes)
+    return bool(equal_rows(cells, told).all())
 
 
 def _content_hashes(block: CSVBlock) -> Hashes:

@@ -23,6 +23,7 @@ from app.formats.open_images.reading import Reading, TableState
 from app.formats.open_images.repeats import RepeatedRows, read_each_block
 from app.formats.open_images.side_read import row_check
 from app.formats.open_images.side_write import TAG_CELLS
+from app.formats.open_images.write_tags import plain_tags
 
 
 def read_tags(reading: Reading) -> None:
@@ -45,6 +46,7 @@ def _read_block(reading: Reading, table: TableState, block: CSVBlock, repeats: R
         return
     reading.name_images(frames[good], ids.take(good))
     repeats.add(block, good)
+    reading.see_lines(table, lambda: bool(plain_tags(block)[good].all()))
     absent = np.zeros(len(block), dtype=np.bool_)
     confidences = decode_numbers(Cells.of(confidence.take(good))).values
     absent[good] = confidences == 0

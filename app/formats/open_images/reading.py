@@ -97,6 +97,8 @@ class TableState:
         header: column names as written.
         first: the number of the current block's first row, from 0.
         root: what `FrameIndex.find_root` found; asked for once, when an id needs it.
+        has_stems: every id so far is the stem of its frame's name, to the letter.
+        is_plain: so are all lines that were kept, and other readers take them as they are; None: nobody has looked.
     """
 
     file: TableFile
@@ -106,6 +108,8 @@ class TableState:
     header: tuple[str, ...] = ()
     root: int | None = None
     root_is_known: bool = False
+    has_stems: bool = True
+    is_plain: bool | None = None
     listed: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -151,6 +155,7 @@ class Reading:
             target.frames, ItemCodec(target.labels), lambda ids: self.index.match(ids).frames, target.first_group
         )
         self.tables: list[KeptTable] = []
+        self._states: list[TableState] = []
         self.consistency = Consistency(parse_rules(options.rules), report)
         self.sided: dict[int, int] = {}  # table number → number of its twin
         self.linked: dict[tuple[int, int], int] = {}  # table number, ends with a box → number of that twin
@@ -226,6 +231,7 @@ class Reading:
             subset = VALIDATION
         table = TableState(file, subset, len(self.tables))
         self.tables.append(KeptTable(file.kind, told or subset, file.path, ()))
+        self._states.append(table)
         self.report.table(file.path)
         return table
 
@@ -307,6 +313,15 @@ class Reading:
             self.linked[table.number, ends] = len(self.tables)
             self.tables.append(self.tables[table.number])
         return self.linked[table.number, ends]
+
+    def see_lines(self, table: TableState, are_plain: Callable[[], bool]) -> None:
+        """Some lines of the table were kept; `are_plain`: whether other readers take all of them as they are."""
+        if table.is_plain is not False:
+            table.is_plain = table.has_stems and are_plain()
+
+    def plain_tables(self) -> tuple[int, ...]:
+        """Numbers of tables with none but plain lines."""
+        return tuple(table.number for table in self._states if table.is_plain and table.has_stems)
 
     # --- problems ---
 
@@ -390,6 +405,10 @@ class Reading:
         missing = np.flatnonzero((matches.frames < 0) & filled)
         if len(missing):
             self._tell_unmatched(table, runs.texts, missing, matches.ambiguous, block.rows[runs.starts])
+        if table.has_stems:
+            found = np.flatnonzero(matches.frames >= 0)
+            stems = self.index.stems.cells(matches.frames[found] - self.target.frames.start)
+            table.has_stems = bool(equal_rows(Cells.of(runs.texts).take(found), stems).all())
         frames = runs.spread(matches.frames)
         bad |= frames < 0
         return frames, cells

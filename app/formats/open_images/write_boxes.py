@@ -65,7 +65,7 @@ def box_rows(
             continue
         need = side.needed(shapes) if side is not None else np.zeros(len(shapes), dtype=np.bool_)
         candidates = np.flatnonzero(is_box & ~is_rotated(shapes) & ~need)
-        lines = kept_lines(plan, shapes.kept, shapes.frames, candidates, ("boxes",), columns, _is_plain)
+        lines = kept_lines(plan, shapes.kept, shapes.frames, candidates, ("boxes",), columns, plain_boxes)
         rest = lines.others(chosen)
         cells: Columns = {}
         if len(rest):
@@ -76,8 +76,8 @@ def box_rows(
         yield table_rows(shapes.frames, chosen, lines, cells, columns)
 
 
-def _is_plain(block: CSVBlock, places: npt.NDArray[np.int64]) -> Mask:
-    """Whether other readers take these rows: a Confidence, and flags in digits."""
+def plain_boxes(block: CSVBlock, places: npt.NDArray[np.int64] | None = None) -> Mask:
+    """(N,) whether other readers take these rows: a Confidence, and flags in digits."""
     good: Mask = block.cells("Confidence").lengths > 0
     for column in FLAGS:
         good &= _are_digits(block.cells(column))

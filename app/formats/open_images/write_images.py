@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from app.annotations import Images, Kept
-from app.columns import Cells, CSVBlock, equal_cells
+from app.columns import Cells, CSVBlock, Texts, equal_cells
 from app.formats.open_images.kept_rows import (
     Mask,
     Rows,
@@ -41,11 +41,13 @@ def image_rows(
         yield from _new_rows(plan, subset, columns, done, first)
         part = images.take(_one_a_frame(images))
         kept = part.kept
+        told: Texts | None = part.subsets
         if len(part) < stop - first:
+            told = None
             order = np.full(stop - first, len(part), dtype=np.int64)
             order[part.frames.astype(np.int64) - start - first] = np.arange(len(part), dtype=np.int64)
             kept = Kept.concatenate([part.kept, Kept.empty(1)]).take(order)
-        yield from _rows(plan, subset, columns, first, kept)
+        yield from _rows(plan, subset, columns, first, kept, told)
         done = stop
     yield from _new_rows(plan, subset, columns, done, n)
 
@@ -62,25 +64,41 @@ def _new_rows(plan: Plan, subset: str | None, columns: Sequence[str], first: int
         yield from _rows(plan, subset, columns, begin, Kept.empty(min(begin + STEP, stop) - begin))
 
 
-def _rows(plan: Plan, subset: str | None, columns: Sequence[str], first: int, kept: Kept) -> Iterator[TableRows]:
-    """Rows for the frames at places first … first + len(kept) of the target."""
+def _rows(
+    plan: Plan, subset: str | None, columns: Sequence[str], first: int, kept: Kept, told: Texts | None = None
+) -> Iterator[TableRows]:
+    """Rows for the frames at places first … first + len(kept) of the target; `told`: the subset that each came with."""
     frames = (np.arange(first, first + len(kept)) + plan.start).astype(np.int32)
     chosen = np.flatnonzero(plan.in_subset(frames, subset))
     if not len(chosen):
         return
-    subsets = Cells.of(spread(plan.subsets.take(frames - plan.start)))
+    written = plan.subsets.take(frames - plan.start)
+
+    def subsets_at(places: Rows) -> Cells:
+        return Cells.of(spread(written.take(places)))
 
     def is_plain(block: CSVBlock, places: Rows) -> Mask:
-        return _same_subset(block.cells("Subset"), subsets.take(places))
+        return _same_subset(block.cells("Subset"), subsets_at(places))
 
-    lines = kept_lines(plan, kept, frames, chosen, ("images",), columns, is_plain)
+    stayed = told is not None and _are_same(told, written)
+    lines = kept_lines(plan, kept, frames, chosen, ("images",), columns, is_plain, may_trust=stayed)
     rest = lines.others(chosen)
+    if not len(rest):
+        yield table_rows(frames, chosen, lines, {}, columns)
+        return
     cells = kept_columns(plan, kept.take(rest), columns)
     cells["ImageID"] = id_cells(plan, cells["ImageID"], frames[rest])
-    told = subsets.take(rest)
-    other = np.flatnonzero(~_same_subset(Cells.of(cells["Subset"]), told))
-    cells["Subset"] = put(cells["Subset"], other, told.take(other).ragged())
+    subsets = subsets_at(rest)
+    other = np.flatnonzero(~_same_subset(Cells.of(cells["Subset"]), subsets))
+    cells["Subset"] = put(cells["Subset"], other, subsets.take(other).ragged())
     yield table_rows(frames, chosen, lines, cells, columns)
+
+
+def _are_same(told: Texts, written: Texts) -> bool:
+    """Whether two columns say the same."""
+    known = {value: code for code, value in enumerate(written.values)}
+    codes = np.array([known.get(value, -1) for value in told.values], dtype=np.int32)
+    return bool((codes[told.codes] == written.codes).all())
 
 
 def _same_subset(cells: Cells, subsets: Cells) -> Mask:

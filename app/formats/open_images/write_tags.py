@@ -50,7 +50,7 @@ def tag_rows(
         if not len(places):
             continue
         candidates = places if side is None else np.flatnonzero(chosen & ~side.needed_tags(tags))
-        lines = kept_lines(plan, tags.kept, tags.frames, candidates, kinds, columns, _is_plain)
+        lines = kept_lines(plan, tags.kept, tags.frames, candidates, kinds, columns, plain_tags)
         others = lines.others(places)
         cells: Columns = {}
         if len(others):
@@ -61,8 +61,8 @@ def tag_rows(
         yield table_rows(tags.frames, places, lines, cells, columns)
 
 
-def _is_plain(block: CSVBlock, places: Places) -> Mask:
-    """Whether other readers take these rows: they have a Confidence."""
+def plain_tags(block: CSVBlock, places: Places | None = None) -> Mask:
+    """(N,) whether other readers take these rows: they have a Confidence."""
     has_confidence: Mask = block.cells("Confidence").lengths > 0
     return has_confidence
 
@@ -96,7 +96,7 @@ def hidden_rows(
         if not len(rows):
             continue
         chosen = np.arange(len(rows), dtype=np.int64)
-        lines = kept_lines(plan, rows.kept, rows.frames, chosen, kinds, columns, _is_plain)
+        lines = kept_lines(plan, rows.kept, rows.frames, chosen, kinds, columns, plain_tags)
         rest = rows.take(lines.others(chosen))
         yield table_rows(rows.frames, chosen, lines, hidden_columns(plan, rest, columns), columns)
 
