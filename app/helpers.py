@@ -3,9 +3,9 @@
     here  ── job ──▶  helper      a pipe each way; arrays go as they lie in memory, without a copy
           ◀─ done ──
 
-A helper knows one function, `module:name`, and answers in the order of the jobs. It reads jobs while it works, so that
-nobody waits to hand one over, and it ends when its reader does: at the end of the pipe, however that end came. Who asks
-keeps each job until it is answered: a helper that is lost costs time only.
+A helper knows one function, `module:name`, says when it has started, and answers in the order of the jobs. It reads
+jobs while it works, so that nobody waits to hand one over, and it ends when its reader does: at the end of the pipe,
+however that end came. Who asks keeps each job until it is answered: a helper that is lost costs time only.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ SENT_AHEAD = 2
 HELD_JOBS = 6
 PIPE_BYTES = 1 << 20  # 64 KiB by itself, which makes both sides wait for each other
 PIECES_A_CALL = 512  # of memory, handed to the system at once
+NO_THREADS = {"OPENBLAS_NUM_THREADS": "1"}
+"""Helpers have no use for numpy's own threads, which take a third of a helper's start."""
 _COUNT, _SIZE = struct.Struct("<I"), struct.Struct("<Q")
 
 
@@ -59,11 +61,14 @@ class Helper:
         job_end, self._jobs = _pipe()
         self._answers, result_end = _pipe()
         try:
-            self._process = subprocess.Popen([sys.executable, "-c", code], stdin=job_end, stdout=result_end)
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", code], stdin=job_end, stdout=result_end, env={**os.environ, **NO_THREADS}
+            )
         finally:
             os.close(job_end)
             os.close(result_end)
         self._done: queue.SimpleQueue[tuple[Any] | None] = queue.SimpleQueue()
+        self._is_up = threading.Event()  # it has started, or never will
         self._n_sent = 0
         self._is_lost = False
         self._thread = threading.Thread(target=self._listen, name=f"helper {name}", daemon=True)
@@ -76,15 +81,22 @@ class Helper:
     def _listen(self) -> None:
         try:
             with contextlib.suppress(EOFError, OSError, pickle.UnpicklingError):
+                receive(self._answers)
+                self._is_up.set()
                 while True:
                     self._done.put((receive(self._answers),))
         except Exception:
             traceback.print_exc()
+        self._is_up.set()
         self._done.put(None)  # whatever came, nobody may wait for more
 
     def has_room(self) -> bool:
-        """Whether it takes another job."""
-        return not self._is_lost and self._n_sent < SENT_AHEAD
+        """Whether it takes another job at once; while it starts, a larger one would have to wait."""
+        return self._is_up.is_set() and not self._is_lost and self._n_sent < SENT_AHEAD
+
+    def wait(self) -> None:
+        """Until it has started."""
+        self._is_up.wait()
 
     def has_answer(self) -> bool:
         """Whether `receive` would not wait."""
@@ -247,7 +259,7 @@ class Ahead(Generic[Job, Done]):
         sent: deque[int] = deque()
         try:
             while True:
-                while self._helper.has_room() and self._todo:
+                while len(sent) < SENT_AHEAD and self._todo:
                     with self._changed:
                         if not self._todo:
                             break
@@ -281,6 +293,8 @@ def serve(work: Callable[[Any], Any]) -> None:
         os._exit(0)  # nobody waits for an answer any more, or a job cannot be read and is done elsewhere
 
     threading.Thread(target=read_ahead, daemon=True).start()
+    with contextlib.suppress(OSError):
+        send(answers, "up")
     with contextlib.suppress(OSError, KeyboardInterrupt):
         while (job := waiting.get()) is not None:
             send(answers, work(job[0]))

@@ -69,6 +69,7 @@ def test_what_is_sent_is_received() -> None:
 
 def test_answers_come_in_the_order_of_the_jobs() -> None:
     with started() as helper:
+        helper.wait()
         helper.send(np.full(300_000, 0))
         for job in range(20):
             assert helper.has_room()
@@ -80,6 +81,8 @@ def test_answers_come_in_the_order_of_the_jobs() -> None:
 
 def test_jobs_are_handed_over_while_the_helper_works() -> None:
     with started() as helper:
+        assert not helper.has_room()  # it has only begun to start
+        helper.wait()
         helper.send("sleep")
         assert helper.has_room()
         helper.send(np.zeros(2_000_000))  # far more than a pipe holds

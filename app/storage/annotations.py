@@ -23,23 +23,20 @@ import numpy.typing as npt
 import sqlalchemy as sa
 
 from app.annotations import Annotations, Kept
+from app.blocks import BLOCK_BITS, blocks_of, encode_blocks, frames_of
 from app.errors import InvalidInput, NotFound
 from app.storage.block_rows import (
-    BLOCK_BITS,
     KEYS_A_STATEMENT,
     KINDS,
     LATER,
     OBJECT_KINDS,
     Ids,
     Placed,
-    blocks_of,
     columns_of,
     decode_column,
     decode_rows,
     delete_blocks,
-    encode_blocks,
     fetch_blocks,
-    frames_of,
     in_frame_order,
     in_range,
     insert_blocks,

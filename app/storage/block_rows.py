@@ -12,30 +12,32 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache, partial
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
 
-from app.annotations import Kept, Table, unpack_mask
-from app.columns import LazyRagged, LazyTexts, PackedRagged, Ragged, Texts
-from app.storage.block_codec import (
+from app.annotations import Kept, unpack_mask
+from app.blocks import (
+    BLOCK_BITS,
+    COLD,
+    blocks_of,
     decode_arrays,
     decode_ragged,
     decode_texts,
+    encode_blocks,
     encoder,
+    flat_columns,
+    frames_of,
 )
+from app.columns import LazyRagged, LazyTexts, PackedRagged, Ragged, Texts
 from app.storage.database import Connection
 from app.storage.schema import BLOCKS, TABLES_BY_KIND, annotation_sets, block_columns
 
-BLOCK_BITS = 6
-FRAMES_A_BLOCK = 1 << BLOCK_BITS
 KINDS = tuple(BLOCKS)
 OBJECT_KINDS = ("shapes", "tags", "tracks")  # what has an id
 KEYS_A_STATEMENT = 500
-COLD = frozenset({"kept_lines"})  # the larger part of an import, and only exports read it
 COMPARED_BLOCKS = 64  # of one change; for more of them, to compare costs as much as to write
 
 Ids = npt.NDArray[np.int64]
@@ -58,64 +60,6 @@ LATER = {
     "images": ("names", "kept_lines"),
 }
 """What a reader of many rows often has no need of; by far the largest columns."""
-
-
-def frames_of(table: Any) -> npt.NDArray[np.int32]:
-    frames: npt.NDArray[np.int32] = table.frames
-    return frames
-
-
-def blocks_of(table: Any) -> npt.NDArray[np.int64]:
-    """(N,) int64, the block of each row."""
-    return frames_of(table).astype(np.int64) >> BLOCK_BITS
-
-
-def flat_columns(table: Table) -> dict[str, Any]:
-    """The stored columns of a table by their names in the schema."""
-    columns: dict[str, Any] = {}
-    for name, column in table.columns().items():
-        if isinstance(column, Kept):
-            columns |= {f"kept_{inner}": value for inner, value in column.columns().items() if inner != "sets"}
-        else:
-            columns[name] = column
-    return columns
-
-
-def byte_size(table: Table) -> int:
-    """About how many bytes the rows take, in memory and in the store."""
-    total = 0
-    for column in flat_columns(table).values():
-        if isinstance(column, Ragged):
-            total += column.nbytes
-        else:
-            total += column.codes.nbytes if isinstance(column, Texts) else column.nbytes
-    return total
-
-
-def encode_blocks(table: Any, *, task_id: int, set_id: int, part: int) -> list[dict[str, Any]]:
-    """Rows for `insert_blocks`, in ascending blocks; within a block the order of the rows of a frame is kept."""
-    if len(table) == 0:
-        return []
-    frames = frames_of(table)
-    if bool((frames[1:] < frames[:-1]).any()):
-        table = table.take(np.argsort(frames, kind="stable"))
-    blocks = blocks_of(table)
-    starts = np.concatenate([[0], np.flatnonzero(np.diff(blocks)) + 1, [len(blocks)]]).tolist()
-    encoders = {name: encoder(column, deflate=name in COLD) for name, column in flat_columns(table).items()}
-    same = {name: found for name, found in encoders.items() if isinstance(found, bytes)}
-    differing = {name: found for name, found in encoders.items() if not isinstance(found, bytes)}
-    return [
-        {
-            "task_id": task_id,
-            "set_id": set_id,
-            "block": int(blocks[start]),
-            "part": part,
-            "n_rows": stop - start,
-            **same,
-            **{name: encode(start, stop) for name, encode in differing.items()},
-        }
-        for start, stop in pairwise(starts)
-    ]
 
 
 def insert_blocks(conn: Connection, kind: str, rows: Sequence[dict[str, Any]]) -> None:

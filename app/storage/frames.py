@@ -15,10 +15,10 @@ import numpy.typing as npt
 import sqlalchemy as sa
 
 from app.annotations import FrameTable
+from app.blocks import decode_arrays, decode_ragged, encode_array, encode_ragged
 from app.columns import LazyRagged, NarrowRagged, Ragged
 from app.errors import Damaged, InvalidInput, NotFound
 from app.storage.blobs import Blobs, BlobSource
-from app.storage.block_codec import decode_arrays, decode_ragged, encode_array, encode_ragged
 from app.storage.changes import lock_task, touch_jobs, touch_task
 from app.storage.database import Connection, Database
 from app.storage.rows import Segment

@@ -19,19 +19,9 @@ import numpy.typing as npt
 import sqlalchemy as sa
 
 from app.annotations import Annotations
+from app.blocks import BLOCK_BITS, blocks_of, frames_of
 from app.errors import NotFound
-from app.storage.block_rows import (
-    BLOCK_BITS,
-    KINDS,
-    Ids,
-    Placed,
-    blocks_of,
-    frames_of,
-    pairs_of,
-    read_block_list,
-    read_blocks,
-    write_changed,
-)
+from app.storage.block_rows import KINDS, Ids, Placed, pairs_of, read_block_list, read_blocks, write_changed
 from app.storage.changes import lock_task, touch_jobs, touch_task
 from app.storage.database import Connection
 from app.storage.removal import drop_sets

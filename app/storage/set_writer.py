@@ -18,19 +18,12 @@ import sqlalchemy as sa
 from isal import isal_zlib
 
 from app.annotations import Annotations
+from app.blocks import BlockJob, Blocks, Numbering, byte_size, count_unnumbered, frames_of
 from app.errors import Conflict, InvalidInput, NotFound
 from app.steps import reach
 from app.storage.blobs import BlobWriter
-from app.storage.block_rows import (
-    KINDS,
-    OBJECT_KINDS,
-    byte_size,
-    frames_of,
-    insert_blocks,
-    remove_range,
-    visible_sets,
-)
-from app.storage.block_work import BlockCrew, BlockJob, Blocks, Numbering, count_unnumbered
+from app.storage.block_rows import KINDS, OBJECT_KINDS, insert_blocks, remove_range, visible_sets
+from app.storage.block_work import BlockCrew
 from app.storage.changes import lock_task, take_numbers, touch_jobs, touch_task
 from app.storage.database import Connection
 from app.storage.removal import drop_sets

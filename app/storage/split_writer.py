@@ -18,10 +18,11 @@ import numpy.typing as npt
 from isal import isal_zlib
 
 from app.annotations import Annotations
+from app.blocks import frames_of
 from app.columns import Ragged
 from app.storage.annotation_reader import shift_frames
 from app.storage.blobs import BlobWriter
-from app.storage.block_rows import KINDS, frames_of
+from app.storage.block_rows import KINDS
 from app.storage.set_writer import BUFFER_BYTES, SetWriter, begin_set
 from app.storage.storage import Storage
 

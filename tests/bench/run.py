@@ -28,9 +28,9 @@ import numpy as np
 import sqlalchemy as sa
 
 from app.annotations import Edit, ShapeType
+from app.blocks import decode_arrays, decode_ragged, encode_array, encode_ragged
 from app.columns import Ragged
 from app.storage import FrameColumns, FramePlaces, Storage, TaskData, open_storage, tasks
-from app.storage.block_codec import decode_arrays, decode_ragged, encode_array, encode_ragged
 from app.storage.schema import BLOCKS
 from tests.bench.make_data import SUBSET, Counts, Files, add_count_options, counts_given, files_of, make
 from tests.caller import FORMAT, Caller

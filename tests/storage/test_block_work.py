@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from typing import Any
 
 import numpy as np
 import pytest
 
 from app.annotations import Annotations, unpack_mask
+from app.blocks import BlockJob, Blocks, Numbering, count_unnumbered, encoding, work_blocks
 from app.columns import PackedRagged, Ragged
 from app.storage import BlockCrew, Storage, annotations, block_work, set_writer
-from app.storage.block_work import BlockJob, Blocks, Numbering, count_unnumbered, work_blocks
 from tests.storage.stores import make_task, shapes, tags
 
 SIZE = 1000
@@ -59,7 +58,7 @@ def test_rows_are_numbered_one_after_the_other(numbering: Numbering) -> None:
     expected = {"new": [1, 2, 3, 4, 5], "given": [1, 5, 2, 7, 3], "none": [0, 5, 0, 7, 0]}[numbering]
     assert count_unnumbered(parts, numbering) == {"new": 5, "given": 3, "none": 0}[numbering]
     job = BlockJob(parts, numbering, 1, 1, 1, 0)
-    table = block_work._numbered(type(parts[0]).concatenate(parts), numbering, 1) if numbering != "none" else None
+    table = encoding._numbered(type(parts[0]).concatenate(parts), numbering, 1) if numbering != "none" else None
     assert table is None or table.ids.tolist() == expected
     assert sum(row["n_rows"] for row in work_blocks(job)) == 5
 
@@ -71,19 +70,11 @@ def test_a_helper_makes_the_blocks_that_this_process_makes() -> None:
     with BlockCrew(1) as crew:
         for job in jobs:
             crew.take(job, found.append)
-            if crew._helper is not None and not crew._has_answered:
-                wait_for_answer(crew)
+            if crew._helper is not None:
+                crew._helper.wait()
         crew.finish()
         assert crew._helper is not None
     assert sorted(found, key=lambda rows: int(rows[0]["part"])) == [work_blocks(job) for job in jobs]
-
-
-def wait_for_answer(crew: BlockCrew) -> None:
-    """Until the helper has started."""
-    assert crew._helper is not None
-    deadline = time.monotonic() + 60
-    while not crew._helper.has_answer() and time.monotonic() < deadline:
-        time.sleep(0.01)
 
 
 @pytest.mark.usefixtures("eager")
@@ -93,9 +84,10 @@ def test_a_helper_that_is_still_starting_is_not_waited_for() -> None:
     with BlockCrew(1) as crew:
         for job in jobs:
             crew.take(job, found.append)
-        assert crew._helper is not None
-        os.kill(crew._helper.pid, signal.SIGSTOP)
+            if crew._helper is not None:
+                os.kill(crew._helper.pid, signal.SIGSTOP)
         crew.finish()
+        assert crew._helper is not None
     assert sorted(found, key=lambda rows: int(rows[0]["part"])) == [work_blocks(job) for job in jobs]
 
 
@@ -107,6 +99,9 @@ def test_a_helper_that_dies_costs_nothing_but_time() -> None:
         for number, job in enumerate(jobs):
             crew.take(job, found.append)
             if number == 9:
+                assert crew._helper is not None
+                crew._helper.wait()
+            if number == 12:
                 assert crew._helper is not None
                 os.kill(crew._helper.pid, signal.SIGKILL)
         crew.finish()
@@ -121,7 +116,6 @@ def test_what_goes_wrong_with_an_insert_is_told_at_the_next_call() -> None:
     with BlockCrew(1) as crew:
         crew.take(random_jobs(1)[0], lambda rows: None)
         crew.take(random_jobs(1)[0], insert)
-        wait_for_answer(crew)
         with pytest.raises(ZeroDivisionError):
             crew.finish()
         crew.finish()

@@ -9,9 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.columns import PackedRagged, Ragged, Texts
-from app.errors import Damaged
-from app.storage.block_codec import (
+from app.blocks.codec import (
     decode_arrays,
     decode_ragged,
     decode_texts,
@@ -20,6 +18,8 @@ from app.storage.block_codec import (
     encode_texts,
     encoder,
 )
+from app.columns import PackedRagged, Ragged, Texts
+from app.errors import Damaged
 
 DTYPES = ("i8", "i4", "u1", "u4", "f8", "?")
 
