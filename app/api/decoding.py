@@ -437,7 +437,7 @@ class _Decoder:
     def tracks(self, fields: _Fields) -> Tracks:
         label_ids = self.label_ids(fields)
         shapes = self.track_shapes(fields, label_ids)
-        elements, element_label_ids, parents = self.children(fields, label_ids)
+        elements, element_label_ids, parents = self.children(fields, label_ids, fields.lists("elements"))
         element_shapes = self.track_shapes(elements, element_label_ids)
         element_sources = elements.texts("source", default="manual", max_characters=MAX_SOURCE_CHARACTERS)
         element_groups = elements.integers("group", low=0, high=MAX_INT32, default=0, null=0)
@@ -721,9 +721,10 @@ class _Decoder:
 
     # What skeletons and tracks hold
 
-    def children(self, fields: _Fields, label_ids: Ints64) -> tuple[_Fields, Ints64, list[int]]:
+    def children(
+        self, fields: _Fields, label_ids: Ints64, lists: Sequence[list[Any]]
+    ) -> tuple[_Fields, Ints64, list[int]]:
         """The elements of all rows as one list: their fields, labels (parts of the parent's) and parents' rows."""
-        lists = fields.lists("elements")
         rows, parents, starts = _flatten(lists)
 
         def place(row: int) -> str:
@@ -761,9 +762,10 @@ class _Decoder:
 
     def elements(self, fields: _Fields, types: npt.NDArray[np.uint8], label_ids: Ints64, frames: Ints64) -> Ragged:
         """The texts of skeletons' elements; empty for every other type."""
-        if not (types == ShapeType.SKELETON).any() and not any(fields.lists("elements")):
+        lists = fields.lists("elements")
+        if not (types == ShapeType.SKELETON).any() and not any(lists):
             return Ragged.empty(np.uint8, len(fields.rows))
-        elements, element_label_ids, parents = self.children(fields, label_ids)
+        elements, element_label_ids, parents = self.children(fields, label_ids, lists)
         not_skeleton = sorted({parent for parent in parents if types[parent] != ShapeType.SKELETON})
         self.problems.add_rows(
             "annotations.elements",

@@ -158,6 +158,15 @@ def test_all_or_nothing(scene: Scene) -> None:
     assert told["counts"] == {"annotations.frame": 1}
 
 
+def test_each_problem_is_told_once(scene: Scene) -> None:
+    body = {"shapes": [scene.box(elements=[{}]), scene.box(elements=5)], "tracks": [{**scene.track(0), "elements": 5}]}
+    answer = scene.client.put(scene.url, json=body)
+    assert answer.status_code == 400
+    places = [(problem["column"], problem["message"]) for problem in answer.json()["problems"]]
+    assert len(set(places)) == len(places)
+    assert {"shapes[1].elements", "tracks[0].elements"} <= {place for place, _ in places}
+
+
 def test_an_unknown_id_is_named(scene: Scene) -> None:
     answer = scene.client.patch(f"{scene.url}?action=update", json={"shapes": [scene.box(id=98765)]})
     assert (answer.status_code, answer.json()["code"]) == (400, "annotations.unknown")
