@@ -204,6 +204,7 @@ class PicturedSource:
         self._source, self._pictures = source, pictures
         self.images, self.tags, self.shapes = source.images, source.tags, source.shapes
         self.tracks, self.rows, self.extras = source.tracks, source.rows, source.extras
+        self.subsets, self.only_subset = source.subsets, source.only_subset
         self.kept_bytes, self.close = source.kept_bytes, source.close
 
     def picture(self, frame: int) -> Picture:

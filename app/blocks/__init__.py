@@ -5,7 +5,7 @@ a task or a set is. Start with `codec.py`, the stored form; `encoding.py` cuts t
 Why a package: the process that helps an import does nothing else, and starts in a third of the time without the store.
 """
 
-from app.blocks.codec import decode_arrays, decode_ragged, decode_texts, encode_array, encode_ragged, encoder
+from app.blocks.codec import decode_arrays, decode_ragged, decode_texts, encode_array, encode_ragged, encoder, only_text
 from app.blocks.encoding import (
     BLOCK_BITS,
     COLD,
@@ -41,5 +41,6 @@ __all__ = [
     "encoder",
     "flat_columns",
     "frames_of",
+    "only_text",
     "work_blocks",
 ]

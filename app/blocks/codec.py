@@ -287,6 +287,11 @@ def decode_texts(blobs: Sequence[bytes], rows: Sequence[int]) -> Texts:
     return Texts(codes, tuple(known))
 
 
+def only_text(blob: bytes) -> str | None:
+    """The text of all rows of a block of Texts; None where they differ. Raises Damaged."""
+    return decode_texts([blob], [1]).row(0) if blob[LENGTH.size : LENGTH.size + 1] == _CONSTANT else None
+
+
 def _split(blobs: Sequence[bytes]) -> tuple[list[bytes], list[bytes]]:
     heads, tails = [], []
     for blob in blobs:

@@ -143,6 +143,13 @@ class Source(Protocol):
     def tracks(self) -> Tracks: ...
     def rows(self) -> Iterator[Rows]: ...
 
+    def subsets(self) -> Iterator[tuple[npt.NDArray[np.int32], Texts]]:
+        """Frames and subsets of `images`, and nothing else of them."""
+
+    def only_subset(self) -> str | None:
+        """The subset of all that `images` gives, where that can be told at once; None where it cannot, for there may be
+        several."""
+
     def extras(self) -> dict[int, dict[str, Any]]:
         """The extras of every set (`Kept.sets`) still in use, oldest first."""
 

@@ -10,6 +10,7 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import orjson
 
 from app.annotations import FrameTable, Images, Rows, Shapes, Tags, Tracks
@@ -17,6 +18,8 @@ from app.columns import Ragged, Texts
 from app.errors import Damaged, InvalidInput
 from app.formats import Picture, Target
 from app.storage import AnnotationReader, BlobSource, Connection, Storage, frames, jobs, labels, projects, tasks
+
+FrameNumbers = npt.NDArray[np.int32]
 
 CHUNK_BYTES = 1 << 20
 DEFLATED = 8
@@ -97,6 +100,12 @@ class TaskSource:
     def images(self) -> Iterator[Images]:
         return self._reader.images()
 
+    def subsets(self) -> Iterator[tuple[FrameNumbers, Texts]]:
+        return self._reader.subsets()
+
+    def only_subset(self) -> str | None:
+        return self._reader.only_subset()
+
     def tags(self) -> Iterator[Tags]:
         return self._reader.tags()
 
@@ -145,6 +154,13 @@ class ProjectSource:
 
     def images(self) -> Iterator[Images]:
         return chain.from_iterable(source.images() for source in self._sources)
+
+    def subsets(self) -> Iterator[tuple[FrameNumbers, Texts]]:
+        return chain.from_iterable(source.subsets() for source in self._sources)
+
+    def only_subset(self) -> str | None:
+        found = {source.only_subset() for source in self._sources}
+        return found.pop() if len(found) == 1 else None
 
     def tags(self) -> Iterator[Tags]:
         return chain.from_iterable(source.tags() for source in self._sources)

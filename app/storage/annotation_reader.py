@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import orjson
 import sqlalchemy as sa
 
 from app.annotations import Images, Rows, Shapes, Tags, Tracks
-from app.columns import Ragged
+from app.columns import Ragged, Texts
 from app.errors import Damaged, NotFound
 from app.storage import annotations as annotation_rows
 from app.storage import frames as frame_rows
@@ -61,6 +62,18 @@ class AnnotationReader:
 
     def images(self) -> Iterator[Images]:
         yield from self._pass("images")
+
+    def subsets(self) -> Iterator[tuple[npt.NDArray[np.int32], Texts]]:
+        """Frames and subsets of `images`, and nothing else of them."""
+        for frames, subsets in annotation_rows.iterate_subsets(self._conn, self._task_id, self._start, self._stop):
+            if len(self._deleted):
+                stays = np.flatnonzero(~np.isin(frames, self._deleted))
+                frames, subsets = frames[stays], subsets.take(stays)
+            yield (frames + self._frame_offset).astype(np.int32), subsets
+
+    def only_subset(self) -> str | None:
+        """The subset of all that `images` gives, where all blocks tell the same one."""
+        return annotation_rows.only_subset(self._conn, self._task_id, self._start, self._stop)
 
     def tags(self) -> Iterator[Tags]:
         yield from self._pass("tags")

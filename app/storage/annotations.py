@@ -23,7 +23,8 @@ import numpy.typing as npt
 import sqlalchemy as sa
 
 from app.annotations import Annotations, Kept
-from app.blocks import BLOCK_BITS, blocks_of, encode_blocks, frames_of
+from app.blocks import BLOCK_BITS, blocks_of, encode_blocks, frames_of, only_text
+from app.columns import Texts
 from app.errors import InvalidInput, NotFound
 from app.storage.block_rows import (
     KEYS_A_STATEMENT,
@@ -91,6 +92,8 @@ __all__ = [
 BATCH_BYTES = 8 << 20
 NARROW_BLOCKS = 8
 """Up to here a whole range is read in order to replace it: what stays the same is then not written anew."""
+BLOCKS_AT_ONCE = 2048
+"""Of which few columns are read."""
 LARGE = {"shapes": ("points", "runs", "elements"), "tracks": ("bodies",)}
 """Columns of rows without a bound of their own."""
 
@@ -223,6 +226,51 @@ def _ahead(found: Iterator[_Found]) -> Iterator[Annotations]:
             yield done
             del done
         yield waiting.result()
+
+
+def iterate_subsets(
+    conn: Connection, task_id: int, start: int, stop: int
+) -> Iterator[tuple[npt.NDArray[np.int32], Texts]]:
+    """The frames start to stop that imports named, in ascending blocks, and the subset that each came with."""
+    if start >= stop:
+        return
+    last = (stop - 1) >> BLOCK_BITS
+    for block in range(start >> BLOCK_BITS, last + 1, BLOCKS_AT_ONCE):
+        until = min(block + BLOCKS_AT_ONCE - 1, last)
+        rows = fetch_blocks(conn, "images", task_id, ("frames", "subsets"), first=block, last=until)
+        if not rows:
+            continue
+        counts_of_parts = [row.n_rows for row in rows]
+        frames = decode_column("images", "frames", [row.frames for row in rows], counts_of_parts)
+        subsets = decode_column("images", "subsets", [row.subsets for row in rows], counts_of_parts)
+        # Of a frame that is there twice the last counts: blocks keep the order of sets, their frames may cross.
+        order = np.argsort(frames, kind="stable")
+        order = order[(frames[order] >= start) & (frames[order] < stop)]
+        yield frames[order], subsets.take(order)
+
+
+def only_subset(conn: Connection, task_id: int, start: int, stop: int) -> str | None:
+    """The one subset of all images in the blocks of frames start to stop; None where there is none, or not but one.
+    One row of millions of images is decoded."""
+    between = {"task": task_id, "first": start >> BLOCK_BITS, "last": (stop - 1) >> BLOCK_BITS}
+    found = conn.execute(_distinct_subsets(), between).scalars().all()
+    return only_text(found[0]) if len(found) == 1 else None
+
+
+@cache
+def _distinct_subsets() -> sa.Select[Any]:
+    table, sets = BLOCKS["images"].c, annotation_sets.c
+    return (
+        sa.select(table.subsets)
+        .distinct()
+        .join(annotation_sets, sets.id == table.set_id)
+        .where(
+            table.task_id == sa.bindparam("task"),
+            sets.state == "visible",
+            table.block.between(sa.bindparam("first"), sa.bindparam("last")),
+        )
+        .limit(2)
+    )
 
 
 def _weights(conn: Connection, task_id: int, kinds: Sequence[str], start: int, stop: int) -> list[tuple[int, int, int]]:

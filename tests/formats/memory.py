@@ -12,8 +12,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from app.annotations import Annotations, Edit, FrameTable, Images, Rows, Shapes, Tags, Tracks
+from app.columns import Texts
 from app.formats import Picture
 
 SET_ID = 1
@@ -103,6 +105,13 @@ class MemorySource:
 
     def images(self) -> Iterator[Images]:
         return self._batches(self._all.images)
+
+    def subsets(self) -> Iterator[tuple[npt.NDArray[np.int32], Texts]]:
+        for part in self.images():
+            yield part.frames, part.subsets
+
+    def only_subset(self) -> str | None:
+        return None
 
     def tags(self) -> Iterator[Tags]:
         return self._batches(self._all.tags)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from app.annotations import Annotations, Images, Rows
-from app.columns import Ragged
+from app.columns import Ragged, Texts
 from app.errors import Conflict, Damaged, InvalidInput
 from app.storage import AnnotationReader, Storage, User, annotations, frames, housekeeping, jobs, set_writer, tasks
 from app.storage.schema import BLOCKS, annotation_sets, discarded_blobs, now
@@ -192,6 +192,46 @@ def test_a_reader_leaves_out_deleted_frames_and_other_jobs(storage: Storage, tas
         everything = AnnotationReader(conn, storage, task_id, skip_deleted=False, start=2, stop=80)
         assert [f for batch in everything.shapes() for f in batch.frames.tolist()] == [2, 3]
         assert [f for batch in everything.rows() for f in batch.frames.tolist()] == [3]
+
+
+def images(told: dict[int, str]) -> Annotations:
+    names = Ragged.from_bytes([b"%d" % frame for frame in told])
+    return Annotations(
+        images=Images(
+            np.array(list(told), dtype=np.int32), names, Texts.from_list(told.values()), kept([b"r"] * len(told))
+        )
+    )
+
+
+@pytest.mark.parametrize("at_once", [1, 2048])
+def test_subsets_are_those_of_the_images(
+    storage: Storage, task_id: int, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(annotations, "BLOCKS_AT_ONCE", at_once)
+
+    def told(**chosen: Any) -> tuple[dict[int, str], str | None]:
+        """The subset of each frame, and the one of all; the last of a frame counts."""
+        with storage.database.snapshot() as conn:
+            reader = AnnotationReader(conn, storage, task_id, **chosen)
+            slowly = [
+                each for part in reader.images() for each in zip(part.frames, part.subsets.to_list(), strict=True)
+            ]
+            found = [each for at, texts in reader.subsets() for each in zip(at, texts.to_list(), strict=True)]
+            assert found == slowly
+            assert [frame for frame, _ in found] == sorted(frame for frame, _ in found)
+            return dict(found), reader.only_subset()
+
+    assert told() == ({}, None)
+    put_in(storage, task_id, images({1: "train", 2: "train", 70: "train", 149: "train"}), "a", mode="append")
+    assert told() == ({1: "train", 2: "train", 70: "train", 149: "train"}, "train")
+    put_in(storage, task_id, images({1: "test", 69: "train"}), "b", mode="append")
+    assert told() == ({1: "test", 2: "train", 69: "train", 70: "train", 149: "train"}, None)
+    assert told(start=64, stop=140) == ({69: "train", 70: "train"}, "train")
+    with storage.database.write() as conn:
+        frames.set_deleted(conn, task_id, np.array([2, 69]))
+    assert told(frame_offset=10) == ({11: "test", 80: "train", 159: "train"}, None)
+    put_in(storage, task_id, images({3: "test", 4: "train"}), "c")
+    assert told() == ({3: "test", 4: "train"}, None)
 
 
 def test_a_reader_sees_one_state_while_others_write(storage: Storage, task_id: int) -> None:

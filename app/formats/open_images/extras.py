@@ -13,8 +13,8 @@
     sided       numbers of tables (each the twin of another) whose rows say less than the shapes that they stand for:
                 the side file had an entry for them
     plain       numbers of tables whose every kept line names its image by the stem of the frame's name, and is as other
-                readers take it: an export writes such lines as they are, and does not look into them. Nobody else's
-                word is taken for that: a backup that is restored has none
+                readers take it: an export writes such lines as they are, and does not look into them. The frames of
+                a task keep their names. Nobody else's word is taken for it: a backup that is restored has none
 
 Plain JSON underneath: the store keeps it as it is. `version` grows when a field changes its meaning.
 """

@@ -85,8 +85,10 @@ class Plan:
 
     def written_subsets(self) -> list[str]:
         """The subsets that have a frame, sorted; one even where there is no frame at all."""
-        used = np.flatnonzero(np.bincount(self.subsets.codes[self.shown])).tolist()
-        return sorted(self.subsets.values[code] for code in used) or [DEFAULT_SUBSET]
+        used = _used(self.subsets)
+        if len(used) > 1 or not self.shown.any():
+            used = _used(self.subsets.take(np.flatnonzero(self.shown)))
+        return sorted(used) or [DEFAULT_SUBSET]
 
     def in_subset(self, frames: Codes, subset: str | None) -> Mask:
         """(N,) bool for (N,) frame numbers: shown and of this subset (None: of any); others are not of the target."""
@@ -281,9 +283,11 @@ def make_plan(source: Source, target: Target, options: ExportOptions, report: Re
     extras = {set_id: Extras.from_dict(document) for set_id, document in source.extras().items()}
     start = target.frames.start
     told = Told(target)
-    for part in source.images():
-        told.add(part.frames.astype(np.int64) - start, part.subsets)
-    subset_names = _subset_names([*_used(target.subsets), *told.used()], report)
+    of_tasks = _used(target.subsets)
+    if of_tasks != [source.only_subset()]:
+        for frames, subsets in source.subsets():
+            told.add(frames.astype(np.int64) - start, subsets)
+    subset_names = _subset_names([*of_tasks, *told.used()], report)
     subsets, moved = told.settled(subset_names)
     settled = Ids(target.frames, source.images, LAYOUTS[options.layout].flat_ids, report)
     if LAYOUTS[options.layout].flat_ids:
@@ -295,7 +299,9 @@ def make_plan(source: Source, target: Target, options: ExportOptions, report: Re
 
 
 def _used(texts: Texts) -> list[str]:
-    return [texts.values[code] for code in np.unique(texts.codes).tolist()]
+    if len(texts) and int(texts.codes.min()) == int(texts.codes.max()):  # almost always, and found soonest
+        return [texts.row(0)]
+    return [texts.values[code] for code in np.flatnonzero(np.bincount(texts.codes)).tolist()]
 
 
 def _subset_names(told: list[str], report: Report) -> dict[str, str]:
