@@ -24,6 +24,7 @@ Reals = npt.NDArray[np.float64]
 Ids = npt.NDArray[np.int64]
 
 _UNSAFE = re.compile(rb"[/\\\x00]")
+_UNUSUAL = re.compile(rb"[^\x20-\x7e]")
 
 
 @dataclass(slots=True, eq=False)
@@ -96,6 +97,7 @@ def _read_block(
     reading.needs_size[frames[good] - reading.target.frames.start] = True
     _claim_folder(reading, frames[good], places[good], files)
     repeats.add(block, good)
+    reading.see_lines(table, lambda: _have_box_ids(block, good))
     return {
         "rows": block.rows[good],
         "frames": frames[good],
@@ -165,6 +167,14 @@ def _missing_file(table: TableState, files: MaskFiles, row: int, name: str) -> P
         shorten(name),
         near[0] if near else None,
     )
+
+
+def _have_box_ids(block: CSVBlock, good: Ids) -> bool:
+    """Whether every reader takes these good rows: they have a BoxID, of letters that are none of control."""
+    if not block.has("BoxID"):
+        return False
+    cells = block.cells("BoxID").take(good)
+    return bool((cells.lengths > 0).all()) and not _UNUSUAL.search(cells.ragged().values.tobytes())
 
 
 def _check_box_ids(reading: Reading, table: TableState, block: CSVBlock, bad: Mask) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from isal import isal_zlib
@@ -23,6 +24,7 @@ from app.formats.open_images.attributes import same_value, share_text
 from app.formats.open_images.kept_bytes import KeptBytes
 from app.formats.open_images.kept_rows import (
     SIDE,
+    Codes,
     Columns,
     KeptLines,
     Mask,
@@ -47,6 +49,7 @@ from app.formats.open_images.mask_instances import (
 )
 from app.formats.open_images.mask_names import MaskNames
 from app.formats.open_images.names import is_plain_name, is_safe_box_id, mask_stem
+from app.formats.open_images.plain_masks import PlainMasks, find_plain
 from app.formats.open_images.plan import Plan
 from app.formats.open_images.side_write import SideWriter, mask_check
 from app.formats.open_images.whole_outlines import untouched_outlines, whole_outlines
@@ -117,6 +120,15 @@ class Stretch:
     by_job: Sequence[Instance]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class PlainStretch:
+    """Some masks of a batch that leave as they came."""
+
+    shapes: Shapes
+    chosen: Mask
+    masks: PlainMasks
+
+
 class MaskTable:
     """Writes the PNGs of one table as they come and gives its rows."""
 
@@ -137,21 +149,55 @@ class MaskTable:
 
     def rows(self, batches: Iterator[Shapes]) -> Iterator[TableRows]:
         """The rows of shapes, one PNG written for each."""
-        workers: Crew[Stretch, DrawJob, list[Drawn | None] | None]
+        workers: Crew[Stretch | PlainStretch, DrawJob, list[Drawn | None] | None]
         workers = Crew(draw_masks, self._plan.options.mask_helpers, UNHELPED_JOBS)
         with workers as crew:
             for stretch, drawn in crew.run(self._jobs(batches)):
-                yield from self._write(stretch, drawn)
+                if isinstance(stretch, PlainStretch):
+                    yield from self._write_plain(stretch)
+                else:
+                    yield from self._write(stretch, drawn)
 
-    def _jobs(self, batches: Iterator[Shapes]) -> Iterator[tuple[Stretch, DrawJob | None]]:
+    def _jobs(self, batches: Iterator[Shapes]) -> Iterator[tuple[Stretch | PlainStretch, DrawJob | None]]:
         for shapes in batches:
             chosen = drawn_shapes(self._plan, shapes) & self._plan.chosen_shapes(shapes, self._subset)
             if not chosen.any():
+                continue
+            plain = self._plain(shapes, chosen)
+            if plain is not None:
+                sizes = shapes.kept.png_sizes[plain.rows]
+                for masks in plain.stretches(sizes, KEPT_AT_ONCE, TAKEN_BYTES):
+                    yield PlainStretch(shapes, chosen, masks), None
                 continue
             batch = self._batch(shapes, find_instances(self._plan, shapes, chosen))
             for instances in _stretches(batch):
                 stretch = self._stretch(batch, instances)
                 yield stretch, self._draw_job(stretch)
+
+    def _plain(self, shapes: Shapes, chosen: Mask) -> PlainMasks | None:
+        """All masks of a batch, where they leave as they came."""
+        layout = self._plan.layout
+        if layout.bright_masks or layout.fills_boxes:  # such a layout may change any of them
+            return None
+        return find_plain(self._plan, shapes, chosen, self._needed(shapes), partial(self._lines, shapes))
+
+    def _write_plain(self, stretch: PlainStretch) -> Iterator[TableRows]:
+        """Write their PNGs, if all of them can have their names; else the general way finds others."""
+        shapes, masks = stretch.shapes, stretch.masks
+        kept, rows = shapes.kept, masks.rows
+        folders = self._folders(shapes.frames[rows])
+        identities = list(zip(kept.png_crcs[rows].tolist(), kept.png_sizes[rows].tolist(), strict=True))
+        if not all(map(self._names.claim, folders, masks.names, identities)):
+            instances = find_instances(self._plan, shapes, stretch.chosen)
+            batch = self._batch(shapes, instances)
+            wanted = set(rows.tolist())
+            yield from self._write(self._stretch(batch, [one for one in instances if one.rows[0] in wanted]), None)
+            return
+        pngs = KeptBytes(self._source, kept, rows)
+        for row, folder, name, (crc, _) in zip(rows.tolist(), folders, masks.names, identities, strict=True):
+            if self._names.begin(folder + name):
+                self._archive.add_stored(folder + name, pngs.read(row), crc)
+        yield TableRows(shapes.frames[rows], masks.records)
 
     def hidden(self, batches: Iterator[Rows]) -> Iterator[TableRows]:
         """Kept rows that show nothing (masks without a pixel), with their PNGs."""
@@ -195,7 +241,7 @@ class MaskTable:
         plan = self._plan
         edits = shapes.kept.edits
         still_boxes = is_kind(plan, shapes.kept, "boxes") & (edits == 0) & ~is_rotated(shapes)
-        need = self._side.needed(shapes) if self._side is not None else np.zeros(len(shapes), dtype=np.bool_)
+        need = self._needed(shapes)
         still_masks = (shapes.types == ShapeType.MASK) & (edits == 0) & ~need
         outlines = untouched_outlines(plan, shapes, instances).tolist()
         candidates = [
@@ -210,7 +256,7 @@ class MaskTable:
             and (still_boxes[instance.box] if instance.box is not None else not grouped or _is_traced(shapes, instance))
         ]
         places = np.unique(np.array(candidates, dtype=np.int64))
-        lines = kept_lines(plan, shapes.kept, shapes.frames, places, MASKS, self._columns, self._is_plain)
+        lines = self._lines(shapes, places)
         row_of_place = {place: row for row, place in enumerate(lines.places.tolist())}
         cells = kept_columns(plan, shapes.kept.take(lines.places), ("MaskPath", "LabelName"))
         paths, labels = cells["MaskPath"].to_texts(), cells["LabelName"].to_texts()
@@ -230,6 +276,18 @@ class MaskTable:
                 reserved.setdefault(instance.frame, []).append(paths[row_of_place[instance.imported]])
         box_ids, boxes = self._box_ids(shapes, peers), self._box_texts(shapes, instances)
         return Batch(shapes, instances, lines, row_of_place, paths, labels, box_ids, boxes, reserved, need)
+
+    def _needed(self, shapes: Shapes) -> Mask:
+        """(N,) bool, shapes that need an entry in the side file."""
+        return self._side.needed(shapes) if self._side is not None else np.zeros(len(shapes), dtype=np.bool_)
+
+    def _lines(self, shapes: Shapes, places: Places) -> KeptLines:
+        """Of the places, those whose line can be written as it came."""
+        plan = self._plan
+        may_trust = not plan.layout.fills_boxes
+        return kept_lines(
+            plan, shapes.kept, shapes.frames, places, MASKS, self._columns, self._is_plain, may_trust=may_trust
+        )
 
     def _broken(self, shapes: Shapes, outlines: Sequence[Instance]) -> Iterator[Instance]:
         """The instances of untouched polygons that are not the whole outline of their PNG."""
@@ -519,6 +577,12 @@ class MaskTable:
         return x0, x1, y0, y1
 
     # --- names and bytes ---
+
+    def _folders(self, frames: Codes) -> list[str]:
+        """The folder of a mask of each frame."""
+        places = frames - self._plan.start
+        images = self._plan.ids.cells(places).ragged().to_texts()
+        return list(map(self._plan.layout.mask_folder, self._plan.subsets.take(places).to_list(), images))
 
     def _folder(self, frame: int) -> str:
         if frame != self._last_folder[0]:
