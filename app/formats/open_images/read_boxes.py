@@ -103,21 +103,16 @@ def with_entries(
     cells: Sequence[str],
 ) -> Shapes:
     """The shapes of the block's good rows, one a row, as the side file knows them by these `cells`."""
-    entries = reading.side.entries(table.path, table.first, len(block))
-    if not entries:
+    if not reading.side.has_entries(table.path, table.first, len(block)):
         return shapes
-
-    def places(row: int) -> npt.NDArray[np.int64]:
-        return np.flatnonzero(good == row)
-
+    place = np.full(len(block), -1, dtype=np.int64)
+    place[good] = np.arange(len(good), dtype=np.int64)
     return reading.side.replace_shapes(
-        entries,
+        reading.side.entries(table.path, table.first, np.arange(len(block), dtype=np.int64)),
         row_check(block, cells),
-        places,
+        lambda row: place[row : row + 1] if place[row] >= 0 else place[:0],
         lambda: reading.sided_table(table),
         shapes,
-        lambda row: shapes.kept.take(places(row)),
-        lambda row: int(shapes.frames[places(row)[0]]),
     )
 
 

@@ -26,7 +26,6 @@ from app.formats.open_images.mask_work import MaskJob, MasksDone, work_masks
 from app.formats.open_images.read_boxes import encode_attributes, text_columns
 from app.formats.open_images.read_mask_rows import MaskRows
 from app.formats.open_images.reading import WARNINGS_LISTED, Ints, Mask, Reading, TableState
-from app.formats.open_images.side_items import Item
 from app.formats.open_images.side_write import mask_check
 from app.geometry import Flips
 from app.helpers import Crew
@@ -138,7 +137,7 @@ def _jobs(
         end = at + int(np.searchsorted(rows.rows[at:stop], block.rows[-1], side="right")) if len(block) else at
         chosen = np.searchsorted(block.rows, rows.rows[at:end])  # places of the good rows in the block
         alone = chosen[unlinked[at:end]]
-        has_entries = bool(reading.side.entries(table.path, table.first, len(block)))
+        has_entries = reading.side.has_entries(table.path, table.first, len(block))
         stays_packed = not (options.conv_mask_to_poly or has_entries or reading.consistency.is_on)
         most = BATCH_PROOFS if stays_packed else BATCH_MASKS
         for first, last in _batches(reading.archive.members(rows.numbers[at:end]).sizes, most):
@@ -326,15 +325,9 @@ def _write_done(
         runs=runs,
         kept=kept.take(source),
     )
-    entries = [
-        entry
-        for entry in reading.side.entries(table.path, table.first, len(block))
-        if entry[0] in set(block_rows.tolist())
-    ]
-    if entries:
-        shapes = _with_entries(
-            reading, table, block, entries, block_rows, source, shapes, [done.flips[at] for at in found.at.tolist()]
-        )
+    if reading.side.has_entries(table.path, table.first, len(block)):
+        masks = [done.flips[at] for at in found.at.tolist()]
+        shapes = _with_entries(reading, table, block, block_rows, source, shapes, masks)
     nothing = rows.label_ids[mask_rows_of[empty]].reshape(-1, 1)
     meaning = RowsMeaning("segmentations", nothing, is_absent=True)
     reading.write(Annotations(shapes=shapes, rows=Rows(frames[empty], kept.take(empty)), meaning=meaning))
@@ -386,7 +379,6 @@ def _with_entries(
     reading: Reading,
     table: TableState,
     block: CSVBlock,
-    entries: list[tuple[int, Item]],
     block_rows: Ids,
     source: Ids,
     shapes: Shapes,
@@ -408,13 +400,11 @@ def _with_entries(
         return mask_check(labels.row_text(row), int(shapes.kept.png_crcs[at]), int(shapes.kept.png_sizes[at]))
 
     return reading.side.replace_shapes(
-        entries,
+        reading.side.entries(table.path, table.first, np.unique(block_rows)),
         check,
         places,
         lambda: reading.sided_table(table),
         shapes,
-        lambda row: shapes.kept.take(places(row)[:1]),
-        lambda row: int(shapes.frames[places(row)[0]]),
         lambda row: masks[int(source[places(row)[0]])],
         masks_stay=not reading.options.conv_mask_to_poly,
     )

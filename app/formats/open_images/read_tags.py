@@ -73,8 +73,8 @@ def _read_block(reading: Reading, table: TableState, block: CSVBlock, repeats: R
         attributes=encode_attributes(reading, table, block, good, label_ids[good], columns),
         kept=reading.kept(table.number, lines.take(good)),
     )
-    entries = reading.side.entries(table.path, table.first, len(block))
-    if entries:
+    if reading.side.has_entries(table.path, table.first, len(block)):
+        entries = reading.side.entries(table.path, table.first, np.arange(len(block), dtype=np.int64))
         place = np.full(len(block), -1, dtype=np.int64)
         place[good] = np.arange(len(good), dtype=np.int64)
         check = row_check(block, TAG_CELLS)

@@ -380,9 +380,10 @@ def _list(value: Any, limit: int) -> list[Any]:
 def _numbers(value: Any) -> list[float]:
     need(isinstance(value, list) and len(value) <= MAX_NUMBERS, "no list of numbers")
     assert isinstance(value, list)
-    for number in value:
-        need(type(number) in (int, float) and math.isfinite(number), "no number")
-        need(abs(number) <= MAX_INT, "a number out of range")
+    need(set(map(type, value)) <= {int, float}, "no number")
+    # The range first: no number of any size can be turned into a float.
+    need(not value or (min(value) >= -MAX_INT and max(value) <= MAX_INT), "a number out of range")
+    need(all(map(math.isfinite, value)), "no number")
     return value
 
 
@@ -394,7 +395,7 @@ def _integer(item: Item, name: str, default: int, low: int) -> int:
 
 def _number(item: Item, name: str, default: float, limit: float) -> float:
     value = item.get(name, default)
-    need(type(value) in (int, float) and math.isfinite(value) and abs(value) <= limit, f"{name} is no number")
+    need(type(value) in (int, float) and abs(value) <= limit, f"{name} is no number")
     return float(value)
 
 

@@ -11,7 +11,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+import tempfile
+import weakref
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
@@ -28,13 +31,17 @@ from app.formats.open_images.side_items import BadItem, Item, ItemCodec, need, s
 from app.formats.open_images.side_write import VERSION
 from app.geometry import Flips, ShapeTooComplex, flips_to_polygons, flips_to_runs
 
-MAX_BYTES = 512 << 20
+MAX_BYTES = 2 << 30
+MAX_PARSED_BYTES = 32 << 20
+"""JSON that is parsed at once: one entry, or a whole file that was laid out anew. It takes ten times as much memory."""
+SPOOL_BYTES = 4 << 20
 MAX_GROUP = 1 << 30
 _ROW = re.compile(rb'\{"row":\[([0-9]{1,9}),([0-9]{1,12})\],')
 _ROWLESS = b'{"row":null,'
 _TRACK = b'{"track":'
 _WHOLE = b'{"whole":'
 _FILE_SHIFT = 40
+_NO_FILE = 1 << 22
 
 Ids = npt.NDArray[np.int64]
 Find = Callable[[Ragged], npt.NDArray[np.int32]]
@@ -69,9 +76,9 @@ class SideFile:
         self._more_group = first_group - 1
         self.max_group = 0
         self._files: dict[str, int] = {}
-        self._keys: Ids = np.empty(0, dtype=np.int64)
-        self._lines = Ragged.empty(np.uint8)
-        self._rowless: list[bytes] = []
+        self._keys: Ids = np.empty(0, dtype=np.int64)  # file and row of each of the lines, ascending
+        self._order: Ids = np.empty(0, dtype=np.int64)
+        self._lines, self._rowless = _Lines(), _Lines()
         self._tracks: dict[int, Held] = {}
         self._wholes: dict[int, Held] = {}
         self._n_refused = 0
@@ -82,37 +89,45 @@ class SideFile:
         """Take the entries of a side file; one that cannot be read is told and left aside."""
         try:
             need(size <= MAX_BYTES, f"it has more than {MAX_BYTES:,} bytes")
-            self._take_lines(b"".join(blocks))
+            self._take_lines(_split(blocks))
         except (BadItem, ValueError, TypeError, KeyError, RecursionError) as problem:
-            self._keys, self._rowless = np.empty(0, dtype=np.int64), []
-            self._tracks, self._wholes = {}, {}
+            self._keys = np.empty(0, dtype=np.int64)
+            self._lines, self._rowless = _Lines(), _Lines()
+            self._tracks, self._wholes, self._n_refused = {}, {}, 0
             report.warn(
                 "extra.ignored", f"the side file cannot be used ({problem}); the tables are read alone", file=path
             )
 
-    def _take_lines(self, data: bytes) -> None:
-        first, _, rest = data.partition(b"\n")
+    def _take_lines(self, lines: Iterator[bytes | None]) -> None:
+        first = next(lines, None) or b""
         head: Any
+        entries: Iterable[bytes | None]
         if first.startswith(b'{"version":') and first.endswith(b'"entries":['):
-            head, lines = json.loads(first + b"]}"), [line.rstrip(b",\r") for line in rest.split(b"\n")]
-            lines = [line for line in lines if line and line != b"]}"]
+            head, entries = json.loads(first + b"]}"), (line and line.rstrip(b",\r") for line in lines)
         else:  # laid out anew by some other tool
-            head = json.loads(data)
+            head = json.loads(_join(chain([first], lines)))
             need(isinstance(head, dict) and isinstance(head.get("entries"), list), "it is no side file")
-            lines = [json.dumps(entry, separators=(",", ":")).encode() for entry in head["entries"]]
+            entries = (json.dumps(entry, separators=(",", ":")).encode() for entry in head["entries"])
         need(head.get("version") == VERSION, f"its version is {head.get('version')}, not {VERSION}")
         files = head.get("files")
         need(isinstance(files, list) and all(isinstance(name, str) for name in files), "its files are no names")
+        need(len(files) < _NO_FILE, "it has too many files")
         max_group = head.get("max_group", 0)
         need(type(max_group) is int and 0 <= max_group <= MAX_GROUP, "its groups are out of range")
         self._files = {name.lower(): number for number, name in enumerate(files)}
         self.max_group = max_group
-        keys, kept = [], []
-        for line in lines:
+        keys = array("q")
+        for line in entries:
+            if line is None:
+                self._n_refused += 1
+                continue
             match = _ROW.match(line)
             if match is not None:
+                if int(match[1]) >= len(files):
+                    self._n_refused += 1
+                    continue
                 keys.append((int(match[1]) << _FILE_SHIFT) | int(match[2]))
-                kept.append(line)
+                self._lines.append(line)
             elif line.startswith(_ROWLESS):
                 self._rowless.append(line)
             elif line.startswith(_TRACK):
@@ -120,16 +135,19 @@ class SideFile:
             elif line.startswith(_WHOLE):
                 _take_held(self._wholes, "whole", json.loads(line))
             else:
-                raise BadItem("an entry has no row")
-        order = np.argsort(np.array(keys, dtype=np.int64), kind="stable")
-        self._keys = np.array(keys, dtype=np.int64)[order]
-        self._lines = Ragged.from_bytes(kept).take(order)
+                need(line in (b"", b"]}"), "an entry has no row")
+        self._keys = np.array(keys, dtype=np.int64)
+        self._order = np.argsort(self._keys, kind="stable")
+        self._keys = self._keys[self._order]
 
     def labels(self) -> Iterator[tuple[str, list[str]]]:
         """Names of labels that entries mean, each with the attributes that one has; skeletons are left out, as a
         label of theirs is more than a name."""
-        lines = chain(self._rowless, (self._lines.row_bytes(at) for at in range(len(self._lines))))
-        entries = chain(map(orjson.loads, lines), (held.item for held in self._wholes.values()))
+        entries = chain(
+            map(orjson.loads, self._rowless),
+            map(orjson.loads, self._lines),
+            (held.item for held in self._wholes.values()),
+        )
         items = (item for entry in entries for item in chain(entry.get("shapes") or (), entry.get("tags") or ()))
         tracks = (held.item for held in self._tracks.values() if not held.item["body"]["elements"])
         for item in chain(items, tracks):
@@ -138,31 +156,38 @@ class SideFile:
 
     # --- rows ---
 
-    def entries(self, path: str, first: int, n: int) -> list[tuple[int, Item]]:
-        """The entries of rows first … first + n of a table: (place among them, entry)."""
-        number = self._files.get(path.rpartition("/")[2].lower())
-        if number is None or not len(self._keys):
-            return []
-        low = (number << _FILE_SHIFT) | first
-        start, stop = np.searchsorted(self._keys, [low, low + n])
-        found = []
-        for at in range(int(start), int(stop)):
-            try:
-                entry = json.loads(self._lines.row_bytes(at))
-                found.append((int(self._keys[at]) - low, entry))
-            except (ValueError, RecursionError):
-                self._n_refused += 1
-        return found
+    def has_entries(self, path: str, first: int, n: int) -> bool:
+        """Whether any of the rows first … first + n of a table has an entry."""
+        low, high = np.searchsorted(self._keys, self._key(path) + np.array([first, first + n]))
+        return bool(low < high)
+
+    def entries(self, path: str, first: int, rows: Ids) -> Iterator[tuple[int, Item]]:
+        """The entries of some rows of a table, read one by one: (row, entry).
+
+        Args:
+            rows: ascending, counted from `first`.
+        """
+        wanted = self._key(path) + first + rows
+        starts, stops = (np.searchsorted(self._keys, wanted, side=side) for side in ("left", "right"))
+        some = np.flatnonzero(starts < stops)
+        for row, start, stop in zip(rows[some].tolist(), starts[some].tolist(), stops[some].tolist(), strict=True):
+            for at in self._order[start:stop].tolist():
+                try:
+                    yield row, orjson.loads(self._lines.read(at))
+                except ValueError:
+                    self._n_refused += 1
+
+    def _key(self, path: str) -> int:
+        """Of the first row of a table; one that the side file does not know is beyond all others."""
+        return self._files.get(path.rpartition("/")[2].lower(), _NO_FILE) << _FILE_SHIFT
 
     def replace_shapes(
         self,
-        entries: Sequence[tuple[int, Item]],
+        entries: Iterable[tuple[int, Item]],
         check: Callable[[int], str],
         places: Callable[[int], Ids],
         table: Callable[[], int],
         shapes: Shapes,
-        kept: Callable[[int], Kept],
-        frame: Callable[[int], int],
         pixels: Callable[[int], Flips | None] = lambda row: None,
         masks_stay: bool = True,
     ) -> Shapes:
@@ -173,14 +198,12 @@ class SideFile:
             check: what row `i` says now.
             places: where in `shapes` row `i` is shown; empty for a row that was left out.
             table: the number of the table's twin, for rows with an entry.
-            kept: one row of Kept for row `i`.
-            frame: frame number of row `i`.
             pixels: the mask of row `i`, for what leaves its geometry to the row.
             masks_stay: False where masks become polygons: entries of masks alone are passed over.
         """
-        order = [np.arange(len(shapes), dtype=np.int64)]
-        parts: list[Shapes] = [shapes]
         gone = np.zeros(len(shapes), dtype=np.bool_)
+        new: list[Item] = []
+        shown_at: list[int] = []  # the first shape of the row of each new one
         for row, entry in entries:
             here = places(row)
             items = entry.get("shapes")
@@ -191,24 +214,23 @@ class SideFile:
                 only_masks = all(isinstance(one, dict) and one.get("type") == "mask" for one in items)
                 if items and only_masks and not masks_stay:
                     continue
-                rows, held = self._read_items(entry, items, check(row), frame(row), pixels(row))
+                rows, held = self._read_items(entry, items, check(row), int(shapes.frames[here[0]]), pixels(row))
             except (BadItem, TypeError, KeyError, ValueError) as problem:
                 self._refuse(items, str(problem))
                 continue
             gone[here] = True
             for one in held:
                 one.shapes.append(shapes.take(here))
-                one.kept = one.kept or _in_table(kept(row), table())
-            if rows:
-                own = _in_table(Kept.concatenate([kept(row)] * len(rows)), table())
-                parts.append(shapes_table(rows, [frame(row)] * len(rows), own))
-                order.append(np.full(len(rows), here[0], dtype=np.int64))
-        if len(parts) == 1 and not gone.any():
+                one.kept = one.kept or _in_table(shapes.kept.take(here[:1]), table())
+            new += rows
+            shown_at += [int(here[0])] * len(rows)
+        if not gone.any():
             return shapes
-        left = np.flatnonzero(~gone)
-        whole = Shapes.concatenate([shapes.take(left), *parts[1:]])
-        positions = np.concatenate([left, *order[1:]])
-        return whole.take(np.argsort(positions, kind="stable"))
+        left, at = np.flatnonzero(~gone), np.array(shown_at, dtype=np.int64)
+        parts = [shapes.take(left)]
+        if new:
+            parts.append(shapes_table(new, shapes.frames[at].tolist(), _in_table(shapes.kept.take(at), table())))
+        return Shapes.concatenate(parts).take(np.argsort(np.concatenate([left, at]), kind="stable"))
 
     def _read_items(
         self, entry: Item, items: list[Any], check: str, frame: int, pixels: Flips | None
@@ -247,7 +269,7 @@ class SideFile:
 
     def replace_tags(
         self,
-        entries: Sequence[tuple[int, Item]],
+        entries: Iterable[tuple[int, Item]],
         check: Callable[[int], str],
         place: Callable[[int], int],
         table: Callable[[], int],
@@ -349,6 +371,57 @@ class SideFile:
             names[held.item["image"]] = None
         frames = self._find(Ragged.from_bytes([str(name).encode() for name in names]))
         return {name: frame for name, frame in zip(names, frames.tolist(), strict=True) if frame >= 0}
+
+
+class _Lines:
+    """Lines in the order they came, on disk once they are much."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.SpooledTemporaryFile(SPOOL_BYTES)  # noqa: SIM115 - closed with its owner
+        weakref.finalize(self, self._file.close)
+        self._offsets = array("q", [0])
+
+    def __len__(self) -> int:
+        return len(self._offsets) - 1
+
+    def __iter__(self) -> Iterator[bytes]:
+        return map(self.read, range(len(self)))
+
+    def append(self, line: bytes) -> None:
+        self._file.write(line)
+        self._offsets.append(self._offsets[-1] + len(line))
+
+    def read(self, at: int) -> bytes:
+        self._file.seek(self._offsets[at])
+        return self._file.read(self._offsets[at + 1] - self._offsets[at])
+
+
+def _split(blocks: Iterable[bytes]) -> Iterator[bytes | None]:
+    """The lines of some bytes; None for one that is too long."""
+    held: list[bytes] = []
+    n_held = 0
+    for block in blocks:
+        *lines, rest = block.split(b"\n")
+        if lines:
+            lines[0] = b"".join([*held, lines[0]])
+            yield from (line if n_held + len(line) <= MAX_PARSED_BYTES else None for line in lines[:1])
+            yield from lines[1:]
+            held, n_held = [], 0
+        n_held += len(rest)
+        held = [*held, rest] if n_held <= MAX_PARSED_BYTES else []
+    yield b"".join(held) if n_held <= MAX_PARSED_BYTES else None
+
+
+def _join(lines: Iterable[bytes | None]) -> bytes:
+    joined = bytearray()
+    for line in lines:
+        need(
+            line is not None and len(joined) + len(line) < MAX_PARSED_BYTES,
+            f"it is laid out anew, and has more than {MAX_PARSED_BYTES:,} bytes",
+        )
+        joined += line or b""
+        joined += b"\n"
+    return bytes(joined)
 
 
 def _take_held(held: dict[int, Held], name: str, item: Item) -> None:
