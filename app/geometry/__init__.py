@@ -20,6 +20,7 @@ from app.geometry.ellipses import ellipse_to_mask
 from app.geometry.flips import Flips, count_flips, find_flips, resize_flips
 from app.geometry.masks import (
     PackedMask,
+    equal_masks,
     merge_masks,
     pack_mask,
     place_mask,
@@ -54,6 +55,7 @@ __all__ = [
     "count_crossings",
     "count_flips",
     "ellipse_to_mask",
+    "equal_masks",
     "find_flips",
     "flips_to_polygons",
     "flips_to_runs",

@@ -117,6 +117,27 @@ def resize_mask(mask: PackedMask, width: int, height: int) -> PackedMask:
     return PackedMask(np.packbits(np.take(pixels, source_x, axis=1), axis=1)[copies], width)
 
 
+def equal_masks(one: PackedMask, other: PackedMask) -> bool:
+    """Whether two masks have the same pixels of their frame set, however large their rectangles are."""
+    shift = (other.left - one.left) % 8
+    rows = shift_rows(other.rows, shift, other.width + shift) if shift else other.rows
+    # Both in bytes of the same grid: where they overlap they are equal, and beyond that clear.
+    left, top = (other.left - shift - one.left) // 8, other.top - one.top
+    y0, y1 = max(top, 0), min(top + len(rows), len(one.rows))
+    x0, x1 = max(left, 0), min(left + rows.shape[1], one.rows.shape[1])
+    if y0 >= y1 or x0 >= x1:
+        return not one.rows.any() and not rows.any()
+    return (
+        np.array_equal(one.rows[y0:y1, x0:x1], rows[y0 - top : y1 - top, x0 - left : x1 - left])
+        and _is_clear_around(one.rows, y0, y1, x0, x1)
+        and _is_clear_around(rows, y0 - top, y1 - top, x0 - left, x1 - left)
+    )
+
+
+def _is_clear_around(rows: Rows, y0: int, y1: int, x0: int, x1: int) -> bool:
+    return not (rows[:y0].any() or rows[y1:].any() or rows[y0:y1, :x0].any() or rows[y0:y1, x1:].any())
+
+
 def shift_rows(rows: Rows, shift: int, width: int) -> Rows:
     """Rows moved `shift` pixels to the right (left if negative) into rows of `width` pixels; cut off at both ends."""
     row_bytes = (width + 7) // 8

@@ -5,6 +5,7 @@ import pytest
 
 from app.geometry import (
     PackedMask,
+    equal_masks,
     merge_masks,
     pack_mask,
     place_mask,
@@ -74,6 +75,30 @@ def test_union_holds_the_pixels_of_all() -> None:
         expected = np.logical_or.reduce([on_frame(mask, 64, 64) for mask in masks])
         np.testing.assert_array_equal(on_frame(union, 64, 64), expected)
         assert padding_is_clear(union)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_masks_are_equal_where_their_pixels_are(seed: int) -> None:
+    """However large their rectangles are, and wherever they begin."""
+    rng = np.random.default_rng(seed)
+    frame = np.zeros((20, 40), dtype=bool)
+    if seed % 5:
+        top, left, bottom, right = rng.integers(0, 8), rng.integers(0, 18), rng.integers(9, 20), rng.integers(19, 40)
+        frame[top:bottom, left:right] = rng.random((bottom - top, right - left)) < 0.3
+    changed = frame.copy()
+    changed[rng.integers(20), rng.integers(40)] ^= True
+
+    def part(pixels: np.ndarray) -> PackedMask:
+        rows, columns = np.flatnonzero(frame.any(axis=1)), np.flatnonzero(frame.any(axis=0))
+        y0, y1 = (rows[0], rows[-1] + 1) if len(rows) else (5, 6)
+        x0, x1 = (columns[0], columns[-1] + 1) if len(columns) else (5, 6)
+        y0, y1, x0, x1 = rng.integers(0, y0 + 1), rng.integers(y1, 21), rng.integers(0, x0 + 1), rng.integers(x1, 41)
+        return pack_mask(pixels[y0:y1, x0:x1], int(x0), int(y0))
+
+    for _ in range(10):
+        assert equal_masks(part(frame), part(frame))
+    assert not equal_masks(part(frame), pack_mask(changed))
+    assert not equal_masks(pack_mask(changed), part(frame))
 
 
 def test_resizing_takes_the_nearest_pixel_rounding_down() -> None:

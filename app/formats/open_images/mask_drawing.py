@@ -1,7 +1,7 @@
 """Polygons → pixels → PNGs, some hundred masks at a time, in this process or a helper's.
 
-job   the polygons of each mask, the sizes of their frames, the digests of the pixels that they once had
-done  a PNG of frame size for each mask; its pixels instead, where they may be those of its stored PNG
+job   the polygons of each mask, the sizes of their frames, the PNGs that they once were
+done  a PNG of frame size for each mask, none where the stored one has these pixels
 """
 
 from __future__ import annotations
@@ -15,8 +15,17 @@ import numpy.typing as npt
 from app.errors import TooLarge
 from app.formats.open_images.mask_work import digest_of
 from app.formats.open_images.side_items import points_text
-from app.geometry import PackedMask, find_flips, merge_masks, place_mask, polygons_to_masks, tighten_mask
-from app.images import encode_mask
+from app.geometry import (
+    PackedMask,
+    equal_masks,
+    find_flips,
+    merge_masks,
+    place_mask,
+    polygons_to_masks,
+    resize_mask,
+    tighten_mask,
+)
+from app.images import decode_mask, encode_mask
 
 Ids = npt.NDArray[np.int64]
 
@@ -26,8 +35,9 @@ DRAWN_VALUES = 1 << 17
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
-    """What is known of the stored PNG of a mask whose polygons were traced from it: a digest of its pixels, if any."""
+    """The stored PNG of a mask that came as polygons, and the digest of its pixels on the frame where that is noted."""
 
+    png: bytes
     digest: int | None
 
 
@@ -36,14 +46,12 @@ class Drawn:
     """One mask that was drawn, and has a pixel.
 
     Attributes:
-        png: of its frame's size; none where its pixels may be those of its stored PNG.
-        mask: those pixels.
+        png: of its frame's size; None where its pixels are those of its stored PNG.
         edges: of the tight box, left, top, right, bottom, where somebody wants them.
         texts: the points of each of its polygons as JSON, where somebody wants them.
     """
 
-    png: bytes
-    mask: PackedMask | None
+    png: bytes | None
     edges: tuple[int, int, int, int] | None
     texts: Sequence[bytes] = ()
 
@@ -56,7 +64,7 @@ class DrawJob:
         points, offsets: of all polygons, as in `polygons_to_masks`.
         owners: (P,) the mask that each polygon is a part of, ascending.
         widths, heights: (K,) of the frames.
-        earlier: of each mask that was traced from a stored PNG, what is known of that.
+        earlier: the stored PNG of each mask that has one.
         with_edges, with_texts: see `Drawn`; texts mask by mask.
     """
 
@@ -110,12 +118,22 @@ def stretches(offsets: Ids) -> list[tuple[int, int]]:
 
 
 def finish_mask(mask: PackedMask, width: int, height: int, earlier: Earlier | None, with_edges: bool) -> Drawn:
-    """The PNG of a mask, unless it may be the stored one."""
+    """The PNG of a mask, unless it is the stored one."""
     tight = tighten_mask(mask) if with_edges else None
     edges = (tight.left, tight.top, tight.left + tight.width, tight.top + tight.height) if tight is not None else None
-    if earlier is not None and earlier.digest in (None, digest_of(find_flips(mask))):
-        return Drawn(b"", mask, edges)
-    return Drawn(_png(mask, width, height), None, edges)
+    # The same pixels are the same mask, whatever became of its outline.
+    is_stored = earlier is not None and _is_stored(mask, width, height, earlier)
+    return Drawn(None if is_stored else _png(mask, width, height), edges)
+
+
+def _is_stored(mask: PackedMask, width: int, height: int, earlier: Earlier) -> bool:
+    if earlier.digest is not None and earlier.digest != digest_of(find_flips(mask)):
+        return False
+    kept = decode_mask(earlier.png)
+    if (kept.width, kept.height) == (width, height) and kept.changes is None:
+        part_width = min(8 * kept.part.shape[1], width - 8 * kept.left)
+        return equal_masks(mask, PackedMask(kept.part, part_width, 8 * kept.left, kept.top))
+    return equal_masks(mask, resize_mask(PackedMask(kept.rows, kept.width), width, height))
 
 
 def _png(mask: PackedMask, width: int, height: int) -> bytes:

@@ -404,8 +404,10 @@ def _split(blocks: Iterable[bytes]) -> Iterator[bytes | None]:
         *lines, rest = block.split(b"\n")
         if lines:
             lines[0] = b"".join([*held, lines[0]])
-            yield from (line if n_held + len(line) <= MAX_PARSED_BYTES else None for line in lines[:1])
-            yield from lines[1:]
+            is_long = n_held > MAX_PARSED_BYTES  # what was held was dropped
+            for line in lines:
+                yield None if is_long or len(line) > MAX_PARSED_BYTES else line
+                is_long = False
             held, n_held = [], 0
         n_held += len(rest)
         held = [*held, rest] if n_held <= MAX_PARSED_BYTES else []

@@ -424,6 +424,16 @@ def _mask_cells(values: dict[str, str]) -> dict[str, tuple[str, bool]]:
     }
 
 
+def may_be_outlines(shapes: Shapes, rows: list[int]) -> bool:
+    """Whether polygons run along the edges of pixels, as what was traced does: each step is along one axis."""
+    for row in rows:
+        points = shapes.points.row(row)
+        steps = np.diff(points.reshape(-1, 2), axis=0)
+        if not (np.array_equal(points, np.trunc(points)) and bool((steps == 0).any(axis=1).all())):
+            return False
+    return True
+
+
 def _is_outline(shapes: Shapes, rows: list[int], mask: PackedMask) -> bool:
     """Whether polygons are, point by point, those that tracing the mask gives."""
     try:

@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np
 from isal import isal_zlib
 
-from app.annotations import Edit, Kept, Rows, Shapes, ShapeType, decoded_flips
+from app.annotations import Edit, Kept, Rows, Shapes, ShapeType
 from app.archive import ArchiveWriter
 from app.columns import CSVBlock, Ragged, encode_numbers, join_records
 from app.errors import Problem, shorten
@@ -51,11 +51,11 @@ from app.formats.open_images.mask_names import MaskNames
 from app.formats.open_images.names import is_plain_name, is_safe_box_id, mask_stem
 from app.formats.open_images.plain_masks import PlainMasks, find_plain
 from app.formats.open_images.plan import Plan
-from app.formats.open_images.side_write import SideWriter, mask_check
+from app.formats.open_images.side_write import SideWriter, mask_check, may_be_outlines
 from app.formats.open_images.whole_outlines import untouched_outlines, whole_outlines
 from app.formats.open_images.write_boxes import coordinate_texts, id_cells, is_rotated
 from app.formats.open_images.write_tags import kept_label_cells, selected_rows
-from app.geometry import PackedMask, boxes_to_norm, find_flips, place_mask, resize_flips, resize_mask
+from app.geometry import PackedMask, boxes_to_norm, resize_mask
 from app.helpers import Crew
 from app.images import decode_mask, encode_mask
 
@@ -381,7 +381,9 @@ class MaskTable:
         return len(instance.rows) > 1 or bool(batch.needed[instance.rows].any())
 
     def _earlier(self, instance: Instance, pngs: KeptBytes) -> Earlier | None:
-        return None if instance.imported is None else Earlier(pngs.digest(instance.imported))
+        if instance.imported is None:
+            return None
+        return Earlier(bytes(pngs.read(instance.imported)), pngs.digest(instance.imported))
 
     def _drawn(self, stretch: Stretch, done: list[Drawn | None] | None) -> dict[int, Drawn | None]:
         """What became of each drawn instance, by `id`; None for one without a pixel."""
@@ -491,7 +493,7 @@ class MaskTable:
         plan, shapes, row = self._plan, batch.shapes, row_of(instance)
         is_imported = instance.imported is not None
         edits = int(np.bitwise_or.reduce(shapes.kept.edits[instance.rows])) if is_imported else 0
-        png = self._png(instance, drawn, pngs)
+        png = None if drawn is None else drawn.png  # None: the stored one stays
         label_id = int(shapes.label_ids[row])
         relabelled = not is_imported or bool(edits & Edit.LABEL) or plan.options.label_ids == "name"
         if relabelled:
@@ -520,7 +522,8 @@ class MaskTable:
                 line[SIDE] = self._side.outline_entry(shapes, instance.rows, check).decode("utf-8")
             else:
                 is_as_traced = png is None and not edits & Edit.GEOMETRY
-                traced = self._imported_pixels(shapes, instance, pngs) if is_as_traced else None
+                may_be_traced = is_as_traced and may_be_outlines(shapes, instance.rows)
+                traced = self._imported_pixels(shapes, instance, pngs) if may_be_traced else None
                 texts = drawn.texts if drawn is not None else ()
                 line[SIDE] = self._side.mask_entry(shapes, instance.rows, check, traced, texts)
         return line
@@ -532,23 +535,6 @@ class MaskTable:
         width, height = (int(side[0]) for side in self._plan.sizes_of(np.array([instance.frame], dtype=np.int32)))
         kept = decode_mask(pngs.read(instance.imported))
         return resize_mask(PackedMask(kept.rows, kept.width), width, height)
-
-    def _png(self, instance: Instance, drawn: Drawn | None, pngs: KeptBytes) -> bytes | None:
-        """The new PNG; None where the stored one holds these pixels."""
-        if drawn is None:
-            return None
-        if drawn.mask is None:
-            return drawn.png
-        # Polygons traced from an imported mask: the same pixels are the same mask, whatever became of its outline.
-        assert instance.imported is not None
-        width, height = (int(side[0]) for side in self._plan.sizes_of(np.array([instance.frame], dtype=np.int32)))
-        whole = place_mask(drawn.mask, width, height)
-        kept = decode_mask(pngs.read(instance.imported))
-        imported = resize_flips(decoded_flips(kept), width, height)
-        found = find_flips(whole)
-        if np.array_equal(imported.lines, found.lines) and np.array_equal(imported.columns, found.columns):
-            return None
-        return encode_mask(whole.rows, width)
 
     def _box_cells(self, batch: Batch, instance: Instance, line: Line, edits: int, drawn: Drawn | None) -> None:
         """Box*: the linked box's own text, unless the kept cells say the same; emptied when the link is gone."""

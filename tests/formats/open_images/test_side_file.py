@@ -421,8 +421,11 @@ def test_it_may_be_laid_out_anew() -> None:
         b'{"version":1,"files":[],"entries":[{"x":1}]}',
         b'{"version":1,"files":[],"entries":[{"track":"a","rows":1}]}',
         b'{"version":1,"files":[],"entries":' + b"[" * 100_000,
+        b'{"version":1,"files":[' + b'"a",' * (1 << 22) + b'"a"],"entries":[\n]}',
+        b'{"entries":[],' + b" " * (32 << 20) + b'"version":1,"files":[]}',
+        b'{"entries":[],' + b" \n" * (16 << 20) + b'"version":1,"files":[]}',
     ],
-    ids=range(11),
+    ids=range(14),
 )
 def test_a_side_file_that_cannot_be_used_changes_nothing(text: bytes) -> None:
     members = members_of(BOX, RAISED)
@@ -452,6 +455,11 @@ def test_a_side_file_over_the_limit_is_not_used(monkeypatch: pytest.MonkeyPatch)
         {"shapes": [{"type": "rectangle", "label": "cat", "points": [0, 0, 1]}]},
         {"shapes": [{"type": "rectangle", "label": "cat", "points": [0, 0, 1, "x"]}]},
         {"shapes": [{"type": "rectangle", "label": "cat", "points": [0, 0, 1, 1e300]}]},
+        {"shapes": [{"type": "rectangle", "label": "cat", "points": [0, 0, 1, 10**400]}]},
+        {"shapes": [{"type": "rectangle", "label": "cat", "points": [0, 0, 1, 1], "rotation": 10**400}]},
+        {"shapes": [{"type": "rectangle", "label": "cat", "points": [0, 0, 1, float("nan")]}]},
+        {"shapes": [{"type": "rectangle", "label": "cat", "points": [0, 0, 1, True]}]},
+        {"row": [999_999_999, 0]},
         {"shapes": [{"type": "polygon", "label": "cat", "points": [0, 0, 1, 1, 2]}]},
         {"shapes": [{"type": "polygon", "label": "cat", "traced": True}]},
         {"shapes": [{"type": "rectangle", "label": "cat", "traced": True}]},
@@ -562,6 +570,41 @@ def test_a_line_that_is_no_json_leaves_its_row() -> None:
     members[SIDE] = members[SIDE].replace(b'"z_order":7', b'"z_order":')
     shapes, codes, _ = reread(members)
     assert (shapes.z_orders.tolist(), codes) == ([0], ["extra.ignored"])
+
+
+def test_an_entry_that_is_too_long_leaves_its_row_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    from app.formats.open_images import side_read
+
+    monkeypatch.setattr(side_read, "MAX_PARSED_BYTES", 500)
+    members = members_of(RAISED, one(ShapeType.RECTANGLE, [1, 1, 3, 6], z_orders=np.array([7], dtype=np.int32)))
+    head, first, second, *rest = members[SIDE].split(b"\n")
+    long = first.replace(b'"z_order":7', b'"z_order":' + b" " * 500 + b"7")
+    for lines, z_orders in (([long, second], [0, 7]), ([first, long.replace(b"[0,0]", b"[0,1]")], [7, 0])):
+        members[SIDE] = b"\n".join([head, *lines, *rest])
+        shapes, codes, _ = reread(members)
+        assert (shapes.z_orders.tolist(), codes) == (z_orders, ["extra.ignored"])
+
+
+def test_entries_are_read_from_disk_each_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many batches the masks of a table come in."""
+    from app.formats.open_images import read_masks, side_read
+
+    polygons = [one(ShapeType.POLYGON, [1.25, 1.0, 6.0, 1.0 + at / 70, 6.0, 5.5]) for at in range(30)]
+    members = members_of(*polygons)
+    monkeypatch.setattr(side_read, "SPOOL_BYTES", 10)
+    monkeypatch.setattr(read_masks, "BATCH_MASKS", 4)
+    read: list[int] = []
+
+    class Lines(side_read._Lines):
+        def read(self, at: int) -> bytes:
+            read.append(at)
+            return super().read(at)
+
+    monkeypatch.setattr(side_read, "_Lines", Lines)
+    shapes, codes, _ = reread(members)
+    assert codes == []
+    assert shapes.points.values.tolist() == Shapes.concatenate(polygons).points.values.tolist()
+    assert read == list(range(30))
 
 
 def test_many_entries_wait_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
