@@ -54,10 +54,15 @@ STRIP_BYTES = 1 << 20
 """Packed bytes looked at together: up to 8 million flips, which take 32 bytes each while they are found."""
 
 
-def find_flips(mask: PackedMask) -> Flips:
-    """The flips of a mask."""
+def find_flips(mask: PackedMask, *, is_tight: bool = False) -> Flips:
+    """The flips of a mask.
+
+    Args:
+        is_tight: most of the rectangle is not clear, so it is not worth the while to look for a smaller one.
+    """
     strip = max(1, STRIP_BYTES // max(1, mask.rows.shape[1]))
-    found = [_find(mask.rows[start : start + strip], mask.width) for start in range(0, len(mask.rows), strip)]
+    find = _find_all if is_tight else _find
+    found = [find(mask.rows[start : start + strip], mask.width) for start in range(0, len(mask.rows), strip)]
     if len(found) == 1:
         lines, columns = found[0]
     else:
@@ -81,11 +86,13 @@ def _find(rows: npt.NDArray[np.uint8], width: int) -> tuple[Places, Places]:
     top, bottom = int(filled[0]), int(filled[-1]) + 1
     filled = np.flatnonzero(np.bitwise_or.reduce(rows[top:bottom], axis=0))
     left, right = int(filled[0]), int(filled[-1]) + 1
-    some_width = min(width, 8 * right) - 8 * left
-    lines, columns = np.divmod(
-        bit_positions(_changes(rows[top:bottom, left:right], some_width)), (some_width // 8 + 1) * 8
-    )
-    return (lines + top).astype(np.int32), (columns + 8 * left).astype(np.int32)
+    lines, columns = _find_all(rows[top:bottom, left:right], min(width, 8 * right) - 8 * left)
+    return lines + np.int32(top), columns + np.int32(8 * left)
+
+
+def _find_all(rows: npt.NDArray[np.uint8], width: int) -> tuple[Places, Places]:
+    lines, columns = np.divmod(bit_positions(_changes(rows, width)), (width // 8 + 1) * 8)
+    return lines.astype(np.int32), columns.astype(np.int32)
 
 
 def _changes(rows: npt.NDArray[np.uint8], width: int) -> npt.NDArray[np.uint8]:

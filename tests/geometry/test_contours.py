@@ -143,3 +143,22 @@ def test_too_many_corners_are_refused_for_one_mask_but_not_for_a_batch(monkeypat
     with pytest.raises(ShapeTooComplex) as refused:
         masks_to_polygons([board] * 7)
     assert f"{corners} corners" in refused.value.detail
+
+
+def test_large_places_are_traced_as_small_ones_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(21)
+    masks = [pack_mask(random_mask(random, kind)) for kind in range(18)]
+    found = masks_to_polygons(masks)
+    monkeypatch.setattr(contours, "SMALL", 0)
+    monkeypatch.setattr(contours, "_ascending", lambda keys, most: (np.sort(keys), np.argsort(keys)))
+    again = masks_to_polygons(masks)
+    for one, other in zip((found.points, found.offsets), (again.points, again.offsets), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("most", [1 << 20, 1 << 61])
+def test_keys_are_sorted_with_their_places(most: int) -> None:
+    keys = np.random.default_rng(22).permutation(1000).astype(np.int64) * (most // 1000)
+    ascending, order = contours._ascending(keys, most)
+    np.testing.assert_array_equal(ascending, np.sort(keys))
+    np.testing.assert_array_equal(order, np.argsort(keys))

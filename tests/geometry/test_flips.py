@@ -26,6 +26,8 @@ def test_flips_are_where_pixels_change(largest: int) -> None:
     for kind in range(90):
         pixels = random_mask(random, kind, largest)
         flips = find_flips(pack_mask(pixels, 5, 7))
+        tight = find_flips(pack_mask(pixels, 5, 7), is_tight=True)
+        assert (tight.lines.tolist(), tight.columns.tolist()) == (flips.lines.tolist(), flips.columns.tolist())
         assert list(zip(flips.lines.tolist(), flips.columns.tolist(), strict=True)) == slow_flips(pixels)
         assert (flips.height, flips.width, flips.left, flips.top, len(flips)) == (*pixels.shape, 5, 7, len(flips.lines))
         assert flips.area == pixels.sum()
