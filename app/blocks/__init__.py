@@ -19,6 +19,7 @@ from app.blocks.encoding import (
     encode_blocks,
     flat_columns,
     frames_of,
+    is_packed,
     work_blocks,
 )
 
@@ -41,6 +42,7 @@ __all__ = [
     "encoder",
     "flat_columns",
     "frames_of",
+    "is_packed",
     "only_text",
     "work_blocks",
 ]

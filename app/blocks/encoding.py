@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from app.annotations import Kept, Table
 from app.blocks.codec import encoder
-from app.columns import Ragged, Texts
+from app.columns import PackedRagged, Ragged, Texts
 
 BLOCK_BITS = 6
 FRAMES_A_BLOCK = 1 << BLOCK_BITS
@@ -110,6 +110,12 @@ def count_unnumbered(parts: Sequence[Any], numbering: Numbering) -> int:
     if numbering == "none":
         return 0
     return sum(len(part) if numbering == "new" else int((part.ids == 0).sum()) for part in parts)
+
+
+def is_packed(parts: Sequence[Any]) -> bool:
+    """Whether most bytes of some tables are packed rows, which are stored as they are."""
+    packed = [part.runs.packed.nbytes for part in parts if isinstance(getattr(part, "runs", None), PackedRagged)]
+    return bool(packed) and 2 * sum(packed) > sum(map(byte_size, parts))
 
 
 def work_blocks(job: BlockJob) -> Blocks:

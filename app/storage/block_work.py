@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
-from app.blocks import BlockJob, Blocks, work_blocks
+from app.blocks import BlockJob, Blocks, is_packed, work_blocks
 from app.helpers import Helper, n_cores
 
 UNHELPED_JOBS = 8
@@ -25,8 +25,8 @@ class BlockCrew:
     """Works on jobs, with the help of another process where there is much to do: `with BlockCrew(1) as crew`.
 
     At most `SENT_AHEAD` jobs wait; rather than wait for one, or for a helper that is still starting, the next is done
-    here. Where there may be help, blocks are inserted by a thread, one job after the other: the database needs no lock
-    of Python's while it writes.
+    here; so are masks that stay as they came, which cost less to encode than to hand over. Where there may be help,
+    blocks are inserted by a thread, one job after the other: the database needs no lock of Python's while it writes.
     """
 
     def __init__(self, most_helpers: int) -> None:
@@ -57,7 +57,7 @@ class BlockCrew:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="insert blocks")
         while self._waiting and self._helper is not None and self._helper.has_answer():
             self._hand_on()
-        if self._helper is not None and self._helper.has_room():
+        if self._helper is not None and self._helper.has_room() and not is_packed(job.parts):
             self._helper.send(job)
             self._waiting.append((job, insert))
         else:

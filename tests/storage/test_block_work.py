@@ -168,3 +168,18 @@ def test_an_import_with_a_helper_is_the_same_import(
         assert (one.ids + shift).tolist() == other.ids.tolist()
     assert alone.shapes.kept.lines.to_bytes_list() == helped.shapes.kept.lines.to_bytes_list()
     assert alone.shapes.points.values.tolist() == helped.shapes.points.values.tolist()
+
+
+@pytest.mark.usefixtures("eager")
+def test_packed_masks_are_encoded_here() -> None:
+    large = Ragged.from_bytes([b"x" * 10_000] * 4)
+    packed = shapes([1, 2, 3, 4]).replace(runs=PackedRagged(large, Ragged.empty(np.int32, 4), unpack_mask))
+    with BlockCrew(1) as crew:
+        for _ in range(2):
+            crew.take(BlockJob([packed], "new", 1, 1, 1, 0), lambda rows: None)
+        assert crew._helper is not None
+        crew._helper.wait()
+        for parts, n_waiting in (([packed], 0), ([packed, shapes([1])], 0), ([shapes([1])], 1)):
+            crew.take(BlockJob(parts, "new", 1, 1, 1, 0), lambda rows: None)
+            assert len(crew._waiting) == n_waiting
+        crew.finish()

@@ -54,7 +54,7 @@ def find_plain(
     """
     kept, rows = shapes.kept, np.flatnonzero(chosen)
     untouched = (shapes.types == ShapeType.MASK) & (kept.edits == 0) & (kept.png_offsets >= 0) & ~needed
-    if not untouched[rows].all() or not is_kind(plan, kept.take(rows), "masks").all():
+    if not (untouched & is_kind(plan, kept, "masks"))[rows].all():
         return None
     if not (_are_distinct(shapes, rows) and _have_their_boxes(plan, shapes, rows)):
         return None
@@ -90,5 +90,5 @@ def _have_their_boxes(plan: Plan, shapes: Shapes, rows: Rows) -> bool:
     at = np.minimum(np.searchsorted(found, keys[len(boxes) :]), len(found) - 1)
     if (found[at] != keys[len(boxes) :]).any():
         return False
-    kept = shapes.kept.take(boxes[firsts[at]])
-    return bool((kept.edits == 0).all()) and bool(is_kind(plan, kept, "boxes").all())
+    are_untouched = (shapes.kept.edits == 0) & is_kind(plan, shapes.kept, "boxes")
+    return bool(are_untouched[boxes[firsts[at]]].all())
