@@ -5,7 +5,7 @@ An id is looked up as it is, then without an extension, then below a folder; the
     1  a frame's path                                      cats/1.jpg   → cats/1.jpg
     2  a frame's path without its last extension           cats/1       → cats/1.jpg
     3  1 and 2 without the subset in front of the id       train/cats/1 → cats/1.jpg
-    4  the end of a frame's path, whole components         1            → cats/1.jpg
+    4  the end of a frame's path, up to 32 components    1            → cats/1.jpg
     5  of a video only: the number of a frame              frame_7      → frame_000007
 
 Digits alone are never a frame number. Ids and paths are compared in NFC, with `/` between parts and none in front;
@@ -50,6 +50,9 @@ NEAREST_CANDIDATES = 300
 NEAREST_CHARACTERS = 120
 PARTED_FROM = 1 << 18
 """Frames from which on their hashes are looked at in two parts, which takes half the memory."""
+MOST_END_SLASHES = 31
+"""Ids of more parts are looked for by their whole path alone: each number of parts has a table of its own."""
+HELD_END_TABLES = 4
 _VIDEO_FRAME = re.compile(rb"(?:^|/)frame_0*([0-9]{1,18})(?:\.[A-Za-z0-9]+)?$")
 
 
@@ -87,6 +90,34 @@ class Stems:
     def cells(self, rows: Indices | slice) -> Cells:
         whole = self.names.cells(rows)
         return Cells(whole.buffer, whole.starts, whole.stops - self.tails[rows])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ends:
+    """Ends of paths behind a slash, as `Rows`.
+
+    Attributes:
+        owners: (E,) the row of each path.
+        skips: (E,) bytes in front of the end, the slash with them.
+        tails: (E,) bytes that are left out behind it: nothing, or its extension.
+    """
+
+    names: NarrowRagged
+    owners: npt.NDArray[Any]
+    skips: npt.NDArray[Any]
+    tails: npt.NDArray[Any]
+
+    def __len__(self) -> int:
+        return len(self.owners)
+
+    def cells(self, rows: Indices | slice) -> Cells:
+        whole = self.names.cells(self.owners[rows])
+        return Cells(whole.buffer, whole.starts + self.skips[rows], whole.stops - self.tails[rows])
+
+    def folders(self, rows: Indices) -> Cells:
+        """What lies in front of the slash."""
+        whole = self.names.cells(self.owners[rows])
+        return Cells(whole.buffer, whole.starts, whole.starts + self.skips[rows] - 1)
 
 
 class TextLookup:
@@ -234,6 +265,7 @@ class FrameIndex:
             names = NarrowRagged([normalise_names(piece, compose=self._compose) for piece in _pieces(names)])
         self._names = names
         self.stems = Stems(names, np.concatenate(tails))
+        self._end_tables: dict[int, tuple[TextLookup, Ends]] = {}
 
     @cached_property
     def _stem_lookup(self) -> TextLookup:
@@ -312,7 +344,7 @@ class FrameIndex:
         first[which[::-1]] = rows[::-1]  # the last assignment stays
         return first, count
 
-    def match(self, ids: Ragged, subsets: Texts | str | None = None, root: int | None = None) -> Matches:
+    def match(self, ids: Ragged, subsets: Texts | str | None = None, root: bytes | None = None) -> Matches:
         """Find the frame of each id.
 
         Args:
@@ -333,29 +365,39 @@ class FrameIndex:
         frames = np.where(rows >= 0, rows + self.frames.start, -1).astype(np.int32)
         return Matches(frames, several, needs_root & several)
 
-    def find_root(self, parts: Iterable[tuple[Ragged, Texts | str | None]]) -> int | None:
+    def find_root(self, parts: Iterable[tuple[Ragged, Texts | str | None]]) -> bytes | None:
         """The one folder under which every id lies that only step 4 finds; None where there is no single one.
 
         Args:
-            parts: all ids of a file with their subsets, in blocks; repeats do no harm.
+            parts: all ids of a file with their subsets, in blocks; repeats do no harm. All of them are taken: whoever
+                gives them may look at them, too.
         """
-        counts = np.zeros(self._n_folders if self._has_folders else 0, dtype=np.int64)
-        total = 0
+        roots: npt.NDArray[np.uint64] | None = None  # hashes of the folders that hold all ids so far; None: no id yet
+        name = b""
         for part, subsets in parts:
             if not self._has_folders:
-                continue  # whoever gives the parts may look at them himself
+                continue
             ids = normalise_names(part, compose=self._compose)
             rows, several = np.full(len(ids), -1, dtype=np.int64), np.zeros(len(ids), dtype=np.bool_)
             self._by_path(ids, np.arange(len(ids)), rows, several)
             self._without_subset(ids, subsets, rows, several)
-            groups = self._ends.find(ids.take(np.flatnonzero((rows < 0) & ~several)))
-            groups = groups[groups >= 0]
-            which, members = self._ends.members(groups)
-            pairs = np.unique(which * self._n_folders + self._end_folders[members])
-            counts += np.bincount(pairs % self._n_folders, minlength=self._n_folders)
-            total += len(groups)
-        roots = np.flatnonzero(counts == total)
-        return int(roots[0]) if total and len(roots) == 1 else None
+            for texts, _, lookup, ends in self._with_ends(ids, np.flatnonzero((rows < 0) & ~several)):
+                groups = np.unique(lookup.find(texts))
+                groups = groups[groups >= 0]
+                if not len(groups):
+                    continue
+                which, members = lookup.members(groups)
+                folders = ends.folders(members)
+                hashes = hash_cells(folders.buffer, folders.starts, folders.stops)
+                order = np.lexsort((hashes, which))
+                new = np.ones(len(order), dtype=np.bool_)  # a folder may hold an id under two extensions
+                new[1:] = (np.diff(which[order]) != 0) | (np.diff(hashes[order]) != 0)
+                found, counts = np.unique(hashes[order[new]], return_counts=True)
+                found = found[counts == len(groups)]
+                roots = found if roots is None else np.intersect1d(roots, found)
+                if len(roots) == 1:
+                    name = folders.row_bytes(int(np.flatnonzero(hashes == roots[0])[0]))
+        return name if roots is not None and len(roots) == 1 else None
 
     def nearest(self, text: str, limit: int = 3) -> list[str]:
         """The paths most like a text, best first; for messages."""
@@ -363,8 +405,11 @@ class FrameIndex:
 
     # --- the steps ---
 
-    def _by_path(self, ids: Ragged, asked: Positions, rows: Positions, several: Mask) -> None:
-        """Steps 1 and 2 for the ids `asked`; `ids` has one row for each of them."""
+    def _by_path(
+        self, ids: Ragged, asked: Positions, rows: Positions, several: Mask, named: Ragged | None = None
+    ) -> None:
+        """Steps 1 and 2 for the ids `asked`; `ids` has one row for each of them, and so has `named`, by which pictures
+        are told, where that is something else."""
         whole = Cells.of(ids)
         stems = _without_tails(ids, whole)
         groups = self._stem_lookup.find(stems)
@@ -383,7 +428,8 @@ class FrameIndex:
         rows[asked[left[single]]] = self._stem_lookup.firsts[groups[single]]
         for place in np.flatnonzero(hit & ~single).tolist():
             _, members = self._stem_lookup.members(groups[place : place + 1])
-            self._by_picture(ids.row_bytes(int(left[place])), members, int(asked[left[place]]), rows, several)
+            text = (ids if named is None else named).row_bytes(int(left[place]))
+            self._by_picture(text, members, int(asked[left[place]]), rows, several)
 
     def _without_subset(self, ids: Ragged, subsets: Texts | str | None, rows: Positions, several: Mask) -> None:
         """Step 3."""
@@ -404,33 +450,27 @@ class FrameIndex:
             rest = Cells(ids.values, starts[begins] + len(prefix), stops[begins]).ragged()
             self._by_path(rest, asked[begins], rows, several)
 
-    def _by_end(self, ids: Ragged, root: int | None, rows: Positions, several: Mask) -> Mask:
+    def _by_end(self, ids: Ragged, root: bytes | None, rows: Positions, several: Mask) -> Mask:
         """Step 4; the mask of ids that several frames end with."""
         needs_root = np.zeros(len(ids), dtype=np.bool_)
-        asked = np.flatnonzero((rows < 0) & ~several)
-        if not len(asked) or not self._has_folders:
+        if not self._has_folders:
             return needs_root
-        groups = self._ends.find(ids.take(asked))
-        hit = groups >= 0
-        asked, groups = asked[hit], groups[hit]
-        single = self._ends.sizes[groups] == 1
-        rows[asked[single]] = self._end_rows[self._ends.firsts[groups[single]]]
-        asked, groups = asked[~single], groups[~single]
-        needs_root[asked] = True
-        several[asked] = True
-        if root is None or not len(asked):
+        for texts, asked, lookup, ends in self._with_ends(ids, np.flatnonzero((rows < 0) & ~several)):
+            groups = lookup.find(texts)
+            hit = groups >= 0
+            asked, groups = asked[hit], groups[hit]
+            single = lookup.sizes[groups] == 1
+            rows[asked[single]] = ends.owners[lookup.firsts[groups[single]]]
+            needs_root[asked[~single]] = True
+            several[asked[~single]] = True
+        crowded = np.flatnonzero(needs_root)
+        if root is None or not len(crowded):
             return needs_root
-        which, members = self._ends.members(groups)
-        under = self._end_folders[members] == root
-        which, members = which[under], members[under]
-        n_under = np.bincount(which, minlength=len(asked))
-        settled = n_under[which] == 1
-        rows[asked[which[settled]]] = self._end_rows[members[settled]]
-        several[asked[which[settled]]] = False
-        for place in np.flatnonzero(n_under > 1).tolist():
-            frames = self._end_rows[members[which == place]]
-            several[asked[place]] = False
-            self._by_picture(ids.row_bytes(int(asked[place])), frames, int(asked[place]), rows, several)
+        under, undecided = np.full(len(crowded), -1, dtype=np.int64), np.zeros(len(crowded), dtype=np.bool_)
+        texts = ids.take(crowded)
+        self._by_path(_below(root, texts), np.arange(len(crowded)), under, undecided, texts)
+        rows[crowded] = under
+        several[crowded] = under < 0
         return needs_root
 
     def _by_number(self, ids: Ragged, rows: Positions, several: Mask) -> None:
@@ -493,43 +533,49 @@ class FrameIndex:
 
     # --- ends of paths, for step 4 ---
 
-    @cached_property
-    def _end_table(self) -> tuple[TextLookup, Positions, Positions, int]:
-        """The ends of all paths behind each slash, with and without extension.
+    def _with_ends(self, ids: Ragged, asked: Positions) -> Iterator[tuple[Ragged, Positions, TextLookup, Ends]]:
+        """The ids `asked` by their number of slashes, which is that of the end of a path that equals them: their texts,
+        which they are, and the ends to look in."""
+        texts = ids.take(asked)
+        slashes = np.bincount(_rows_of(texts.offsets, np.flatnonzero(texts.values == SLASH)), minlength=len(texts))
+        for depth in np.unique(slashes[slashes <= MOST_END_SLASHES]).tolist():
+            places = np.flatnonzero(slashes == depth)
+            if depth not in self._end_tables:
+                ends = self._ends(depth)
+                if len(self._end_tables) >= HELD_END_TABLES:
+                    del self._end_tables[next(iter(self._end_tables))]
+                self._end_tables[depth] = TextLookup(ends), ends
+            yield texts.take(places), asked[places], *self._end_tables[depth]
 
-        Returns:
-            Lookup of E ends, (E,) the frame row of each, (E,) a code of the folder in front of it, number of codes.
-        """
-        values, offsets = self._names.values, self._names.offsets
-        slashes = np.flatnonzero(values == SLASH)
-        owners = _rows_of(offsets, slashes)
-        stops = offsets[owners + 1]
-        stem_ends = stops - self.stems.tails[owners]
-        shorter = np.flatnonzero(stem_ends < stops)
-        starts = np.concatenate([slashes + 1, slashes[shorter] + 1])
-        ends = Cells(values, starts, np.concatenate([stops, stem_ends[shorter]])).ragged()
-        rows = np.concatenate([owners, owners[shorter]])
-        folders = TextLookup(Cells(values, offsets[owners], slashes).ragged())
-        codes = np.empty(len(slashes), dtype=np.int64)
-        which, members = folders.members(np.arange(len(folders), dtype=np.int64))
-        codes[members] = which
-        return TextLookup(ends), rows, np.concatenate([codes, codes[shorter]]), len(folders)
+    def _ends(self, depth: int) -> Ends:
+        """The ends with so many slashes of all paths that have more, with and without extension."""
+        owners, skips = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
+        for part in steps(len(self._names)):
+            names = self._names.slice(part.start, part.stop)
+            slashes = np.flatnonzero(names.values == SLASH)
+            counts = np.bincount(_rows_of(names.offsets, slashes), minlength=len(names))
+            deep = np.flatnonzero(counts > depth)
+            owners.append(deep + part.start)
+            skips.append(slashes[np.cumsum(counts)[deep] - 1 - depth] + 1 - names.offsets[deep])
+        rows, skip = np.concatenate(owners), np.concatenate(skips)
+        shorter = np.flatnonzero(self.stems.tails[rows])
+        rows, skip = np.concatenate([rows, rows[shorter]]), np.concatenate([skip, skip[shorter]])
+        tails = self.stems.tails[rows]
+        tails[: len(tails) - len(shorter)] = 0
+        return Ends(self._names, narrow_numbers(rows), narrow_numbers(skip), tails)
 
-    @property
-    def _ends(self) -> TextLookup:
-        return self._end_table[0]
 
-    @property
-    def _end_rows(self) -> Positions:
-        return self._end_table[1]
-
-    @property
-    def _end_folders(self) -> Positions:
-        return self._end_table[2]
-
-    @property
-    def _n_folders(self) -> int:
-        return self._end_table[3]
+def _below(folder: bytes, texts: Ragged) -> Ragged:
+    """The texts as paths in a folder."""
+    prefix = np.frombuffer(folder + b"/", dtype=np.uint8)
+    lengths = texts.lengths + len(prefix)
+    offsets = np.zeros(len(texts) + 1, dtype=np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    values = np.empty(int(offsets[-1]), dtype=np.uint8)
+    values[offsets[:-1, np.newaxis] + np.arange(len(prefix))] = prefix
+    more = len(prefix) * np.arange(1, len(texts) + 1, dtype=np.int64)
+    values[np.arange(len(texts.values), dtype=np.int64) + np.repeat(more, texts.lengths)] = texts.values
+    return Ragged(values, offsets)
 
 
 def normalise_names(names: Ragged, *, compose: bool = True) -> Ragged:

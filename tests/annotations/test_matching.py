@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 import unicodedata
 
 import numpy as np
@@ -93,6 +94,37 @@ def test_a_root_whose_folder_has_two_extensions_asks_the_picture() -> None:
     assert found(of, "1", root=root) == [1]
     plain = index(*names)
     assert plain.match(ragged("1"), root=plain.find_root([(ragged("1", "2"), None)])).ambiguous.tolist() == [True]
+
+
+def test_ids_of_several_parts_lie_under_one_folder() -> None:
+    of = index("x/1/cats/1.jpg", "x/1/2.jpg", "x/2/cats/1.jpg", "x/2/3.jpg", "cats/1/5.jpg")
+    parts = [(ragged("cats/1", "cats/1"), None), (ragged("2"), None)]
+    root = of.find_root(parts)
+    assert root == b"x/1"
+    assert of.find_root([*parts, (ragged("3"), None)]) is None
+    assert found(of, "cats/1", "2", "1/cats/1", root=root) == [0, 1, 0]
+    assert found(of, "cats/1", "1/2", "5", "1/5.jpg") == [-1, 1, 4, 4]
+    assert of.match(ragged("cats/1")).needs_root.tolist() == [True]
+
+
+def test_the_whole_path_under_a_root_comes_before_a_stem() -> None:
+    of = index("a/1.x", "a/1.x.jpg", "b/1.x")
+    assert found(of, "1.x", root=b"a") == [0]
+    assert found(of, "1.x", root=b"b") == [2]
+
+
+def test_paths_of_many_parts_take_no_memory_for_each_part() -> None:
+    """400 folders deep: every end of every path would be 6 GB."""
+    folders = "a/" * 400
+    names = [f"{folders}{number}.jpg" for number in range(20_000)]
+    of = index(*names)
+    tracemalloc.start()
+    asked = ["7", "a/8.jpg", "a/a/a/9", "a/" * 31 + "10", "a/" * 32 + "11", names[12]]
+    assert found(of, *asked) == [7, 8, 9, 10, -1, 12]
+    assert found(of, *("a/" * depth + "5" for depth in range(20))) == [5] * 20
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 150 << 20
 
 
 def test_frames_of_a_video_go_by_their_number() -> None:

@@ -114,7 +114,7 @@ class Ids:
         return is_stem & self.index.stem_is_unique[rows], is_path
 
     @cached_property
-    def root(self) -> int | None:
+    def root(self) -> bytes | None:
         """The folder that imported ids lie under, as `FrameIndex.find_root` tells it."""
 
         def others() -> Iterator[tuple[Ragged, Texts]]:
@@ -151,7 +151,7 @@ class Ids:
         ids.kinds[members] = PATH
         return _unique(self.index, ids)
 
-    def _take_names(self, part: Part, root: int | None, kinds: Kinds) -> tuple[Rows, Ragged]:
+    def _take_names(self, part: Part, root: bytes | None, kinds: Kinds) -> tuple[Rows, Ragged]:
         """Note the kind of each frame whose imported id still means it. Those with a text of their own, and those."""
         rows, names, told = part
         is_stem, is_path = self._own(rows, names)

@@ -70,7 +70,7 @@ class Plan:
         return self.settled.index
 
     @property
-    def root(self) -> int | None:
+    def root(self) -> bytes | None:
         """The folder that ids of kept rows lie under, as `FrameIndex.find_root` tells it."""
         return self.settled.root
 

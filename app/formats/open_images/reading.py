@@ -106,7 +106,7 @@ class TableState:
     number: int
     first: int = 0
     header: tuple[str, ...] = ()
-    root: int | None = None
+    root: bytes | None = None
     root_is_known: bool = False
     has_stems: bool = True
     is_plain: bool | None = None
@@ -150,7 +150,7 @@ class Reading:
         self._label_types = selection.label_types
         self.labels = LabelMatcher(target.labels, self.classes, {}, report, self.renaming)
         self.attributes = AttributeEncoder(target.labels)
-        self._list_root: int | None = None
+        self._list_root: bytes | None = None
         self.side = SideFile(
             target.frames, ItemCodec(target.labels), lambda ids: self.index.match(ids).frames, target.first_group
         )
@@ -413,7 +413,7 @@ class Reading:
         bad |= frames < 0
         return frames, cells
 
-    def _find_root(self, table: TableState) -> int | None:
+    def _find_root(self, table: TableState) -> bytes | None:
         def parts() -> Iterator[tuple[Ragged, Texts | str | None]]:
             for block in self.read_again(table):
                 runs = decode_runs(block.cells("ImageID"))
