@@ -11,12 +11,13 @@ when it begins.
 from __future__ import annotations
 
 import struct
+import tempfile
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
 from isal import isal_zlib
 
@@ -55,13 +56,19 @@ HERE_BYTES = 4 * PIECE_BYTES
 """So much of a member is deflated at once, so that small ones start no thread; the rest by a thread beside, while more
 is made: it needs no lock of Python's for that."""
 JOBS_AHEAD = 2
+SPOOL_BYTES = 1 << 20
+"""What waits for a further name of its member waits on disk once it is more."""
 
 
 class DeflatedMember:
     """A member being written; from `ArchiveWriter.open_deflated`. Nothing else may be added until it is closed."""
 
-    def __init__(self, writer: ArchiveWriter, name: bytes, flags: int, may_be_large: bool) -> None:
+    def __init__(
+        self, writer: ArchiveWriter, name: bytes, flags: int, may_be_large: bool, copies: Sequence[str] = ()
+    ) -> None:
         self._writer = writer
+        self._copies = copies
+        self._spool = tempfile.SpooledTemporaryFile(SPOOL_BYTES) if copies else None  # noqa: SIM115
         self._name = name
         self._flags = flags
         self._zip64 = may_be_large
@@ -129,11 +136,25 @@ class DeflatedMember:
         self._put(self._deflater.flush())
         if not self._zip64 and max(self._size, self._packed) >= U32:
             raise TooLarge(f"{self._name.decode()} is over 4 GiB, which this export did not expect.")
+        self._end(self._name, self._flags, self._offset)
+        if self._spool is not None:
+            with self._spool as spool:
+                for copy in self._copies:
+                    self._add_copy(copy, spool)
+
+    def _end(self, name: bytes, flags: int, offset: int) -> None:
         layout = "<4sIQQ" if self._zip64 else "<4sIII"
         self._writer._put(struct.pack(layout, DESCRIPTOR_SIGNATURE, self._crc, self._packed, self._size))
-        self._writer._end(
-            self._name, self._flags, DEFLATED, self._crc, self._packed, self._size, self._offset, self._zip64
-        )
+        self._writer._end(name, flags, DEFLATED, self._crc, self._packed, self._size, offset, self._zip64)
+
+    def _add_copy(self, copy: str, spool: IO[bytes]) -> None:
+        name, flags = self._writer._name(copy)
+        flags |= DESCRIPTOR_FLAG
+        offset = self._writer._begin(name, flags, DEFLATED, 0, 0, 0, self._zip64)
+        spool.seek(0)
+        while chunk := spool.read(MAX_SEND_BYTES):
+            self._writer._put(chunk)
+        self._end(name, flags, offset)
 
     def _put_all(self, packed: list[bytes]) -> None:
         for piece in packed:
@@ -142,6 +163,8 @@ class DeflatedMember:
     def _put(self, packed: bytes) -> None:
         self._packed += len(packed)
         self._writer._put(packed)
+        if self._spool is not None:
+            self._spool.write(packed)
 
     def __enter__(self) -> Self:
         return self
@@ -222,10 +245,16 @@ class ArchiveWriter:
             self._put(struct.pack(layout, DESCRIPTOR_SIGNATURE, found, size, size))
         self._end(raw, flags, STORED, found, size, size, offset, zip64)
 
-    def open_deflated(self, name: str, may_be_large: bool = False) -> DeflatedMember:
-        """A context with `write(bytes)`; deflate level 1. `may_be_large`: needed where 4 GiB may be passed."""
+    def open_deflated(self, name: str, may_be_large: bool = False, copies: Sequence[str] = ()) -> DeflatedMember:
+        """A context with `write(bytes)`; deflate level 1.
+
+        Args:
+            may_be_large: needed where 4 GiB may be passed.
+            copies: further members that follow when this one is closed, and have the same content; nothing is deflated
+                twice for them.
+        """
         raw, flags = self._name(name)
-        return DeflatedMember(self, raw, flags | DESCRIPTOR_FLAG, may_be_large)
+        return DeflatedMember(self, raw, flags | DESCRIPTOR_FLAG, may_be_large, copies)
 
     def close(self) -> None:
         """Write the directory and send the rest. `send` itself is not told about the end."""

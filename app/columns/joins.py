@@ -62,9 +62,26 @@ def _joined(columns: Sequence[Column], rows: int, line_end: bytes) -> Iterator[t
     for column in columns:
         if not isinstance(column, bytes) and len(column) != rows:
             raise ValueError(f"a column has {len(column)} rows instead of {rows}")
-    parts = [_cells_of(column, len(columns) == 1) for column in columns]
+    parts = _parts_of(columns)
     for start in range(0, rows, _CHUNK_ROWS):
         yield _join([part(start, min(start + _CHUNK_ROWS, rows)) for part in parts], line_end)
+
+
+def _parts_of(columns: Sequence[Column]) -> list[Callable[[int, int], Cells]]:
+    """For each column a function that gives the quoted cells of rows start to stop. Columns that are the same in every
+    row, and stand side by side, are one: their cells and what is between them."""
+    lone = len(columns) == 1
+    parts: list[Callable[[int, int], Cells]] = []
+    constants: list[bytes] = []
+    for column in columns:
+        if isinstance(column, bytes):
+            constants.append(_quoted(Ragged.from_bytes([column]), lone).row_bytes(0))
+            continue
+        if constants:
+            parts.append(_repeated(b",".join(constants)))
+            constants = []
+        parts.append(_cells_of(column, lone))
+    return [*parts, _repeated(b",".join(constants))] if constants else parts
 
 
 def join_lines(lines: Ragged) -> bytes:
@@ -79,14 +96,16 @@ def join_lines(lines: Ragged) -> bytes:
     return values.tobytes()
 
 
-def _cells_of(column: Column, lone: bool) -> Callable[[int, int], Cells]:
+def _cells_of(column: Ragged | Texts, lone: bool) -> Callable[[int, int], Cells]:
     """A function that gives the quoted cells of rows start to stop."""
     if isinstance(column, Ragged):
         return lambda start, stop: Cells.of(_quoted(column.slice(start, stop), lone))
-    if isinstance(column, Texts):
-        texts = Cells.of(_quoted(Ragged.from_bytes([text.encode("utf-8") for text in column.values]), lone))
-        return lambda start, stop: texts.take(column.codes[start:stop])
-    constant = Cells.of(_quoted(Ragged.from_bytes([column]), lone))
+    texts = Cells.of(_quoted(Ragged.from_bytes([text.encode("utf-8") for text in column.values]), lone))
+    return lambda start, stop: texts.take(column.codes[start:stop])
+
+
+def _repeated(text: bytes) -> Callable[[int, int], Cells]:
+    constant = Cells.of(Ragged.from_bytes([text]))
     return lambda start, stop: constant.take(np.zeros(stop - start, dtype=np.int64))
 
 

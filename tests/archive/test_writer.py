@@ -9,7 +9,7 @@ import struct
 import subprocess
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -121,6 +121,26 @@ def test_what_is_made_beside_is_at_its_place(here_bytes: int, monkeypatch: pytes
     plain = written(lambda writer: fill(writer, lambda number: False))[0]
     assert written(lambda writer: fill(writer, lambda number: True))[0] == plain
     assert written(lambda writer: fill(writer, lambda number: number % 3 > 0))[0] == plain
+
+
+@pytest.mark.parametrize("here_bytes", [0, 1 << 30])
+@pytest.mark.parametrize("size", [0, 10, 3_000_000])
+@pytest.mark.parametrize("may_be_large", [False, True])
+def test_copies_are_as_if_written_again(
+    size: int, may_be_large: bool, here_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer_module, "HERE_BYTES", here_bytes)
+    data = random.Random(size).randbytes(size // 2).hex().encode()
+
+    def fill(writer: ArchiveWriter, copies: Sequence[str], again: Sequence[str]) -> None:
+        for name in ("a.csv", *again):
+            with writer.open_deflated(name, may_be_large, () if again else copies) as member:
+                member.write(data)
+        writer.add_stored("z", b"z")
+
+    found = written(lambda writer: fill(writer, ("b.csv", "é.csv"), ()))[0]
+    assert found == written(lambda writer: fill(writer, (), ("b.csv", "é.csv")))[0]
+    assert by_zipfile(found) == {"a.csv": data, "b.csv": data, "é.csv": data, "z": b"z"}
 
 
 def test_what_cannot_be_made_is_told() -> None:

@@ -51,6 +51,21 @@ def test_rows_are_written_as_by_the_slow_twin(rows: int, n_columns: int, kind: s
     assert [record + b"\n" for record in records] == [reference.joined([row]) for row in table]
 
 
+@pytest.mark.parametrize("rows", [0, 1, 50, 9000])
+@pytest.mark.parametrize("seed", range(6))
+def test_cells_that_stand_in_every_row_are_written_as_by_the_slow_twin(rows: int, seed: int) -> None:
+    rng = random.Random(seed)
+    table = [[rng.choice(TEXTS) for _ in range(6)] for _ in range(rows)]
+    constants = {place: rng.choice(TEXTS) for place in range(6) if rng.random() < 0.7}
+    table = [[constants.get(place, cell) for place, cell in enumerate(row)] for row in table]
+    columns = [
+        constants[place].encode() if place in constants else column([row[place] for row in table], "texts")
+        for place in range(6)
+    ]
+    assert join_columns(columns, rows) == reference.joined(table)
+    assert join_columns([b""], rows) == reference.joined([[""]] * rows)
+
+
 @pytest.mark.parametrize("rows", [0, 1, 9000])
 def test_words_are_written_with_blanks_between(rows: int) -> None:
     rng = random.Random(rows)

@@ -224,8 +224,12 @@ def kept_columns(plan: Plan, kept: Kept, columns: Sequence[str]) -> Columns:
 
 
 def _blank(name: str, rows: int) -> Ragged:
-    text = UNKNOWN.encode() if name.casefold() in _UNKNOWN_COLUMNS else b""
-    return Ragged.from_bytes([text] * rows)
+    return Ragged.from_bytes([blank_cell(name)] * rows)
+
+
+def blank_cell(name: str) -> bytes:
+    """What a column says of a row that says nothing."""
+    return UNKNOWN.encode() if name.casefold() in _UNKNOWN_COLUMNS else b""
 
 
 def only_kept(kept: Kept, chosen: Mask) -> Kept:

@@ -156,11 +156,14 @@ class Writer:
         """Every shown frame, under the name readers know and under the documented one; written even when empty."""
         for subset in self._subsets:
             columns = header_columns(self._plan, ("images",), subset)
-            names = [self._path("images", subset)]
-            if self._plan.options.documented_image_list and subset is not None:
-                names += self._layout.more_lists(subset)
-            for name in names:
-                self._write_table(name, columns, image_rows(self._plan, self._source.images(), subset, columns), True)
+            more = self._plan.options.documented_image_list and subset is not None
+            self._write_table(
+                self._path("images", subset),
+                columns,
+                image_rows(self._plan, self._source.images(), subset, columns),
+                even_empty=True,
+                copies=self._layout.more_lists(subset) if more and subset is not None else (),
+            )
 
     def write_classes(self) -> None:
         """Class names and the hierarchy."""
@@ -433,19 +436,21 @@ class Writer:
         rows: Iterable[TableRows],
         even_empty: bool = False,
         header: Sequence[str] = (),
+        copies: Sequence[str] = (),
     ) -> None:
-        """One CSV member: the header (`columns`, unless it is spelled in another way), then the rows as they come."""
+        """One CSV member: the header (`columns`, unless it is spelled in another way), then the rows as they come; once
+        more under each name of `copies`."""
         header = header or columns
         member: DeflatedMember | None = None
         if even_empty or self._layout.empty_tables:
-            member = self._open(name)
+            member = self._open(name, copies)
             member.write(csv_rows([header]))
         n_rows = 0
         for part in rows:
             if not len(part):
                 continue
             if member is None:
-                member = self._open(name)
+                member = self._open(name, copies)
                 member.write(csv_rows([header]))
             member.write_made(partial(join_lines, part.records))
             if self._side is not None and part.entries is not None:
@@ -459,8 +464,8 @@ class Writer:
             for part in parts:
                 member.write(part)
 
-    def _open(self, name: str) -> DeflatedMember:
-        return self._archive.open_deflated(name, may_be_large=len(self._plan.target.frames) > LARGE_FRAMES)
+    def _open(self, name: str, copies: Sequence[str] = ()) -> DeflatedMember:
+        return self._archive.open_deflated(name, len(self._plan.target.frames) > LARGE_FRAMES, copies)
 
 
 def _between(shapes: Shapes, first: int, stop: int) -> Shapes:

@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from app.annotations import Images, Kept
-from app.columns import Cells, CSVBlock, Texts, equal_cells
+from app.columns import Cells, CSVBlock, Ragged, Texts, equal_cells, join_records
 from app.formats.open_images.kept_rows import (
     Mask,
     Rows,
     TableRows,
+    blank_cell,
     kept_columns,
     kept_lines,
     put,
@@ -86,12 +88,21 @@ def _rows(
     if not len(rest):
         yield table_rows(frames, chosen, lines, {}, columns)
         return
+    if not len(lines.places) and not (kept.tables[rest] >= 0).any():
+        yield TableRows(frames[rest], _new_records(plan, frames[rest], written.take(rest), columns))
+        return
     cells = kept_columns(plan, kept.take(rest), columns)
     cells["ImageID"] = id_cells(plan, cells["ImageID"], frames[rest])
     subsets = subsets_at(rest)
     other = np.flatnonzero(~_same_subset(Cells.of(cells["Subset"]), subsets))
     cells["Subset"] = put(cells["Subset"], other, subsets.take(other).ragged())
     yield table_rows(frames, chosen, lines, cells, columns)
+
+
+def _new_records(plan: Plan, frames: npt.NDArray[np.int32], subsets: Texts, columns: Sequence[str]) -> Ragged:
+    """Rows of images that no list had: an id, a subset, and nothing else."""
+    cells: dict[str, Ragged | Texts] = {"ImageID": plan.ids_of(frames), "Subset": subsets}
+    return join_records([cells.get(name, blank_cell(name)) for name in columns], len(frames))
 
 
 def _are_same(told: Texts, written: Texts) -> bool:

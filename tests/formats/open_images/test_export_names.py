@@ -497,3 +497,18 @@ def test_names_for_labels_reach_rows_that_nobody_sees() -> None:
     found = read_zip(exported(MemorySource.of_sink(sink, less.frames), less, label_ids="name")[0])
     assert cells(found, TAGS, "LabelName") == ["Cat", "Cat", "/m/d"]
     assert found[CLASSES].decode() == "Cat,Cat\n/m/d,Dog\n"
+
+
+@pytest.mark.parametrize("column", ["Weather", "XClick1X"])
+def test_rows_of_images_that_no_list_had_do_not_depend_on_their_neighbours(column: str) -> None:
+    where = target({"a.jpg": (8, 6), "b.jpg": (4, 4), "c.jpg": (4, 4)}, PLAIN)
+    header = LIST_HEADER.replace("\n", f",{column}\n")
+    members: dict[str, str | bytes] = {CLASSES: "cat,cat\n", LIST: header + "b,train,,,,,,,,,,,7\n"}
+    sink = good(members, where)[0]
+    ways = [
+        exported(MemorySource.of_sink(sink, where.frames, batch_frames=n_frames), where)[0] for n_frames in (1, 2, 100)
+    ]
+    assert ways[0] == ways[1] == ways[2]
+    blank = "-1" if column == "XClick1X" else ""
+    assert cells(read_zip(ways[0]), "annotations/default-images-with-rotation.csv", column) == [blank] * 2
+    assert cells(read_zip(ways[0]), LIST, column) == ["7"]
