@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any
@@ -19,7 +19,6 @@ from fastapi import Query, Request, Response
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
-from app.annotations import FrameTable
 from app.api.answers import StreamAnswer, etag_matches, in_thread, limiter_of, stream_in_threads
 from app.api.deps import Caller, CallerDep, Services, ServicesDep
 from app.api.described import json_of
@@ -50,6 +49,7 @@ PICTURE_THREADS = 2
 PREVIEW_SIDE = 256
 NO_LIMIT = 1 << 62
 PIECE_BYTES = 1 << 20
+FRAMES_A_PIECE = 4 * frames.FRAMES_A_BLOCK
 DEFLATED = 8
 
 EXTENSION = re.compile(r"[A-Za-z0-9]{1,8}")
@@ -317,8 +317,8 @@ class PatchedDataMetaWriteRequest(WriteModel):
     deleted_frames: list[Whole] | None = Field(None, description="Replaces the set of deleted frames")
 
 
-def encode_meta(view: View, table: FrameTable) -> bytes:
-    """data/meta as JSON; `table` holds the frames of the view."""
+def meta_pieces(services: Services, view: View, deleted: Sequence[int]) -> Iterator[bytes]:
+    """data/meta as JSON, some thousand frames at a time. Pictures of a task never change, so no snapshot is held."""
     task = view.task
     is_job = view.target == "job"
     head = {
@@ -329,32 +329,47 @@ def encode_meta(view: View, table: FrameTable) -> bytes:
         "start_frame": view.start if is_job else task.start_frame,
         "stop_frame": view.stop - 1 if is_job else task.stop_frame,
         "frame_filter": task.frame_filter,
-        "deleted_frames": (np.flatnonzero(table.deleted) + table.start).tolist(),
+        "deleted_frames": deleted,
         "included_frames": None,
         "chapters": None,
         "storage": "local",
         "storage_method": "cache",
         "cloud_storage_id": None,
     }
-    rows = join_rows(
-        b'{"name":',
-        [orjson.dumps(name) for name in table.names.to_texts()],
-        b',"width":',
-        number_texts(table.widths),
-        b',"height":',
-        number_texts(table.heights),
-        b',"related_files":0,"has_related_context":false},',
-    )
-    return orjson.dumps(head, option=orjson.OPT_UTC_Z)[:-1] + b',"frames":[' + rows + b"]}"
+    yield orjson.dumps(head, option=orjson.OPT_UTC_Z)[:-1] + b',"frames":['
+    for start in range(view.start, view.stop, FRAMES_A_PIECE):
+        with services.storage.database.read() as conn:
+            table = frames.load(conn, task.id, start, min(start + FRAMES_A_PIECE, view.stop))
+        rows = join_rows(
+            b'{"name":',
+            [orjson.dumps(name) for name in table.names.to_texts()],
+            b',"width":',
+            number_texts(table.widths),
+            b',"height":',
+            number_texts(table.heights),
+            b',"related_files":0,"has_related_context":false},',
+        )
+        yield rows if start == view.start else b"," + rows
+    yield b"]}"
 
 
-def _load_meta(conn: Connection, view: View) -> bytes:
-    return encode_meta(view, frames.load(conn, view.task.id, view.start, view.stop))
+def _meta_answer(services: Services, view: View, deleted: Sequence[int]) -> Response:
+    pieces = meta_pieces(services, view, deleted)
+    if view.stop - view.start <= FRAMES_A_PIECE:
+        return Response(b"".join(pieces), media_type="application/json")
+    return StreamAnswer(stream_in_threads(pieces), media_type="application/json")
+
+
+def _deleted_in(conn: Connection, view: View) -> list[int]:
+    numbers: list[int] = frames.deleted(conn, view.task.id, view.start, view.stop).tolist()
+    return numbers
 
 
 def _get_meta(services: Services, caller: Caller, find: FindView, number: int) -> Response:
     with services.storage.database.read() as conn:
-        return Response(_load_meta(conn, find(conn, caller, number)), media_type="application/json")
+        view = find(conn, caller, number)
+        deleted = _deleted_in(conn, view)
+    return _meta_answer(services, view, deleted)
 
 
 def _change_meta(
@@ -370,7 +385,8 @@ def _change_meta(
                 raise InvalidInput(message, place="deleted_frames")
             frames.set_deleted(conn, view.task.id, numbers, view.start, view.stop)
             view = find(conn, caller, number)
-        return Response(_load_meta(conn, view), media_type="application/json")
+        deleted = _deleted_in(conn, view)
+    return _meta_answer(services, view, deleted)
 
 
 # Routes

@@ -283,7 +283,7 @@ def in_range(low: float, high: float) -> Callable[[str], bool]:
 
 def chosen_frames(conn: Connection, task: Task, choice: Choice) -> statistics.Ints:
     """Ascending numbers of the pictures of a list."""
-    table = frames.load(conn, task.id)
+    table = frames.load(conn, task.id, with_names=bool(choice.search))
     kept = ~table.deleted
 
     def narrow(numbers: statistics.Ints, *, to_others: bool = False) -> None:

@@ -376,7 +376,7 @@ class Restoring:
         folder = f"tasks/{number}/sets/{place}"
         document = self._json(f"{folder}/set.json")
         with self._storage.database.read() as conn:
-            table = frames.load(conn, task_id)
+            table = frames.load(conn, task_id, with_names=False)
         extras = document["extras"]
         if extras is not None:
             extras = relabel_extras(extras, renumbered.labels)

@@ -160,7 +160,7 @@ def task_statistics(conn: Connection, task_id: int, max_rows: int = MAX_ROWS) ->
 def count_task(conn: Connection, task_id: int, max_rows: int = MAX_ROWS) -> Tally:
     """One pass over a task (or evenly spread parts of it). Raises NotFound."""
     task = tasks.load(conn, task_id)
-    table = frames.load(conn, task_id)
+    table = frames.load(conn, task_id, with_names=False)
     held = annotation_rows.counts(conn, task_id)
     stretches = chosen_stretches(len(table), held["shapes"] + held["tags"], max_rows)
     counted = np.zeros(len(table), dtype=np.bool_)

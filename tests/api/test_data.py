@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.api import Services
+from app.api import Services, data
 from app.storage import Task
 from tests.api.conftest import TestClient
 from tests.api.working import filled_task, new_task, picture
@@ -178,6 +178,21 @@ def test_previews_are_small(client: TestClient, services: Services, task_id: int
 
 
 # What is known of frames
+
+
+@pytest.mark.parametrize("frames_a_piece", [1, 2, 3, 5])
+def test_meta_of_many_frames_comes_in_pieces(
+    client: TestClient, task_id: int, job_ids: list[int], frames_a_piece: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same whatever the pieces; a task of 1.7 million frames is never there as a whole."""
+    paths = [f"/api/tasks/{task_id}/data/meta", *(f"/api/jobs/{number}/data/meta" for number in job_ids)]
+    assert client.patch(paths[0], json={"deleted_frames": [1, 4]}).status_code == 200
+    whole = [client.get(path) for path in paths]
+    monkeypatch.setattr(data, "FRAMES_A_PIECE", frames_a_piece)
+    answers = [client.get(path) for path in paths]
+    assert [answer.content for answer in answers] == [answer.content for answer in whole]
+    assert ("content-length" in answers[0].headers) == (frames_a_piece == 5)
+    assert client.patch(paths[0], json={"deleted_frames": [1, 4]}).json()["frames"] == whole[0].json()["frames"]
 
 
 def test_meta_tells_names_and_sizes(client: TestClient, task_id: int) -> None:
