@@ -198,18 +198,32 @@ class Archive:
         packed = self._source.read_at(entry.offset, entry.compressed_size)
         return bytes(self._prove(entry, packed))
 
-    def read_many(self, entries: Iterable[Entry]) -> Iterator[tuple[Entry, bytes | memoryview]]:
-        """Bytes of many small members, in the order given; neighbours in the zip share one read of the source.
+    def read_all(self, numbers: npt.NDArray[np.integer[Any]]) -> list[bytes]:
+        """Bytes of many small members, by their places in `entries`; neighbours in the zip share one read of it.
 
-        For tens of thousands of masks: give them sorted by `offset`. A stored member comes as a memoryview of a
-        shared window of 4 MiB: copy it (`bytes(view)`) to keep it without the window.
+        For tens of thousands of masks: give them sorted by offset, as many as fit into memory together.
 
         Raises:
             ImportProblems: zip.bad_member.
         """
-        window = _PackedWindow(self._source)
-        for entry in entries:
-            yield entry, self._prove(entry, window.packed(entry))
+        members, found = self.members(numbers), []
+        columns = (numbers, members.offsets, members.sizes, members.compressed_sizes, members.crcs, members.is_deflated)
+        last = int((members.offsets + members.compressed_sizes).max(initial=0))
+        view, base, end = memoryview(b""), 0, 0
+        for number, offset, size, packed_size, crc, is_deflated in zip(
+            *(column.tolist() for column in columns), strict=True
+        ):
+            stop = offset + packed_size
+            if offset < base or stop > end:
+                length = max(packed_size, min(WINDOW_BYTES, last - offset))
+                view, base = memoryview(self._source.read_at(offset, length)), offset
+                end = base + len(view)
+            data = bytes(view[offset - base : stop - base])
+            if is_deflated or len(data) != size or isal_zlib.crc32(data) != crc:
+                data = bytes(self._prove(self.entries[number], data))
+            self._proven[number] = 1
+            found.append(data)
+        return found
 
     def blocks(self, entry: Entry, block_bytes: int = 1 << 20) -> Iterator[bytes]:
         """The bytes of a member in blocks of `block_bytes` (the last one shorter). For members of any size.

@@ -371,7 +371,7 @@ def test_bad_member_is_refused(make: Make) -> None:
 
 
 @pytest.mark.parametrize("make", BAD_STREAMS.values(), ids=BAD_STREAMS.keys())
-@pytest.mark.parametrize("way", ["read", "read_many", "blocks", "small blocks"])
+@pytest.mark.parametrize("way", ["read", "read_all", "blocks", "small blocks"])
 def test_bad_member_is_refused_in_every_way_of_reading(make: Make, way: str) -> None:
     with pytest.raises(ImportProblems) as caught:
         read_first(opened(make()), way)

@@ -6,6 +6,7 @@ import os
 import random
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from app.archive import ArchiveLimits, BytesSource, FileSource, open_archive
@@ -95,17 +96,16 @@ def test_an_unknown_name_is_not_found() -> None:
 
 
 @pytest.mark.parametrize("n", [1, 2, 300])
-def test_read_many_gives_what_read_gives(n: int) -> None:
+def test_read_all_gives_what_read_gives(n: int) -> None:
     archive = opened(many(n))
     order = random.Random(n).sample(list(archive.entries), n)
     for entries in (list(archive.entries), order):
-        assert [(entry, bytes(data)) for entry, data in archive.read_many(entries)] == [
-            (entry, archive.read(entry)) for entry in entries
-        ]
+        numbers = np.array([entry.number for entry in entries], dtype=np.int64)
+        assert archive.read_all(numbers) == [archive.read(entry) for entry in entries]
 
 
-def test_read_many_of_nothing_is_nothing() -> None:
-    assert list(opened(many(1)).read_many([])) == []
+def test_read_all_of_nothing_is_nothing() -> None:
+    assert opened(many(1)).read_all(np.zeros(0, dtype=np.int64)) == []
 
 
 def test_neighbours_share_one_read() -> None:
@@ -113,7 +113,7 @@ def test_neighbours_share_one_read() -> None:
     archive = open_archive(source)
     before = source.reads
     assert before <= 5
-    list(archive.read_many(archive.entries))
+    archive.read_all(np.arange(300))
     assert source.reads == before + 1
 
 
@@ -185,7 +185,7 @@ def test_verify_of_folders_only_is_done_at_once() -> None:
     assert told == [1.0]
 
 
-@pytest.mark.parametrize("way", ["read", "read_many", "blocks"])
+@pytest.mark.parametrize("way", ["read", "read_all", "blocks"])
 @pytest.mark.parametrize("method", [0, DEFLATED], ids=["stored", "deflated"])
 def test_a_source_that_lost_its_tail_is_a_bad_member(way: str, method: int) -> None:
     source = Shrinking(build(Member(data=noise(5000), method=method)))

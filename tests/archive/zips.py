@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from app.archive import Archive, ArchiveLimits, BytesSource, open_archive
 from app.errors import ImportProblems
 
@@ -235,8 +237,8 @@ def read_first(archive: Archive, way: str) -> None:
     entry = archive.entries[0]
     if way == "read":
         archive.read(entry)
-    elif way == "read_many":
-        list(archive.read_many([entry]))
+    elif way == "read_all":
+        archive.read_all(np.array([entry.number]))
     else:
         list(archive.blocks(entry, 1 << 20 if way == "blocks" else 7))
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -45,20 +46,25 @@ class MaskFiles:
 
     Attributes:
         paths: of all of them; places below are indices into it.
-        subsets: the subset that the folder of each tells, "" where it tells none.
         used: (P,) bool, which of them a row names; readers set it.
     """
 
     def __init__(self, paths: Sequence[str]) -> None:
         self.paths = [path for path in paths if path.lower().endswith(".png")]
-        self.subsets = [_subset_of(path) for path in self.paths]
-        bases = [path.rpartition("/")[2] for path in self.paths]
-        self._bases = Ragged.from_bytes([base.encode() for base in bases])
+        self._bases = Ragged.from_bytes([path.rpartition("/")[2].encode() for path in self.paths])
         self._by_base = TextLookup(self._bases)
-        in_subset = [(i, f"{s}/{b}") for i, (s, b) in enumerate(zip(self.subsets, bases, strict=True)) if s]
-        self._subset_places = np.array([place for place, _ in in_subset], dtype=np.int64)
         self.used = np.zeros(len(self.paths), dtype=np.bool_)
-        self._by_subset = TextLookup(Ragged.from_bytes([name.encode() for _, name in in_subset]))
+
+    def subset(self, place: int) -> str:
+        """The subset that the folder of a PNG tells, "" where it tells none."""
+        return _subset_of(self.paths[place])
+
+    @cached_property
+    def _by_subset(self) -> tuple[TextLookup, Places]:
+        """PNGs by `subset/name`, and the place of each: needed where a name is there twice."""
+        told = [(place, subset) for place in range(len(self.paths)) if (subset := self.subset(place))]
+        names = [f"{subset}/{self.paths[place].rpartition('/')[2]}".encode() for place, subset in told]
+        return TextLookup(Ragged.from_bytes(names)), np.array([place for place, _ in told], dtype=np.int64)
 
     def find(self, names: Ragged, subset: str | None) -> Places:
         """(N,) int64, the place of each MaskPath, or NOT_FOUND or SEVERAL.
@@ -78,9 +84,10 @@ class MaskFiles:
             prefix = np.frombuffer(f"{subset}/".encode(), dtype=np.uint8)
             asked = names.take(several)
             own = Ragged.from_bytes([prefix.tobytes() + text for text in asked.to_bytes_list()])
-            at = self._by_subset.find(own)
-            one = self._by_subset.counts(at) == 1
-            found[several[one]] = self._subset_places[self._by_subset.firsts[at[one]]]
+            by_subset, places = self._by_subset
+            at = by_subset.find(own)
+            one = by_subset.counts(at) == 1
+            found[several[one]] = places[by_subset.firsts[at[one]]]
             several = several[~one]
         for row in several.tolist():
             found[row] = self._choose(groups[row : row + 1])

@@ -224,6 +224,6 @@ def _claim_folder(reading: Reading, frames: Ints, places: Ids, files: MaskFiles)
     at = frames - reading.target.frames.start
     open_rows = np.flatnonzero((reading.subset_of[at] < 0) & (reading.weak_subset_of[at] < 0))
     for row in open_rows[np.unique(at[open_rows], return_index=True)[1]].tolist():
-        subset = files.subsets[int(places[row])]
+        subset = files.subset(int(places[row]))
         if subset:
             reading.weak_subset_of.tell(at[row : row + 1], reading.subset_code(subset))

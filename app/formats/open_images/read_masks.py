@@ -47,15 +47,14 @@ class Taken:
     Attributes:
         block_rows: (K,) places in the block.
         mask_rows: (K,) places in `MaskRows`.
-        names: of the PNGs.
-        crcs: (K,) of the PNGs.
+        numbers, crcs: (K,) of the PNGs: in the archive, and of their bytes.
         tell: what is to be told before them. Jobs are taken ahead, and reports must not depend on how far.
     """
 
     block: CSVBlock
     block_rows: Ids
     mask_rows: Ids
-    names: list[str]
+    numbers: Ints
     crcs: Ids
     job: MaskJob
     tell: Callable[[], None]
@@ -75,7 +74,7 @@ class Taken:
             proven=self.job.proven[start:],
         )
         rows, mask_rows = self.block_rows[start:], self.mask_rows[start:]
-        return Taken(self.block, rows, mask_rows, self.names[start:], self.crcs[start:], job, self.tell)
+        return Taken(self.block, rows, mask_rows, self.numbers[start:], self.crcs[start:], job, self.tell)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,7 +120,7 @@ def read_masks(
             taken.tell()
             _write_done(reading, table, taken, rows, groups, numbers, done)
             n_done = len(done)
-            while n_done < len(taken.names):
+            while n_done < len(taken.numbers):
                 rest = taken.rest(n_done)
                 done = work_masks(rest.job)
                 _write_done(reading, table, rest, rows, groups, numbers, done)
@@ -187,10 +186,7 @@ def _take(
     mask_rows, block_rows = mask_rows[~is_too_big], block_rows[~is_too_big]
     numbers = rows.numbers[mask_rows]
     members = archive.members(numbers)
-    names, pngs = [], []
-    for entry, data in archive.read_many(archive.entries[number] for number in numbers.tolist()):
-        names.append(entry.name)
-        pngs.append(bytes(data))
+    pngs = archive.read_all(numbers)
     reading.advance(int(members.sizes.sum()))
     at_frames = rows.frames[mask_rows] - frames.start
     widths, heights = frames.widths[at_frames].astype(np.int64), frames.heights[at_frames].astype(np.int64)
@@ -211,7 +207,7 @@ def _take(
         proven=proven,
     )
     tell = partial(_tell_too_big, reading, table, too_big)
-    return Taken(block, block_rows, mask_rows, names, members.crcs, job, tell)
+    return Taken(block, block_rows, mask_rows, numbers, members.crcs, job, tell)
 
 
 def _tell_too_big(reading: Reading, table: TableState, entries: list[tuple[Entry, int]]) -> None:
@@ -464,7 +460,7 @@ def _tell_done(
     is_odd |= ~np.array(done.is_binary, dtype=np.bool_)
     is_odd[list(done.too_complex)] = True
     for at in np.flatnonzero(is_odd).tolist():
-        name, row = taken.names[at], int(rows.rows[taken.mask_rows[at]])
+        name, row = reading.archive.entries[int(taken.numbers[at])].name, int(rows.rows[taken.mask_rows[at]])
         if is_bad[at]:
             _tell(reading, table, "error", "mask.bad_png", row, f"{name}: {done.errors[at]}", name)
             continue
