@@ -18,7 +18,7 @@ from app.archive import ArchiveLimits, ArchiveWriter, BytesSource, open_archive
 from app.columns import Texts
 from app.errors import Report
 from app.formats import ImportOptions, Target, detect
-from app.heap import bound_heap
+from app.heap import bound_heap, keep_heap
 from app.images import encode_mask
 from app.operations import (
     CountingSink,
@@ -142,6 +142,7 @@ def run_worker_process(settings: Settings, parent_fd: int | None) -> None:
     storage = open_store(settings, migrate=False)
     queue = open_request_queue(settings)
     end_tracing = set_up_tracing()
+    keep_heap()
     try:
         requests.run_worker(
             storage,
@@ -173,6 +174,7 @@ def run_stream_process(settings: Settings, fd: int) -> None:
     # The parent ends this process by closing the socket; a Ctrl-C at the terminal is the parent's business.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     storage = open_store(settings, migrate=False)
+    keep_heap()
     try:
         serve_streams(fd, partial(stream_dataset, storage, mask_helpers=settings.import_helpers))
     finally:

@@ -29,3 +29,14 @@ def test_what_only_refers_to_itself_goes_where_the_process_is_large(
         assert (seen() is None) == goes
     finally:
         gc.enable()
+
+
+def test_what_a_process_has_begun_with_is_not_looked_at_again() -> None:
+    ring = Ring()
+    try:
+        heap.keep_heap()
+        assert gc.get_freeze_count() > 10_000
+        assert all(found is not ring for found in gc.get_objects())
+    finally:
+        gc.unfreeze()
+    assert any(found is ring for found in gc.get_objects())
