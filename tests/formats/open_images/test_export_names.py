@@ -387,14 +387,15 @@ def test_shapes_are_read_once_a_subset_where_there_are_only_boxes() -> None:
     """Tables of points and of masks pass over them, unless there is one."""
     boxes = BOX_HEADER + "a,xclick,cat,1,0.1,0.5,0.1,0.5,0,0,0,0,0\n"
     masks = MASK_HEADER + "m.png,a,cat,7,,,,,,\n"
-    n_passes = []
+    n_passes: list[int] = []
 
     class Counting(MemorySource):
         def shapes(self) -> Iterator[Shapes]:
             n_passes[-1] += 1
             return super().shapes()
 
-    for members in ({BOXES: boxes}, {BOXES: boxes, MASKS: masks, "masks/train/m.png": ONE}):
+    both: tuple[dict[str, str | bytes], ...] = ({BOXES: boxes}, {BOXES: boxes, MASKS: masks, "masks/train/m.png": ONE})
+    for members in both:
         n_passes.append(0)
         sink = good({CLASSES: "cat,cat\n", **members}, TASK)[0]
         found = read_zip(exported(Counting.of_sink(sink, TASK.frames), TASK)[0])

@@ -197,7 +197,13 @@ def test_the_zip_of_the_manual() -> None:
 
 
 def test_what_the_files_were_taken_for() -> None:
-    members = {BOXES: BOX_HEADER, CLASSES: NAMES, "notes.txt": "x", "masks/train/m.png": b"x", "images/a.jpg": b"x"}
+    members: dict[str, str | bytes] = {
+        BOXES: BOX_HEADER,
+        CLASSES: NAMES,
+        "notes.txt": "x",
+        "masks/train/m.png": b"x",
+        "images/a.jpg": b"x",
+    }
     _, report = good(members, TASK)
     assert report.summary["files"] == {
         BOXES: "boxes",
@@ -320,7 +326,10 @@ def test_headers_that_cannot_be_read(text: str, code: str, column: str | None) -
     ],
 )
 def test_rows_that_cannot_be_read(row_bytes: bytes, code: str) -> None:
-    members = {TAGS: TAG_HEADER.encode() + b"a,,cat,1\n" + row_bytes + b"\na,,dog,1\n", CLASSES: NAMES}
+    members: dict[str, str | bytes] = {
+        TAGS: TAG_HEADER.encode() + b"a,,cat,1\n" + row_bytes + b"\na,,dog,1\n",
+        CLASSES: NAMES,
+    }
     sink, report = imported(members, TASK)
     assert places(report.errors) == [(code, TAGS, 3, None)]
     assert len(sink.annotations().tags) == 2
