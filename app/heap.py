@@ -19,6 +19,7 @@ TRIM_BYTES = 8 << 20
 MAPPED_FROM_BYTES = 4 << 20
 SMALL_BYTES = 144 << 20
 """A worker that has done nothing yet has some 100 MiB."""
+GROWN_BYTES = 16 << 20
 
 
 def bound_heap() -> None:
@@ -42,15 +43,21 @@ def trim_heap() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def give_back() -> None:
+def give_back(before: int) -> None:
     """After a large piece of work: what only refers to itself is freed, and so is the memory that nobody holds. The
-    next one begins with that. Nothing is done where the process is small anyway, for it takes some 0.1 s."""
-    if _resident_bytes() > SMALL_BYTES:
+    next one begins with that. Nothing is done where the process is small anyway, or hardly larger than it was, for it
+    takes some 0.1 s.
+
+    Args:
+        before: `resident_bytes` when the work began.
+    """
+    now = resident_bytes()
+    if now > SMALL_BYTES and now - before > GROWN_BYTES:
         gc.collect()
         trim_heap()
 
 
-def _resident_bytes() -> int:
+def resident_bytes() -> int:
     """What this process holds; 0 where the system does not tell."""
     with contextlib.suppress(OSError, ValueError, IndexError), open("/proc/self/statm", "rb") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

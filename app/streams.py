@@ -24,7 +24,7 @@ from typing import Any
 import structlog
 
 from app.errors import AppError, Busy
-from app.heap import give_back
+from app.heap import give_back, resident_bytes
 
 FRAME = struct.Struct(">IB")
 DATA, END, FAILED = b"DEF"
@@ -176,6 +176,7 @@ def serve_streams(fd: int, export: Callable[[dict[str, Any], Callable[[bytes], N
 
         try:
             for line in lines:
+                before = resident_bytes()
                 try:
                     export(json.loads(line), lambda chunk: send(DATA, chunk))
                 except AppError as error:
@@ -188,6 +189,6 @@ def serve_streams(fd: int, export: Callable[[dict[str, Any], Callable[[bytes], N
                     send(FAILED, json.dumps({"detail": detail, "code": "export.failed"}).encode())
                 else:
                     send(END, b"")
-                give_back()
+                give_back(before)
         except (BrokenPipeError, ConnectionError):
             os._exit(0)

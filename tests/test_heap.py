@@ -17,15 +17,17 @@ class Ring:
         self.own = self
 
 
-@pytest.mark.parametrize(("small_bytes", "goes"), [(0, True), (1 << 50, False)])
-def test_what_only_refers_to_itself_goes_where_the_process_is_large(
-    small_bytes: int, goes: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("small_bytes", "grown_bytes", "goes"), [(0, 64 << 20, True), (1 << 50, 64 << 20, False), (0, 0, False)]
+)
+def test_what_only_refers_to_itself_goes_where_the_process_became_large(
+    small_bytes: int, grown_bytes: int, goes: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(heap, "SMALL_BYTES", small_bytes)
     gc.disable()
     try:
         seen = weakref.ref(Ring())
-        heap.give_back()
+        heap.give_back(heap.resident_bytes() - grown_bytes)
         assert (seen() is None) == goes
     finally:
         gc.enable()

@@ -18,7 +18,7 @@ from typing import Any
 import structlog
 
 from app.errors import AppError, Busy, Cancelled, ImportProblems, LimitReached, NoSpace, Problem
-from app.heap import give_back
+from app.heap import give_back, resident_bytes
 from app.requests.context import Context, Stopped
 from app.requests.limits import WorkerLimits, limit_memory
 from app.requests.queue import Queue
@@ -151,11 +151,11 @@ def run_request(
     context = Context(request, storage, limits, stop)
     logger = log.bind(rq_id=request.id, type=request.type, attempt=request.attempt, user_id=request.owner.id)
     logger.info("request started")
-    began = time.monotonic()
+    began, before = time.monotonic(), resident_bytes()
     with _Monitor(context, limits):
         outcome = _run_handler(context, handlers, limits, logger)
     logger.info("request ended", outcome=outcome, seconds=round(time.monotonic() - began, 3))
-    give_back()
+    give_back(before)
 
 
 def _run_handler(context: Context, handlers: Mapping[str, Handler], limits: WorkerLimits, logger: Any) -> str:
