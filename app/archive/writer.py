@@ -203,13 +203,14 @@ class ArchiveWriter:
         """Bytes of the zip so far, sent or not."""
         return self._sent + len(self._buffer)
 
-    def add_stored(self, name: str, data: Data, crc: int | None = None) -> None:
+    def add_stored(self, name: str, data: Data, crc: int | None = None, *, is_accepted: bool = False) -> None:
         """Add a member as it is.
 
         Args:
             crc: its CRC-32 where known already, which must be true.
+            is_accepted: `accepts` has said so of the name, and it was not used since.
         """
-        raw, flags = self._name(name)
+        raw, flags = self._name(name, is_accepted)
         size = len(data)
         if crc is None:
             crc = isal_zlib.crc32(data)
@@ -293,16 +294,17 @@ class ArchiveWriter:
             return False
         return fold(name) not in self._names and normalise(name) == name
 
-    def _name(self, name: str) -> tuple[bytes, int]:
+    def _name(self, name: str, is_accepted: bool = False) -> tuple[bytes, int]:
         """The name's bytes and flags. A bad or doubled name is a mistake of the caller, who must make clean ones."""
         assert not self._open, f"{name}: another member is still open"
         assert not self._closed, f"{name}: the archive is closed"
-        try:
-            self._rules.check(name)
-        except NameRefused as refused:
-            raise ValueError(f"member name {name!r} {refused.why}") from None
         key = fold(name)
-        if key in self._names or normalise(name) != name:
+        if not is_accepted:
+            try:
+                self._rules.check(name)
+            except NameRefused as refused:
+                raise ValueError(f"member name {name!r} {refused.why}") from None
+        if key in self._names or (not is_accepted and normalise(name) != name):
             raise ValueError(f"member name {name!r} is taken, or not NFC")
         self._names.add(key)
         return name.encode("utf-8"), 0 if name.isascii() else UTF8_FLAG

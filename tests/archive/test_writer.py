@@ -324,3 +324,15 @@ def test_accepts_tells_which_names_can_be_written(name: str, fine: bool) -> None
     writer = ArchiveWriter(lambda data: None)
     writer.add_stored("a.csv", b"")
     assert writer.accepts(name) is fine
+
+
+def test_an_accepted_name_is_not_checked_again_and_still_had_once() -> None:
+    parts: list[bytes] = []
+    writer = ArchiveWriter(parts.append)
+    assert writer.accepts("masks/a.png")
+    writer.add_stored("masks/a.png", b"a", is_accepted=True)
+    assert not writer.accepts("masks/A.png")
+    with pytest.raises(ValueError, match="taken"):
+        writer.add_stored("masks/A.png", b"a", is_accepted=True)
+    writer.close()
+    assert zipfile.ZipFile(io.BytesIO(b"".join(parts))).namelist() == ["masks/a.png"]

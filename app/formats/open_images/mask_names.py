@@ -39,7 +39,7 @@ class MaskNames:
         path = folder + name
         if path in self._kept:
             return self._kept[path] == identity
-        if not unicodedata.is_normalized("NFC", name) or not self._is_free(folder, name):
+        if not (name.isascii() or unicodedata.is_normalized("NFC", name)) or not self._is_free(folder, name):
             return False
         self._keep(path, name, identity)
         return True

@@ -196,7 +196,7 @@ class MaskTable:
         pngs = KeptBytes(self._source, kept, rows)
         for row, folder, name, (crc, _) in zip(rows.tolist(), folders, masks.names, identities, strict=True):
             if self._names.begin(folder + name):
-                self._archive.add_stored(folder + name, pngs.read(row), crc)
+                self._archive.add_stored(folder + name, pngs.read(row), crc, is_accepted=True)
         yield TableRows(shapes.frames[rows], masks.records)
 
     def hidden(self, batches: Iterator[Rows]) -> Iterator[TableRows]:
