@@ -33,7 +33,7 @@ from app.images import BadPNG, decode_mask, prove_mask
 Ids = npt.NDArray[np.int64]
 Ticket = TypeVar("Ticket")
 
-MAX_FLIPS = 4_000_000
+MAX_FLIPS = 1_000_000
 """Flips of masks held at once, 8 bytes each: PNGs of a few kilobytes may hold tens of millions."""
 MOST_FLIPS = 8_000_000
 """Of one mask; no object has so many, noise of 50 million pixels has three times as many and takes 800 MB."""

@@ -252,11 +252,11 @@ class SideFile:
             if item.get("traced"):
                 outlines = _outlines(pixels) if outlines is None else outlines
                 need(len(items) == len(outlines), "the mask has another number of parts")
-                row["points"] = outlines[len(rows)].tolist()
+                row["points"] = outlines[len(rows)]
             elif row["types"] == ShapeType.MASK and not row["runs"]:
                 need(pixels is not None, "no pixels")
                 assert pixels is not None
-                row["runs"] = flips_to_runs(pixels).tolist()
+                row["runs"] = flips_to_runs(pixels)
             row["groups"] += self._more_group if row["groups"] else 0
             rows.append(row)
         need(not held or not rows, "a track and other shapes in one row")
