@@ -271,6 +271,7 @@ class Ahead(Generic[Job, Done]):
                 self._put(sent.popleft(), done[0])
         except Exception:
             traceback.print_exc()
+        self._helper.kill()  # it has no more to do, and holds some 50 MiB
         with self._changed:  # what will not be answered is done by whoever asks
             self._todo.extendleft(reversed(sent))
             self._changed.notify_all()

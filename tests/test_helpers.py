@@ -144,6 +144,8 @@ def test_answers_made_ahead_are_there_in_any_order() -> None:
     with Ahead(double, 30, lambda number: np.full(1000, number)) as ahead:
         for number in [7, 29, 0, 7, *range(30)]:
             assert ahead.answer(number).tolist() == [2 * number] * 1000
+        assert ahead._helper is not None
+        assert ahead._helper._process.wait(10)  # it is not kept for nothing
 
 
 def test_work_ahead_goes_on_without_its_helper() -> None:
