@@ -176,6 +176,7 @@ def run_stream_process(settings: Settings, fd: int) -> None:
     storage = open_store(settings, migrate=False)
     keep_heap()
     try:
-        serve_streams(fd, partial(stream_dataset, storage, mask_helpers=settings.import_helpers))
+        export = partial(stream_dataset, storage, mask_helpers=settings.import_helpers)
+        serve_streams(fd, export, storage.database.drop_caches)
     finally:
         storage.close()

@@ -163,7 +163,9 @@ def _loop_runs() -> bool:
     return True
 
 
-def serve_streams(fd: int, export: Callable[[dict[str, Any], Callable[[bytes], None]], None]) -> None:
+def serve_streams(
+    fd: int, export: Callable[[dict[str, Any], Callable[[bytes], None]], None], *drop_caches: Callable[[], object]
+) -> None:
     """The child's loop: one job a line, until the socket closes (the parent is gone)."""
     with socket.socket(fileno=fd) as connection:
         connection.setblocking(True)
@@ -189,6 +191,6 @@ def serve_streams(fd: int, export: Callable[[dict[str, Any], Callable[[bytes], N
                     send(FAILED, json.dumps({"detail": detail, "code": "export.failed"}).encode())
                 else:
                     send(END, b"")
-                give_back(before)
+                give_back(before, *drop_caches)
         except (BrokenPipeError, ConnectionError):
             os._exit(0)

@@ -26,9 +26,11 @@ def test_what_only_refers_to_itself_goes_where_the_process_became_large(
     monkeypatch.setattr(heap, "SMALL_BYTES", small_bytes)
     gc.disable()
     try:
-        seen = weakref.ref(Ring())
-        heap.give_back(heap.resident_bytes() - grown_bytes)
-        assert (seen() is None) == goes
+        ring = Ring()
+        cache, seen = [ring], weakref.ref(ring)
+        del ring
+        heap.give_back(heap.resident_bytes() - grown_bytes, cache.clear)
+        assert (seen() is None) == goes == (not cache)
     finally:
         gc.enable()
 

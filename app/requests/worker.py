@@ -155,7 +155,7 @@ def run_request(
     with _Monitor(context, limits):
         outcome = _run_handler(context, handlers, limits, logger)
     logger.info("request ended", outcome=outcome, seconds=round(time.monotonic() - began, 3))
-    give_back(before)
+    give_back(before, storage.database.drop_caches)
 
 
 def _run_handler(context: Context, handlers: Mapping[str, Handler], limits: WorkerLimits, logger: Any) -> str:

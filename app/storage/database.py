@@ -129,6 +129,12 @@ class Database:
         finally:
             self._writers.release()
 
+    def drop_caches(self) -> None:
+        """Close connections that nobody uses, whose pages lie scattered over the heap: three of them hold some 9 MiB
+        after an import. The next transactions open theirs anew, which takes a millisecond."""
+        if self.is_sqlite:
+            self.close()
+
     def close(self) -> None:
         for engine in {self.reader, self.writer, self.bulk_writer}:
             engine.dispose()

@@ -55,6 +55,21 @@ def test_concurrent_read_then_write_loses_no_update(storage: Storage, tmp_path: 
     assert int(value) == N_PROCESSES * N_THREADS * N_UPDATES
 
 
+def test_caches_are_dropped_beside_open_transactions(storage: Storage) -> None:
+    def count(conn: sa.Connection) -> int:
+        return conn.execute(sa.select(sa.func.count()).select_from(facts)).scalar_one()
+
+    with storage.database.snapshot() as conn:
+        before = count(conn)
+        storage.database.drop_caches()
+        with storage.database.write() as other:
+            other.execute(facts.insert().values(name="n", value="0"))
+            storage.database.drop_caches()
+        assert count(conn) == before
+    with storage.database.read() as conn:
+        assert count(conn) == before + 1
+
+
 def test_a_block_that_raises_is_undone(storage: Storage) -> None:
     with pytest.raises(ZeroDivisionError), storage.database.write() as conn:  # noqa: PT012
         conn.execute(facts.insert().values(name="n", value="0"))

@@ -318,16 +318,22 @@ class Writer:
         met: set[int] = set()
         for shapes in self._with_tracks(done):
             if counting:
-                met |= set(np.flatnonzero(np.bincount(shapes.types)).tolist())
+                here = set(np.flatnonzero(np.bincount(shapes.types)).tolist())
+                met |= here
                 if bool(((shapes.types == ShapeType.RECTANGLE) & is_rotated(shapes)).any()):
                     met.add(TURNED)
-                rowless = shapes.take(np.isin(shapes.types, UNWRITTEN) & self._plan.chosen_shapes(shapes, None))
-                self._unwritten += np.bincount(rowless.types, minlength=len(ShapeType))[: len(ShapeType)]
-                if self._side is not None:
-                    self._side.add_rowless(rowless)
+                if here & set(UNWRITTEN):
+                    self._take_rowless(shapes)
             yield shapes
         if counting:
             self._met = frozenset(met)
+
+    def _take_rowless(self, shapes: Shapes) -> None:
+        """Count the shapes that no table holds, for the side file has them."""
+        rowless = shapes.take(np.isin(shapes.types, UNWRITTEN) & self._plan.chosen_shapes(shapes, None))
+        self._unwritten += np.bincount(rowless.types, minlength=len(ShapeType))[: len(ShapeType)]
+        if self._side is not None:
+            self._side.add_rowless(rowless)
 
     def _with_tracks(self, done: int) -> Iterator[Shapes]:
         frames = self._plan.target.frames
