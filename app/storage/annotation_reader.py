@@ -20,7 +20,7 @@ from app.storage.database import Connection
 from app.storage.schema import annotation_sets, tasks
 from app.storage.storage import Storage
 
-BATCH_ROWS = 12_000
+BATCH_ROWS = 8_000
 """Rows held at once. Outlines have some 20 kB each, so this bounds memory; reading fewer at a time costs a little."""
 
 
