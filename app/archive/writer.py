@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import struct
 import tempfile
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -69,6 +70,8 @@ class DeflatedMember:
         self._writer = writer
         self._copies = copies
         self._spool = tempfile.SpooledTemporaryFile(SPOOL_BYTES) if copies else None  # noqa: SIM115
+        if self._spool is not None:  # of an archive that is cut off nobody closes a member
+            weakref.finalize(self, self._spool.close)
         self._name = name
         self._flags = flags
         self._zip64 = may_be_large
