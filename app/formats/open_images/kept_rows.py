@@ -269,7 +269,7 @@ def map_texts(codes: Rows, texts: Texts, change: Callable[[int, str], str]) -> T
 
 
 def merge_by_frame(shown: Iterable[TableRows], hidden: Iterable[TableRows]) -> Iterator[TableRows]:
-    """Two passes of ascending frames as one; within a frame the shown rows come first."""
+    """Two passes of ascending frames as one; within a frame the shown rows come first, wherever the passes are cut."""
     waiting: list[TableRows] = []
     rest = iter(hidden)
     following = next(rest, None)
@@ -284,7 +284,7 @@ def merge_by_frame(shown: Iterable[TableRows], hidden: Iterable[TableRows]) -> I
             yield part
             continue
         pending = TableRows.concatenate(waiting)
-        due = int(np.searchsorted(pending.frames, last, side="right"))
+        due = int(np.searchsorted(pending.frames, last, side="left"))  # the next part may begin with that frame, too
         both = TableRows.concatenate([part, pending.take(np.arange(due))])
         yield both.take(np.argsort(both.frames, kind="stable"))
         waiting = [pending.take(np.arange(due, len(pending)))] if due < len(pending) else []
