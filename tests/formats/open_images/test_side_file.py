@@ -256,7 +256,7 @@ def entries_of(members: dict[str, bytes]) -> list[dict[str, Any]]:
             st.integers(-(1 << 33), 1 << 33).map(float),
             st.sampled_from([0.0, -0.0, 2.0**31, -(2.0**31), 2.0**31 - 1]),
         ),
-        max_size=6,
+        max_size=12,
     )
 )
 def test_points_read_back_bit_by_bit(points: list[float]) -> None:
