@@ -17,7 +17,14 @@ from app.annotations.matching import (
     nearest_texts,
     normalise_names,
 )
-from app.annotations.packed_masks import MOST_BYTES, can_stay_packed, decoded_flips, pack_masks, unpack_mask
+from app.annotations.packed_masks import (
+    MOST_BYTES,
+    can_stay_packed,
+    decoded_flips,
+    decoded_part,
+    pack_masks,
+    unpack_mask,
+)
 from app.annotations.pairing import mix, pair_in_order, pair_nearest
 from app.annotations.tables import (
     Annotations,
@@ -61,6 +68,7 @@ __all__ = [
     "can_stay_packed",
     "choose_texts",
     "decoded_flips",
+    "decoded_part",
     "equal_rows",
     "expand_tracks",
     "has_repeated_rows",

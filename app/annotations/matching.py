@@ -5,7 +5,7 @@ An id is looked up as it is, then without an extension, then below a folder; the
     1  a frame's path                                      cats/1.jpg   → cats/1.jpg
     2  a frame's path without its last extension           cats/1       → cats/1.jpg
     3  1 and 2 without the subset in front of the id       train/cats/1 → cats/1.jpg
-    4  the end of a frame's path, up to 32 components    1            → cats/1.jpg
+    4  the end of a frame's path, up to 32 components      1            → cats/1.jpg
     5  of a video only: the number of a frame              frame_7      → frame_000007
 
 Digits alone are never a frame number. Ids and paths are compared in NFC, with `/` between parts and none in front;

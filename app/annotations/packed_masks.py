@@ -70,8 +70,13 @@ def decoded_flips(mask: DecodedMask) -> Flips:
     """The flips of a decoded PNG."""
     if mask.changes is not None:
         return Flips(*mask.changes, mask.width, mask.height)
-    part_width = min(8 * mask.part.shape[1], mask.width - 8 * mask.left)
     is_tight = mask.part.size < mask.height * ((mask.width + 7) // 8)
-    flips = find_flips(PackedMask(mask.part, part_width), is_tight=is_tight)
-    lines, columns = flips.lines + np.int32(mask.top), flips.columns + np.int32(8 * mask.left)
+    flips = find_flips(decoded_part(mask), is_tight=is_tight)
+    lines, columns = flips.lines + np.int32(flips.top), flips.columns + np.int32(flips.left)
     return Flips(lines, columns, mask.width, mask.height)
+
+
+def decoded_part(mask: DecodedMask) -> PackedMask:
+    """The pixels of a decoded PNG that has no `changes`: what is set, at its place."""
+    width = min(8 * mask.part.shape[1], mask.width - 8 * mask.left)
+    return PackedMask(mask.part, width, 8 * mask.left, mask.top)

@@ -147,11 +147,15 @@ class Archive:
             if not is_dir and number not in self._opened:
                 yield name, number
 
-    def find(self, name: str) -> Entry | None:
-        """The file of exactly that name, or None (also for a folder)."""
+    @property
+    def _numbers(self) -> dict[str, int]:
         if self._files is None:
             self._files = dict(self._listed())
-        index = self._files.get(name)
+        return self._files
+
+    def find(self, name: str) -> Entry | None:
+        """The file of exactly that name, or None (also for a folder)."""
+        index = self._numbers.get(name)
         return None if index is None else self.entries[index]
 
     def entry(self, name: str) -> Entry:
@@ -171,10 +175,8 @@ class Archive:
         Raises:
             NotFound: there is no such file.
         """
-        if self._files is None:
-            self._files = dict(self._listed())
         try:
-            return np.array([self._files[name] for name in names], dtype=np.int32)
+            return np.array([self._numbers[name] for name in names], dtype=np.int32)
         except KeyError as error:
             raise NotFound("archive member", error.args[0]) from None
 
@@ -208,17 +210,11 @@ class Archive:
         """
         members, found = self.members(numbers), []
         columns = (numbers, members.offsets, members.sizes, members.compressed_sizes, members.crcs, members.is_deflated)
-        last = int((members.offsets + members.compressed_sizes).max(initial=0))
-        view, base, end = memoryview(b""), 0, 0
+        window = _PackedWindow(self._source, int((members.offsets + members.compressed_sizes).max(initial=0)))
         for number, offset, size, packed_size, crc, is_deflated in zip(
             *(column.tolist() for column in columns), strict=True
         ):
-            stop = offset + packed_size
-            if offset < base or stop > end:
-                length = max(packed_size, min(WINDOW_BYTES, last - offset))
-                view, base = memoryview(self._source.read_at(offset, length)), offset
-                end = base + len(view)
-            data = bytes(view[offset - base : stop - base])
+            data = bytes(window.packed(offset, packed_size))
             if is_deflated or len(data) != size or isal_zlib.crc32(data) != crc:
                 data = bytes(self._prove(self.entries[number], data))
             self._proven[number] = 1
@@ -255,12 +251,12 @@ class Archive:
         order = [i for i in np.argsort(self._offsets, kind="stable").tolist() if not self._proven[i]]
         todo = max(1, sum(self._directory.compressed_sizes[i] for i in order))
         done, told = 0, 0.0
-        window = _PackedWindow(self._source)
+        window = _PackedWindow(self._source, self._source.size)
         for index in order:
             entry = self.entries[index]
             try:
                 if entry.size <= WINDOW_BYTES and entry.compressed_size <= WINDOW_BYTES:
-                    self._prove(entry, window.packed(entry))
+                    self._prove(entry, window.packed(entry.offset, entry.compressed_size))
                 else:
                     unpacked = 0
                     for block in self.blocks(entry):
@@ -327,20 +323,20 @@ class Archive:
 
 
 class _PackedWindow:
-    """Packed bytes of members, neighbours from one read."""
+    """Packed bytes of members, neighbours from one read; behind `last` nobody wants any."""
 
-    __slots__ = ("_base", "_end", "_source", "_view")
+    __slots__ = ("_base", "_end", "_last", "_source", "_view")
 
-    def __init__(self, source: ByteSource) -> None:
-        self._source = source
+    def __init__(self, source: ByteSource, last: int) -> None:
+        self._source, self._last = source, last
         self._base = self._end = 0
         self._view = memoryview(b"")
 
-    def packed(self, entry: Entry) -> memoryview:
-        start, stop = entry.offset, entry.offset + entry.compressed_size
+    def packed(self, start: int, size: int) -> memoryview:
+        stop = start + size
         if start < self._base or stop > self._end:
             self._base = start
-            self._view = memoryview(self._source.read_at(start, max(stop - start, WINDOW_BYTES)))
+            self._view = memoryview(self._source.read_at(start, max(size, min(WINDOW_BYTES, self._last - start))))
             self._end = start + len(self._view)
         return self._view[start - self._base : stop - self._base]
 

@@ -92,9 +92,9 @@ class DeflatedMember:
         if self._given:
             self._hand_over()
         if not self._jobs and self._size < HERE_BYTES:
-            self._put_all(self._deflate(make()))
+            self._put_all(self._deflate(make))
             return
-        self._jobs.append(self._writer.beside.submit(self._make_and_deflate, make))
+        self._jobs.append(self._writer.beside.submit(self._deflate, make))
         while len(self._jobs) > JOBS_AHEAD or (self._jobs and self._jobs[0].done()):
             self._put_all(self._jobs.popleft().result())
 
@@ -103,13 +103,10 @@ class DeflatedMember:
         given, self._given = self._given, bytearray()
         self.write_made(lambda: given)
 
-    def _make_and_deflate(self, make: Callable[[], Data]) -> list[bytes]:
-        return self._deflate(make())
-
-    def _deflate(self, data: Data) -> list[bytes]:
+    def _deflate(self, make: Callable[[], Data]) -> list[bytes]:
         """What the deflater gives for the next part of the member. Only one thread at a time is in here."""
         packed = []
-        view = memoryview(data).cast("B")
+        view = memoryview(make()).cast("B")
         start = 0
         while start < len(view):
             stop = start + PIECE_BYTES - len(self._waiting)

@@ -24,7 +24,7 @@ from app.columns.codecs import (
 from app.columns.csv import CSVBlock, CSVReader, split_lines
 from app.columns.joins import join_columns, join_lines, join_records, join_words
 from app.columns.lazy import LazyRagged, LazyTexts
-from app.columns.narrow import NarrowRagged, narrow_numbers, steps
+from app.columns.narrow import NarrowRagged, narrow_numbers, steps, steps_within
 from app.columns.packed import PackedRagged, Unpack
 from app.columns.places import HashPlaces
 from app.columns.ragged import Indices, Ragged, Texts
@@ -63,4 +63,5 @@ __all__ = [
     "narrow_numbers",
     "split_lines",
     "steps",
+    "steps_within",
 ]

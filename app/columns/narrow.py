@@ -29,6 +29,17 @@ def steps(n: int) -> Iterator[slice]:
         yield slice(first, min(first + STEP, n))
 
 
+def steps_within(sizes: npt.NDArray[np.integer[Any]], most_size: int, most_rows: int | None = None) -> Iterator[slice]:
+    """Ranges of rows that have at most this size together, and are at most so many; a row that is larger is alone."""
+    ends = np.concatenate([[0], np.cumsum(sizes)])
+    first = 0
+    while first < len(sizes):
+        room = int(np.searchsorted(ends, ends[first] + most_size, side="right")) - 1
+        stop = max(first + 1, min(room, first + (most_rows or len(sizes))))
+        yield slice(first, stop)
+        first = stop
+
+
 class NarrowRagged(Ragged):
     """A Ragged of uint8 as this module describes it; of 4 GiB and more with wide edges."""
 

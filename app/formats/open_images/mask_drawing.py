@@ -6,12 +6,14 @@ done  a PNG of frame size for each mask, none where the stored one has these pix
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from app.annotations import decoded_part
+from app.columns import steps_within
 from app.errors import TooLarge
 from app.formats.open_images.mask_work import digest_of
 from app.formats.open_images.side_items import points_text
@@ -83,14 +85,14 @@ def draw_masks(job: DrawJob) -> list[Drawn | None] | None:
     owners = job.owners
     parts: list[list[PackedMask]] = [[] for _ in job.widths]
     widths, heights = np.array(job.widths, dtype=np.int64)[owners], np.array(job.heights, dtype=np.int64)[owners]
-    for start, stop in stretches(job.offsets):
-        offsets = job.offsets[start : stop + 1]
+    for stretch in stretches(job.offsets):
+        offsets = job.offsets[stretch.start : stretch.stop + 1]
         values = job.points[offsets[0] : offsets[-1]]
         try:
-            masks = polygons_to_masks(values, offsets - offsets[0], widths[start:stop], heights[start:stop])
+            masks = polygons_to_masks(values, offsets - offsets[0], widths[stretch], heights[stretch])
         except TooLarge:
             return None
-        for owner, mask in zip(owners[start:stop].tolist(), masks, strict=True):
+        for owner, mask in zip(owners[stretch].tolist(), masks, strict=True):
             if mask is not None:
                 parts[owner].append(mask)
     each = zip(parts, job.widths, job.heights, job.earlier, strict=True)
@@ -106,15 +108,9 @@ def draw_masks(job: DrawJob) -> list[Drawn | None] | None:
     return found
 
 
-def stretches(offsets: Ids) -> list[tuple[int, int]]:
+def stretches(offsets: Ids) -> Iterator[slice]:
     """Polygons that are drawn together: up to DRAWN_VALUES coordinates, or one that has more."""
-    found, start = [], 0
-    while start < len(offsets) - 1:
-        room = int(np.searchsorted(offsets, offsets[start] + DRAWN_VALUES, side="right")) - 1
-        stop = min(max(room, start + 1), len(offsets) - 1)
-        found.append((start, stop))
-        start = stop
-    return found
+    return steps_within(np.diff(offsets), DRAWN_VALUES)
 
 
 def finish_mask(mask: PackedMask, width: int, height: int, earlier: Earlier | None, with_edges: bool) -> Drawn:
@@ -131,8 +127,7 @@ def _is_stored(mask: PackedMask, width: int, height: int, earlier: Earlier) -> b
         return False
     kept = decode_mask(earlier.png)
     if (kept.width, kept.height) == (width, height) and kept.changes is None:
-        part_width = min(8 * kept.part.shape[1], width - 8 * kept.left)
-        return equal_masks(mask, PackedMask(kept.part, part_width, 8 * kept.left, kept.top))
+        return equal_masks(mask, decoded_part(kept))
     return equal_masks(mask, resize_mask(PackedMask(kept.rows, kept.width), width, height))
 
 

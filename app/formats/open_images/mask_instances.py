@@ -167,20 +167,20 @@ def _draw_polygons(
     result: list[PackedMask | None],
 ) -> None:
     widths, heights = plan.sizes_of(part.frames[places])
-    for start, stop in stretches(offsets):
-        own = offsets[start : stop + 1]
+    for stretch in stretches(offsets):
+        own = offsets[stretch.start : stretch.stop + 1]
         values = points[own[0] : own[-1]]
-        some = widths[start:stop], heights[start:stop]
+        some = widths[stretch], heights[stretch]
         try:
             masks = polygons_to_masks(values, own - own[0], *some)
         except TooLarge:
             masks = [
                 _draw_one(plan, part, i, points[a:b], int(w), int(h))
                 for i, a, b, w, h in zip(
-                    places[start:stop].tolist(), own[:-1].tolist(), own[1:].tolist(), *some, strict=True
+                    places[stretch].tolist(), own[:-1].tolist(), own[1:].tolist(), *some, strict=True
                 )
             ]
-        for place, mask in zip(places[start:stop].tolist(), masks, strict=True):
+        for place, mask in zip(places[stretch].tolist(), masks, strict=True):
             result[place] = mask
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.annotations import Shapes, ShapeType
-from app.columns import Ragged
+from app.columns import Ragged, steps_within
 from app.formats.open_images.kept_rows import KeptLines, Mask, Rows, is_kind, kept_columns
 from app.formats.open_images.plan import Plan
 from app.formats.open_images.write_boxes import is_rotated
@@ -34,13 +34,8 @@ class PlainMasks:
 
     def stretches(self, sizes: Rows, most: int, most_bytes: int) -> Iterator[PlainMasks]:
         """So many of them, and bytes of their PNGs (`sizes`), at a time."""
-        ends = np.concatenate([[0], np.cumsum(sizes)])
-        start = 0
-        while start < len(sizes):
-            full = int(np.searchsorted(ends, ends[start] + most_bytes, side="right")) - 1
-            stop = max(start + 1, min(full, start + most, len(sizes)))
-            yield PlainMasks(self.rows[start:stop], self.records.slice(start, stop), self.names[start:stop])
-            start = stop
+        for part in steps_within(sizes, most_bytes, most):
+            yield PlainMasks(self.rows[part], self.records.slice(part.start, part.stop), self.names[part])
 
 
 def find_plain(

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from app.annotations import Annotations, Rows, RowsMeaning, Shapes, ShapeType, can_stay_packed, pack_masks, unpack_mask
 from app.archive import Entry
-from app.columns import CSVBlock, PackedRagged, Ragged
+from app.columns import CSVBlock, PackedRagged, Ragged, steps_within
 from app.errors import ImportProblems, Problem, Severity, shorten
 from app.formats.open_images.kept_bytes import parts_note
 from app.formats.open_images.mask_files import MaskFiles
@@ -139,19 +139,19 @@ def _jobs(
         has_entries = reading.side.has_entries(table.path, table.first, len(block))
         stays_packed = not (options.conv_mask_to_poly or has_entries or reading.consistency.is_on)
         most = BATCH_PROOFS if stays_packed else BATCH_MASKS
-        for first, last in _batches(reading.archive.members(rows.numbers[at:end]).sizes, most):
-            mask_rows = np.arange(at + first, at + last, dtype=np.int64)
+        for part in steps_within(reading.archive.members(rows.numbers[at:end]).sizes, BATCH_BYTES, most):
+            mask_rows = np.arange(at + part.start, at + part.stop, dtype=np.int64)
             taken = _take(
                 reading,
                 table,
                 block,
-                chosen[first:last],
+                chosen[part],
                 rows,
                 mask_rows,
                 has_entries,
                 proofs if stays_packed else None,
             )
-            if first == 0:
+            if part.start == 0:
                 told = (taken.tell, partial(_tell_unlinked, reading, table, block, alone))
                 taken = replace(taken, tell=partial(_in_turn, *reversed(told)))
             yield taken, None if taken.is_proven else taken.job
@@ -260,17 +260,6 @@ def _tell_unlinked(reading: Reading, table: TableState, block: CSVBlock, chosen:
     mask[chosen] = True
     message = "no box of this image and label has these coordinates; the mask stands alone, the cells are kept"
     reading.tell(table, "warning", "mask.box_unlinked", block.rows, mask, "BoxXMin", message, block.cells("BoxXMin"))
-
-
-def _batches(sizes: Ids, most: int) -> Iterator[tuple[int, int]]:
-    """Stretches of rows whose PNGs fit into memory together."""
-    ends = np.concatenate([[0], np.cumsum(sizes)])
-    start = 0
-    while start < len(sizes):
-        full = int(np.searchsorted(ends, ends[start] + BATCH_BYTES, side="right")) - 1
-        stop = max(start + 1, min(full, start + most, len(sizes)))
-        yield start, stop
-        start = stop
 
 
 def _write_done(

@@ -156,13 +156,13 @@ class Writer:
         """Every shown frame, under the name readers know and under the documented one; written even when empty."""
         for subset in self._subsets:
             columns = header_columns(self._plan, ("images",), subset)
-            more = self._plan.options.documented_image_list and subset is not None
+            is_listed_twice = self._plan.options.documented_image_list
             self._write_table(
                 self._path("images", subset),
                 columns,
                 image_rows(self._plan, self._source.images(), subset, columns),
                 even_empty=True,
-                copies=self._layout.more_lists(subset) if more and subset is not None else (),
+                copies=self._layout.more_lists(subset) if is_listed_twice and subset is not None else (),
             )
 
     def write_classes(self) -> None:
