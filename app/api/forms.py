@@ -6,11 +6,14 @@
     bytes …                                parts   offset, size, the client's name of each
 
 Nothing is held but a text field's value, so a form of thousands of pictures costs what its largest text costs. The
-file name in a form is a path on the client's machine; what is kept is its last component.
+file name in a form is a path on the client's machine; what is kept is its last component. What stands before the first
+boundary and behind the last one is passed over, up to 4 KiB each (RFC 2046, 5.1.1: notes for programs that do not know
+forms).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol, cast
@@ -22,6 +25,9 @@ from app.errors import InvalidInput, TooLarge, shorten
 from app.storage import UploadPart
 
 MAX_PART_HEADERS = 32
+MAX_PREAMBLE_BYTES = 4 << 10
+MAX_PADDING_BYTES = 64
+"""Blanks behind the first boundary."""
 MAX_EPILOGUE_BYTES = 4 << 10
 MAX_TEXT_BYTES = 8 << 20
 MAX_NAME_CHARACTERS = 1024
@@ -87,6 +93,16 @@ class FormReader:
         self._file_name: str | None = None
         self._value = bytearray()
         self._has_ended = False
+        self._delimiter = b"--" + boundary
+        # A line of its own; what only begins like it belongs to the preamble. A preamble may have other line ends, but
+        # a form that has them throughout must not pass for an empty one.
+        self._first = re.compile(
+            rb"(?:\A|(?<=[\r\n]))%b([ \t]*)\r\n|(?:\A|(?<=\r\n))%b--" % ((re.escape(self._delimiter),) * 2)
+        )
+        self._preamble: bytearray | None = bytearray()
+        """What came before the first boundary, and what may be its beginning; None once it came."""
+        self._tail = b""
+        """The end of what the parser took, as long as the last boundary may begin there."""
         try:
             self._parser = MultipartParser(
                 boundary,
@@ -114,22 +130,66 @@ class FormReader:
             TooLarge, NoSpace: a limit of the form; what the sink raises.
         """
         if self._has_ended:
-            self._n_epilogue_bytes += len(chunk)
-            if self._n_epilogue_bytes > MAX_EPILOGUE_BYTES:
-                raise _bad("bytes behind the end of the form")
+            self._pass_epilogue(len(chunk))
             return
         if isinstance(chunk, memoryview):  # the parser searches, which a view cannot
             whole = chunk.obj
             chunk = whole if isinstance(whole, bytearray) and len(whole) == len(chunk) else bytes(chunk)
+        if self._preamble is not None:
+            found = self._behind_preamble(self._preamble, chunk)
+            if found is None:
+                return
+            self._preamble, chunk = None, found
         try:
             self._parser.write(cast("bytes", chunk))  # it is only searched and sliced
         except FormParserError as error:
             raise _bad(str(error)) from None
+        if self._has_ended:
+            self._pass_epilogue(self._n_behind_last(chunk))
+        else:
+            n_last = len(self._delimiter) + 4
+            self._tail = (self._tail + bytes(chunk[-n_last:]))[-n_last:]
+
+    def _behind_preamble(self, preamble: bytearray, chunk: bytes | bytearray) -> bytes | bytearray | None:
+        """What the parser begins with, once the first boundary is there whole."""
+        if not preamble and chunk.startswith(self._delimiter + b"\r\n"):
+            return chunk
+        preamble += chunk
+        window = MAX_PREAMBLE_BYTES + 2 + len(self._delimiter) + MAX_PADDING_BYTES + 2
+        first = self._first.search(preamble, 0, window)
+        if first is not None and first.start() <= MAX_PREAMBLE_BYTES + 2:
+            padding = len(first[1] or b"")
+            if not padding:
+                return preamble[first.start() :]
+            return preamble[first.start() : first.start(1)] + preamble[first.end(1) :]
+        if len(preamble) >= window:
+            raise _bad(f"{self._named_boundary()} does not come within its first {MAX_PREAMBLE_BYTES:,} bytes")
+        return None
+
+    def _n_behind_last(self, chunk: bytes | bytearray) -> int:
+        """Bytes behind the last boundary, which ends in this chunk."""
+        last = b"\r\n%s--" % self._delimiter
+        at = chunk.find(last)
+        if at >= 0:
+            return len(chunk) - at - len(last)
+        at = (self._tail + bytes(chunk[: len(last)])).find(last)  # -1: it is the first boundary, too
+        return len(self._tail) + len(chunk) - (at + len(last) if at >= 0 else len(last) - 2)
+
+    def _pass_epilogue(self, n_bytes: int) -> None:
+        self._n_epilogue_bytes += n_bytes
+        if self._n_epilogue_bytes > MAX_EPILOGUE_BYTES:
+            raise _bad(f"more than {MAX_EPILOGUE_BYTES:,} bytes behind its last boundary")
+
+    def _named_boundary(self) -> str:
+        line = shorten(self._delimiter.decode("latin-1"))
+        return f'the line "{line}" with CRLF, the boundary that its Content-Type names,'
 
     def close(self) -> Form:
         """The whole form. Raises InvalidInput where its last boundary never came."""
+        if self._preamble is not None:
+            raise _bad(f"{self._named_boundary()} never comes" if self._preamble else "the body is empty")
         if not self._has_ended:
-            raise _bad("the form ends in the middle")
+            raise _bad("it ends in the middle, without its last boundary; send it again")
         return self.form
 
     # Callbacks of the parser, in the order of a part's life

@@ -71,6 +71,74 @@ def test_what_cannot_name_a_file_is_refused(name: str) -> None:
         base_name(name)
 
 
+FORM = raw_form([('name="a"', b"text"), ('name="client_files"; filename="f"', b"\r\n--X\r\n--XX-\r\n--XXY")])[0]
+BEFORE = {
+    "nothing": b"",
+    "empty line": b"\r\n",
+    "empty lines": b"\r\n\n\r",
+    "a line": b"This is a form.\r\n",
+    "a line that ends by LF": b"This is a form.\n",
+    "a line that ends by CR": b"This is a form.\r",
+    "hyphens": b"-\r\n--\r\n---\r\n--X\r\n\r\n--",
+    "what begins like the boundary": b"--X\r\n--XXY\r\n--XX-\r\n--XX\rb\r\n--XX \t.\r\n",
+    "the boundary within a line": b"see --XX\r\nand --XX--\r\n",
+    "as long as may be": b"p" * 4096 + b"\r\n",
+}
+
+
+@pytest.mark.parametrize("before", [v if len(v) < 100 else b"p" * 90 + b"\r\n" for v in BEFORE.values()], ids=BEFORE)
+@pytest.mark.parametrize("after", [b"", b"This was a form.\r\n", b"--XX\r\n\r\n--XX--\r\n" * 3])
+def test_what_stands_around_a_form_is_passed_over_wherever_it_is_cut(before: bytes, after: bytes) -> None:
+    if before.endswith(b"--"):
+        before += b"\r\n"
+    body = before + FORM + after
+    expected = read(FORM, "multipart/form-data; boundary=XX")
+    for at in range(len(body) + 1):
+        sink = Bytes()
+        reader = FormReader("multipart/form-data; boundary=XX", FormLimits(), lambda n: n != "a", lambda n, s=sink: s)
+        reader.feed(body[:at])
+        reader.feed(memoryview(bytearray(body[at:])))
+        assert (reader.close(), bytes(sink.data)) == expected
+    for chunk in (1, 2, 3, 7):
+        assert read(body, "multipart/form-data; boundary=XX", chunk) == expected
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 4096, 1 << 20])
+@pytest.mark.parametrize("end", [b"\r\n", b"\n", b""])
+def test_what_stands_around_a_form_is_measured(chunk: int, end: bytes) -> None:
+    for n, is_taken in ((4096, True), (4099, False), (200_000, False)):
+        for body in (b"p" * n + (end or b"\r") + FORM, FORM[:-2] + (end + b"e" * n)[:n], b"--XX--" + b"e" * n):
+            if is_taken:
+                read(body, "multipart/form-data; boundary=XX", chunk)
+                continue
+            with pytest.raises(InvalidInput, match=r"(within|behind).* 4,096 bytes|4,096 bytes behind"):
+                read(body, "multipart/form-data; boundary=XX", chunk)
+
+
+def test_blanks_behind_a_boundary_are_passed_over() -> None:
+    padded = FORM.replace(b"--XX\r\n", b"--XX \t\r\n", 1)
+    for chunk in (1, 5, 4096):
+        assert read(padded, "multipart/form-data; boundary=XX", chunk) == read(FORM, "multipart/form-data; boundary=XX")
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"", "the body is empty"),
+        (
+            raw_form([('name="a"', b"x")], "YY")[0],
+            '"--XX" with CRLF, the boundary that its Content-Type names, never comes',
+        ),
+        (FORM.replace(b"\r\n", b"\n"), "never comes"),
+        (FORM[:-4], "ends in the middle"),
+        (b"p" * 9999 + FORM, "does not come within its first 4,096 bytes"),
+    ],
+)
+def test_what_is_wrong_with_a_form_is_told(body: bytes, words: str) -> None:
+    with pytest.raises(InvalidInput, match=words):
+        read(body, "multipart/form-data; boundary=XX")
+
+
 BAD = {
     "cut in a file": raw_form([('name="client_files"; filename="a"', b"xyz")])[0][:-12],
     "cut before the end": raw_form([('name="client_files"; filename="a"', b"xyz")])[0][:-6],

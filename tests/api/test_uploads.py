@@ -97,6 +97,22 @@ def test_the_way_of_the_sdk(client: TestClient, services: Services, empty: str) 
     assert names_of(client, task_id) == ["c.jpg", "a.png", "b.png"]
 
 
+@pytest.mark.parametrize("n_before", [0, 4000, 5000])
+@pytest.mark.parametrize("size", [100, 3 << 20])
+def test_a_form_may_have_notes_around_it(client: TestClient, services: Services, n_before: int, size: int) -> None:
+    task_id = new_task(client)
+    data = PICTURES["a.png"] + bytes(size)
+    body, headers = raw_form([('name="image_quality"', b"70"), ('name="client_files[0]"; filename="a.png"', data)])
+    body = b"n" * n_before + b"\r\n" + body + b"n" * min(n_before, 4000)
+    answer = client.post(f"/api/tasks/{task_id}/data", content=in_chunks(body, 70_000), headers=headers)
+    if n_before > 4096:
+        assert (answer.status_code, answer.json()["code"]) == (400, "form.malformed")
+        assert "4,096 bytes" in answer.json()["detail"]
+        return
+    assert ended(client, services, answer)["status"] == "finished"
+    assert names_of(client, task_id) == ["a.png"]
+
+
 @pytest.mark.parametrize("kind", ["empty", "urlencoded", "form"])
 def test_the_finish_may_be_a_form_or_nothing(client: TestClient, services: Services, kind: str) -> None:
     task_id = new_task(client)
