@@ -33,6 +33,9 @@ _OTHER_MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 _SAVE_AS_UTF8 = "Save the file as UTF-8."
 _LONGEST_NAME, _NEAR = 100, 0.8
 """Names of columns that are compared, and how alike they must be."""
+_SHOWN_BYTES = 400
+"""Of a broken row, for a report, which shortens it."""
+_OTHER_DELIMITERS = {b";": "semicolons", b"\t": "tabs", b"|": "bars"}
 _FIRST_PRINTED, _LAST_ASCII = 0x20, 0x7F
 
 
@@ -340,8 +343,8 @@ class CSVReader:
         row, n_errors = self.header_row, self._report.n_errors
         shown = shorten(line.decode("utf-8"))
         if known and not any(self.has(name) for name in known):
-            if b";" in line or b"\t" in line:
-                other = "semicolons" if b";" in line else "tabs"
+            other = next((name for byte, name in _OTHER_DELIMITERS.items() if byte in line), None)
+            if other is not None:
                 message = f"The columns seem to be separated by {other}. Save the file with commas."
                 self._error("csv.delimiter", message, row, value=shown)
             else:
@@ -427,21 +430,21 @@ class CSVReader:
         if not data.isascii():
             rows, lines = _lines_not_utf8(records, data)
             message = f"This line is not UTF-8. {_SAVE_AS_UTF8}"
-            self._report_rows("csv.encoding", lines, [message] * min(len(lines), self._report.room()))
+            self._report_rows("csv.encoding", records, rows, [message] * min(len(lines), self._report.room()), lines)
             bad[rows] = True
         if b"\0" in data:
             places = np.flatnonzero(records.buffer[PAD : PAD + records.n_bytes] == 0) + PAD
             rows = np.unique(np.searchsorted(records.starts, places, side="right") - 1)
             rows = rows[~bad[rows]]
             message = f"This row holds a NUL character. {_SAVE_AS_UTF8}"
-            self._report_rows("csv.nul", records.lines[rows], [message] * min(len(rows), self._report.room()))
+            self._report_rows("csv.nul", records, rows, [message] * min(len(rows), self._report.room()))
             bad[rows] = True
 
     def _check_quotes(self, records: Records, bad: Mask) -> None:
         rows = np.array([row for row in records.misquoted if not bad[row]], dtype=np.int64)
         reasons = [records.misquoted[row] for row in rows[: self._report.room()].tolist()]
         messages = [f"This row has {why}. Quote whole cells, and write a quote inside as two." for why in reasons]
-        self._report_rows("csv.quote", records.lines[rows], messages)
+        self._report_rows("csv.quote", records, rows, messages)
         bad[rows] = True
 
     def _check_counts(self, records: Records, counts: Positions, bad: Mask) -> None:
@@ -453,8 +456,12 @@ class CSVReader:
         if self._ragged:
             messages = [f"This row has {n:,} cells, over the limit of {self._max_columns:,}." for n in shown]
         else:
-            messages = [f"This row has {n:,} cells, the table has {self._width:,} columns." for n in shown]
-        self._report_rows("csv.too_big" if self._ragged else "csv.field_count", records.lines[rows], messages)
+            too_few = f"the table has {self._width:,} columns. Is the row cut? Give it all its cells."
+            too_many = f"the table has {self._width:,} columns. Quote a cell that holds a comma, also in a number."
+            messages = [
+                f"This row has {n:,} cell{'s' * (n != 1)}, {too_many if n > self._width else too_few}" for n in shown
+            ]
+        self._report_rows("csv.too_big" if self._ragged else "csv.field_count", records, rows, messages)
         bad[rows] = True
 
     def _check_sizes(self, records: Records, bad: Mask) -> None:
@@ -462,14 +469,21 @@ class CSVReader:
         rows = np.unique(np.searchsorted(records.first_fields, fields, side="right") - 1)
         rows = rows[~bad[rows]]
         message = f"This row has a cell of more than {self._max_field_bytes:,} bytes."
-        self._report_rows("csv.too_big", records.lines[rows], [message] * min(len(rows), self._report.room()))
+        self._report_rows("csv.too_big", records, rows, [message] * min(len(rows), self._report.room()))
         bad[rows] = True
 
-    def _report_rows(self, code: str, lines: Positions, messages: Sequence[str]) -> None:
-        """Report `len(lines)` rows of one flaw, of which the first have messages."""
-        first = zip(lines.tolist(), messages, strict=False)
-        problems = [Problem(code, message, file=self._file, row=line) for line, message in first]
-        self._report.add_many(problems, len(lines))
+    def _report_rows(
+        self, code: str, records: Records, rows: Positions, messages: Sequence[str], lines: Positions | None = None
+    ) -> None:
+        """Report `rows` of one flaw, of which the first have messages; their text is told as far as a value is."""
+        if lines is None:
+            lines = records.lines[rows]
+        problems = []
+        for row, line, message in zip(rows.tolist(), lines.tolist(), messages, strict=False):
+            start, stop = int(records.starts[row]), int(records.stops[row])
+            text = records.buffer[start : min(stop, start + _SHOWN_BYTES)].tobytes().decode("utf-8", "replace")
+            problems.append(Problem(code, message, file=self._file, row=line, value=text))
+        self._report.add_many(problems, len(rows))
 
     def _error(self, code: str, message: str, row: int, **place: str) -> None:
         self._report.error(code, message, file=self._file, row=row, **place)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from app.columns import CSVBlock, CSVReader, Ragged, join_records, split_lines
 from app.columns import csv as csv_module
-from app.errors import Damaged, Report
+from app.errors import Damaged, Report, shorten
 from tests import reference_columns as reference
 
 
@@ -132,6 +132,7 @@ HEADERS: dict[str, tuple[bytes, list[tuple[str, int, str | None]]]] = {
     "no header": (b"abc,/m/01\n", [("csv.no_header", 1, None)]),
     "semicolons": (b"ImageID;LabelName\n", [("csv.delimiter", 1, None)]),
     "tabs": (b"ImageID\tLabelName\n", [("csv.delimiter", 1, None)]),
+    "bars": (b"ImageID|LabelName\n", [("csv.delimiter", 1, None)]),
     "a column twice": (b"ImageID,LabelName,imageid \n", [("csv.duplicate_column", 1, "imageid")]),
     "a column missing": (b"LabelName\n", [("csv.missing_column", 1, "ImageID")]),
     "two columns missing, on line 2": (
@@ -192,6 +193,7 @@ def test_bad_row_is_reported_and_left_out(
 ) -> None:
     _, blocks, report = read(data, block_bytes=block_bytes)
     assert [(problem.code, problem.row) for problem in report.errors] == problems
+    assert all(str(problem.value)[:1] in shorten(data.decode("utf-8", "replace")) for problem in report.errors)
     assert [row[0] for row in rows_of(blocks)] == kept
     assert sum(block.n_seen for block in blocks) == len(problems) + len(kept)
 
@@ -207,7 +209,8 @@ def test_every_bad_row_is_counted_and_the_first_listed() -> None:
 def test_the_message_tells_how_many_cells_there_are() -> None:
     for width in (1, 3, 256, 257, 258, 300, 4000):
         _, _, report = read(b"a,b\n" + b",".join([b"x"] * width) + b"\n")
-        assert f"{width:,} cells" in report.errors[0].message
+        assert f"{width:,} cell" in report.errors[0].message
+        assert report.errors[0].value == shorten(",".join("x" * width))
         _, _, report = read(b'a,b\n"y",' + b",".join([b"x"] * width) + b',"y"\n')
         assert f"{width + 2:,} cells" in report.errors[0].message
 
