@@ -27,6 +27,7 @@ from typing import Any, Literal
 Severity = Literal["error", "warning"]
 
 MAX_VALUE_CHARACTERS = 80
+MIN_UNQUOTED_CHARACTERS = 4
 MAX_COLUMN_CHARACTERS = 1000  # the JSON path of the deepest node of a hierarchy is shorter
 
 
@@ -60,9 +61,13 @@ class Problem:
 
     def __str__(self) -> str:
         place = ":".join(str(part) for part in (self.file, self.row, self.column) if part is not None)
-        is_untold = self.severity == "error" and self.value and self.value not in self.message
-        found = f' (found "{self.value}")' if is_untold else ""
+        found = f' (found "{self.value}")' if self.severity == "error" and self.value and not self._is_told() else ""
         return f"{place}: {self.code}: {self.message}{found}" if place else f"{self.code}: {self.message}{found}"
+
+    def _is_told(self) -> bool:
+        """Whether the message has the value; a short one may be in there by chance, and counts where it is quoted."""
+        quoted = f'"{self.value}"' in self.message or f"'{self.value}'" in self.message
+        return quoted or (len(self.value or "") >= MIN_UNQUOTED_CHARACTERS and (self.value or "") in self.message)
 
     def to_dict(self) -> dict[str, Any]:
         return {

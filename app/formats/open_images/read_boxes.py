@@ -217,7 +217,11 @@ def tell_numbers(
 
 
 def _about(cells: Cells, words: str) -> Callable[[int], str]:
-    return lambda place: f'"{shorten(cells.row_text(place))}" {words}'
+    def told(place: int) -> str:
+        text = cells.row_text(place)
+        return f'"{shorten(text)}" {words}{"; its decimal mark must be a point" if "," in text else ""}'
+
+    return told
 
 
 def read_share(

@@ -113,6 +113,8 @@ def changed(**cells: str) -> str:
         ({"Confidence": "inf"}, "value.not_finite", "Confidence"),
         ({"IsInside": "maybe"}, "value.flag", "IsInside"),
         ({"IsOccluded": "2"}, "value.flag", "IsOccluded"),
+        ({"IsOccluded": "t"}, "value.flag", "IsOccluded"),
+        ({"XMin": '"0,1"'}, "value.not_number", "XMin"),
         ({"XMin": "0.9"}, "box.inverted", "XMin"),
         ({"YMin": "0.9"}, "box.inverted", "YMin"),
         ({"LabelName": "/m/9"}, "label.unknown", "LabelName"),
@@ -122,8 +124,10 @@ def changed(**cells: str) -> str:
 def test_errors_have_their_place(cells: dict[str, str], code: str, column: str) -> None:
     sink, report = imported(archive(ROW + "\n" + changed(**cells) + ROW + "\n"), TASK)
     assert places(report.errors) == [(code, BOXES, 3, column)]
-    (value,) = cells.values()
+    value = next(iter(cells.values())).strip('"')
+    assert ("a point" in report.errors[0].message) == ("," in value)
     assert report.errors[0].value == value.strip() or report.errors[0].value == value
+    assert not value.strip() or f'"{value.strip()}"' in str(report.errors[0])
     assert (report.tables[BOXES].kept, report.tables[BOXES].dropped) == (2, 1)
     assert len(sink.annotations().shapes) == 2
 
