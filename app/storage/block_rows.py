@@ -217,12 +217,12 @@ def read_block_list(
         read_blocks(conn, kind, task_id, blocks=blocks[at : at + KEYS_A_STATEMENT].tolist(), set_id=set_id, lazy=lazy)
         for at in range(0, len(blocks), KEYS_A_STATEMENT)
     ]
-    if not parts:
-        return Placed(TABLES_BY_KIND[kind].empty(), np.empty(0, dtype=np.int64))
-    return Placed(
-        type(parts[0].table).concatenate([part.table for part in parts]),
-        np.concatenate([part.set_ids for part in parts]),
-    )
+    return concatenate_placed(parts) if parts else Placed(TABLES_BY_KIND[kind].empty(), np.empty(0, dtype=np.int64))
+
+
+def concatenate_placed(parts: Sequence[Placed]) -> Placed:
+    table = type(parts[0].table).concatenate([part.table for part in parts])
+    return Placed(table, np.concatenate([part.set_ids for part in parts]))
 
 
 def delete_blocks(conn: Connection, kind: str, task_id: int, set_ids: Sequence[int], first: int, last: int) -> set[int]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -22,15 +21,13 @@ from app.annotations import Annotations
 from app.blocks import BLOCK_BITS, blocks_of, frames_of
 from app.errors import NotFound
 from app.storage.block_rows import KINDS, Ids, Placed, pairs_of, read_block_list, read_blocks, write_changed
+from app.storage.block_steps import block_steps
 from app.storage.changes import lock_task, touch_jobs, touch_task
 from app.storage.database import Connection
 from app.storage.removal import drop_sets
-from app.storage.schema import BLOCKS, annotation_sets, tasks
+from app.storage.schema import annotation_sets, tasks
 
 Mask = npt.NDArray[np.bool_]
-
-BLOCKS_AT_ONCE = 32
-"""Blocks that are written anew together: all of their columns stand in memory."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,7 +72,7 @@ def read_both(
     batch_rows: int = 50_000,
 ) -> Iterator[BothSides]:
     """Frames start to stop of the task (of the whole task also rows without a frame) beside those of the staged set,
-    in ascending ranges of about `batch_rows` rows.
+    in ascending ranges of about `batch_rows` rows or of some megabytes of outlines.
 
     Needs one state: a snapshot, or a transaction that has locked the task.
     """
@@ -84,7 +81,8 @@ def read_both(
     is_whole = start <= 0 and stop >= size
     bases = _base_sets(conn, task_id)
     first, last = (-1 if is_whole else start >> BLOCK_BITS), max(stop - 1, 0) >> BLOCK_BITS
-    for low, high in _ranges(conn, task_id, staged_id, first, last, batch_rows):
+    for blocks in block_steps(conn, task_id, KINDS, first, last, staged_id=staged_id, most_rows=batch_rows):
+        low, high = int(blocks[0]), int(blocks[-1])
         held, imported, staged, places = {}, {}, {}, {}
         for kind in KINDS:
             placed = read_blocks(conn, kind, task_id, first=low, last=high)
@@ -102,34 +100,6 @@ def read_both(
 def _base_sets(conn: Connection, task_id: int) -> list[int]:
     sets = annotation_sets.c
     return list(conn.execute(sa.select(sets.id).where(sets.task_id == task_id, sets.is_base)).scalars())
-
-
-def _ranges(
-    conn: Connection, task_id: int, staged_id: int, first: int, last: int, batch_rows: int
-) -> Iterator[tuple[int, int]]:
-    """Ranges of blocks (both ends inclusive) that hold about so many rows; blocks without a row are in none."""
-    found: list[tuple[int, int]] = []
-    for table in BLOCKS.values():
-        counted = (
-            sa.select(table.c.block, sa.func.sum(table.c.n_rows))
-            .join(annotation_sets, annotation_sets.c.id == table.c.set_id)
-            .where(
-                table.c.task_id == task_id,
-                table.c.block.between(first, last),
-                sa.or_(annotation_sets.c.state == "visible", annotation_sets.c.id == staged_id),
-            )
-            .group_by(table.c.block)
-        )
-        found += [(int(block), int(rows)) for block, rows in conn.execute(counted)]
-    if not found:
-        return
-    pairs = np.array(sorted(found), dtype=np.int64)
-    blocks, starts = np.unique(pairs[:, 0], return_index=True)
-    totals = np.add.reduceat(pairs[:, 1], starts)
-    batches = (np.cumsum(totals) - totals) // max(batch_rows, 1)
-    edges = [0, *(np.flatnonzero(np.diff(batches)) + 1).tolist(), len(blocks)]
-    for begin, end in pairwise(edges):
-        yield int(blocks[begin]), int(blocks[end - 1])
 
 
 def _numbers(placed: Placed) -> Ids:
@@ -185,8 +155,7 @@ def publish_merged(
 def _take_away(conn: Connection, kind: str, task_id: int, places: npt.NDArray[np.int64]) -> None:
     """Write blocks without the rows at these places (set, block, number)."""
     blocks = np.unique(places[:, 1])
-    for at in range(0, len(blocks), BLOCKS_AT_ONCE):
-        some = blocks[at : at + BLOCKS_AT_ONCE]
+    for some in block_steps(conn, task_id, (kind,), int(blocks[0]), int(blocks[-1]), among=blocks):
         before = read_block_list(conn, kind, task_id, some)
         here = places[np.isin(places[:, 1], some)]
         rows = np.stack([before.set_ids, blocks_of(before.table), _numbers(before)], axis=1)

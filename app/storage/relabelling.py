@@ -21,15 +21,14 @@ from app.annotations import AttributeSpec, Label, LabelCatalog, Shapes, Tracks
 from app.columns import Ragged, Texts
 from app.errors import InvalidInput, shorten
 from app.storage.block_rows import (
-    KEYS_A_STATEMENT,
     OBJECT_KINDS,
     Placed,
-    decode_column,
-    fetch_blocks,
     pairs_of,
     read_block_list,
+    read_column,
     write_changed,
 )
+from app.storage.block_steps import block_steps
 from app.storage.database import Connection
 from app.storage.schema import annotation_sets
 
@@ -95,9 +94,8 @@ def _counterpart(spec: AttributeSpec, label: Label) -> AttributeSpec:
 def _used_labels(conn: Connection, task_id: int) -> set[int]:
     used: set[int] = set()
     for kind in OBJECT_KINDS:
-        rows = fetch_blocks(conn, kind, task_id, ("label_ids",))
-        if rows:
-            ids = decode_column(kind, "label_ids", [row.label_ids for row in rows], [row.n_rows for row in rows])
+        for blocks in block_steps(conn, task_id, (kind,)):
+            ids = read_column(conn, kind, task_id, "label_ids", first=int(blocks[0]), last=int(blocks[-1]))
             used |= set(np.unique(ids).tolist())
     return used
 
@@ -105,10 +103,8 @@ def _used_labels(conn: Connection, task_id: int) -> set[int]:
 def relabel(conn: Connection, task_id: int, moves: Moves, relabel_extras: RelabelExtras) -> None:
     """Give every annotation its new ids."""
     for kind in OBJECT_KINDS:
-        rows = fetch_blocks(conn, kind, task_id, ("ids",))
-        blocks = np.unique(np.array([row.block for row in rows], dtype=np.int64))
-        for at in range(0, len(blocks), KEYS_A_STATEMENT):
-            before = read_block_list(conn, kind, task_id, blocks[at : at + KEYS_A_STATEMENT])
+        for blocks in block_steps(conn, task_id, (kind,)):
+            before = read_block_list(conn, kind, task_id, blocks)
             after = Placed(_relabelled(before.table, moves), before.set_ids)
             write_changed(conn, kind, task_id, after, pairs_of(before))
     sets = annotation_sets.c

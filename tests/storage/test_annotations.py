@@ -17,13 +17,16 @@ from sqlalchemy.event import listen
 from app.annotations import Annotations, Edit, Images, Rows, Shapes, Tags, Tracks
 from app.columns import Ragged
 from app.errors import InvalidInput, NotFound
-from app.storage import AnnotationReader, Storage, User, annotations, block_rows, jobs, labels
+from app.storage import AnnotationReader, Storage, User, annotation_changes, annotations, block_rows, jobs, labels
+from app.storage.block_steps import block_steps
 from tests.storage.stores import attributes, kept, make_task, open_store, rows_of, shapes, tags, tracks
 
 SIZE = 150  # three blocks, the last not full
 KINDS = ("shapes", "tags", "tracks")
 RANGES = st.sampled_from([(0, None), (0, SIZE), (0, 70), (60, SIZE), (64, 128), (100, 101), (40, 40)])
 FRAMES = st.lists(st.one_of(st.integers(0, SIZE - 1), st.sampled_from([0, 63, 64, 127, 128, SIZE - 1])), max_size=6)
+STEPS = st.sampled_from([(8, 200_000, 8_000), (0, 1, 1), (0, 3, 2), (1, 1, 8_000)])
+"""Blocks and rows that are taken at once: all in one go, block by block, and between."""
 
 Row = dict[str, Any]  # what the twin knows of one object: frame, label, line (None: never imported), edits
 
@@ -37,9 +40,13 @@ def build(kind: str, frames: list[int], label_ids: list[int], lines: list[bytes]
 class Twin(RuleBasedStateMachine):
     """Imports, edits and reads of one task in any order; the twin is a dict of rows by id."""
 
-    @initialize()
-    def start(self) -> None:
+    @initialize(steps=STEPS)
+    def start(self, steps: tuple[int, int, int]) -> None:
         self.stack = ExitStack()
+        patch = self.stack.enter_context(pytest.MonkeyPatch.context())
+        patch.setattr(annotation_changes, "NARROW_BLOCKS", steps[0])
+        patch.setattr(annotation_changes, "SCANNED_ROWS", steps[1])
+        patch.setitem(block_steps.__kwdefaults__ or {}, "most_rows", steps[2])
         folder = self.stack.enter_context(tempfile.TemporaryDirectory())
         self.storage = self.stack.enter_context(open_store("sqlite", Path(folder)))
         self.task_id = make_task(self.storage, SIZE, ((0, 80), (70, SIZE))).id
@@ -180,9 +187,7 @@ class Twin(RuleBasedStateMachine):
             added = added.replace(ids=np.full(len(frames), foreign, dtype=np.int64))
             new[kind] = type(table).concatenate([table, added])
             old[kind] = [*rows, *[None] * len(frames)]
-        narrow = data.draw(st.sampled_from([0, 8]), label="narrow")  # a wide range is replaced another way
-        with pytest.MonkeyPatch.context() as patch, self.storage.database.write() as conn:
-            patch.setattr(annotations, "NARROW_BLOCKS", narrow)
+        with self.storage.database.write() as conn:
             stored = annotations.replace_all(conn, self.task_id, Annotations(**new), start=bounds[0], stop=bounds[1])
         if self.inside(bounds[0], bounds):
             self.drop(bounds, imports=False)
@@ -258,7 +263,7 @@ class Twin(RuleBasedStateMachine):
 
 
 TestTwin = Twin.TestCase
-TestTwin.settings = settings(max_examples=12, stateful_step_count=12, deadline=None)
+TestTwin.settings = settings(max_examples=20, stateful_step_count=12, deadline=None)
 
 
 # ---- by example
@@ -491,6 +496,40 @@ def test_updates_of_ids_that_are_not_there(storage: Storage, task_id: int) -> No
             annotations.update(conn, task_id, Annotations(tags=tags([5], ids=stored.shapes.ids[:1])))
         with pytest.raises(InvalidInput, match="twice"):
             annotations.update(conn, task_id, Annotations(shapes=far.take(np.array([0, 0]))))
+
+
+@pytest.mark.parametrize("change", ["append", "update", "replace_all", "delete", "remove_labelled"])
+def test_a_change_all_over_a_task_holds_a_few_blocks_at_once(
+    storage: Storage, change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = list(range(0, 6400, 16))  # 100 blocks of 4 rows
+    task_id = make_task(storage, 6400, ((0, 6400),)).id
+    with storage.database.write() as conn:
+        annotations.append(conn, task_id, Annotations(shapes=shapes(frames)))
+    before = all_of(storage, task_id).shapes
+    held: list[int] = []
+    read = annotation_changes.read_block_list
+
+    def watched(*given: Any, **options: Any) -> Any:
+        placed = read(*given, **options)
+        held.append(len(placed.table))
+        return placed
+
+    monkeypatch.setattr(annotation_changes, "read_block_list", watched)
+    monkeypatch.setitem(block_steps.__kwdefaults__ or {}, "most_rows", 20)
+    one_a_block = before.take(np.arange(0, 400, 4))
+    with storage.database.write() as conn:
+        if change in ("append", "update", "replace_all"):
+            moved = one_a_block.replace(z_orders=one_a_block.z_orders + 1)
+            getattr(annotations, change)(conn, task_id, Annotations(shapes=moved))
+        elif change == "delete":
+            annotations.delete(conn, task_id, {"shapes": one_a_block.ids})
+        else:
+            annotations.remove_labelled(conn, task_id, np.unique(before.label_ids).tolist())
+    n_rows = {"append": 500, "update": 400, "replace_all": 100, "delete": 300, "remove_labelled": 0}[change]
+    assert len(all_of(storage, task_id).shapes) == n_rows
+    assert len(held) >= 20
+    assert max(held) <= 24
 
 
 def test_an_update_finds_a_row_that_moves_far_away(storage: Storage, task_id: int) -> None:

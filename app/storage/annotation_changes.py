@@ -1,0 +1,521 @@
+"""How annotations are changed, in the caller's transaction: what JSON adds, updates, replaces and deletes.
+
+Every change locks the task's row first, and raises its revision and those of the jobs that show what changed. Of a
+large task the blocks that hold what a call names are taken in steps, so memory follows the call, not the task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import sqlalchemy as sa
+
+from app.annotations import Annotations, Kept
+from app.blocks import BLOCK_BITS, blocks_of, encode_blocks, frames_of
+from app.errors import InvalidInput, NotFound
+from app.storage.block_rows import (
+    KEYS_A_STATEMENT,
+    KINDS,
+    OBJECT_KINDS,
+    Ids,
+    Placed,
+    concatenate_placed,
+    decode_column,
+    delete_blocks,
+    fetch_blocks,
+    in_frame_order,
+    insert_blocks,
+    pairs_of,
+    read_block_list,
+    read_blocks,
+    remove_range,
+    write_changed,
+    write_rows,
+)
+from app.storage.block_steps import LAST_BLOCK, block_steps
+from app.storage.changes import lock_task, take_numbers, touch_jobs, touch_jobs_between, touch_task
+from app.storage.database import Connection
+from app.storage.edits import continue_rows
+from app.storage.removal import drop_sets
+from app.storage.schema import TABLES_BY_KIND, annotation_sets, attribute_specs, now
+from app.storage.set_writer import drop_emptied_sets, used_sets
+
+NARROW_BLOCKS = 8
+"""Up to here all blocks are taken at once; a whole range is read in order to replace it: what stays the same is then
+not written anew."""
+SCANNED_ROWS = 200_000
+"""Of which one column is read."""
+
+
+def _begin(conn: Connection, task_id: int, start: int, stop: int | None) -> tuple[int, int, int]:
+    """Lock the task. Returns start, stop, size."""
+    size = lock_task(conn, task_id)
+    return max(start, 0), size if stop is None else min(stop, size), size
+
+
+def _check_frames(new: Annotations, start: int, stop: int) -> None:
+    for kind in OBJECT_KINDS:
+        frames = frames_of(getattr(new, kind))
+        outside = np.flatnonzero((frames < start) | (frames >= stop))
+        if len(outside):
+            row = int(outside[0])
+            raise InvalidInput(
+                f"frame {int(frames[row])} is not one of {start} to {stop - 1}", place=f"{kind}[{row}].frame"
+            )
+
+
+def _sets(conn: Connection, task_id: int) -> tuple[int, list[int]]:
+    """The base set, made if there is none, and all visible sets."""
+    rows = conn.execute(_choosing_sets(), {"task": task_id}).all()
+    found = next((row.id for row in rows if row.is_base), None)
+    if found is None:
+        moment = now()
+        values = {
+            "task_id": task_id,
+            "state": "visible",
+            "is_base": True,
+            "created_date": moment,
+            "touched_date": moment,
+        }
+        found = conn.execute(annotation_sets.insert().values(**values).returning(annotation_sets.c.id)).scalar_one()
+        return int(found), [*(row.id for row in rows), int(found)]
+    return int(found), [row.id for row in rows]
+
+
+@cache
+def _choosing_sets() -> sa.Select[Any]:
+    sets = annotation_sets.c
+    visible = sets.task_id == sa.bindparam("task"), sets.state == "visible"
+    return sa.select(sets.id, sets.is_base).where(*visible).order_by(sets.id)
+
+
+Defaults = Callable[[Iterable[int]], Mapping[int, str]]
+"""The default value of every attribute that annotations of these labels may have."""
+
+
+def _stored_defaults(conn: Connection, label_ids: Iterable[int]) -> Mapping[int, str]:
+    wanted = list(label_ids)
+    found: dict[int, str] = {}
+    for at in range(0, len(wanted), KEYS_A_STATEMENT):
+        of_labels = attribute_specs.c.label_id.in_(wanted[at : at + KEYS_A_STATEMENT])
+        rows = conn.execute(sa.select(attribute_specs.c.id, attribute_specs.c.default_value).where(of_labels))
+        found.update((row.id, row.default_value) for row in rows)
+    return found
+
+
+def _continued(conn: Connection, kind: str, old: Any, new: Any, defaults: Defaults | None) -> Any:
+    """`new` as the next state of `old`, row by row."""
+    label_ids = set(old.label_ids.tolist()) | set(new.label_ids.tolist())
+    known = _stored_defaults(conn, label_ids) if defaults is None else defaults(label_ids)
+    return continue_rows(kind, old, new, known)
+
+
+def _number(
+    conn: Connection, task_id: int, new: Annotations, fresh: Mapping[str, npt.NDArray[np.bool_]]
+) -> Annotations:
+    """Give the `fresh` rows ids of their own."""
+    n_fresh = sum(int(flags.sum()) for flags in fresh.values())
+    if n_fresh == 0:
+        return new
+    first = take_numbers(conn, task_id, n_fresh)
+    tables: dict[str, Any] = {}
+    for kind, flags in fresh.items():
+        table = getattr(new, kind)
+        ids = table.ids.copy()
+        ids[flags] = np.arange(first, first + int(flags.sum()), dtype=np.int64)
+        first += int(flags.sum())
+        tables[kind] = table.replace(ids=ids)
+    return Annotations(**tables)
+
+
+def _without_kept(table: Any) -> Any:
+    return table.replace(kept=Kept.empty(len(table))) if "kept" in table.columns() else table
+
+
+def _hits(
+    conn: Connection, kind: str, task_id: int, name: str, wanted: Ids, first: int = -1, last: int = LAST_BLOCK
+) -> Iterator[tuple[Ids, Ids]]:
+    """Which rows of the blocks first to last have one of these values (ascending, distinct), by one column alone: their
+    values and their blocks, step by step."""
+    for blocks in block_steps(conn, task_id, (kind,), first, last, most_rows=SCANNED_ROWS, most_bytes=None):
+        yield _hits_among(conn, kind, task_id, name, wanted, first=int(blocks[0]), last=int(blocks[-1]))
+
+
+def _hits_among(conn: Connection, kind: str, task_id: int, name: str, wanted: Ids, **chosen: Any) -> tuple[Ids, Ids]:
+    rows = fetch_blocks(conn, kind, task_id, (name,), **chosen)
+    if not rows or not len(wanted):
+        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+    counts_of_parts = [row.n_rows for row in rows]
+    values = decode_column(kind, name, [row[-1] for row in rows], counts_of_parts)
+    row_blocks = np.repeat(np.array([row.block for row in rows], dtype=np.int64), counts_of_parts)
+    found = wanted[np.minimum(np.searchsorted(wanted, values), len(wanted) - 1)] == values
+    return values[found], row_blocks[found]
+
+
+def _find(
+    conn: Connection, kind: str, task_id: int, ids: Ids, start: int, stop: int, *, near: Ids | None = None
+) -> Ids:
+    """(N,) int64, the block of the row with each of these ids; -1 where the range has none.
+
+    Args:
+        near: blocks to look into first; usually all are there.
+    """
+    found = np.full(len(ids), -1, dtype=np.int64)
+    if len(ids) == 0 or start >= stop:
+        return found
+    wanted = np.unique(ids)
+    block_of = np.full(len(wanted), -1, dtype=np.int64)
+    first, last = start >> BLOCK_BITS, (stop - 1) >> BLOCK_BITS
+
+    def looks() -> Iterator[tuple[Ids, Ids]]:
+        if near is not None and 0 < len(near) <= KEYS_A_STATEMENT:
+            yield _hits_among(conn, kind, task_id, "ids", wanted, blocks=np.unique(near).tolist())
+        yield from _hits(conn, kind, task_id, "ids", wanted, first, last)
+
+    for values, blocks in looks():
+        block_of[np.searchsorted(wanted, values)] = blocks
+        if not bool((block_of < 0).any()):
+            break
+    return block_of[np.searchsorted(wanted, ids)]
+
+
+def _steps(conn: Connection, kind: str, task_id: int, blocks: Ids, set_id: int | None = None) -> list[Ids]:
+    """These blocks (ascending, distinct), so many at a time as may be held at once."""
+    if len(blocks) <= NARROW_BLOCKS:
+        return [blocks] if len(blocks) else []
+    held = block_steps(conn, task_id, (kind,), int(blocks[0]), int(blocks[-1]), among=blocks, set_id=set_id)
+    empty = np.setdiff1d(blocks, np.concatenate(held)) if held else blocks
+    return [*held, empty] if len(empty) else held
+
+
+def _match(stored: Ids, ids: Ids) -> npt.NDArray[np.int64]:
+    """(N,) int64, where each id stands in `stored`; -1 where it does not."""
+    if len(stored) == 0:
+        return np.full(len(ids), -1, dtype=np.int64)
+    order = np.argsort(stored, kind="stable")
+    places = np.minimum(np.searchsorted(stored[order], ids), len(stored) - 1)
+    rows = order[places]
+    return np.where(stored[rows] == ids, rows, -1).astype(np.int64)
+
+
+def _finish(conn: Connection, task_id: int, frames: Sequence[npt.NDArray[np.int32]]) -> None:
+    touch_task(conn, task_id)
+    touch_jobs(conn, task_id, np.concatenate([np.empty(0, dtype=np.int32), *frames]))
+
+
+# ---- changes
+
+
+def append(conn: Connection, task_id: int, new: Annotations, *, start: int = 0, stop: int | None = None) -> Annotations:
+    """PATCH create: add; ids are given anew.
+
+    Returns:
+        What was added, with ids, row by row.
+
+    Raises:
+        InvalidInput: a frame outside of the range.
+        NotFound: the task.
+    """
+    start, stop, _size = _begin(conn, task_id, start, stop)
+    _check_frames(new, start, stop)
+    base, _ = _sets(conn, task_id)
+    new = Annotations(**{kind: _without_kept(getattr(new, kind)) for kind in OBJECT_KINDS})
+    new = _number(conn, task_id, new, {kind: np.ones(len(getattr(new, kind)), dtype=np.bool_) for kind in OBJECT_KINDS})
+    touched = []
+    for kind in OBJECT_KINDS:
+        table = getattr(new, kind)
+        if len(table) == 0:
+            continue
+        _add_rows(conn, kind, task_id, base, table)
+        touched.append(frames_of(table))
+    _finish(conn, task_id, touched)
+    return new
+
+
+def _add_rows(conn: Connection, kind: str, task_id: int, base: int, table: Any) -> None:
+    """Put rows into the base set, behind those that their frames have there."""
+    row_blocks = blocks_of(table)
+    for blocks in _steps(conn, kind, task_id, np.unique(row_blocks), base):
+        before = read_block_list(conn, kind, task_id, blocks, set_id=base, lazy=True)
+        rows = table.take(np.flatnonzero(np.isin(row_blocks, blocks)))
+        after = concatenate_placed([before, Placed(rows, np.full(len(rows), base, dtype=np.int64))])
+        write_changed(conn, kind, task_id, in_frame_order(after), [(base, blocks)])
+
+
+def update(
+    conn: Connection,
+    task_id: int,
+    new: Annotations,
+    *,
+    start: int = 0,
+    stop: int | None = None,
+    defaults: Defaults | None = None,
+) -> Annotations:
+    """PATCH update: rows replace those of the same id and kind, continuing them. Where the caller knows the labels'
+    `defaults`, they need not be read.
+
+    Returns:
+        What is stored, row by row.
+
+    Raises:
+        InvalidInput: a frame outside of the range, an id twice.
+        NotFound: an id that is not in the range.
+    """
+    start, stop, _size = _begin(conn, task_id, start, stop)
+    _check_frames(new, start, stop)
+    base, _ = _sets(conn, task_id)
+    stored: dict[str, Any] = {}
+    touched = []
+    for kind in OBJECT_KINDS:
+        table = getattr(new, kind)
+        if len(table) == 0:
+            continue
+        if len(np.unique(table.ids)) < len(table):
+            raise InvalidInput("an id is there twice", place=kind)
+        order, parts, leaving = [], [], []
+        for rows, before in _stored_rows(conn, kind, task_id, table, start, stop):
+            places = _match(before.table.ids, table.ids[rows])
+            old = before.take(places)
+            after = _continued(conn, kind, old.table, table.take(rows), defaults)
+            order.append(rows)
+            parts.append(after)
+            touched += [old.table.frames, after.frames]
+            if write_rows(conn, kind, task_id, before, places, old.table, after):
+                continue
+            stays = np.flatnonzero(blocks_of(old.table) == blocks_of(after))
+            current = Placed(after, np.where(old.table.frames == after.frames, old.set_ids, base))
+            following = np.arange(len(before.table), dtype=np.int64)
+            following[places] = -1
+            following[places[stays]] = len(before.table) + stays
+            everything = concatenate_placed([before, current]).take(following[following >= 0])
+            changed = [*pairs_of(old), *pairs_of(current.take(stays))]
+            write_changed(conn, kind, task_id, in_frame_order(everything), changed)
+            if len(stays) < len(rows):
+                leaving.append(_without_kept(after.take(np.setdiff1d(np.arange(len(rows)), stays))))
+        if leaving:  # for another block, which may be one of those above
+            _add_rows(conn, kind, task_id, base, type(table).concatenate(leaving))
+        stored[kind] = type(table).concatenate(parts).take(np.argsort(np.concatenate(order)))
+    _finish(conn, task_id, touched)
+    return Annotations(**stored)
+
+
+def _stored_rows(
+    conn: Connection, kind: str, task_id: int, table: Any, start: int, stop: int
+) -> Iterator[tuple[npt.NDArray[np.int64], Placed]]:
+    """Which rows of `table` are stored in some blocks, and these blocks whole; each row once. Raises NotFound."""
+    blocks = np.unique(blocks_of(table))
+    if len(blocks) <= NARROW_BLOCKS:  # most rows stay on their frame
+        before = read_block_list(conn, kind, task_id, blocks, lazy=True)
+        if bool((_match(before.table.ids, table.ids) >= 0).all()):
+            _check_found(kind, table.ids, before, start, stop)
+            yield np.arange(len(table)), before
+            return
+    found = _find(conn, kind, task_id, table.ids, start, stop)
+    missing = np.flatnonzero(found < 0)
+    if len(missing):
+        raise _not_found(kind, int(table.ids[missing[0]]))
+    for blocks in _steps(conn, kind, task_id, np.unique(found)):
+        before = read_block_list(conn, kind, task_id, blocks, lazy=True)
+        rows = np.flatnonzero(np.isin(found, blocks))
+        _check_found(kind, table.ids[rows], before, start, stop)
+        yield rows, before
+
+
+def _check_found(kind: str, ids: Ids, before: Placed, start: int, stop: int) -> None:
+    """Raises NotFound: an id of a frame outside of the range."""
+    frames = frames_of(before.table)[_match(before.table.ids, ids)]
+    outside = np.flatnonzero((frames < start) | (frames >= stop))
+    if len(outside):
+        raise _not_found(kind, int(ids[outside[0]]))
+
+
+def _not_found(kind: str, number: int) -> NotFound:
+    return NotFound("annotation", number, f"there is no annotation with id {number} among the {kind}")
+
+
+def replace_all(
+    conn: Connection,
+    task_id: int,
+    new: Annotations,
+    *,
+    start: int = 0,
+    stop: int | None = None,
+    defaults: Defaults | None = None,
+) -> Annotations:
+    """JSON PUT: shapes, tags and tracks of the range become exactly `new`; images and kept rows stay.
+
+    A row of `new` whose id exists in the range, in the same kind, continues that row: it keeps its `kept`, and `edits`
+    tells what differs. Any other id is ignored and given anew. `defaults` as in `update`.
+
+    Returns:
+        What is stored, with ids, row by row.
+
+    Raises:
+        InvalidInput: a frame outside of the range.
+        NotFound: the task.
+    """
+    start, stop, size = _begin(conn, task_id, start, stop)
+    _check_frames(new, start, stop)
+    if start >= stop:
+        return Annotations()
+    base, all_sets = _sets(conn, task_id)
+    first, last = start >> BLOCK_BITS, (stop - 1) >> BLOCK_BITS
+    edges = np.unique(np.array([first, last], dtype=np.int64))
+    # No row lies behind the last frame, so the task's end is as good as a block's.
+    partial = edges[(edges << BLOCK_BITS < start) | (((edges + 1) << BLOCK_BITS > stop) & (stop < size))]
+    is_narrow = last - first < NARROW_BLOCKS
+    tables: dict[str, Any] = {}
+    sets: dict[str, Ids] = {}
+    seen: dict[str, Placed] = {}
+    staying: dict[str, tuple[Ids, Any]] = {}
+    fresh: dict[str, npt.NDArray[np.bool_]] = {}
+    for kind in OBJECT_KINDS:
+        table = getattr(new, kind)
+        if is_narrow:
+            before = read_blocks(conn, kind, task_id, first=first, last=last, lazy=True)
+        else:  # which blocks of the range hold one of these?
+            found = _find(conn, kind, task_id, table.ids[table.ids > 0], start, stop)
+            before = _continuing(conn, kind, task_id, np.union1d(found[found >= 0], partial), table.ids, start, stop)
+        seen[kind] = before
+        if not len(table) and not len(before.table):
+            tables[kind], sets[kind] = table, np.empty(0, dtype=np.int64)
+            fresh[kind] = np.empty(0, dtype=np.bool_)
+            continue
+        frames = frames_of(before.table)
+        inside = np.flatnonzero((frames >= start) & (frames < stop))
+        old = before.take(inside)
+        places = _match(old.table.ids, table.ids)
+        places[_repeated(table.ids)] = -1
+        known = np.flatnonzero(places >= 0)
+        fresh[kind] = places < 0
+        sets[kind] = np.full(len(table), base, dtype=np.int64)
+        table = _without_kept(table)
+        if len(known):
+            continued = old.take(places[known])
+            chosen = table.take(known)
+            rows = _continued(conn, kind, continued.table, chosen, defaults)
+            stays = continued.table.frames == rows.frames
+            sets[kind][known] = np.where(stays, continued.set_ids, base)
+            order = np.arange(len(table), dtype=np.int64)
+            order[known] = len(table) + np.arange(len(known), dtype=np.int64)
+            table = type(table).concatenate([table, rows]).take(order)
+            if len(known) == len(table) == len(inside):  # none comes, none goes
+                staying[kind] = inside[places], continued.table
+        tables[kind] = table
+    stored = _number(conn, task_id, Annotations(**tables), fresh)
+    left: set[int] = set()
+    held: set[int] = set()
+    for kind in OBJECT_KINDS:
+        current = Placed(getattr(stored, kind), sets[kind])
+        before = seen[kind]
+        if is_narrow:
+            if not len(before.table) and not len(current.table):
+                continue
+            if kind in staying and write_rows(conn, kind, task_id, before, *staying[kind], current.table):
+                continue
+            compared = None if kind in staying else before
+        frames = frames_of(before.table)
+        outside = before.take(np.flatnonzero((frames < start) | (frames >= stop)))
+        after = in_frame_order(concatenate_placed([outside, current]))
+        if is_narrow:
+            write_changed(conn, kind, task_id, after, [*pairs_of(before), *pairs_of(current)], before=compared)
+            left |= set(np.unique(before.set_ids).tolist())
+            held |= set(np.unique(after.set_ids).tolist())
+            continue
+        left |= delete_blocks(conn, kind, task_id, all_sets, first, last)
+        for set_id in np.unique(after.set_ids).tolist():
+            held.add(set_id)
+            rows = after.table.take(np.flatnonzero(after.set_ids == set_id))
+            insert_blocks(conn, kind, encode_blocks(rows, task_id=task_id, set_id=set_id, part=0))
+    drop_emptied_sets(conn, task_id, left - held)
+    touch_task(conn, task_id)
+    touch_jobs_between(conn, task_id, start, stop)
+    return stored
+
+
+def _continuing(conn: Connection, kind: str, task_id: int, blocks: Ids, ids: Ids, start: int, stop: int) -> Placed:
+    """Of these blocks the rows with one of these ids, and those of frames outside of the range."""
+    parts = [Placed(TABLES_BY_KIND[kind].empty(), np.empty(0, dtype=np.int64))]
+    for some in _steps(conn, kind, task_id, blocks):
+        placed = read_block_list(conn, kind, task_id, some)
+        frames = frames_of(placed.table)
+        chosen = np.isin(placed.table.ids, ids) | (frames < start) | (frames >= stop)
+        parts.append(placed.take(np.flatnonzero(chosen)))
+    return concatenate_placed(parts)
+
+
+def _repeated(ids: Ids) -> npt.NDArray[np.bool_]:
+    """(N,) bool, every occurrence of a value but the first."""
+    flags = np.ones(len(ids), dtype=np.bool_)
+    flags[np.unique(ids, return_index=True)[1]] = False
+    return flags
+
+
+def delete(
+    conn: Connection,
+    task_id: int,
+    ids: Mapping[str, Ids],
+    *,
+    start: int = 0,
+    stop: int | None = None,
+    near: Mapping[str, Ids] | None = None,
+) -> int:
+    """PATCH delete: remove rows by kind (`shapes`, `tags`, `tracks`) and id; unknown ids are fine. Returns how many.
+
+    Args:
+        near: frames by kind that are looked at first: where all ids are there, no others need to be.
+    """
+    start, stop, _size = _begin(conn, task_id, start, stop)
+    touched: list[npt.NDArray[np.int32]] = []
+    for kind in OBJECT_KINDS:
+        wanted = np.asarray(ids.get(kind, ()), dtype=np.int64)
+        hints = None if near is None else np.asarray(near.get(kind, ()), dtype=np.int64) >> BLOCK_BITS
+        found = _find(conn, kind, task_id, wanted, start, stop, near=hints)
+        for blocks in _steps(conn, kind, task_id, np.unique(found[found >= 0])):
+            before = read_block_list(conn, kind, task_id, blocks, lazy=True)
+            frames = frames_of(before.table)
+            gone = np.isin(before.table.ids, wanted) & (frames >= start) & (frames < stop)
+            touched.append(_remove_rows(conn, kind, task_id, before, gone))
+    if touched:
+        _finish(conn, task_id, touched)
+    return sum(map(len, touched))
+
+
+def _remove_rows(
+    conn: Connection, kind: str, task_id: int, before: Placed, gone: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.int32]:
+    """Write the blocks without the rows that go. Returns the frames of those."""
+    leaving = before.take(np.flatnonzero(gone))
+    write_changed(conn, kind, task_id, before.take(np.flatnonzero(~gone)), pairs_of(leaving))
+    return frames_of(leaving.table)
+
+
+def clear(conn: Connection, task_id: int, *, start: int = 0, stop: int | None = None) -> None:
+    """DELETE: shapes, tags and tracks of the range go, and with them images and kept rows of imports."""
+    start, stop, size = _begin(conn, task_id, start, stop)
+    if start <= 0 and stop >= size:
+        drop_sets(conn, sa.and_(annotation_sets.c.task_id == task_id, annotation_sets.c.state == "visible"))
+        touch_jobs(conn, task_id)
+    else:
+        before = used_sets(conn, task_id)
+        for kind in KINDS:
+            remove_range(conn, kind, task_id, start, stop)
+        drop_emptied_sets(conn, task_id, before)
+        touch_jobs_between(conn, task_id, start, stop)
+    touch_task(conn, task_id)
+
+
+def remove_labelled(conn: Connection, task_id: int, label_ids: Sequence[int]) -> None:
+    """Remove every annotation of these labels, as their labels go. Raises NotFound."""
+    lock_task(conn, task_id)
+    wanted = np.unique(np.array(label_ids, dtype=np.int64))
+    for kind in OBJECT_KINDS:
+        found = [blocks for _, blocks in _hits(conn, kind, task_id, "label_ids", wanted)]
+        blocks_of_labels = np.unique(np.concatenate([np.empty(0, dtype=np.int64), *map(np.unique, found)]))
+        for blocks in _steps(conn, kind, task_id, blocks_of_labels):
+            before = read_block_list(conn, kind, task_id, blocks, lazy=True)
+            _remove_rows(conn, kind, task_id, before, np.isin(before.table.label_ids, wanted))

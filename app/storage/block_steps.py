@@ -1,0 +1,69 @@
+"""Which blocks to hold at once, so that memory does not follow the task: what they weigh is asked for first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import sqlalchemy as sa
+
+from app.storage.block_rows import Ids
+from app.storage.database import Connection
+from app.storage.schema import BLOCKS, annotation_sets
+
+LAST_BLOCK = 1 << 25
+STEP_ROWS = 8_000
+STEP_BYTES = 8 << 20
+LARGE: Mapping[str, tuple[str, ...]] = {"shapes": ("points", "runs", "elements"), "tracks": ("bodies",)}
+"""Columns of rows without a bound of their own."""
+
+
+def large_bytes(kind: str) -> sa.ColumnElement[int]:
+    """Stored bytes of a block's columns that may be large: outlines have four times that in memory."""
+    return sum((sa.func.length(BLOCKS[kind].c[name]) for name in LARGE.get(kind, ())), sa.literal(0))
+
+
+def block_steps(
+    conn: Connection,
+    task_id: int,
+    kinds: Iterable[str],
+    first: int = -1,
+    last: int = LAST_BLOCK,
+    *,
+    among: Ids | None = None,
+    set_id: int | None = None,
+    staged_id: int | None = None,
+    most_rows: int = STEP_ROWS,
+    most_bytes: int | None = STEP_BYTES,
+) -> list[Ids]:
+    """The visible blocks from first to last (inclusive) that have a row of any of these kinds, ascending, in steps of
+    about `most_rows` rows or `most_bytes` of outlines, whichever is reached first.
+
+    Args:
+        among: no other blocks than these.
+        set_id: no rows but those of this set, visible or not.
+        staged_id: rows of this set at work, too.
+        most_bytes: None where no column is read that may be large.
+    """
+    sets = annotation_sets.c
+    seen = sets.state == "visible" if staged_id is None else sa.or_(sets.state == "visible", sets.id == staged_id)
+    weight = (lambda _kind: sa.literal(0)) if most_bytes is None else large_bytes
+    found: list[tuple[int, int, int]] = []
+    for kind in kinds:
+        table = BLOCKS[kind]
+        weighed = sa.select(table.c.block, sa.func.sum(table.c.n_rows), sa.func.sum(weight(kind)))
+        chosen = (table.c.set_id == set_id,) if set_id is not None else (sets.id == table.c.set_id, seen)
+        inside = table.c.task_id == task_id, table.c.block.between(first, last)
+        rows = conn.execute(weighed.where(*inside, *chosen).group_by(table.c.block))
+        found += [(int(block), int(n_rows), int(size)) for block, n_rows, size in rows]
+    if not found:
+        return []
+    weights = np.array(sorted(found), dtype=np.int64)
+    if among is not None:
+        weights = weights[np.isin(weights[:, 0], among)]
+        if not len(weights):
+            return []
+    blocks, starts = np.unique(weights[:, 0], return_index=True)
+    shares = np.add.reduceat(weights[:, 1:] / (max(most_rows, 1), max(most_bytes or 1, 1)), starts).sum(axis=1)
+    step_of_block = np.floor(np.cumsum(shares) - shares)
+    return np.split(blocks, np.flatnonzero(np.diff(step_of_block)) + 1)
