@@ -10,7 +10,7 @@ A format meets four things, all given to it:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, NewType, Protocol
 
@@ -20,7 +20,11 @@ import numpy.typing as npt
 from app.annotations import Annotations, AttributeSpec, FrameTable, Images, LabelCatalog, Rows, Shapes, Tags, Tracks
 from app.archive import Archive, ArchiveWriter
 from app.columns import Texts
-from app.errors import Report
+from app.errors import Report, shorten
+
+NAMES_TRIED, NAMES_SHOWN = 100, 5
+"""Names of files that are compared with those of tables, and that a message shows."""
+_PACKED = (".zip", ".gz", ".tar", ".7z", ".rar", ".xz", ".bz2")
 
 Progress = Callable[[float], None]
 """Told 0..1 now and then; raises Cancelled when the work is no longer wanted."""
@@ -320,6 +324,14 @@ TakePictures = Callable[[Archive], list[ArchivePicture]]
 MakeMerger = Callable[["NewDocument", Target, ImportOptions, Report], Merger]
 
 
+def hint_of_names(near: str | None, names: Iterable[str]) -> str:
+    """What to do about an archive without a table; `near` is the name that one of its files should perhaps have."""
+    if near:
+        return f'. Did you mean "{shorten(near)}"?'
+    packed = sorted(name for name in names if name.lower().endswith(_PACKED))
+    return f'. "{shorten(packed[0])}" is not looked into: send what it holds' if packed else ""
+
+
 @dataclass(frozen=True, slots=True)
 class Format:
     """One entry of the registry.
@@ -333,6 +345,7 @@ class Format:
         pictures: tells the pictures of an archive with their subsets; None where it never has any.
         looks_into: whether a zip of this name, within or beside an archive, is a folder of its members.
         knows: whether a file of this name may come by itself, in no zip.
+        nearest: the path that one of these files was probably meant to have, whose name the format almost knows.
         list_images: the images that an export with these options would hold, as a text with one a line.
         relabel: the extras of an import with the ids of labels replaced (those of a task that was made anew); None
             where they are not this format's. Raises ValueError where they are damaged.
@@ -356,6 +369,7 @@ class Format:
     count: Count | None = None
     looks_into: Callable[[str], bool] = lambda name: False
     knows: Callable[[str], bool] = lambda name: False
+    nearest: Callable[[Sequence[str]], str | None] = lambda names: None
     merger: MakeMerger | None = None
     new_labels: FindNewLabels | None = None
     notes: TellRows | None = None

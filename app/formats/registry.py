@@ -8,7 +8,7 @@ from typing import Any
 
 from app.annotations import Rows
 from app.errors import ImportProblems, InvalidInput, shorten
-from app.formats.base import Format, Note
+from app.formats.base import NAMES_SHOWN, Format, Note, hint_of_names
 from app.formats.open_images import OPEN_IMAGES_V6, OPEN_IMAGES_V7
 
 FORMATS: tuple[Format, ...] = (
@@ -42,10 +42,13 @@ def detect(names: Sequence[str]) -> Format:
     for one in FORMATS:
         if one.accepts(names):
             return one
-    held = ", ".join(shorten(name) for name in names[:5]) or "nothing"
+    held = ", ".join(shorten(name) for name in names[:NAMES_SHOWN]) or "nothing"
     formats = ", ".join(one.display_name for one in FORMATS)
+    near = next(filter(None, (one.nearest(names) for one in FORMATS)), None)
     raise ImportProblems.single(
-        "layout.not_found", f"no annotation file of any format ({formats}); the zip holds {held}"
+        "layout.not_found",
+        f"no annotation file of any format ({formats}); the zip holds {held}{hint_of_names(near, names)}",
+        suggestion=near,
     )
 
 

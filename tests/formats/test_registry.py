@@ -32,3 +32,12 @@ def test_an_archive_tells_its_format() -> None:
         detect(["a.jpg", "b.jpg"])
     assert caught.value.code == "layout.not_found"
     assert "a.jpg" in caught.value.detail
+
+
+def test_what_to_do_about_an_archive_of_no_format_is_told() -> None:
+    pictures = [f"{n}.jpg" for n in range(500)]
+    with pytest.raises(ImportProblems, match=r'Did you mean "x/train-annotations-bbox\.csv"\?') as caught:
+        detect([*pictures, "x/train-annotations-bboxes.csv"])
+    assert caught.value.report.errors[0].suggestion == "x/train-annotations-bbox.csv"
+    with pytest.raises(ImportProblems, match=r'"upload\.zip" is not looked into: send what it holds'):
+        detect([*pictures, "upload.zip"])

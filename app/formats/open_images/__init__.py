@@ -15,7 +15,7 @@ from dataclasses import replace
 from app.formats.base import Format
 from app.formats.open_images.class_words import find_words
 from app.formats.open_images.extras import relabel
-from app.formats.open_images.layout import accepts, knows, looks_into
+from app.formats.open_images.layout import accepts, knows, looks_into, nearest_of
 from app.formats.open_images.merging import OpenImagesMerger
 from app.formats.open_images.new_labels import new_labels
 from app.formats.open_images.notes import notes
@@ -38,6 +38,7 @@ OPEN_IMAGES_V6 = Format(
     count,
     looks_into,
     knows,
+    nearest_of,
     OpenImagesMerger,
     new_labels,
     notes,

@@ -18,9 +18,11 @@ import difflib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Literal
 
-from app.errors import Report
+from app.errors import Report, shorten
+from app.formats.base import NAMES_SHOWN, NAMES_TRIED, hint_of_names
 
 Kind = Literal[
     "images", "boxes", "tags", "machine", "masks", "points", "relationships", "narratives", "classes", "hierarchy",
@@ -113,8 +115,6 @@ REQUIRED: dict[Kind, tuple[str, ...]] = {
 }
 CLASS_HEADERS = {("labelname", "displayname"), ("id", "name"), ("mid", "classname")}
 
-NAMES_TRIED = 100
-"""Names of files that are compared with those of tables."""
 LOWEST, HIGHEST = -1.0, 2.0
 """Coordinates outside are refused: they look like pixels."""
 
@@ -196,7 +196,10 @@ _WELL_KNOWN = re.compile(
     re.IGNORECASE,
 )
 """Files of the data set that are kept: a name that looks like a table's by chance."""
+_ANY_SUBSET = "train"
+"""In names that are proposed."""
 _NO_TABLE = ("narratives",)
+_NO_ROWS = ("classes", "hierarchy", "sizes", "side")
 _NO_DATA_SET = ("hierarchy", "sizes", "side")
 _ANNOTATION_FOLDERS = ("annotations", "labels", "metadata")
 _SPLITS = ("train", VALIDATION, VAL, "test")
@@ -288,20 +291,27 @@ def lay_out(names: Sequence[str], report: Report) -> Layout:
             layout.kept.append(path)
     _keep_second_hierarchies(layout)
     _keep_repeated_challenges(layout)
-    if not accepts(names):
-        held = ", ".join(sorted(names)[:5]) or "nothing"
-        near = next(filter(None, map(nearest_name, layout.kept[:NAMES_TRIED])), None)
-        hint = f'. Did you mean "{near}"?' if near else ""
-        report.error(
-            "layout.not_found",
-            "no Open Images table in the zip, such as annotations/train-annotations-bbox.csv or "
-            f"annotations/train-images-with-rotation.csv; it holds {held}{hint}",
-            suggestion=near,
-        )
-        return layout
+    is_data_set = accepts(names)
+    if not is_data_set or not any(table.kind not in _NO_ROWS for table in layout.tables):
+        near = nearest_of(layout.kept)
+        if near or not is_data_set:  # class names and a table with a slip in its name must not empty a task
+            held = ", ".join(shorten(name) for name in sorted(names)[:NAMES_SHOWN]) or "nothing"
+            report.error(
+                "layout.not_found",
+                "no Open Images table in the zip, such as annotations/train-annotations-bbox.csv or "
+                f"annotations/train-images-with-rotation.csv; it holds {held}{hint_of_names(near, names)}",
+                suggestion=near,
+            )
+            return layout
     layout.root = _common_folder(table.path for table in layout.tables if table.kind not in _NO_TABLE)
     _check_one_root(layout, report)
     return layout
+
+
+def nearest_of(names: Iterable[str]) -> str | None:
+    """The name of a table that one of the files was probably meant to have."""
+    others = (name for name in names if not is_clutter(name) and not is_picture(name))
+    return next(filter(None, map(nearest_name, islice(others, NAMES_TRIED))), None)
 
 
 def nearest_name(path: str) -> str | None:
@@ -320,6 +330,11 @@ def nearest_name(path: str) -> str | None:
             ratio = difflib.SequenceMatcher(None, tail, suffix).ratio()
             if ratio > best:
                 best, found = ratio, base[:at] + suffix
+    if found is None:  # without its subset?
+        bare = difflib.get_close_matches(
+            base.lower().replace("_", "-"), [one[1:] for one in _SUFFIXES], 1, cutoff=_NEAR
+        )
+        found = f"{_ANY_SUBSET}-{bare[0]}" if bare else None
     return None if found is None else f"{folder}/{found}" if folder else found
 
 

@@ -51,6 +51,7 @@ class MaskFiles:
 
     def __init__(self, paths: Sequence[str]) -> None:
         self.paths = [path for path in paths if path.lower().endswith(".png")]
+        self._given = paths
         self._bases = Ragged.from_bytes([path.rpartition("/")[2].encode() for path in self.paths])
         self._by_base = TextLookup(self._bases)
         self.used = np.zeros(len(self.paths), dtype=np.bool_)
@@ -101,6 +102,12 @@ class MaskFiles:
             if here:
                 return here[0] if len(here) == 1 else SEVERAL
         return SEVERAL
+
+    @cached_property
+    def no_pngs(self) -> dict[str, str]:
+        """Paths of pictures that are no PNGs, by the name alone; for messages."""
+        others = (path for path in self._given if not path.lower().endswith(".png"))
+        return {path.rpartition("/")[2]: path for path in others}
 
     def nearest(self, name: str) -> list[str]:
         """Names of PNGs that look like one; for messages."""

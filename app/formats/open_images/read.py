@@ -17,11 +17,11 @@ import numpy.typing as npt
 from app.archive import Archive
 from app.columns import CSVReader, TextIndex, decode_runs
 from app.errors import Problem, Report, shorten
-from app.formats.base import ImportOptions, Progress, Sink, Survey, Target
+from app.formats.base import NAMES_TRIED, ImportOptions, Progress, Sink, Survey, Target
 from app.formats.open_images.extras import Extras, KeptFile
 from app.formats.open_images.hierarchy import MAX_BYTES, read_hierarchy, unknown_labels
 from app.formats.open_images.labels import ClassNames, recorded_mids
-from app.formats.open_images.layout import ALIASES, LABEL_COLUMNS, NAMES_TRIED, Layout, lay_out, nearest_name
+from app.formats.open_images.layout import ALIASES, LABEL_COLUMNS, Layout, lay_out, nearest_name
 from app.formats.open_images.links import MaskLinks
 from app.formats.open_images.mask_files import MaskFiles
 from app.formats.open_images.mask_proofs import prove_ahead

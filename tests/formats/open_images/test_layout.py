@@ -197,6 +197,9 @@ def test_nothing_recognised(names: list[str]) -> None:
         ("train-annotations-vdr.csv", "train-annotations-vrd.csv"),
         ("a/class-description.csv", "a/class-descriptions.csv"),
         ("image.meta", "images.meta"),
+        ("annotations/annotations-bbox.csv", "annotations/train-annotations-bbox.csv"),
+        ("Images_With_Rotation.csv", "train-images-with-rotation.csv"),
+        ("train-annotations-bbox.csv.gz", "train-annotations-bbox.csv"),
         ("train-annotations-bbox.csv", None),
         ("classes.csv", None),
         ("oidv6-attributes-description.csv", None),
@@ -208,6 +211,20 @@ def test_nothing_recognised(names: list[str]) -> None:
 )
 def test_a_name_that_is_nearly_a_tables_is_told(path: str, near: str | None) -> None:
     assert nearest_name(path) == near
+
+
+@pytest.mark.parametrize("beside", ["class-descriptions.csv", "images.meta", "hierarchy.json", "oid_extra.json"])
+def test_a_misnamed_table_is_no_empty_data_set(beside: str) -> None:
+    """Taken, it would replace what the task has by nothing."""
+    for name in ("train-annotation-bbox.csv", "annotations-bbox.csv", "train-annotations-bbox (1).csv"):
+        report = Report()
+        lay_out([name, beside], report)
+        assert [p.code for p in report.errors] == ["layout.not_found"]
+        assert report.errors[0].suggestion == "train-annotations-bbox.csv"
+    report = Report()
+    lay_out(["train-annotation-bbox.csv", "train-images-with-rotation.csv"], report)
+    lay_out(["class-descriptions.csv", "notes.csv"], report)
+    assert not report.errors
 
 
 def test_an_archive_of_misnamed_tables_is_refused_with_the_right_name() -> None:

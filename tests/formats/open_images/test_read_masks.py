@@ -154,6 +154,9 @@ def test_errors_have_their_place(row: str, pngs: dict[str, bytes] | None, code: 
 def test_a_missing_file_names_the_nearest() -> None:
     _, report = imported(archive(ALONE.replace("m.png", "M1.png"), {"masks/train/m1.png": PNG}), TASK)
     assert report.errors[0].suggestion == "m1.png"
+    _, report = imported(archive(ALONE.replace("m.png", "m.jpg"), {"masks/train/m.jpg": PNG}), TASK)
+    assert places(report.errors) == [("mask.missing_file", MASKS, 2, "MaskPath")]
+    assert report.errors[0].message.startswith('"masks/train/m.jpg" is not read: masks are PNGs')
 
 
 def test_the_size_of_a_png_is_limited_before_it_is_decoded() -> None:
