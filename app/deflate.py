@@ -1,9 +1,10 @@
 """Deflate by ISA-L, with the same bytes for the same data in every process and thread.
 
 Left alone, ISA-L (levels 1 and 2, up to 2.32 at least) takes the hash of the third byte of a stream from a register
-that nobody has set: in it is a part of the address of the caller's stack. Now and then a match is found, or not, that
-another thread does not find. Its routine for the end of a piece has no such fault, so the first byte is handed over as
-a piece of its own, which costs some ten bytes and three microseconds a stream.
+that nobody has set: in it is a part of the address of the stream, on the heap or on the caller's stack. Now and then a
+match is found, or not, that another stream does not find. Its routine for the end of a piece has no such fault, so the
+first bytes are handed over as a piece of their own, which costs some ten bytes and three microseconds a stream. Four of
+them, for of fewer that routine keeps no hash: what comes next would be the begin of the stream once more.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from isal import isal_zlib
 LEVEL = 1
 ZLIB, RAW = 15, -15
 """Bits of the window: with zlib's header and checksum, or without."""
+
+FIRST_BYTES = 4
 
 Data = bytes | bytearray | memoryview
 
@@ -29,8 +32,9 @@ class Deflater:
             return self._engine.compress(data)
         self._has_begun = True
         view = memoryview(data).cast("B")
-        first = self._engine.compress(view[:1])
-        return b"".join((first, self._engine.flush(isal_zlib.Z_SYNC_FLUSH), self._engine.compress(view[1:])))
+        first = self._engine.compress(view[:FIRST_BYTES])
+        rest = view[FIRST_BYTES:]
+        return b"".join((first, self._engine.flush(isal_zlib.Z_SYNC_FLUSH), self._engine.compress(rest)))
 
     def flush(self) -> bytes:
         """The end of the stream."""
