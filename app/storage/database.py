@@ -33,6 +33,8 @@ WAL_PAUSE_SECONDS = 0.02
 CHECKPOINT_PAGES = 8192  # 32 MiB: an import is copied from the log to the file in few large steps
 READ_CACHE_KIB, WRITE_CACHE_KIB = 4096, 4096  # of each connection; rows of an import are written once, in order
 LOG_BYTES = 64 << 20  # the log is cut to this after a checkpoint; a long export may have let it grow
+KEPT_FREE_BYTES = 64 << 20
+SHRINKING_BYTES, SHRINKING_STEPS = 4 << 20, 64  # of one transaction, others wait no longer; and of one round
 MIN_SQLITE = (3, 35)  # RETURNING
 NETWORK_FILE_SYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ncpfs", "fuse.sshfs", "glusterfs"}
@@ -129,6 +131,33 @@ class Database:
         finally:
             self._writers.release()
 
+    def give_back_space(self, kept_bytes: int = KEPT_FREE_BYTES, steps: int = SHRINKING_STEPS) -> int:
+        """Return pages that nothing uses any more to the disk, all but `kept_bytes` for what comes next, in small
+        transactions and not many. Returns how many bytes the file is to lose (at the next checkpoint)."""
+        if not self.is_sqlite:
+            return 0  # its own autovacuum
+        page_bytes, n_free = self._free_pages()
+        n_before = n_free
+        for _ in range(steps):
+            n_pages = min(n_free - kept_bytes // page_bytes, SHRINKING_BYTES // page_bytes)
+            if n_pages <= 0:
+                break
+            with self.write() as conn:
+                # A script is carried on to its end; of a statement sqlite3 takes one step, and one page.
+                conn.connection.cursor().executescript(f"PRAGMA incremental_vacuum({n_pages})")
+            n_left = self._free_pages()[1]
+            if n_left == n_free:  # a file from before there was this keeps its pages
+                break
+            n_free = n_left
+        return max(n_before - n_free, 0) * page_bytes
+
+    def _free_pages(self) -> tuple[int, int]:
+        with self.read() as conn:
+            size, count = (
+                conn.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in ("page_size", "freelist_count")
+            )
+        return int(size), int(count)
+
     def drop_caches(self) -> None:
         """Close connections that nobody uses, whose pages lie scattered over the heap: three of them hold some 9 MiB
         after an import. The next transactions open theirs anew, which takes a millisecond."""
@@ -158,6 +187,7 @@ def _sqlite_engine(path: Path, pool_size: int, begin: str, *, read_only: bool, s
         )
         cursor = connection.cursor()
         cursor.execute(f"PRAGMA busy_timeout={LOCK_TIMEOUT_SECONDS * 1000}")
+        cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")  # of a new file; before the log, which writes its first page
         _enter_wal(cursor)
         cursor.execute(f"PRAGMA synchronous={synchronous}")
         cursor.execute("PRAGMA foreign_keys=ON")

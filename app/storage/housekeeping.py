@@ -40,13 +40,14 @@ BLOCKS_A_STEP = 256  # rows of one transaction: others wait no longer than that
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """How many of each were removed."""
+    """What was removed: how many of each."""
 
     requests: int
     uploads: int
     sets: int
     sessions: int
     blobs: int
+    database_bytes: int  # that its file is to lose
 
 
 def take_turn(storage: Storage, pause_seconds: float) -> bool:
@@ -88,7 +89,7 @@ def sweep(storage: Storage, *, upload_ttl_seconds: int = 86400, orphan_age_secon
     n_blobs = collect(storage)
     n_blobs += _collect_orphans(storage, orphan_age_seconds)
     n_blobs += storage.blobs.sweep_incomplete(orphan_age_seconds)
-    return Swept(n_requests, n_uploads, n_sets, n_sessions, n_blobs)
+    return Swept(n_requests, n_uploads, n_sets, n_sessions, n_blobs, storage.database.give_back_space())
 
 
 def collect(storage: Storage) -> int:

@@ -171,6 +171,37 @@ def test_a_full_disk_is_no_space_and_nothing_is_left_behind(tmp_path: Path) -> N
             conn.execute(facts.insert().values(name="n", value="x" * 1_000_000))
 
 
+def test_space_that_nothing_uses_goes_back_to_the_disk(tmp_path: Path) -> None:
+    with open_store("sqlite", tmp_path) as storage:
+        base = storage.database
+        with base.write() as conn:
+            conn.execute(facts.insert(), [{"name": f"n{i}", "value": "x" * 100_000} for i in range(200)])
+            conn.execute(facts.insert().values(name="last", value="y" * 100_000))
+        with base.write() as conn:
+            conn.execute(facts.delete().where(facts.c.name.startswith("n")))
+        assert base.give_back_space() == 0  # 20 MB are kept for what comes next
+        with base.read() as conn:
+            n_pages = conn.exec_driver_sql("PRAGMA page_count").scalar_one()
+        assert base.give_back_space(kept_bytes=1 << 20) > 15 << 20
+        with base.read() as conn:
+            assert conn.exec_driver_sql("PRAGMA page_count").scalar_one() < n_pages // 5
+            assert conn.exec_driver_sql("PRAGMA integrity_check").scalar_one() == "ok"
+            last = sa.select(facts.c.value).where(facts.c.name == "last")
+            assert conn.execute(last).scalar_one() == "y" * 100_000
+
+
+def test_a_file_that_cannot_shrink_is_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "old.sqlite3"
+    with sqlite3.connect(path) as old:
+        old.execute("CREATE TABLE t (a)")
+        old.executemany("INSERT INTO t VALUES (zeroblob(100000))", [()] * 50)
+    with sqlite3.connect(path) as old:
+        old.execute("DELETE FROM t")
+    base = database.Database(f"sqlite:///{path}")
+    assert base.give_back_space(kept_bytes=0) == 0
+    base.close()
+
+
 @pytest.mark.parametrize(
     "damage", [b"this is no database" * 100, b"SQLite format 3\x00" + b"\x10\x00" + b"\xff" * 4000]
 )
