@@ -219,6 +219,41 @@ class ArchiveWriter:
         self._put(data)
         self._end(raw, flags, STORED, crc, size, size, offset, zip64)
 
+    def add_stored_all(self, names: Sequence[str], datas: Sequence[Data], crcs: Sequence[int]) -> None:
+        """Add members as they are, as `add_stored` does one by one: each costs a tenth.
+
+        Args:
+            names: ASCII; `accepts_all` has said so of them, and none was used since.
+            crcs: their CRC-32s, which must be true.
+        """
+        assert not self._open, "a member is still open"
+        assert not self._closed, "the archive is closed"
+        sizes = list(map(len, datas))
+        if not names or self.n_bytes + sum(sizes) + sum(map(len, names)) + LOCAL.size * len(names) >= U32:
+            for name, data, crc in zip(names, datas, crcs, strict=True):
+                self.add_stored(name, data, crc, is_accepted=True)
+            return
+        is_first = not self.n_bytes
+        start = self.n_bytes
+        parts: list[Data] = []
+        for name, data, crc, size in zip(names, datas, crcs, sizes, strict=True):
+            raw = name.encode("ascii")
+            told = (0, STORED, 0, DOS_DATE, crc, size, size, len(raw))
+            parts += LOCAL.pack(LOCAL_SIGNATURE, VERSION, *told, 0), raw, data
+            self._records += RECORD.pack(
+                DIRECTORY_SIGNATURE, MADE_BY_UNIX, VERSION, *told, 0, 0, 0, 0, FILE_ATTRIBUTES, start
+            )
+            self._records += raw
+            start += LOCAL.size + len(raw) + size
+        self._names.update(map(str.lower, names))
+        self._count += len(names)
+        if is_first:  # a reader is to know at once that something comes
+            self._buffer += parts[0]
+            self._buffer += parts[1]
+            self._flush()
+            del parts[:2]
+        self._put_parts(parts)
+
     def add_stored_chunks(
         self, name: str, size: int, chunks: Iterable[bytes | memoryview], crc: int | None = None
     ) -> None:
@@ -294,6 +329,15 @@ class ArchiveWriter:
             return False
         return fold(name) not in self._names and normalise(name) == name
 
+    def accepts_all(self, names: Sequence[str]) -> bool:
+        """Whether members can have these names, all of them; False also where that is not plain to see. Of ASCII
+        names that differ, and whose parts begin with no dot."""
+        text = "".join(names)
+        if not (text.isascii() and text.isprintable()) or self._rules.may_refuse(text, names):
+            return False
+        keys = set(map(str.lower, names))
+        return len(keys) == len(names) and self._names.isdisjoint(keys)
+
     def _name(self, name: str, is_accepted: bool = False) -> tuple[bytes, int]:
         """The name's bytes and flags. A bad or doubled name is a mistake of the caller, who must make clean ones."""
         assert not self._open, f"{name}: another member is still open"
@@ -365,11 +409,26 @@ class ArchiveWriter:
                 self._flush()
             return
         self._flush()
-        view = memoryview(data)
-        for start in range(0, len(view), MAX_SEND_BYTES):
-            piece = bytes(view[start : start + MAX_SEND_BYTES])
+        if isinstance(data, bytes) and len(data) <= MAX_SEND_BYTES:
+            self._sent += len(data)
+            self._send(data)
+            return
+        for start in range(0, len(data), MAX_SEND_BYTES):
+            piece = bytes(memoryview(data)[start : start + MAX_SEND_BYTES])
             self._sent += len(piece)
             self._send(piece)
+
+    def _put_parts(self, parts: Iterable[Data]) -> None:
+        """Take many small ones."""
+        some: list[Data] = []
+        n_bytes = len(self._buffer)
+        for part in parts:
+            some.append(part)
+            n_bytes += len(part)
+            if n_bytes >= self._chunk_bytes:
+                self._put(b"".join(some))
+                some, n_bytes = [], len(self._buffer)
+        self._put(b"".join(some))
 
     def _flush(self) -> None:
         if self._buffer:

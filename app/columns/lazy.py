@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from app.columns.ragged import UNPACKED_VALUES, Indices, Offsets, Ragged, Texts
+
+T = TypeVar("T")
 
 
 class LazyTexts(Texts):
@@ -41,6 +43,10 @@ class LazyTexts(Texts):
 
     def slice(self, start: int, stop: int) -> Texts:
         return self.take(np.arange(*slice(start, stop).indices(self._rows), dtype=np.int64))
+
+    def apart(self) -> Texts:
+        """The same column, which shares nothing that is read."""
+        return LazyTexts(_read_anew(self._load), self._rows, self._indices)
 
     @property
     def codes(self) -> npt.NDArray[np.int32]:
@@ -95,6 +101,10 @@ class LazyRagged(Ragged):
     def slice(self, start: int, stop: int) -> Ragged:
         return self.take(np.arange(*slice(start, stop).indices(self._rows), dtype=np.int64))
 
+    def apart(self) -> Ragged:
+        """The same column, which shares nothing that is read: to hold it holds no values that others look at."""
+        return LazyRagged(_read_anew(self._load), self._rows, self._dtype, self._indices)
+
     @property
     def values(self) -> npt.NDArray[Any]:
         return self._read().values
@@ -140,6 +150,11 @@ def fill(column: Ragged | Texts, **fields: Any) -> None:
     """Set fields of a column, which is frozen for everybody else."""
     for name, value in fields.items():
         object.__setattr__(column, name, value)
+
+
+def _read_anew(load: Callable[[], T]) -> Callable[[], T]:
+    """What a column was made with, remembering nothing yet."""
+    return cache(getattr(load, "__wrapped__", load))
 
 
 def _check_rows(column: Ragged | Texts, rows: int) -> None:

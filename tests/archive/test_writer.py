@@ -336,3 +336,53 @@ def test_an_accepted_name_is_not_checked_again_and_still_had_once() -> None:
         writer.add_stored("masks/A.png", b"a", is_accepted=True)
     writer.close()
     assert zipfile.ZipFile(io.BytesIO(b"".join(parts))).namelist() == ["masks/a.png"]
+
+
+@pytest.mark.parametrize("limit", [1 << 32, 3000], ids=["below 4 GiB", "over it"])
+@pytest.mark.parametrize("chunk_bytes", [1 << 10, 256 << 10])
+def test_many_stored_members_are_as_if_added_one_by_one(
+    chunk_bytes: int, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer_module, "U32", limit)
+    rng = random.Random(limit)
+    datas = [memoryview(rng.randbytes(rng.choice([0, 9, 300, 2999]))) for _ in range(60)]
+    names = [f"masks/{rng.choice('abAB')}{number}.png" for number in range(60)]
+    crcs = [zlib.crc32(data) for data in datas]
+
+    def at_once(writer: ArchiveWriter) -> None:
+        for start in range(0, 60, 20):
+            some = slice(start, start + 20)
+            assert writer.accepts_all(names[some])
+            writer.add_stored_all(names[some], datas[some], crcs[some])
+        assert not writer.accepts_all([names[3].swapcase()])
+        writer.add_stored_all([], [], [])
+
+    def one_by_one(writer: ArchiveWriter) -> None:
+        for name, data, crc in zip(names, datas, crcs, strict=True):
+            writer.add_stored(name, data, crc)
+
+    found, chunks = written(at_once, chunk_bytes)
+    expected, chunks_of_each = written(one_by_one, chunk_bytes)
+    assert found == expected
+    assert chunks[0] == chunks_of_each[0] == 30 + len(names[0])  # a reader knows at once that something comes
+    if limit == 1 << 32:
+        assert by_zipfile(found) == dict(zip(names, map(bytes, datas), strict=True))
+
+
+def test_names_that_are_accepted_together_are_accepted_each() -> None:
+    """And of usual names none is passed over."""
+    rng = random.Random(4)
+    odd = ["..", ".", "", "a\\b", "c:", "\n", "\x7f", "é", "a" * 256, ".hidden", "é.png", "x/y", "C"]
+    n_accepted = 0
+    for _ in range(4000):
+        writer = ArchiveWriter(lambda data: None)
+        writer.add_stored("masks/c.png", b"")
+        names = ["/".join(rng.choices(["a", "b.png", "masks", "c.png", *odd], k=rng.randint(1, 3))) for _ in range(2)]
+        if writer.accepts_all(names):
+            n_accepted += 1
+            writer.add_stored(names[0], b"")  # raises where it is refused
+            writer.add_stored(names[1], b"")
+    assert n_accepted > 50
+    writer = ArchiveWriter(lambda data: None)
+    assert writer.accepts_all(["masks/train/0a1b_m012_c0ffee.png", "masks/train/0a1b_m01-2_x.png", "a/" * 31 + "b"])
+    assert not writer.accepts_all(["a/" * 32 + "b"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from typing import Any
 
 import numpy as np
 import pytest
@@ -62,3 +63,26 @@ def test_lazy_columns_are_sent_as_what_they_are() -> None:
     sent_texts, sent_column = pickle.loads(pickle.dumps(lazy))
     assert sent_texts.to_list() == texts.to_list()
     assert sent_column.values.tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("kind", [LazyTexts, LazyRagged])
+def test_a_column_apart_reads_anew_and_once(kind: type) -> None:
+    reads: list[int] = []
+
+    def load() -> Any:
+        reads.append(0)
+        return Texts.from_list("aba") if kind is LazyTexts else Ragged.from_bytes([b"a", b"bc", b""])
+
+    column = LazyTexts(load, 3) if kind is LazyTexts else LazyRagged(load, 3, np.uint8)
+    taken = column.take(np.array([2, 0]))
+    apart = taken.apart()  # type: ignore[attr-defined]
+    later = apart.take(np.array([1]))
+
+    def values(some: Any) -> list[Any]:
+        return list(some.to_list() if kind is LazyTexts else some.to_bytes_list())
+
+    whole, both = values(column), values(taken)
+    assert len(reads) == 1
+    assert values(apart) == both == [whole[2], whole[0]]
+    assert values(later) == both[1:]
+    assert len(reads) == 2

@@ -12,6 +12,7 @@ PNG before.
 from __future__ import annotations
 
 import struct
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +33,23 @@ MAX_RANGE_BYTES = 8 << 20
 def parts_note(n_parts: int, digest: int) -> bytes:
     """What is kept in front of the PNG of a mask that became so many polygons."""
     return NOTE.pack(NOTE_WORD, n_parts, digest)
+
+
+def read_all(source: Source, kept: Kept, rows: Rows) -> list[memoryview]:
+    """The PNGs of all rows, as `KeptBytes` reads them one by one; they are in memory together."""
+    order = np.lexsort((kept.png_offsets[rows], kept.sets[rows]))
+    in_order = rows[order]
+    sets, begins, sizes = kept.sets[in_order], kept.png_offsets[in_order], kept.png_sizes[in_order]
+    apart = (sets[1:] != sets[:-1]) | (begins[1:] - (begins + sizes)[:-1] > MAX_GAP_BYTES)
+    edges = [0, *(np.flatnonzero(apart) + 1).tolist(), len(rows)] if len(rows) else []
+    pngs = [memoryview(b"")] * len(rows)
+    for first, stop in pairwise(edges):
+        begin, end = int(begins[first]), int((begins + sizes)[first:stop].max())
+        data = memoryview(source.kept_bytes(int(sets[first]), begin, end - begin))
+        columns = (order[first:stop], begins[first:stop] - begin, sizes[first:stop])
+        for place, start, size in zip(*(column.tolist() for column in columns), strict=True):
+            pngs[place] = data[start : start + size]
+    return pngs
 
 
 class KeptBytes:

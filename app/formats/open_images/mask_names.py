@@ -6,7 +6,8 @@ Source: Open Images reference 4.7.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from operator import add
 
 from app.archive import ArchiveWriter
 from app.formats.open_images.names import MAX_PART_BYTES, fold_name
@@ -43,6 +44,22 @@ class MaskNames:
             return False
         self._keep(path, name, identity)
         return True
+
+    def claim_all(self, folders: Sequence[str], names: Sequence[str], identities: Sequence[Identity]) -> list[str]:
+        """The paths of kept PNGs that are written at once, if each can have its name, and no other has been near it;
+        none where that is not plain to see: `claim` tells of each."""
+        paths = list(map(add, folders, names))
+        if not self._archive.accepts_all(paths):
+            return []
+        folded = set(map(str.lower, paths))
+        keys = set(map(str.lower, names)) if self._names is not None else set()
+        is_taken = self._names is not None and (len(keys) < len(names) or not self._names.isdisjoint(keys))
+        if is_taken or not self._pending.isdisjoint(folded) or not self._kept.keys().isdisjoint(paths):
+            return []
+        self._kept.update(zip(paths, identities, strict=True))
+        if self._names is not None:
+            self._names |= keys
+        return paths
 
     def begin(self, path: str) -> bool:
         """Whether the PNG of a claimed path is still to be written: True once."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import posixpath
 import unicodedata
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -46,6 +47,9 @@ from app.heap import trim_heap
 # Tables of tasks beyond this many frames may pass 4 GiB, which a zip must say beforehand.
 LARGE_FRAMES = 200_000
 SIZES_STEP = 50_000
+HELD_BYTES, HELD_ROW_BYTES = 16 << 20, 160
+"""Shapes that masks may have to do with are held for their pass while they are few; a row without its line takes some
+160 bytes."""
 TURNED = len(ShapeType)
 """Stands for rotated rectangles, which may be drawn as masks."""
 UNWRITTEN = (ShapeType.POLYLINE, ShapeType.CUBOID, ShapeType.SKELETON)
@@ -124,6 +128,7 @@ class Writer:
         self._unwritten = np.zeros(len(ShapeType), dtype=np.int64)
         self._is_counted = False
         self._met: frozenset[int] | None = None  # types of shapes that there are, when one pass has seen them all
+        self._held: deque[Shapes] | None = None  # of a subset, in the place of `_shapes`
         self._tracks: Shapes | None = None
         self._expansion = self._make_expansion() if plan.options.expand == "hierarchy" else None
         # Entries tell rows by their number, and tracks by all their rows: not of copies, not of a part.
@@ -245,7 +250,7 @@ class Writer:
 
     def _write_boxes(self, subset: str | None) -> None:
         columns = header_columns(self._plan, ("boxes",), subset)
-        rows = box_rows(self._plan, self._shapes(), subset, columns, self._side)
+        rows = box_rows(self._plan, self._holding(self._shapes(), subset), subset, columns, self._side)
         if self._expansion is not None:
             rows = self._expansion.boxes(rows, columns)
         if self._layout.bright_masks:
@@ -296,7 +301,7 @@ class Writer:
         # One after the other, so that neither names nor the order of PNGs depend on how the source cuts its batches.
         hidden = list(table.hidden(self._source.rows())) if self._plan.has_table("masks") else []
         turned = () if self._plan.options.rotated == "box" else (TURNED,)
-        shown = list(table.rows(self._shapes(*DRAWN, *turned)))
+        shown = list(table.rows(self._held_shapes() if self._held else self._shapes(*DRAWN, *turned)))
         for part in (*hidden, *shown):
             names = decode_texts(split_lines(part.records, columns).cells("LabelName"))
             self._masked |= dict.fromkeys(names.values)
@@ -327,6 +332,28 @@ class Writer:
             yield shapes
         if counting:
             self._met = frozenset(met)
+
+    def _holding(self, batches: Iterator[Shapes], subset: str | None) -> Iterator[Shapes]:
+        """The same batches; all that is no plain box is held for the pass of the subset's masks, while it is little."""
+        self._held, held, n_bytes = None, deque[Shapes](), 0
+        for shapes in batches:
+            assert self._tracks is not None
+            if n_bytes <= HELD_BYTES and not len(self._tracks):
+                wanted = (shapes.types != ShapeType.RECTANGLE) | (shapes.groups != 0) | (shapes.rotations != 0)
+                if len(self._subsets) > 1:
+                    wanted &= self._plan.in_subset(shapes.frames, subset)
+                part = _apart(shapes.take(wanted))
+                n_bytes += part.kept.lines.nbytes + len(part) * HELD_ROW_BYTES
+                held.append(part)
+                if n_bytes > HELD_BYTES:
+                    held.clear()
+            yield shapes
+        if n_bytes <= HELD_BYTES:
+            self._held = held
+
+    def _held_shapes(self) -> Iterator[Shapes]:
+        while self._held:
+            yield self._held.popleft()
 
     def _take_rowless(self, shapes: Shapes) -> None:
         """Count the shapes that no table holds, for the side file has them."""
@@ -478,6 +505,12 @@ def _between(shapes: Shapes, first: int, stop: int) -> Shapes:
     """Shapes of frames first to stop; they ascend."""
     places = np.searchsorted(shapes.frames, (first, stop))
     return shapes.take(np.arange(places[0], places[1]))
+
+
+def _apart(shapes: Shapes) -> Shapes:
+    """The same shapes, holding nothing of the columns that are read of others."""
+    lazy = {name: column.apart() for name, column in shapes.columns().items() if hasattr(column, "apart")}
+    return shapes.replace(**lazy)
 
 
 def _by_frame(shapes: Shapes, more: Shapes) -> Shapes:

@@ -21,7 +21,7 @@ from app.columns import CSVBlock, Ragged, encode_numbers, join_records
 from app.errors import Problem, shorten
 from app.formats.base import Source
 from app.formats.open_images.attributes import same_value, share_text
-from app.formats.open_images.kept_bytes import KeptBytes
+from app.formats.open_images.kept_bytes import KeptBytes, read_all
 from app.formats.open_images.kept_rows import (
     SIDE,
     Codes,
@@ -185,18 +185,21 @@ class MaskTable:
         """Write their PNGs, if all of them can have their names; else the general way finds others."""
         shapes, masks = stretch.shapes, stretch.masks
         kept, rows = shapes.kept, masks.rows
-        folders = self._folders(shapes.frames[rows])
-        identities = list(zip(kept.png_crcs[rows].tolist(), kept.png_sizes[rows].tolist(), strict=True))
-        if not all(map(self._names.claim, folders, masks.names, identities)):
+        folders, crcs = self._folders(shapes.frames[rows]), kept.png_crcs[rows].tolist()
+        identities = list(zip(crcs, kept.png_sizes[rows].tolist(), strict=True))
+        if paths := self._names.claim_all(folders, masks.names, identities):
+            self._archive.add_stored_all(paths, read_all(self._source, kept, rows), crcs)
+        elif all(map(self._names.claim, folders, masks.names, identities)):
+            pngs = KeptBytes(self._source, kept, rows)
+            for row, folder, name, crc in zip(rows.tolist(), folders, masks.names, crcs, strict=True):
+                if self._names.begin(folder + name):
+                    self._archive.add_stored(folder + name, pngs.read(row), crc, is_accepted=True)
+        else:
             instances = find_instances(self._plan, shapes, stretch.chosen)
             batch = self._batch(shapes, instances)
             wanted = set(rows.tolist())
             yield from self._write(self._stretch(batch, [one for one in instances if one.rows[0] in wanted]), None)
             return
-        pngs = KeptBytes(self._source, kept, rows)
-        for row, folder, name, (crc, _) in zip(rows.tolist(), folders, masks.names, identities, strict=True):
-            if self._names.begin(folder + name):
-                self._archive.add_stored(folder + name, pngs.read(row), crc, is_accepted=True)
         yield TableRows(shapes.frames[rows], masks.records)
 
     def hidden(self, batches: Iterator[Rows]) -> Iterator[TableRows]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from tests.formats.builders import all_attributes, exported, good, labels, read_
 from tests.formats.memory import MemorySink, MemorySource, edited
 from tests.formats.open_images.parts import BOX_HEADER, BOXES, CLASSES, MASK_HEADER, MASKS, rectangle_png
 
+WRITE = import_module("app.formats.open_images.write")  # the package has a function of this name
 IMAGES = "abcdef"
 TASK = target({f"{image}.jpg": (8, 6) for image in IMAGES}, labels("cat", "dog", attributes=all_attributes()))
 BOX = "0.125,0.75,0.2,0.7"
@@ -63,12 +65,13 @@ def touched(random_: random.Random, shapes: Shapes) -> Shapes:
 
 
 def exports(sink: MemorySink, shapes: Shapes, monkeypatch: pytest.MonkeyPatch, **options: Any) -> tuple[bytes, ...]:
-    """By columns where that is possible, and one by one."""
+    """By columns where that is possible, one by one, and with the shapes read twice."""
     annotations = sink.annotations()
     annotations = Annotations(shapes, annotations.tags, annotations.tracks, annotations.images, annotations.rows)
     found = []
-    for finder in (find_plain, lambda *_: None):
+    for finder, held_bytes in ((find_plain, WRITE.HELD_BYTES), (lambda *_: None, WRITE.HELD_BYTES), (find_plain, -1)):
         monkeypatch.setattr(write_masks, "find_plain", finder)
+        monkeypatch.setattr(WRITE, "HELD_BYTES", held_bytes)
         data, report = exported(MemorySource.of_sink(sink, TASK.frames, annotations), TASK, **options)
         found.append(data + repr(report.to_dict()).encode())
     return tuple(found)
@@ -84,8 +87,8 @@ def test_masks_leave_as_they_do_one_by_one(seed: int, monkeypatch: pytest.Monkey
     if seed % 5 == 0:
         monkeypatch.setattr(write_masks, "KEPT_AT_ONCE", 2)
     layout = random_.choice(["default", "official", "fiftyone"])
-    by_columns, one_by_one = exports(sink, shapes, monkeypatch, layout=layout)
-    assert by_columns == one_by_one
+    by_columns, one_by_one, read_twice = exports(sink, shapes, monkeypatch, layout=layout)
+    assert by_columns == one_by_one == read_twice
 
 
 def seen(sink: MemorySink, monkeypatch: pytest.MonkeyPatch, shapes: Shapes | None = None) -> list[bool]:
@@ -128,7 +131,7 @@ def test_a_name_that_is_taken_is_settled_one_by_one(monkeypatch: pytest.MonkeyPa
     rows = "m.png,a,cat,01,,,,,,\nM.png,b,dog,02,,,,,,\n"
     files = {"masks/train/m.png": rectangle_png(8, 6, 0, 0, 5, 5), "masks/x/M.png": rectangle_png(8, 6, 0, 0, 4, 5)}
     sink, _ = good({MASKS: MASK_HEADER + rows, CLASSES: "cat,cat\ndog,dog\n", **files}, TASK)
-    by_columns, one_by_one = exports(sink, sink.annotations().shapes, monkeypatch)
+    by_columns, one_by_one, _ = exports(sink, sink.annotations().shapes, monkeypatch)
     assert by_columns == one_by_one
     monkeypatch.setattr(write_masks, "find_plain", find_plain)
     names = read_zip(exported(MemorySource.of_sink(sink, TASK.frames), TASK)[0])
