@@ -301,7 +301,7 @@ class Writer:
         # One after the other, so that neither names nor the order of PNGs depend on how the source cuts its batches.
         hidden = list(table.hidden(self._source.rows())) if self._plan.has_table("masks") else []
         turned = () if self._plan.options.rotated == "box" else (TURNED,)
-        shown = list(table.rows(self._held_shapes() if self._held else self._shapes(*DRAWN, *turned)))
+        shown = list(table.rows(self._shapes(*DRAWN, *turned) if self._held is None else self._held_shapes()))
         for part in (*hidden, *shown):
             names = decode_texts(split_lines(part.records, columns).cells("LabelName"))
             self._masked |= dict.fromkeys(names.values)
@@ -344,7 +344,8 @@ class Writer:
                     wanted &= self._plan.in_subset(shapes.frames, subset)
                 part = _apart(shapes.take(wanted))
                 n_bytes += part.kept.lines.nbytes + len(part) * HELD_ROW_BYTES
-                held.append(part)
+                if len(part):
+                    held.append(part)
                 if n_bytes > HELD_BYTES:
                     held.clear()
             yield shapes
@@ -352,8 +353,9 @@ class Writer:
             self._held = held
 
     def _held_shapes(self) -> Iterator[Shapes]:
-        while self._held:
-            yield self._held.popleft()
+        held = self._held
+        while held:
+            yield held.popleft()
 
     def _take_rowless(self, shapes: Shapes) -> None:
         """Count the shapes that no table holds, for the side file has them."""
