@@ -22,6 +22,7 @@ from app.columns.codecs import (
     encode_numbers,
 )
 from app.columns.csv import CSVBlock, CSVReader, split_lines
+from app.columns.few import Coded, FewTexts
 from app.columns.joins import join_columns, join_lines, join_records, join_words
 from app.columns.lazy import LazyRagged, LazyTexts
 from app.columns.narrow import NarrowRagged, narrow_numbers, steps, steps_within
@@ -34,6 +35,8 @@ __all__ = [
     "CSVBlock",
     "CSVReader",
     "Cells",
+    "Coded",
+    "FewTexts",
     "Flags",
     "HashPlaces",
     "Indices",

@@ -1,13 +1,14 @@
 """Cells to typed columns, and numbers to text.
 
-Numbers. Almost every number of a table is a decimal of up to 24 characters. Those are read right-aligned as up to three
-words of eight characters (`words.py`); the point is cut out by a shift, eight digits become a number in three
-multiplications, and value = integer / power of ten. Up to 2^53 (and 10^22) both are exact doubles, so the one division
-rounds as the decimal itself would: the result is what float() gives, bit for bit. Larger integers, as the 17 digits of
-a double written in full, take a second step that corrects the quotient (`_quotients`). What is longer, has an exponent
-or is in doubt is checked by a table-driven automaton, all cells a column of characters at a time, and converted by
-numpy, whose conversion of bytes is Python's own. Cost a cell: 0.03 µs short, 0.1 in full, 0.3 the rest; float() 0.1
-alone.
+Numbers. Almost every number of a table is a digit, a point and up to six digits. Those are read left-aligned as one
+word, with zeros for what is not there, so that the point stands in one place. Most others are decimals of up to 24
+characters. Those are read right-aligned as up to three words of eight characters (`words.py`), and the point is cut out
+by a shift. Eight digits become a number in three multiplications, and value = integer / power of ten. Up to 2^53 (and
+10^22) both are exact doubles, so the one division rounds as the decimal itself would: the result is what float() gives,
+bit for bit. Larger integers, as the 17 digits of a double written in full, take a second step that corrects the
+quotient (`_quotients`). What is longer, has an exponent or is in doubt is checked by a table-driven automaton, all
+cells a column of characters at a time, and converted by numpy, whose conversion of bytes is Python's own. Cost a cell:
+0.01 µs with six digits, 0.03 short, 0.1 in full, 0.3 the rest; float() 0.1 alone.
 
 Texts and runs are found by hash and proven byte by byte, so equal codes mean equal texts whatever the hash does.
 """
@@ -39,6 +40,7 @@ from app.columns.words import (
     padded,
     start_hashes,
     word_at,
+    word_matrix,
     word_view,
 )
 
@@ -125,11 +127,14 @@ def decode_numbers(cells: Cells) -> Numbers:
     n = len(cells)
     empty = cells.lengths == 0  # (N,)
     not_number, not_finite = np.zeros(n, dtype=np.bool_), np.zeros(n, dtype=np.bool_)
-    values, done = _short_decimals(cells)
-    rest = np.flatnonzero(~done & ~empty)
+    values, rest = _six_decimals(cells)
+    if len(rest):
+        values[rest], done = _short_decimals(cells.take(rest))
+        rest = rest[~(done | empty[rest])]
     if len(rest):
         values[rest], not_number[rest], not_finite[rest] = _any_decimals(cells.take(rest))
-    values[empty | not_number | not_finite] = np.nan
+    if empty.any() or not_number.any() or not_finite.any():
+        values[empty | not_number | not_finite] = np.nan
     return Numbers(values, empty, not_number, not_finite)
 
 
@@ -140,6 +145,25 @@ def decode_naturals(cells: Cells) -> tuple[npt.NDArray[np.int64], Mask]:
     word = _words_from_the_right(cells, lengths, 1)[0]
     good = (lengths > 0) & (lengths <= 8) & _all_digits(word)
     return np.where(good, _digits(word), np.uint64(0)).astype(np.int64), good
+
+
+_PLAIN = np.uint64(0x3030303030302E30)  # "0.000000"
+_TO_TOP_PLAIN = np.uint64(0x7676767676767F76)  # lifts a byte above 9 over 0x80, and whatever stands for the point
+
+
+def _six_decimals(cells: Cells) -> tuple[npt.NDArray[np.float64], Positions]:
+    """(values, the rows whose values are none): cells of a digit, a point and up to six digits; or a digit alone."""
+    lengths = cells.lengths
+    word = word_view(cells.buffer)[cells.starts]  # (N,)
+    if int(lengths.min(initial=8)) != 8 or int(lengths.max(initial=8)) != 8:
+        own = LOW_BYTES[np.minimum(lengths, 8)]
+        word = (word & own) | (_PLAIN & ~own)
+    word ^= _PLAIN  # digits from 0 to 9, and 0 for the point
+    odd = (((word + _TO_TOP_PLAIN) | word) & _TOPS) != 0
+    odd |= (lengths == 0) | (lengths > 8)
+    # The first digit to where the point was.
+    word = (word & ~np.uint64(0xFFFF)) | ((word & np.uint64(0xFF)) << np.uint64(8))
+    return _joined(word) / np.float64(1e6), np.flatnonzero(odd)
 
 
 def _short_decimals(cells: Cells) -> tuple[npt.NDArray[np.float64], Mask]:
@@ -235,8 +259,12 @@ def _all_digits(word: Words) -> Mask:
 
 
 def _digits(word: Words) -> Words:
-    """Eight characters, first one lowest, as a number; pairs, then fours, then all eight."""
-    word = word & np.uint64(0x0F0F0F0F0F0F0F0F)
+    """Eight characters, first one lowest, as a number."""
+    return _joined(word & np.uint64(0x0F0F0F0F0F0F0F0F))
+
+
+def _joined(word: Words) -> Words:
+    """Eight digits, first one lowest, as a number; pairs, then fours, then all eight."""
     word = ((word * np.uint64(2561)) >> np.uint64(8)) & np.uint64(0x00FF00FF00FF00FF)
     word = ((word * np.uint64(6553601)) >> np.uint64(16)) & np.uint64(0x0000FFFF0000FFFF)
     return (word * np.uint64(42949672960001)) >> np.uint64(32)
@@ -415,29 +443,43 @@ def decode_flags(cells: Cells) -> Flags:
 # --- texts and runs --------------------------------------------------------------------------------------------------
 
 
-_SHORT = 16  # bytes: two words hold all of a cell
+_SHORT = PAD  # bytes: a few words hold all of a cell
 
 
-def _short_words(cells: Cells) -> tuple[Positions, Words, Words] | None:
-    """(N,) lengths, first and second word of each cell, zeros behind its end; None where one is longer than both."""
+def _short_words(cells: Cells) -> tuple[Positions, Words] | None:
+    """(N,) lengths, and (N, W) the words of each cell, as many as the longest needs, zeros behind its end; None where a
+    cell has more bytes than that."""
     lengths = cells.lengths
-    longest = int(lengths.max(initial=0))
+    shortest, longest = int(lengths.min(initial=_SHORT)), int(lengths.max(initial=0))
     if longest > _SHORT:
         return None
     buffer, starts, _ = padded(cells.buffer, cells.starts, cells.stops)
-    view = word_view(buffer)
-    first = view[starts] & LOW_BYTES[np.minimum(lengths, 8)]
-    if longest <= 8:
-        return lengths, first, np.zeros(len(lengths), dtype=np.uint64)
-    return lengths, first, view[starts + 8] & LOW_BYTES[np.clip(lengths - 8, 0, 8)]
+    words = word_matrix(buffer, starts, max(1, (longest + 7) // 8))
+    for place in range(shortest // 8, words.shape[1]):
+        words[:, place] &= LOW_BYTES[np.clip(lengths - 8 * place, 0, 8)]
+    return lengths, words
 
 
-def _hash_short(lengths: Positions, first: Words, second: Words) -> Words:
+def _hash_short(lengths: Positions, words: Words) -> Words:
     """`hash_cells` of cells whose words are known."""
-    hashes: Words = mix_words(start_hashes(lengths), first)
-    longer = np.flatnonzero(lengths > 8)
-    hashes[longer] = mix_words(hashes[longer], second[longer])
+    hashes: Words = mix_words(start_hashes(lengths), words[:, 0])
+    shortest = int(lengths.min(initial=_SHORT))
+    for place in range(1, words.shape[1]):
+        if shortest > 8 * place:
+            hashes = mix_words(hashes, words[:, place])
+            continue
+        longer = np.flatnonzero(lengths > 8 * place)
+        hashes[longer] = mix_words(hashes[longer], words[longer, place])
     return hashes
+
+
+def _are_equal(short: tuple[Positions, Words], known: tuple[Positions, Words], codes: npt.NDArray[np.int32]) -> Mask:
+    """(N,) whether each cell is the known one of its code, all told by lengths and words."""
+    lengths, words = short
+    equal: Mask = lengths == known[0][codes]
+    for mine, theirs in zip(words.T, known[1].T, strict=False):  # what one side has more is nothing but zeros
+        equal &= mine == theirs[codes]
+    return equal
 
 
 class TextIndex:
@@ -470,13 +512,18 @@ class TextIndex:
             self._add(new_hashes, unknown[first], Cells(buffer, starts, stops))
             _, codes = self._look_up(hashes)
         if short is not None and self._words is not None:
-            equal = np.logical_and.reduce([own == known[codes] for own, known in zip(short, self._words, strict=True)])
+            equal = _are_equal(short, self._words, codes)
         else:
             known = self._known.take(codes)
             equal = equal_cells(buffer, starts, stops, known.buffer, known.starts, known.stops)
         for row in np.flatnonzero(~equal).tolist():  # two texts of one hash: practically never
             codes[row] = self._collision(buffer[starts[row] : stops[row]].tobytes())
         return codes
+
+    @property
+    def known(self) -> Cells:
+        """The texts of `values` as bytes, one behind the other in a buffer of their own."""
+        return self._known
 
     def texts(self, codes: npt.NDArray[np.int32]) -> Texts:
         """The codes as a Texts column over the values known so far."""
@@ -501,7 +548,8 @@ class TextIndex:
 
     def _remember(self) -> None:
         self._known = Cells.of(Ragged.from_bytes(self._raw))
-        self._words = _short_words(self._known)
+        short = _short_words(self._known)
+        self._words = None if short is None else (short[0], np.asfortranarray(short[1]))
 
     def _append(self, raw: bytes) -> None:
         self._raw.append(raw)
@@ -531,7 +579,7 @@ def decode_runs(cells: Cells) -> Runs:
     new = np.ones(n, dtype=np.bool_)
     short = _short_words(Cells(buffer, starts, stops))
     if short is not None:
-        new[1:] = np.logical_or.reduce([words[1:] != words[:-1] for words in short])
+        new[1:] = np.logical_or.reduce([some[1:] != some[:-1] for some in (short[0], *short[1].T)])
     else:
         new[1:] = ~equal_cells(buffer, starts[1:], stops[1:], buffer, starts[:-1], stops[:-1])
     first_rows = np.flatnonzero(new)

@@ -39,6 +39,7 @@ class Records:
         misquoted: records (by number) whose quotes are not in order: the reason.
         too_wide: records with more fields than asked for: their number; no fields are given for them.
         has_white: whether a field may begin or end with white space.
+        is_plain: no field has quotes, so that a comma or a line end stands behind each, and the next one follows it.
     """
 
     buffer: Bytes
@@ -53,6 +54,7 @@ class Records:
     misquoted: dict[int, str] = field(default_factory=dict)
     too_wide: dict[int, int] = field(default_factory=dict)
     has_white: bool = True
+    is_plain: bool = False
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -96,6 +98,7 @@ def split_records(data: bytes, ended: bool, max_fields: int) -> Records | None:
     separators = np.flatnonzero(is_separator[:cut])  # (F,)
     records = _regular(buffer, separators, cut, n_ends) or _assemble(buffer, separators, cut, None)
     records.has_white = np.count_nonzero(text <= BLANK) != n_ends
+    records.is_plain = True
     return records
 
 

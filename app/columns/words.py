@@ -6,11 +6,17 @@ A pass over 15,000 cells costs 30 to 60 microseconds, so a column of ten-byte ce
 
 Buffers are padded: a word may be fetched up to `PAD` bytes in front of the first cell and behind the last.
 
+Where all words of a cell are wanted, they are fetched as one item of so many bytes: 20 words of 6,800 lines take 35
+microseconds that way, and 400 word by word.
+
 Cells of more than `LONG` bytes are taken one by one: at that size a Python step a cell costs less than the bytes do,
 and the number of passes stays bounded whatever a file holds.
 """
 
 from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +26,7 @@ Positions = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint64]
 Mask = npt.NDArray[np.bool_]
 
-PAD = 24
+PAD = 40
 LONG = 512
 
 LOW_BYTES: Words = np.array([(1 << 8 * n) - 1 for n in range(9)], dtype=np.uint64)
@@ -132,14 +138,79 @@ def hash_cells(buffer: Bytes, starts: Positions, stops: Positions) -> Words:
     buffer, starts, stops = padded(buffer, starts, stops)
     lengths = stops - starts  # (N,)
     hashes = start_hashes(lengths)
-    long = lengths > LONG
-    for row in np.flatnonzero(long).tolist():
-        hashes[row] = hash(buffer[starts[row] : stops[row]].tobytes()) & 0xFFFFFFFFFFFFFFFF
-    words = word_view(buffer)
-    # One word at least, so that an empty cell has the same hash whatever stands beside it.
-    n_words = max(1, (int(lengths[~long].max(initial=0)) + 7) // 8)
-    for place in range(n_words):
-        rows = np.flatnonzero((lengths > 8 * place) & ~long) if place else slice(None)
-        word = word_at(words, starts[rows], lengths[rows], place)
-        hashes[rows] = np.where(long[rows], hashes[rows], mix_words(hashes[rows], word))
+    _hash_long(hashes, buffer, starts, lengths)
+    for rows, words in _words_of(buffer, starts, lengths):
+        hashes[rows] = mix_words(hashes[rows], words)
     return hashes
+
+
+_SECRET = np.uint64(secrets.randbits(64) | 1)
+
+
+def hash_lines(buffer: Bytes, starts: Positions, stops: Positions) -> Words:
+    """(N,) uint64: equal cells have equal hashes within this process, and nobody can foresee which others have, as of
+    Python's own. Both cost 0.2 µs for a line of 150 bytes with Python's; this takes a fifth.
+
+    The upper half of a word goes into its lower half first: the highest bits, multiplied, would stay where they are.
+    """
+    buffer, starts, stops = padded(buffer, starts, stops)
+    lengths = stops - starts  # (N,)
+    hashes: Words = (lengths.astype(np.uint64) + _SECRET) * _SECRET
+    _hash_long(hashes, buffer, starts, lengths)
+    for rows, words in _words_of(buffer, starts, lengths):
+        mixed = hashes[rows] ^ words
+        mixed ^= mixed >> np.uint64(32)
+        mixed *= _SECRET
+        mixed ^= mixed >> np.uint64(29)
+        hashes[rows] = mixed
+    return hashes
+
+
+def _hash_long(hashes: Words, buffer: Bytes, starts: Positions, lengths: Positions) -> None:
+    for row in np.flatnonzero(lengths > LONG).tolist():
+        start = int(starts[row])
+        hashes[row] = hash(buffer[start : start + int(lengths[row])].tobytes()) & 0xFFFFFFFFFFFFFFFF
+
+
+def _words_of(buffer: Bytes, starts: Positions, lengths: Positions) -> Iterator[tuple[slice | Positions, Words]]:
+    """Word by word, the rows that have one more, and that word of each, zero behind the cell's end.
+
+    An empty cell has one, so that its hash is the same whatever stands beside it; cells of more than `LONG` bytes have
+    none.
+    """
+    for first in range(0, len(starts), _AT_ONCE):
+        part = slice(first, first + _AT_ONCE)
+        some = lengths[part]
+        some = np.where(some > LONG, -1, some) if bool((some > LONG).any()) else some
+        shortest, n_words = int(some.min()), max(1, (int(some.max()) + 7) // 8)
+        matrix = word_matrix(buffer, starts[part], n_words)
+        for place in range(n_words):
+            words = matrix[:, place]
+            if 8 * place + 8 <= shortest:
+                yield part, words
+                continue
+            rows = np.flatnonzero(some > 8 * place if place else some >= 0)
+            yield rows + first, words[rows] & LOW_BYTES[np.minimum(some[rows] - 8 * place, 8)]
+
+
+_AT_ONCE = 1 << 13
+"""Cells whose words are fetched at once: 4 MiB at the most."""
+
+
+def word_matrix(buffer: Bytes, starts: Positions, n_words: int) -> Words:
+    """(N, n_words): so many words from each start on, whatever they hold; zeros behind the buffer."""
+    size = 8 * n_words
+    n_places = max(len(buffer) - size + 1, 0)
+    last = np.flatnonzero(starts >= n_places)
+    if len(last):
+        first = int(starts[last].min())
+        rest = np.zeros(len(buffer) - first + size, dtype=np.uint8)
+        rest[: len(buffer) - first] = buffer[first:]
+        matrix = np.zeros((len(starts), n_words), dtype=np.uint64)
+        others = np.flatnonzero(starts < n_places)
+        matrix[others] = word_matrix(buffer, starts[others], n_words) if len(others) else 0
+        matrix[last] = word_matrix(rest, starts[last] - first, n_words)
+        return matrix
+    items = np.ndarray((n_places,), dtype=f"V{size}", buffer=buffer.data, strides=(1,))
+    fetched: Words = items[starts].view("<u8").reshape(len(starts), n_words)
+    return fetched

@@ -150,6 +150,16 @@ def test_short_decimals_are_exact(decimals: int) -> None:
     assert numbers.values.tolist() == [float(text) for text in texts]
 
 
+@pytest.mark.parametrize("place", range(8))
+def test_any_byte_in_a_number_of_six_decimals_is_judged_as_the_slow_twin_does(place: int) -> None:
+    texts = [bytes([*b"7.123456"[:place], byte, *b"7.123456"[place + 1 :]]) for byte in range(256)]
+    texts += [text[:length] for text in texts for length in (place + 1, 7)]
+    judged = [reference.number("".join(chr(byte) if byte < 128 else "?" for byte in text)) for text in texts]
+    for n in (len(texts), 256):  # beside shorter ones, and not
+        numbers = decode_numbers(Cells.of(Ragged.from_bytes(texts[:n])))
+        assert all(same_number(numbers, row, judged[row]) for row in range(n))
+
+
 def hard_decimals() -> dict[str, list[str]]:
     """Decimals of 16 to 19 digits where a wrong last bit would show."""
     rng = random.Random(17)
@@ -321,7 +331,7 @@ def test_texts_of_one_hash_are_still_told_apart(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(
         "app.columns.codecs.hash_cells", lambda buffer, starts, stops: (stops - starts).astype(np.uint64)
     )
-    monkeypatch.setattr("app.columns.codecs._hash_short", lambda lengths, first, second: lengths.astype(np.uint64))
+    monkeypatch.setattr("app.columns.codecs._hash_short", lambda lengths, words: lengths.astype(np.uint64))
     texts = ["ab", "cd", "ab", "ef", "cd", "a", "ab", *more]
     index = TextIndex()
     for _ in range(2):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 from app.columns import Cells, Ragged, Texts
-from app.columns.words import copy_cells, equal_cells, hash_cells
+from app.columns.words import Bytes, Positions, Words, copy_cells, equal_cells, hash_cells, hash_lines
 
 
 def rows_of(column: Ragged) -> list[list[int]]:
@@ -192,22 +193,49 @@ def test_cells_are_equal_where_their_bytes_are() -> None:
     assert 0 < equal.sum() < 400
 
 
-def test_equal_cells_have_equal_hashes_and_others_hardly_ever() -> None:
+Hash = Callable[[Bytes, Positions, Positions], Words]
+
+
+@pytest.mark.parametrize("hash_texts", [hash_cells, hash_lines])
+def test_equal_cells_have_equal_hashes_and_others_hardly_ever(hash_texts: Hash) -> None:
     cells, texts = random_cells(random.Random(8), 500)
     copied = Cells.of(Ragged.from_bytes(texts))
-    hashes = hash_cells(cells.buffer, cells.starts, cells.stops)
-    assert np.array_equal(hashes, hash_cells(copied.buffer, copied.starts, copied.stops))
+    hashes = hash_texts(cells.buffer, cells.starts, cells.stops)
+    assert np.array_equal(hashes, hash_texts(copied.buffer, copied.starts, copied.stops))
     assert len(set(hashes.tolist())) == len(set(texts))
 
 
-def test_a_cell_has_the_same_hash_alone_and_in_company() -> None:
+@pytest.mark.parametrize("hash_texts", [hash_cells, hash_lines])
+def test_a_cell_has_the_same_hash_alone_and_in_company(hash_texts: Hash, monkeypatch: pytest.MonkeyPatch) -> None:
     cells, texts = random_cells(random.Random(6), 200)
-    together = hash_cells(cells.buffer, cells.starts, cells.stops)
+    together = hash_texts(cells.buffer, cells.starts, cells.stops)
     alone = [
-        hash_cells(one.buffer, one.starts, one.stops)[0] for one in (cells.take(np.array([i])) for i in range(200))
+        hash_texts(one.buffer, one.starts, one.stops)[0] for one in (cells.take(np.array([i])) for i in range(200))
     ]
     assert together.tolist() == alone
     assert b"" in texts
+    monkeypatch.setattr("app.columns.words._AT_ONCE", 7)
+    assert np.array_equal(together, hash_texts(cells.buffer, cells.starts, cells.stops))
+
+
+def test_words_that_reach_beyond_the_buffer_end_with_zeros() -> None:
+    # A short cell is the last, beside one that is as long as all that is left.
+    texts = [b"x" * 200, b"yz"]
+    cells = Cells.of(Ragged.from_bytes(texts))
+    alone = Cells.of(Ragged.from_bytes(texts[1:]))
+    hashes = hash_cells(cells.buffer, cells.starts, cells.stops)
+    assert hashes[1] == hash_cells(alone.buffer, alone.starts, alone.stops)[0]
+
+
+def test_lines_with_the_highest_bit_of_a_word_flipped_have_other_hashes() -> None:
+    # Multiplied alone, that bit stays where it is, and two bits of the next word take it away again.
+    text, other = bytes(24), bytearray(24)
+    for place, bits in ((7, 0x80), (12, 0x04), (15, 0x80)):
+        other[place] = bits
+    cells = Cells.of(Ragged.from_bytes([text, bytes(other)]))
+    edges = cells.starts, cells.stops
+    assert len(set(hash_cells(cells.buffer, *edges).tolist())) == 1
+    assert len(set(hash_lines(cells.buffer, *edges).tolist())) == 2
 
 
 def test_cells_are_copied_to_places_with_gaps() -> None:

@@ -174,6 +174,80 @@ def _item_text(spec_id: int, value: str) -> str:
     return f'{{"spec_id":{spec_id},"value":{encode_basestring(value)}}}'
 
 
+class TextsByKind:
+    """Attribute texts of rows by their kind: rows of one kind have one label, and say the same in all columns that
+    attributes show. Each kind is encoded once, by its first row."""
+
+    def __init__(self, encoder: AttributeEncoder) -> None:
+        self._encoder = encoder
+        self._forget()
+
+    def _forget(self) -> None:
+        self._hashes: npt.NDArray[np.uint64] = np.zeros(0, dtype=np.uint64)  # of the kinds, sorted
+        self._places = HashPlaces(self._hashes)
+        self._codes: Codes = np.zeros(0, dtype=np.int32)  # of their texts
+        self._texts: list[str] = []
+        self._numbers: dict[str, int] = {}
+        self._refusing: dict[str, tuple[AttributeColumn, npt.NDArray[np.bool_]]] = {}
+
+    def encode(
+        self,
+        kinds: npt.NDArray[np.int64],
+        label_ids: Codes,
+        columns: Callable[[npt.NDArray[np.int64]], Sequence[AttributeColumn]],
+        no_value: Callable[[AttributeColumn, npt.NDArray[np.bool_]], None],
+    ) -> Texts:
+        """As `AttributeEncoder.encode`; `columns` of some of the rows."""
+        if len(self._hashes) > MAX_CACHED:
+            self._forget()
+        hashes = kinds.astype(np.uint64) * _MULTIPLIER  # others for other kinds: the factor is odd
+        found, places = self._places.find(hashes)
+        if not found.all():
+            unknown = np.flatnonzero(~found)
+            _, first = np.unique(hashes[unknown], return_index=True)
+            new = np.sort(unknown[first])
+            self._add(hashes[new], label_ids, new, columns)
+            _, places = self._places.find(hashes)
+        for column, refused in self._refusing.values():
+            if refused.any() and (rows := refused[places]).any():
+                no_value(column, rows)
+        codes = self._codes[places]
+        used = np.flatnonzero(np.bincount(codes, minlength=len(self._texts)))
+        compact = np.zeros(len(self._texts), dtype=np.int32)
+        compact[used] = np.arange(len(used), dtype=np.int32)
+        return Texts(compact[codes], tuple(map(self._texts.__getitem__, used.tolist())))
+
+    def _add(
+        self,
+        hashes: npt.NDArray[np.uint64],
+        label_ids: Codes,
+        rows: npt.NDArray[np.int64],
+        columns: Callable[[npt.NDArray[np.int64]], Sequence[AttributeColumn]],
+    ) -> None:
+        """New kinds by their hashes, and the first row of each."""
+        shown = columns(rows)
+        for column in shown:
+            none = np.zeros(len(self._hashes), dtype=np.bool_)
+            self._refusing.setdefault(column.name, (column, none))
+        refused = {column.name: np.zeros(len(rows), dtype=np.bool_) for column in shown}
+
+        def refuse(column: AttributeColumn, of: npt.NDArray[np.bool_]) -> None:
+            refused[column.name] = of
+
+        texts = self._encoder.encode(label_ids[rows], shown, refuse)
+        for text in texts.values:
+            if self._numbers.setdefault(text, len(self._texts)) == len(self._texts):
+                self._texts.append(text)
+        numbers = np.array([self._numbers[text] for text in texts.values], dtype=np.int32)
+        order = np.argsort(hashes)
+        at = np.searchsorted(self._hashes, hashes[order])
+        self._codes = np.insert(self._codes, at, numbers[texts.codes[order]])
+        for name, (column, known) in self._refusing.items():
+            self._refusing[name] = column, np.insert(known, at, refused[name][order])
+        self._hashes = np.insert(self._hashes, at, hashes[order])
+        self._places = HashPlaces(self._hashes)
+
+
 class _Combinations:
     """The combinations of a label and some cells that were met, each with a number; found by a hash that is checked.
 

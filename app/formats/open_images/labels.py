@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from app.annotations import LabelCatalog
-from app.columns import Cells, CSVBlock, CSVReader, TextIndex
+from app.columns import Cells, Coded, CSVBlock, CSVReader, TextIndex
 from app.errors import Report, shorten
 from app.formats.open_images.extras import Extras
 from app.formats.open_images.layout import CLASS_HEADERS
@@ -179,6 +179,23 @@ class LabelMatcher:
         missing = len(self._index.values) - len(self._label_ids)
         if missing:
             self._label_ids = np.append(self._label_ids, np.full(missing, NOT_ASKED, dtype=np.int32))
+        return codes
+
+    def codes_of(self, column: Coded) -> npt.NDArray[np.int32]:
+        """The same of a column of few texts; those that no row has are not looked at."""
+        if column.codes is None:
+            return self.codes(column.cells)
+        known = column.notes.get(self, np.zeros(0, dtype=np.int32))
+        if len(known) < len(column.cells):
+            known = np.concatenate([known, np.full(len(column.cells) - len(known), -1, dtype=np.int32)])
+            column.notes[self] = known
+        codes: npt.NDArray[np.int32] = known[column.codes]
+        new = np.flatnonzero(codes < 0)
+        if len(new):
+            _, first = np.unique(column.codes[new], return_index=True)
+            cells = column.codes[np.sort(new[first])]  # in the order in which rows have them
+            known[cells] = self.codes(column.cells.take(cells))
+            codes = known[column.codes]
         return codes
 
     @property

@@ -7,25 +7,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
 
 from app.annotations import Annotations, Shapes, ShapeType
-from app.columns import Cells, CSVBlock, Numbers, Ragged, Texts, decode_flags, decode_numbers, decode_texts
+from app.columns import Cells, Coded, CSVBlock, Numbers, Ragged, Texts, decode_flags, decode_numbers, decode_texts
 from app.errors import shorten
 from app.formats.open_images.attributes import AttributeColumn
 from app.formats.open_images.layout import COORDINATES, FLAGS, HIGHEST, LOWEST, TableFile
 from app.formats.open_images.links import BoxFinder, MaskLinks
-from app.formats.open_images.reading import Ints, Mask, Reading, TableState
+from app.formats.open_images.reading import FewColumns, Ints, Mask, Reading, TableState
 from app.formats.open_images.repairs import MAX_WORD, are_decimal_ones, short_decimals
 from app.formats.open_images.repeats import RepeatedRows
 from app.formats.open_images.side_read import row_check
 from app.formats.open_images.side_write import BOX_CELLS
-from app.formats.open_images.write_boxes import plain_boxes
+from app.formats.open_images.write_boxes import PLAIN_CELLS
 from app.geometry import boxes_to_pixels
 
 Reals = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.int64]
+
+FEW_BOX_COLUMNS = ("Source", "LabelName", "Confidence", *FLAGS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +57,13 @@ def _read_table(reading: Reading, file: TableFile, waiting: Waiting) -> None:
 
 def _read_block(reading: Reading, table: TableState, block: CSVBlock, waiting: Waiting, repeats: RepeatedRows) -> None:
     bad = np.zeros(len(block), dtype=np.bool_)
+    few = reading.few(table, block, FEW_BOX_COLUMNS)
     frames, ids = reading.find_frames(table, block, bad)
-    label_codes, label_ids = find_labels(reading, table, block, frames, bad)
+    label_codes, label_ids = find_labels(reading, table, few, frames, bad)
     claim_subset(reading, table, block, frames, bad)
     corners = _read_corners(reading, table, block, bad)
-    flags = {column: _read_flag(reading, table, block, column, bad) for column in FLAGS}
-    confidence = read_share(reading, table, block, "Confidence", bad, empty_is="1")
+    flags = {column: _read_flag(reading, table, few, column, bad) for column in FLAGS}
+    confidence = read_share(reading, table, few, "Confidence", bad, empty_is="1")
     count = reading.report.table(table.path)
     good = np.flatnonzero(~bad)
     count.dropped += len(block) - len(good)
@@ -66,11 +71,13 @@ def _read_block(reading: Reading, table: TableState, block: CSVBlock, waiting: W
         return
     reading.name_images(frames[good], ids.take(good))
     repeats.add(block, good)
-    reading.see_lines(table, lambda: bool(plain_boxes(block)[good].all()))
-    columns = [flag_column(FLAGS[column], column, flags[column][good]) for column in FLAGS]
-    columns += text_columns(
-        reading, {"score": ("Confidence", confidence), "source": ("Source", block.cells("Source"))}, good
-    )
+    reading.see_lines(table, lambda: all(are_all(few[name], what, good) for name, what in PLAIN_CELLS.items()))
+    sources = {"score": ("Confidence", confidence), "source": ("Source", few["Source"])}
+
+    def columns(rows: Rows) -> list[AttributeColumn]:
+        shown = [flag_column(FLAGS[column], column, flags[column][rows]) for column in FLAGS]
+        return shown + text_columns(reading, sources, rows)
+
     frames, label_ids, corners = frames[good], label_ids[good], corners[good]
     reading.needs_size[frames - reading.target.frames.start] = True
     reading.consistency.add_boxes(table.path, block.rows[good], frames, label_codes[good], corners)
@@ -83,7 +90,7 @@ def _read_block(reading: Reading, table: TableState, block: CSVBlock, waiting: W
         label_ids=label_ids,
         groups=waiting.masks.take_boxes(frames, label_codes[good], corners),
         occluded=flags["IsOccluded"][good] == 1,
-        attributes=encode_attributes(reading, table, block, good, label_ids, columns),
+        attributes=encode_attributes(reading, table, few, good, label_ids, columns, few.kinds),
         points=Ragged(boxes_px.reshape(-1), np.arange(len(good) + 1, dtype=np.int64) * 4),
         kept=reading.kept(table.number, block.lines.take(good)),
     )
@@ -157,45 +164,57 @@ def _read_corners(reading: Reading, table: TableState, block: CSVBlock, bad: Mas
     return corners
 
 
-def _read_flag(reading: Reading, table: TableState, block: CSVBlock, column: str, bad: Mask) -> npt.NDArray[np.int8]:
+def _read_flag(reading: Reading, table: TableState, few: FewColumns, column: str, bad: Mask) -> npt.NDArray[np.int8]:
     """(N,) int8: 1, 0, -1 for unknown."""
+    block, cells = few.block, few[column]
     if not block.has(column):
         return np.full(len(block), -1, dtype=np.int8)
-    cells = block.cells(column)
-    flags = decode_flags(cells)
+    flags = cells.decoded(decode_flags)
     message = "expected 1, 0, or -1 for unknown"
-    reading.tell(table, "error", "value.flag", block.rows, flags.bad, column, message, cells)
-    reading.tell(
-        table, "warning", "value.missing", block.rows, flags.empty & ~bad, column, f"{column} is empty: unknown", cells
-    )
-    bad |= flags.bad
-    words = ~flags.bad & (cells.lengths > MAX_WORD)
+    wrong = reading.tell_cells(table, "error", "value.flag", block, flags.bad, column, message, cells)
+    message = f"{column} is empty: unknown"
+    reading.tell_cells(table, "warning", "value.missing", block, flags.empty, column, message, cells, unless=bad)
+    if wrong is not None:
+        bad |= wrong
+    words = ~flags.bad & (cells.cells.lengths > MAX_WORD)
     message = "flags are words or have a point; they are read as 1, 0 and -1, and written back so"
-    reading.mend(table, "value.flag_words", block, words, column, message)
-    return flags.values
+    reading.mend_cells(table, "value.flag_words", block, words, column, message, cells)
+    return cells.spread(flags.values)
 
 
 # --- shared with tags and masks ---
 
 
-def find_labels(reading: Reading, table: TableState, block: CSVBlock, frames: Ints, bad: Mask) -> tuple[Ints, Ints]:
+def find_labels(reading: Reading, table: TableState, few: FewColumns, frames: Ints, bad: Mask) -> tuple[Ints, Ints]:
     """(N,) codes of the LabelNames, and (N,) label ids, -1 (and `bad`) where there is none.
 
     Where unmatched images are passed over, the labels of their rows are not asked for: a slice of an official file
     names classes that the task need not have. Nor need it have those of rows that the options do not select.
     """
-    cells = reading.require(table, block, table.label_column, bad)
-    asked = cells.lengths > 0
+    block, column, cells = few.block, table.label_column, few[table.label_column]
+    asked = np.ones(len(block), dtype=np.bool_)
+    message = f"{column} is empty"
+    empty = reading.tell_cells(
+        table, "error", "value.missing", block, cells.decoded(_are_empty), column, message, cells
+    )
+    if empty is not None:
+        bad |= empty
+        asked = ~empty
     if reading.options.unmatched == "skip":
         asked &= frames >= 0
     rows = np.flatnonzero(asked)
     codes = np.full(len(block), -1, dtype=np.int32)
     label_ids = np.full(len(block), -1, dtype=np.int32)
-    codes[rows] = reading.labels.codes(cells.take(rows))
+    codes[rows] = reading.labels.codes_of(cells.take(rows))
     needed = reading.needs_label(table, frames[rows])
-    label_ids[rows] = reading.labels.resolve(codes[rows], block.rows[rows], table.path, table.label_column, needed)
+    label_ids[rows] = reading.labels.resolve(codes[rows], block.rows[rows], table.path, column, needed)
     bad |= label_ids < 0
     return codes, label_ids
+
+
+def _are_empty(cells: Cells) -> Mask:
+    empty: Mask = cells.lengths == 0
+    return empty
 
 
 def claim_subset(reading: Reading, table: TableState, block: CSVBlock, frames: Ints, bad: Mask) -> None:
@@ -207,7 +226,7 @@ def claim_subset(reading: Reading, table: TableState, block: CSVBlock, frames: I
 def tell_numbers(
     reading: Reading, table: TableState, block: CSVBlock, column: str, cells: Cells, numbers: Numbers
 ) -> Mask:
-    """Report what is no number; the mask of those rows."""
+    """Report what is no number; (N,) the mask of those rows."""
     for code, mask, message in (
         ("value.not_number", numbers.not_number, "is not a number"),
         ("value.not_finite", numbers.not_finite, "is not a finite number"),
@@ -216,7 +235,7 @@ def tell_numbers(
     return numbers.not_number | numbers.not_finite
 
 
-def _about(cells: Cells, words: str) -> Callable[[int], str]:
+def _about(cells: Cells | Coded, words: str) -> Callable[[int], str]:
     def told(place: int) -> str:
         text = cells.row_text(place)
         return f'"{shorten(text)}" {words}{"; its decimal mark must be a point" if "," in text else ""}'
@@ -224,61 +243,87 @@ def _about(cells: Cells, words: str) -> Callable[[int], str]:
     return told
 
 
-def read_share(
-    reading: Reading, table: TableState, block: CSVBlock, column: str, bad: Mask, *, empty_is: str
-) -> Ragged:
+def read_share(reading: Reading, table: TableState, few: FewColumns, column: str, bad: Mask, *, empty_is: str) -> Coded:
     """The trimmed texts of a column of numbers in 0..1, checked.
 
     Args:
         empty_is: what an empty cell is read as, with warning `value.missing`; "" takes it as it is.
     """
-    cells = block.cells(column).trimmed()
+    block = few.block
     if not block.has(column):
-        return Ragged.from_bytes([empty_is.encode()]).take(np.zeros(len(block), dtype=np.int64))
-    numbers = decode_numbers(cells)
-    flawed = tell_numbers(reading, table, block, column, cells, numbers)
+        return Coded(np.zeros(len(block), dtype=np.int32), Cells.of(Ragged.from_bytes([empty_is.encode()])))
+    cells = few[column].trimmed()
+    numbers = cells.decoded(decode_numbers)
+    flawed = numbers.not_number | numbers.not_finite
     far = ~flawed & ~numbers.empty & ((numbers.values < 0) | (numbers.values > 1))
-    reading.tell(table, "error", "value.range", block.rows, far, column, "expected a number of 0 to 1", cells)
-    bad |= flawed | far
+    for code, mask, message in (
+        ("value.not_number", numbers.not_number, _about(cells, "is not a number")),
+        ("value.not_finite", numbers.not_finite, _about(cells, "is not a finite number")),
+        ("value.range", far, "expected a number of 0 to 1"),
+    ):
+        wrong = reading.tell_cells(table, "error", code, block, mask, column, message, cells)
+        if wrong is not None:
+            bad |= wrong
     if column == "Confidence":
         message = "is written with a point, as datumaro does; 1.0 counts as 1, the cells stay"
-        reading.mend(table, "value.decimal_one", block, are_decimal_ones(cells), column, message)
-    texts = cells.ragged()
-    if empty_is and numbers.empty.any():
-        message = f"{column} is empty: read as {empty_is}"
-        reading.tell(table, "warning", "value.missing", block.rows, numbers.empty & ~bad, column, message, cells)
-        filled = Ragged.concatenate([texts, Ragged.from_bytes([empty_is.encode()])])
-        return filled.take(np.where(numbers.empty, len(texts), np.arange(len(texts))))
-    return texts
+        ones = cells.decoded(are_decimal_ones)
+        reading.mend_cells(table, "value.decimal_one", block, ones, column, message, few[column])
+    if not empty_is:
+        return cells
+    message = f"{column} is empty: read as {empty_is}"
+    reading.tell_cells(table, "warning", "value.missing", block, numbers.empty, column, message, cells, unless=bad)
+    return cells.changed(_filling(empty_is)) if numbers.empty.any() else cells
+
+
+@cache
+def _filling(text: str) -> Callable[[Cells], Cells]:
+    def filled(cells: Cells) -> Cells:
+        """The text in place of each empty cell."""
+        texts = Ragged.concatenate([cells.ragged(), Ragged.from_bytes([text.encode()])])
+        return Cells.of(texts.take(np.where(cells.lengths == 0, len(cells), np.arange(len(cells)))))
+
+    return filled
+
+
+def are_all(column: Coded, what: Callable[[Cells], Mask], rows: Rows) -> bool:
+    """Whether something holds for the cells of all these rows."""
+    holds = column.decoded(what)
+    return bool(holds.all()) or bool(column.spread(holds)[rows].all())
 
 
 def flag_column(attribute: str, column: str, values: npt.NDArray[np.int8]) -> AttributeColumn:
     return AttributeColumn(attribute, column, values.astype(np.int32), ("0", "1"), is_flag=True)
 
 
-def text_columns(
-    reading: Reading, sources: Mapping[str, tuple[str, Ragged | Cells]], good: npt.NDArray[np.int64]
-) -> list[AttributeColumn]:
-    """Columns shown as they are written; those that no label declares cost nothing."""
+def text_columns(reading: Reading, sources: Mapping[str, tuple[str, Coded]], rows: Rows) -> list[AttributeColumn]:
+    """Columns shown as they are written, of some rows; those that no label declares cost nothing."""
     columns = []
     for attribute, (column, cells) in sources.items():
         if reading.attributes.is_declared(attribute):
-            texts = decode_texts(Cells.of(cells.take(good)) if isinstance(cells, Ragged) else cells.take(good))
+            some = cells.take(rows)
+            texts = some.decoded(decode_texts)
             empty = np.array([not value for value in texts.values], dtype=np.bool_)
             codes = np.where(empty[texts.codes], np.int32(-1), texts.codes).astype(np.int32)
-            columns.append(AttributeColumn(attribute, column, codes, texts.values))
+            columns.append(AttributeColumn(attribute, column, some.spread(codes), texts.values))
     return columns
 
 
 def encode_attributes(
     reading: Reading,
     table: TableState,
-    block: CSVBlock,
-    good: npt.NDArray[np.int64],
+    few: FewColumns,
+    good: Rows,
     label_ids: Ints,
-    columns: list[AttributeColumn],
+    columns: Callable[[Rows], list[AttributeColumn]],
+    kinds: Rows | None = None,
 ) -> Texts:
-    """Attribute texts of the good rows; values that an attribute cannot take are told and kept in the row."""
+    """Attribute texts of the good rows; values that an attribute cannot take are told and kept in the row.
+
+    Args:
+        columns: of some rows of the block.
+        kinds: `few.kinds`, where those columns and the label are all that it is about.
+    """
+    block = few.block
 
     def no_value(column: AttributeColumn, rows: Mask) -> None:
         refused = np.zeros(len(block), dtype=np.bool_)
@@ -287,4 +332,6 @@ def encode_attributes(
         cells = block.cells(column.column)
         reading.tell(table, "warning", "attribute.no_value", block.rows, refused, column.column, message, cells)
 
-    return reading.attributes.encode(label_ids, columns, no_value)
+    if kinds is None:
+        return reading.attributes.encode(label_ids, columns(good), no_value)
+    return few.texts.encode(kinds[good], label_ids, lambda rows: columns(good[rows]), no_value)

@@ -288,14 +288,11 @@ def _write_done(
     mask_rows = mask_rows_of[source]
     block_rows = chosen[source]
     label_ids = rows.label_ids[mask_rows]
-    columns = text_columns(
-        reading,
-        {
-            "box_id": ("BoxID", block.cells("BoxID")),
-            "predicted_iou": ("PredictedIoU", block.cells("PredictedIoU").trimmed()),
-        },
-        block_rows,
-    )
+    few = reading.few(table, block, ())
+    sources = {
+        "box_id": ("BoxID", few["BoxID"]),
+        "predicted_iou": ("PredictedIoU", few["PredictedIoU"].trimmed()),
+    }
     if reading.consistency.is_on:
         _see(reading, table, rows, mask_rows_of[full], groups, at, points, runs)
     own = np.where(found.n_parts[source] > 1, numbers[mask_rows], np.int32(0))
@@ -305,7 +302,9 @@ def _write_done(
         types=types,
         label_ids=label_ids,
         groups=np.where(groups[mask_rows] > 0, groups[mask_rows], own),
-        attributes=encode_attributes(reading, table, block, block_rows, label_ids, columns),
+        attributes=encode_attributes(
+            reading, table, few, block_rows, label_ids, lambda places: text_columns(reading, sources, places)
+        ),
         points=points,
         runs=runs,
         kept=kept.take(source),

@@ -38,7 +38,8 @@ def read_points(reading: Reading) -> None:
 def _read_block(reading: Reading, table: TableState, block: CSVBlock, repeats: RepeatedRows) -> None:
     bad = np.zeros(len(block), dtype=np.bool_)
     frames, ids = reading.find_frames(table, block, bad)
-    _, label_ids = find_labels(reading, table, block, frames, bad)
+    few = reading.few(table, block, (table.label_column,))
+    _, label_ids = find_labels(reading, table, few, frames, bad)
     claim_subset(reading, table, block, frames, bad)
     places = _read_places(reading, table, block, bad)
     count = reading.report.table(table.path)
@@ -48,7 +49,7 @@ def _read_block(reading: Reading, table: TableState, block: CSVBlock, repeats: R
         return
     reading.name_images(frames[good], ids.take(good))
     repeats.add(block, good)
-    sources = {name: (column, block.cells(column).trimmed()) for column, name in POINT_ATTRIBUTES.items()}
+    sources = {name: (column, few[column].trimmed()) for column, name in POINT_ATTRIBUTES.items()}
     frames, label_ids = frames[good], label_ids[good]
     points_px = points_to_pixels(places[good], *reading.target.frames.sizes(frames))
     shapes = replace(
@@ -56,7 +57,9 @@ def _read_block(reading: Reading, table: TableState, block: CSVBlock, repeats: R
         frames=frames,
         types=np.full(len(good), ShapeType.POINTS, dtype=np.uint8),
         label_ids=label_ids,
-        attributes=encode_attributes(reading, table, block, good, label_ids, text_columns(reading, sources, good)),
+        attributes=encode_attributes(
+            reading, table, few, good, label_ids, lambda rows: text_columns(reading, sources, rows)
+        ),
         points=Ragged(points_px.reshape(-1), np.arange(len(good) + 1, dtype=np.int64) * 2),
         kept=reading.kept(table.number, block.lines.take(good)),
     )

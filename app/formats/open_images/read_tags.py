@@ -10,9 +10,10 @@ from dataclasses import replace
 import numpy as np
 
 from app.annotations import Annotations, Rows, RowsMeaning, Tags
-from app.columns import Cells, CSVBlock, decode_numbers
+from app.columns import CSVBlock, decode_numbers
 from app.formats.open_images.layout import Kind
 from app.formats.open_images.read_boxes import (
+    are_all,
     claim_subset,
     encode_attributes,
     find_labels,
@@ -23,7 +24,9 @@ from app.formats.open_images.reading import Reading, TableState
 from app.formats.open_images.repeats import RepeatedRows, read_each_block
 from app.formats.open_images.side_read import row_check
 from app.formats.open_images.side_write import TAG_CELLS
-from app.formats.open_images.write_tags import plain_tags
+from app.formats.open_images.write_boxes import are_there
+
+FEW_TAG_COLUMNS = ("Source", "LabelName", "Confidence")
 
 
 def read_tags(reading: Reading) -> None:
@@ -35,10 +38,11 @@ def read_tags(reading: Reading) -> None:
 
 def _read_block(reading: Reading, table: TableState, block: CSVBlock, repeats: RepeatedRows) -> None:
     bad = np.zeros(len(block), dtype=np.bool_)
+    few = reading.few(table, block, FEW_TAG_COLUMNS)
     frames, ids = reading.find_frames(table, block, bad)
-    codes, label_ids = find_labels(reading, table, block, frames, bad)
+    codes, label_ids = find_labels(reading, table, few, frames, bad)
     claim_subset(reading, table, block, frames, bad)
-    confidence = read_share(reading, table, block, "Confidence", bad, empty_is="1")
+    confidence = read_share(reading, table, few, "Confidence", bad, empty_is="1")
     count = reading.report.table(table.path)
     good = np.flatnonzero(~bad)
     count.dropped += len(block) - len(good)
@@ -46,9 +50,9 @@ def _read_block(reading: Reading, table: TableState, block: CSVBlock, repeats: R
         return
     reading.name_images(frames[good], ids.take(good))
     repeats.add(block, good)
-    reading.see_lines(table, lambda: bool(plain_tags(block)[good].all()))
+    reading.see_lines(table, lambda: are_all(few["Confidence"], are_there, good))
     absent = np.zeros(len(block), dtype=np.bool_)
-    confidences = decode_numbers(Cells.of(confidence.take(good))).values
+    confidences = confidence.spread(confidence.decoded(decode_numbers).values)[good]
     absent[good] = confidences == 0
     reading.consistency.add_tags(table.path, block.rows[good], frames[good], codes[good], confidences)
     hidden = absent.copy()
@@ -63,14 +67,14 @@ def _read_block(reading: Reading, table: TableState, block: CSVBlock, repeats: R
     unseen = np.flatnonzero(hidden)
     rows = Rows(frames[unseen], reading.kept(table.number, lines.take(unseen)))
     good = good[~hidden[good]]
-    columns = text_columns(
-        reading, {"score": ("Confidence", confidence), "source": ("Source", block.cells("Source"))}, good
-    )
+    sources = {"score": ("Confidence", confidence), "source": ("Source", few["Source"])}
     tags = replace(
         Tags.empty(len(good)),
         frames=frames[good],
         label_ids=label_ids[good],
-        attributes=encode_attributes(reading, table, block, good, label_ids[good], columns),
+        attributes=encode_attributes(
+            reading, table, few, good, label_ids[good], lambda rows: text_columns(reading, sources, rows), few.kinds
+        ),
         kept=reading.kept(table.number, lines.take(good)),
     )
     if reading.side.has_entries(table.path, table.first, len(block)):

@@ -9,7 +9,7 @@ Source: Open Images reference 3.3 (ids), 3.4 (subsets), 6 (problems).
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -19,10 +19,21 @@ import numpy.typing as npt
 
 from app.annotations import Annotations, FrameIndex, Kept, TextSet, equal_rows
 from app.archive import Archive, Entry, read_ahead
-from app.columns import Cells, CSVBlock, CSVReader, Ragged, TextIndex, Texts, decode_numbers, decode_runs
+from app.columns import (
+    Cells,
+    Coded,
+    CSVBlock,
+    CSVReader,
+    FewTexts,
+    Ragged,
+    TextIndex,
+    Texts,
+    decode_numbers,
+    decode_runs,
+)
 from app.errors import Damaged, ImportProblems, Problem, Report, Severity, shorten
 from app.formats.base import ImportOptions, Progress, Sink, Target
-from app.formats.open_images.attributes import AttributeEncoder
+from app.formats.open_images.attributes import AttributeEncoder, TextsByKind
 from app.formats.open_images.consistency import Consistency
 from app.formats.open_images.extras import KeptFile, KeptTable
 from app.formats.open_images.labels import ClassNames, LabelMatcher
@@ -125,6 +136,25 @@ class TableState:
         return LABEL_COLUMNS.get(self.file.kind, ("LabelName",))[0]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class FewColumns:
+    """The columns of a block that say few things (`app.columns.few`).
+
+    Attributes:
+        kinds: (N,) equal where rows are alike in all of them, in every block of such a table; None: nobody knows.
+        texts: the attribute texts of those kinds.
+    """
+
+    block: CSVBlock
+    columns: Mapping[str, Coded]
+    kinds: npt.NDArray[np.int64] | None
+    texts: TextsByKind
+
+    def __getitem__(self, column: str) -> Coded:
+        """Any column of the block."""
+        return self.columns[column] if column in self.columns else Coded(None, self.block.cells(column))
+
+
 class Reading:
     """One import."""
 
@@ -150,6 +180,7 @@ class Reading:
         self._label_types = selection.label_types
         self.labels = LabelMatcher(target.labels, self.classes, {}, report, self.renaming)
         self.attributes = AttributeEncoder(target.labels)
+        self._few: dict[tuple[tuple[str, ...], tuple[str, ...]], tuple[FewTexts, TextsByKind]] = {}
         self._list_root: bytes | None = None
         self.side = SideFile(
             target.frames, ItemCodec(target.labels), lambda ids: self.index.match(ids).frames, target.first_group
@@ -256,6 +287,14 @@ class Reading:
             yield block
             del block  # so that there is one at a time
 
+    def few(self, table: TableState, block: CSVBlock, columns: tuple[str, ...]) -> FewColumns:
+        """Columns of a block that say few things; tables of one header know them together."""
+        key = table.header, columns
+        if key not in self._few:
+            self._few[key] = FewTexts(table.header, columns), TextsByKind(self.attributes)
+        texts, by_kind = self._few[key]
+        return FewColumns(block, *texts.read(block), by_kind)
+
     def _take_rows(self, table: TableState, n: int) -> None:
         self._n_rows += n
         if self._n_rows > self.options.max_rows:
@@ -334,7 +373,7 @@ class Reading:
         bad: Mask,
         column: str | None,
         message: Message,
-        cells: Cells | None = None,
+        cells: Cells | Coded | None = None,
     ) -> None:
         """Report the rows of a block under a mask: the first few are listed, all are counted.
 
@@ -368,12 +407,39 @@ class Reading:
         else:
             self.report.count_more(code, severity, len(places))
 
+    def tell_cells(
+        self,
+        table: TableState,
+        severity: Severity,
+        code: str,
+        block: CSVBlock,
+        bad: Mask,
+        column: str,
+        message: Message,
+        cells: Coded,
+        unless: Mask | None = None,
+    ) -> Mask | None:
+        """The same by (K,) `bad` of the cells of a column; not of the rows (N,) of `unless`. Returns the rows, None for
+        none."""
+        if not bad.any():
+            return None
+        rows = cells.spread(bad)
+        self.tell(table, severity, code, block.rows, rows if unless is None else rows & ~unless, column, message, cells)
+        return rows
+
     def mend(self, table: TableState, code: str, block: CSVBlock, mended: Mask, column: str, message: str) -> None:
         """Rows of a block in which a known damage was mended: told once a table (`repairs.py`)."""
         places = np.flatnonzero(mended)
         if len(places):
             value = block.cells(column).row_text(int(places[0]))
             self.repairs.tell(code, table.path, len(places), message, int(block.rows[places[0]]), column, value)
+
+    def mend_cells(
+        self, table: TableState, code: str, block: CSVBlock, mended: Mask, column: str, message: str, cells: Coded
+    ) -> None:
+        """The same by (K,) the cells of a column."""
+        if mended.any():
+            self.mend(table, code, block, cells.spread(mended), column, message)
 
     def require(self, table: TableState, block: CSVBlock, column: str, bad: Mask) -> Cells:
         """The cells of a column that may not be empty; rows where it is are told and marked in `bad`."""
@@ -588,11 +654,12 @@ class Reading:
 
     # --- out ---
 
-    def confidences(self, texts: Ragged, rows: Rows) -> Reals | None:
+    def confidences(self, texts: Coded, rows: Rows) -> Reals | None:
         """(N,) the Confidence of some rows, where the selection goes by it."""
         if not (self.options.min_confidence or self.options.max_confidence):
             return None
-        return decode_numbers(Cells.of(texts.take(rows))).values
+        some = texts.take(rows)
+        return some.spread(some.decoded(decode_numbers).values)
 
     def kept(self, number: int, lines: Ragged, **png: Any) -> Kept:
         """The kept rows of a table."""

@@ -21,7 +21,7 @@ class RepeatedRows:
 
     def __init__(self, table: TableState, report: Report) -> None:
         self._table, self._report = table, report
-        self._hashes: list[npt.NDArray[np.int64]] = []
+        self._hashes: list[npt.NDArray[np.uint64]] = []
         self._rows: list[range | npt.NDArray[np.int64]] = []
         self._n = 0
 

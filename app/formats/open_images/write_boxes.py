@@ -78,10 +78,15 @@ def box_rows(
 
 def plain_boxes(block: CSVBlock, places: npt.NDArray[np.int64] | None = None) -> Mask:
     """(N,) whether other readers take these rows: a Confidence, and flags in digits."""
-    good: Mask = block.cells("Confidence").lengths > 0
-    for column in FLAGS:
-        good &= _are_digits(block.cells(column))
+    good = np.ones(len(block), dtype=np.bool_)
+    for column, is_plain in PLAIN_CELLS.items():
+        good &= is_plain(block.cells(column))
     return good
+
+
+def are_there(cells: Cells) -> Mask:
+    there: Mask = cells.lengths > 0
+    return there
 
 
 def _are_digits(cells: Cells) -> Mask:
@@ -90,6 +95,10 @@ def _are_digits(cells: Cells) -> Mask:
     good: Mask = (cells.lengths == 1) & ((first == ord("0")) | (first == ord("1")))
     good |= (cells.lengths == 2) & (first == ord("-")) & (last == ord("1"))
     return good
+
+
+PLAIN_CELLS: Mapping[str, Callable[[Cells], Mask]] = {"Confidence": are_there, **dict.fromkeys(FLAGS, _are_digits)}
+"""The cells of each column that other readers take."""
 
 
 def pixel_boxes(shapes: Shapes) -> Boxes:

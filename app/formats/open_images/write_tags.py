@@ -27,7 +27,14 @@ from app.formats.open_images.kept_rows import (
 from app.formats.open_images.kept_rows import Rows as Places
 from app.formats.open_images.plan import Plan
 from app.formats.open_images.side_write import SideWriter
-from app.formats.open_images.write_boxes import confidence_rule, fill_confidence, id_cells, label_cells, source_rule
+from app.formats.open_images.write_boxes import (
+    are_there,
+    confidence_rule,
+    fill_confidence,
+    id_cells,
+    label_cells,
+    source_rule,
+)
 from app.formats.selection import LabelType
 
 MACHINE = "machine"
@@ -63,8 +70,7 @@ def tag_rows(
 
 def plain_tags(block: CSVBlock, places: Places | None = None) -> Mask:
     """(N,) whether other readers take these rows: they have a Confidence."""
-    has_confidence: Mask = block.cells("Confidence").lengths > 0
-    return has_confidence
+    return are_there(block.cells("Confidence"))
 
 
 def tag_columns(plan: Plan, tags: Tags, columns: Sequence[str]) -> Columns:

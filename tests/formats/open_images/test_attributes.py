@@ -14,6 +14,7 @@ from app.formats.open_images.attributes import (
     AttributeColumn,
     AttributeDecoder,
     AttributeEncoder,
+    TextsByKind,
     attributes_text,
     flag_text,
     plain_decimal,
@@ -155,6 +156,41 @@ def test_columns_are_encoded_as_row_by_row() -> None:
                 if one is not None and value is not None:
                     said[one.id] = value
             assert texts.row(row) == attributes_text(said)
+
+
+def test_kinds_of_rows_are_encoded_as_their_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each kind once, by its first row; what is refused is told of each row. Forgotten kinds are encoded anew."""
+    random = np.random.default_rng(5)
+    monkeypatch.setattr("app.formats.open_images.attributes.MAX_CACHED", 60)
+    catalog = labels("cat", "dog", attributes=all_attributes(score="number"))
+    sources = {"score": ("1", "many", "0.5"), "occluded": ("0", "1"), "source": ("a", "b", "x" * 5000)}
+    by_kind, plain = TextsByKind(AttributeEncoder(catalog)), AttributeEncoder(catalog)
+    n_kinds = 2 * np.prod([len(values) + 1 for values in sources.values()])
+    for _ in range(8):
+        kinds = random.integers(0, n_kinds, 40)  # a label and cells, of each kind the same
+        left, label_ids = np.divmod(kinds, 2)
+        codes = {}
+        for name, values in sources.items():
+            left, codes[name] = np.divmod(left, len(values) + 1)
+        asked: list[int] = []
+
+        def columns(rows: Any) -> list[AttributeColumn]:
+            asked.append(len(rows))  # noqa: B023
+            return [
+                AttributeColumn(name, name, (codes[name][rows] - 1).astype(np.int32), values, name == "occluded")  # noqa: B023
+                for name, values in sources.items()
+            ]
+
+        told: list[tuple[str, list[bool]]] = []
+        expected: list[tuple[str, list[bool]]] = []
+        ids = (label_ids + 1).astype(np.int32)
+        texts = by_kind.encode(kinds, ids, columns, lambda one, rows: told.append((one.name, rows.tolist())))  # noqa: B023
+        assert sum(asked) <= len(np.unique(kinds))
+        every = np.arange(40)
+        same = plain.encode(ids, columns(every), lambda one, rows: expected.append((one.name, rows.tolist())))  # noqa: B023
+        assert texts.to_list() == same.to_list()
+        assert told == expected
+        assert len(texts.values) == len(set(texts.to_list()))
 
 
 def test_undeclared_attributes_are_not_shown() -> None:
