@@ -1,7 +1,7 @@
 """Helpers: spawned processes that do work of this one, job by job.
 
-    here  ── job ──▶  helper      a pipe each way; arrays go as they lie in memory, without a copy
-          ◀─ done ──
+    here  ── job ──▶  helper      a pipe each way; the arrays of a job go by memory that both sides have, if they fit:
+          ◀─ done ──              one copy, and nobody waits for a pipe to be emptied
 
 A helper knows one function, `module:name`, says when it has started, and answers in the order of the jobs. It reads
 jobs while it works, so that nobody waits to hand one over, and it ends when its reader does: at the end of the pipe,
@@ -11,6 +11,7 @@ however that end came. Who asks keeps each job until it is answered: a helper th
 from __future__ import annotations
 
 import contextlib
+import mmap
 import os
 import pickle
 import queue
@@ -21,6 +22,7 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -34,9 +36,14 @@ SENT_AHEAD = 2
 HELD_JOBS = 6
 PIPE_BYTES = 1 << 20  # 64 KiB by itself, which makes both sides wait for each other
 PIECES_A_CALL = 512  # of memory, handed to the system at once
+SLOT_BYTES = 4 << 20
+"""What the arrays of one job may take of shared memory; none is used up before it is needed."""
+ALIGNMENT = 64
 NO_THREADS = {"OPENBLAS_NUM_THREADS": "1"}
 """Helpers have no use for numpy's own threads, which take a third of a helper's start."""
 _COUNT, _SIZE = struct.Struct("<I"), struct.Struct("<Q")
+_SHARED = 1 << 31
+"""Added to the count where the arrays are not in the pipe: sizes are followed by their place in shared memory."""
 
 
 def n_cores() -> int:
@@ -54,19 +61,26 @@ class Helper:
         """Start it.
 
         Args:
-            work: `module:name` of a function of one job; both jobs and answers are pickled.
+            work: `module:name` of a function of one job, which it leaves as it is; both jobs and answers are pickled.
         """
         module, _, name = work.partition(":")
-        code = f"from app.helpers import serve; from {module} import {name}; serve({name})"
+        memory = _shared_memory()
+        self._slots = _Slots(memory)
+        code = f"from app.helpers import serve; from {module} import {name}; serve({name}, {memory})"
         job_end, self._jobs = _pipe()
         self._answers, result_end = _pipe()
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", code], stdin=job_end, stdout=result_end, env={**os.environ, **NO_THREADS}
+                [sys.executable, "-c", code],
+                stdin=job_end,
+                stdout=result_end,
+                env={**os.environ, **NO_THREADS},
+                pass_fds=() if memory is None else (memory,),
             )
         finally:
-            os.close(job_end)
-            os.close(result_end)
+            for end in (job_end, result_end, memory):
+                if end is not None:
+                    os.close(end)
         self._done: queue.SimpleQueue[tuple[Any] | None] = queue.SimpleQueue()
         self._is_up = threading.Event()  # it has started, or never will
         self._n_sent = 0
@@ -102,18 +116,24 @@ class Helper:
         """Whether `receive` would not wait."""
         return self._is_lost or not self._done.empty()
 
-    def send(self, job: Any) -> None:
+    def send(self, job: Any) -> Callable[[], Any]:
+        """Hand a job over. Returns how to get the job again, until its answer is asked for: who keeps that need not
+        keep the job."""
         self._n_sent += 1
+        again: Callable[[], Any] = partial(_same, job)
         try:
-            send(self._jobs, job)
+            again = send(self._jobs, job, self._slots) or again
         except OSError:
             self._is_lost = True
+        return again
 
     def receive(self) -> tuple[Any] | None:
         """The answer to the oldest job; None where there will be none."""
         self._n_sent -= 1
         done = None if self._is_lost and self._done.empty() else self._done.get()
         self._is_lost = self._is_lost or done is None
+        if done is not None:  # who is lost gets no job any more, and the last ones may still be asked for
+            self._slots.free_oldest()
         return done
 
     def kill(self) -> None:
@@ -277,9 +297,10 @@ class Ahead(Generic[Job, Done]):
             self._changed.notify_all()
 
 
-def serve(work: Callable[[Any], Any]) -> None:
-    """The helper's loop, until the pipe ends."""
+def serve(work: Callable[[Any], Any], memory: int | None = None) -> None:
+    """The helper's loop, until the pipe ends. `memory`: the file of the shared memory."""
     bound_heap()
+    slots = _Slots(memory)
     answers = os.dup(1)
     os.dup2(2, 1)  # what is printed by mistake is no answer
     waiting: queue.Queue[tuple[Any] | None] = queue.Queue(SENT_AHEAD)
@@ -288,7 +309,7 @@ def serve(work: Callable[[Any], Any]) -> None:
         try:
             with contextlib.suppress(EOFError, OSError, pickle.UnpicklingError):
                 while True:
-                    waiting.put((receive(0),))
+                    waiting.put((receive(0, slots),))
         except Exception:
             traceback.print_exc()
         os._exit(0)  # nobody waits for an answer any more, or a job cannot be read and is done elsewhere
@@ -303,6 +324,60 @@ def serve(work: Callable[[Any], Any]) -> None:
     os._exit(0)
 
 
+# --- shared memory ---
+
+
+def _shared_memory() -> int | None:
+    """A file in memory for the arrays of jobs; None where the system has no such thing."""
+    with contextlib.suppress(AttributeError, OSError):
+        memory = os.memfd_create("jobs")
+        try:
+            os.ftruncate(memory, SENT_AHEAD * SLOT_BYTES)
+        except OSError:
+            os.close(memory)
+            raise
+        return memory
+    return None
+
+
+class _Slots:
+    """Shared memory, a slot for each job that is on its way; nobody writes into a slot before its job is answered."""
+
+    def __init__(self, memory: int | None) -> None:
+        self._view: memoryview | None = None
+        if memory is not None:
+            with contextlib.suppress(OSError, ValueError):
+                self._view = memoryview(mmap.mmap(memory, SENT_AHEAD * SLOT_BYTES))
+        self._free = deque(range(SENT_AHEAD if self._view is not None else 0))
+        self._used: deque[int | None] = deque()
+
+    def put(self, arrays: Sequence[memoryview]) -> list[int] | None:
+        """Copy arrays into a free slot; their places, None where they do not fit."""
+        places, end = [], 0
+        for array in arrays:
+            places.append(end)
+            end += -(-array.nbytes // ALIGNMENT) * ALIGNMENT
+        if end > SLOT_BYTES or not self._free or self._view is None:
+            self._used.append(None)
+            return None
+        slot = self._free.popleft()
+        self._used.append(slot)
+        places = [slot * SLOT_BYTES + place for place in places]
+        for place, array in zip(places, arrays, strict=True):
+            self._view[place : place + array.nbytes] = array
+        return places
+
+    def get(self, places: Sequence[int], sizes: Sequence[int]) -> list[memoryview]:
+        """The arrays where they lie."""
+        assert self._view is not None
+        return [self._view[place : place + size] for place, size in zip(places, sizes, strict=True)]
+
+    def free_oldest(self) -> None:
+        slot = self._used.popleft()
+        if slot is not None:
+            self._free.append(slot)
+
+
 # --- the pipe: number of parts, their sizes, the parts; the first is the pickled value, the others are its arrays ---
 
 
@@ -315,21 +390,39 @@ def _pipe() -> tuple[int, int]:
     return ends
 
 
-def send(pipe: int, value: Any) -> None:
-    """Raises OSError where nobody reads any more."""
+def send(pipe: int, value: Any, slots: _Slots | None = None) -> Callable[[], Any] | None:
+    """Raises OSError where nobody reads any more. Where arrays were put into a slot: how to get the value again."""
     arrays: list[pickle.PickleBuffer] = []
-    parts = [memoryview(pickle.dumps(value, protocol=5, buffer_callback=arrays.append))]
-    parts += [array.raw() for array in arrays]
-    sizes = b"".join(_SIZE.pack(part.nbytes) for part in parts)
-    _write(pipe, [memoryview(_COUNT.pack(len(parts)) + sizes), *(part for part in parts if part.nbytes)])
+    first = pickle.dumps(value, protocol=5, buffer_callback=arrays.append)
+    parts = [memoryview(first), *(array.raw() for array in arrays)]
+    places = slots.put(parts[1:]) if slots is not None else None
+    sizes = [part.nbytes for part in parts]
+    if places is None or slots is None:
+        head = _COUNT.pack(len(parts)) + b"".join(map(_SIZE.pack, sizes))
+        _write(pipe, [memoryview(head), *(part for part in parts if part.nbytes)])
+        return None
+    head = _COUNT.pack(len(parts) + _SHARED) + b"".join(map(_SIZE.pack, sizes + places))
+    _write(pipe, [memoryview(head), parts[0]])
+    return partial(pickle.loads, first, buffers=slots.get(places, sizes[1:]))
 
 
-def receive(pipe: int) -> Any:
+def receive(pipe: int, slots: _Slots | None = None) -> Any:
     """Raises EOFError where nothing comes any more."""
     (count,) = _COUNT.unpack(_read(pipe, _COUNT.size))
-    sizes = [size for (size,) in _SIZE.iter_unpack(_read(pipe, _SIZE.size * count))]
+    is_shared = count >= _SHARED
+    count -= _SHARED if is_shared else 0
+    n_numbers = 2 * count - 1 if is_shared else count
+    numbers = [number for (number,) in _SIZE.iter_unpack(_read(pipe, _SIZE.size * n_numbers))]
+    sizes, places = numbers[:count], numbers[count:]
+    if is_shared:
+        assert slots is not None
+        return pickle.loads(_read(pipe, sizes[0]), buffers=slots.get(places, sizes[1:]))
     first, *arrays = [_read(pipe, size) for size in sizes]
     return pickle.loads(first, buffers=arrays)
+
+
+def _same(value: Any) -> Any:
+    return value
 
 
 def _write(pipe: int, parts: Sequence[memoryview]) -> None:

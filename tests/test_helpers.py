@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from app import helpers
 from app.helpers import SENT_AHEAD, Ahead, Helper, n_cores, receive, send
 
 
@@ -65,6 +66,62 @@ def test_what_is_sent_is_received() -> None:
     for one, other in zip(values, found, strict=True):
         np.testing.assert_equal(one, other)
         assert type(one) is type(other)
+
+
+def test_arrays_go_by_shared_memory_as_long_as_they_fit() -> None:
+    memory = helpers._shared_memory()
+    assert memory is not None  # Linux has it
+    here, there = helpers._Slots(memory), helpers._Slots(memory)
+    os.close(memory)
+    fits = np.arange(helpers.SLOT_BYTES // 8, dtype=np.int64)
+    values: list[Any] = [
+        {"a": [1, b"x"], "none": np.zeros(0, dtype=np.uint8), "some": np.arange(9)[::2]},
+        fits,
+        [np.full(n, n, dtype=np.float64) for n in range(300)],
+        np.append(fits, 1),
+        np.frombuffer(b"read only", dtype=np.uint8),
+        "no array",
+    ]
+    incoming, outgoing = os.pipe()
+    for value in values:
+        found: list[Any] = []
+        thread = threading.Thread(target=lambda: found.append(receive(incoming, there)))  # noqa: B023
+        thread.start()
+        again = send(outgoing, value, here)
+        thread.join()
+        np.testing.assert_equal(found[0], value)
+        assert (again is None) == (value is values[3])
+        np.testing.assert_equal(value if again is None else again(), value)
+        here.free_oldest()
+    # A slot that is not free is left alone.
+    n_free = len(here._free)
+    for number in range(n_free + 1):
+        again = send(outgoing, np.full(9, number), here)
+        assert (again is None) == (number == n_free)
+    assert [receive(incoming, there)[0] for _ in range(n_free + 1)] == list(range(n_free + 1))
+    os.close(outgoing)
+    os.close(incoming)
+
+
+def test_a_system_without_shared_memory_has_pipes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "memfd_create")
+    with started() as helper:
+        for number in range(4):
+            again = helper.send(np.full(300_000, number))
+            assert again()[0] == number
+            done = helper.receive()
+            assert done is not None
+            assert bool((done[0] == 2 * number).all())
+
+
+def test_a_job_can_be_had_again_when_its_helper_is_gone() -> None:
+    with started() as helper:
+        again = [helper.send("die"), helper.send(np.arange(1000))]
+        assert helper.receive() is None
+        again.append(helper.send(np.arange(5)))
+        assert again[0]() == "die"
+        assert again[1]().tolist() == list(range(1000))
+        assert again[2]().tolist() == list(range(5))
 
 
 def test_answers_come_in_the_order_of_the_jobs() -> None:

@@ -88,6 +88,8 @@ def is_constant(values: Array) -> bool:
     """Whether all rows are the same bit by bit."""
     if len(values) == 0 or values[0] != values[-1]:
         return False
+    if values.strides == (0,):
+        return True
     if values.dtype.kind == "f":
         values = np.ascontiguousarray(values).view(f"u{values.dtype.itemsize}")
     return bool((values == values[0]).all())

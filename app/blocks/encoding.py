@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from app.annotations import Kept, Table
-from app.blocks.codec import encoder
-from app.columns import PackedRagged, Ragged, Texts
+from app.blocks.codec import encoder, is_constant
+from app.columns import PackedRagged, Ragged, Texts, narrow_numbers
 
 BLOCK_BITS = 6
 FRAMES_A_BLOCK = 1 << BLOCK_BITS
@@ -95,6 +95,9 @@ class BlockJob:
         numbering: every row gets a new id; or those that have none (0); or none does.
         first: the first of the new ids.
         part: the number of this flush.
+
+    On its way to another process a column that is the same in all rows is one value, and lengths are narrow: 83 of some
+    230 bytes of a box say nothing.
     """
 
     parts: Sequence[Any]
@@ -103,6 +106,52 @@ class BlockJob:
     task_id: int
     set_id: int
     part: int
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        parts = [(type(part), _thin_columns(part)) for part in self.parts]
+        return _job, (parts, self.numbering, self.first, self.task_id, self.set_id, self.part)
+
+
+def _job(parts: Sequence[tuple[Any, dict[str, Any]]], *rest: Any) -> BlockJob:
+    return BlockJob([kind(**_full_columns(columns)) for kind, columns in parts], *rest)
+
+
+def _thin_columns(table: Table) -> dict[str, Any]:
+    return {name: _thin(column) for name, column in table.columns().items()}
+
+
+def _full_columns(columns: dict[str, Any]) -> dict[str, Any]:
+    return {name: _full(*column) for name, column in columns.items()}
+
+
+def _thin(column: Any) -> tuple[Any, ...]:
+    """A column as it is sent: what it is, and its parts."""
+    if isinstance(column, Kept):
+        return "kept", _thin_columns(column)
+    if isinstance(column, np.ndarray):
+        return ("same", len(column), column[0]) if is_constant(column) else ("as it is", column)
+    if type(column) is Ragged:
+        return "ragged", _thin(narrow_numbers(column.lengths)), column.values
+    if type(column) is Texts:
+        return "texts", _thin(column.codes), column.values
+    return "as it is", column
+
+
+def _full(kind: str, *parts: Any) -> Any:
+    match kind:
+        case "kept":
+            return Kept(**_full_columns(parts[0]))
+        case "same":
+            rows, value = parts
+            return np.broadcast_to(value, rows)
+        case "ragged":
+            lengths = _full(*parts[0])
+            offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
+            np.cumsum(lengths, out=offsets[1:])
+            return Ragged(parts[1], offsets)
+        case "texts":
+            return Texts(_full(*parts[0]), parts[1])
+    return parts[0]
 
 
 def count_unnumbered(parts: Sequence[Any], numbering: Numbering) -> int:

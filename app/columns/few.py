@@ -23,7 +23,7 @@ from app.columns.cells import Cells
 from app.columns.codecs import TextIndex
 from app.columns.csv import CSVBlock
 from app.columns.records import COMMA
-from app.columns.words import Bytes, Positions
+from app.columns.words import Positions
 
 Value = TypeVar("Value", bound=np.generic)
 Decoded = TypeVar("Decoded")
@@ -87,12 +87,9 @@ class FewTexts:
         folded = [name.casefold() for name in columns]
         places = sorted(folded.index(name.casefold()) for name in wanted if name.casefold() in folded)
         self._wanted = wanted
-        self._stretches: list[_Stretch] = []
-        for place in places:
-            if self._stretches and place == self._stretches[-1].stop:
-                self._stretches[-1].stop = place + 1
-            else:
-                self._stretches.append(_Stretch(place, place + 1))
+        starts = [place for place in places if place - 1 not in places]
+        stops = [place + 1 for place in places if place + 1 not in places]
+        self._stretches = [_Stretch(start, stop) for start, stop in zip(starts, stops, strict=True)]
         self._place_of = {name: folded.index(name.casefold()) for name in wanted if name.casefold() in folded}
 
     def read(self, block: CSVBlock) -> tuple[Mapping[str, Coded], npt.NDArray[np.int64] | None]:
@@ -125,8 +122,7 @@ class _Stretch:
         self._index: TextIndex | None = TextIndex()
         self._n_rows = 0
         self._n_texts = 0
-        self._buffer: Bytes = np.zeros(0, dtype=np.uint8)
-        self._edges: Positions = np.zeros((0, 0), dtype=np.int64)  # (K, C + 1) around each cell
+        self._part(Cells.blank(0))
         self._notes: dict[int, dict[Any, Any]] = {}
 
     def codes(self, block: CSVBlock) -> npt.NDArray[np.int32] | None:
@@ -146,11 +142,9 @@ class _Stretch:
         return codes
 
     def _part(self, texts: Cells) -> None:
-        n_commas = self.stop - self.start - 1
         self._buffer = texts.buffer
-        self._edges = np.empty((len(texts), n_commas + 2), dtype=np.int64)
-        self._edges[:, 0], self._edges[:, -1] = texts.starts - 1, texts.stops
-        self._edges[:, 1:-1] = np.flatnonzero(texts.buffer == COMMA).reshape(len(texts), n_commas)
+        commas = np.flatnonzero(texts.buffer == COMMA).reshape(len(texts), self.stop - self.start - 1)
+        self._edges = np.concatenate([texts.starts[:, None] - 1, commas, texts.stops[:, None]], axis=1)
 
     def column(self, codes: npt.NDArray[np.int32], place: int) -> Coded:
         at = place - self.start

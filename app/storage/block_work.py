@@ -33,7 +33,7 @@ class BlockCrew:
         self._is_wanted = min(most_helpers, n_cores() - 1) > 0
         self._helper: Helper | None = None
         self._n_jobs = 0
-        self._waiting: deque[tuple[BlockJob, Callable[[Blocks], None]]] = deque()
+        self._waiting: deque[tuple[Callable[[], BlockJob], Callable[[Blocks], None]]] = deque()
         self._thread: ThreadPoolExecutor | None = None
         self._inserting: deque[Future[None]] = deque()
 
@@ -58,8 +58,7 @@ class BlockCrew:
         while self._waiting and self._helper is not None and self._helper.has_answer():
             self._hand_on()
         if self._helper is not None and self._helper.has_room() and not is_packed(job.parts):
-            self._helper.send(job)
-            self._waiting.append((job, insert))
+            self._waiting.append((self._helper.send(job), insert))
         else:
             self._insert(insert, work_blocks(job))
 
@@ -76,9 +75,9 @@ class BlockCrew:
 
     def _hand_on(self) -> None:
         assert self._helper is not None
-        job, insert = self._waiting.popleft()
+        again, insert = self._waiting.popleft()
         done = self._helper.receive()
-        self._insert(insert, work_blocks(job) if done is None else done[0])
+        self._insert(insert, work_blocks(again()) if done is None else done[0])
 
     def _insert(self, insert: Callable[[Blocks], None], blocks: Blocks) -> None:
         if self._thread is None:

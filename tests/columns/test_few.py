@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from app.columns import Cells, Coded, CSVBlock, CSVReader, FewTexts, decode_flags, decode_numbers
+from app.columns import Coded, CSVBlock, CSVReader, FewTexts, decode_flags, decode_numbers
 from app.columns import few as module
 from app.errors import Report
 
@@ -111,6 +111,13 @@ def test_rows_of_more_stretches_than_a_number_holds_are_of_no_kind() -> None:
         assert (few.read(block)[1] is not None) == is_known
 
 
-def test_a_missing_column_is_empty_throughout() -> None:
-    column = Coded(np.zeros(3, dtype=np.int32), Cells.blank(1))
-    assert texts_of(column) == [b"", b"", b""]
+def test_a_block_without_rows_has_columns() -> None:
+    few = FewTexts(("ImageID", "Source", "LabelName"), WANTED)
+    blank = np.zeros((0, 3), dtype=np.int64)
+    none = np.zeros(0, dtype=np.int64)
+    columns = ("ImageID", "Source", "LabelName")
+    block = CSVBlock(none, columns, 1, np.zeros(0, dtype=np.uint8), blank, blank, none, none, none, is_plain=True)
+    found, kinds = few.read(block)
+    assert kinds is not None
+    assert not len(kinds)
+    assert [len(found[name]) for name in WANTED] == [0] * len(WANTED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 from typing import Any
 
@@ -61,6 +62,24 @@ def test_rows_are_numbered_one_after_the_other(numbering: Numbering) -> None:
     table = encoding._numbered(type(parts[0]).concatenate(parts), numbering, 1) if numbering != "none" else None
     assert table is None or table.ids.tolist() == expected
     assert sum(row["n_rows"] for row in work_blocks(job)) == 5
+
+
+def test_a_job_is_sent_without_what_says_nothing() -> None:
+    jobs = random_jobs(30)
+    for job in jobs:
+        again = pickle.loads(pickle.dumps(job))
+        assert work_blocks(again) == work_blocks(job)
+        for part, sent in zip(job.parts, again.parts, strict=True):
+            assert type(sent) is type(part)
+            assert [one.dtype for one in plain(sent)] == [one.dtype for one in plain(part)]
+    frames = np.arange(10_000).tolist()
+    job = BlockJob([shapes(frames, lines=[b"line"] * len(frames))], "new", 1, 1, 1, 0)
+    assert len(pickle.dumps(job)) < len(frames) * (4 + 32 + len("line") + 1)  # frame, corners, line, some more
+
+
+def plain(table: Any) -> list[Any]:
+    """The columns that are arrays."""
+    return [column for column in encoding.flat_columns(table).values() if isinstance(column, np.ndarray)]
 
 
 @pytest.mark.usefixtures("eager")
