@@ -29,6 +29,9 @@ from app.storage import annotations as stored
 # Reading takes most of the time; the last part is the store's.
 READ_SHARE = 0.9
 
+LARGE_TABLES_BYTES = 16 << 20
+"""Tables, unpacked, with which a helper surely pays; it starts while this process reads what comes before rows."""
+
 
 def import_annotations(work: Work, *, limits: Limits) -> None:
     """Handler of `import:annotations` for a task or a job.
@@ -78,7 +81,7 @@ def import_into(
     assert task_id is not None
     if mode == "merge":
         with (
-            BlockCrew(limits.mask_helpers) as crew,
+            block_crew(archive, limits) as crew,
             stored.begin_set(work.storage, task_id, start=start, stop=stop, ids="none", crew=crew) as staged,
         ):
             read_archive(archive, format_, target, options, limits, staged, report, work)
@@ -93,7 +96,7 @@ def import_into(
             pass
         return
     with (
-        BlockCrew(limits.mask_helpers) as crew,
+        block_crew(archive, limits) as crew,
         stored.begin_set(work.storage, task_id, start=start, stop=stop, crew=crew) as writer,
     ):
         added = read_archive(archive, format_, target, options, limits, writer, report, work)
@@ -101,6 +104,12 @@ def import_into(
             report.summary["changes"] = changes_of(conn, task_id, mode, added, start, stop)
             work.report = report.to_dict()
             stored.publish(conn, writer.set_id, mode=mode, start=start, stop=stop)
+
+
+def block_crew(archive: Archive, limits: Limits) -> BlockCrew:
+    """Who encodes what is imported."""
+    n_bytes = sum(archive.entry(name).size for name in archive.names() if name.endswith(".csv"))
+    return BlockCrew(limits.mask_helpers, is_large=n_bytes >= LARGE_TABLES_BYTES)
 
 
 def changes_of(

@@ -27,10 +27,14 @@ class BlockCrew:
     At most `SENT_AHEAD` jobs wait; rather than wait for one, or for a helper that is still starting, the next is done
     here; so are masks that stay as they came, which cost less to encode than to hand over. Where there may be help,
     blocks are inserted by a thread, one job after the other: the database needs no lock of Python's while it writes.
+
+    Args:
+        is_large: there will be many jobs: the helper starts at once.
     """
 
-    def __init__(self, most_helpers: int) -> None:
+    def __init__(self, most_helpers: int, *, is_large: bool = False) -> None:
         self._is_wanted = min(most_helpers, n_cores() - 1) > 0
+        self._unhelped = 0 if is_large else UNHELPED_JOBS
         self._helper: Helper | None = None
         self._n_jobs = 0
         self._waiting: deque[tuple[Callable[[], BlockJob], Callable[[Blocks], None]]] = deque()
@@ -38,7 +42,13 @@ class BlockCrew:
         self._inserting: deque[Future[None]] = deque()
 
     def __enter__(self) -> Self:
+        self._start()
         return self
+
+    def _start(self) -> None:
+        if self._helper is None and self._is_wanted and self._n_jobs >= self._unhelped:
+            self._helper = Helper("app.blocks:work_blocks")
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="insert blocks")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -51,10 +61,8 @@ class BlockCrew:
 
     def take(self, job: BlockJob, insert: Callable[[Blocks], None]) -> None:
         """Work on a job; `insert` gets its blocks, now or at a later call."""
+        self._start()
         self._n_jobs += 1
-        if self._helper is None and self._is_wanted and self._n_jobs > UNHELPED_JOBS:
-            self._helper = Helper("app.blocks:work_blocks")
-            self._thread = ThreadPoolExecutor(1, thread_name_prefix="insert blocks")
         while self._waiting and self._helper is not None and self._helper.has_answer():
             self._hand_on()
         if self._helper is not None and self._helper.has_room() and not is_packed(job.parts):

@@ -149,6 +149,14 @@ def take_numbers(conn: Connection, task_id: int, count: int) -> int:
     return int(last) - count + 1
 
 
+def give_back_numbers(conn: Connection, task_id: int, first: int, end: int) -> None:
+    """The ids from first to end (exclusive) were taken for nothing: they may be given to others, if none were taken
+    after them."""
+    if first < end:
+        unused = sa.and_(tasks.c.id == task_id, tasks.c.last_annotation_id == end - 1)
+        conn.execute(tasks.update().where(unused).values(last_annotation_id=first - 1))
+
+
 @cache
 def _numbering() -> sa.UpdateBase:
     count = sa.bindparam("count", type_=tasks.c.last_annotation_id.type)

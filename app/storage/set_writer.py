@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
+from time import monotonic
 from types import TracebackType
 from typing import Any, Self
 
@@ -24,7 +25,7 @@ from app.steps import reach
 from app.storage.blobs import BlobWriter
 from app.storage.block_rows import KINDS, OBJECT_KINDS, insert_blocks, remove_range, visible_sets
 from app.storage.block_work import BlockCrew
-from app.storage.changes import lock_task, take_numbers, touch_jobs, touch_task
+from app.storage.changes import give_back_numbers, lock_task, take_numbers, touch_jobs, touch_task
 from app.storage.database import Connection
 from app.storage.removal import drop_sets
 from app.storage.schema import BLOCKS, annotation_sets, now, tasks
@@ -32,6 +33,10 @@ from app.storage.storage import Storage
 
 BUFFER_BYTES = 2 << 20  # rows wait until there are enough for some dozens of full blocks
 TRANSACTION_BYTES = 8 << 20  # what one transaction writes: other writers wait so long
+NUMBERS_AHEAD = 1 << 17
+"""Ids that a flush takes for those behind it, too: what is left at the end is given back. 14.6 million rows are some
+1,500 flushes, each of which waited for the blocks of the one before to be written."""
+TOUCHED_SECONDS = 60.0  # a set that nobody touches for an hour is taken for dead
 
 
 class SetWriter:
@@ -66,6 +71,8 @@ class SetWriter:
         self._waiting: dict[str, list[Any]] = {kind: [] for kind in KINDS}
         self._waiting_bytes = 0
         self._part = 0
+        self._first_number = self._end_of_numbers = 0  # ids that were taken and are not given yet
+        self._touched = monotonic()
         self._counts = dict.fromkeys(KINDS, 0)
         self._extras: dict[str, Any] | None = None
         self._kept: BlobWriter | None = None
@@ -109,6 +116,7 @@ class SetWriter:
         """Write what is buffered and make the kept bytes durable. Returns rows by kind."""
         self.flush()
         self._crew.finish()
+        self._give_back_numbers()
         values: dict[str, Any] = {"extras": self._extras, "touched_date": now()}
         if self._kept is not None:
             values |= {"kept_size": self._kept.finish(), "kept_key": self._kept.key}
@@ -146,16 +154,37 @@ class SetWriter:
         if not waiting:
             return
         fresh = {kind: count_unnumbered(waiting[kind], self._ids) for kind in OBJECT_KINDS if kind in waiting}
-        self._crew.settle()
-        # Numbers need no sync of their own: whoever sees them sees them after the publish, which syncs all before it.
-        with self._transaction(is_bulk=True) as conn:
-            first = take_numbers(conn, self.task_id, sum(fresh.values()))
-            conn.execute(annotation_sets.update().where(annotation_sets.c.id == self.set_id).values(touched_date=now()))
+        first = self._take_numbers(sum(fresh.values()))
         for kind, parts in waiting.items():
             job = BlockJob(parts, self._ids, first, self.task_id, self.set_id, self._part)
             self._crew.take(job, partial(self._insert, kind))
             first += fresh.get(kind, 0)
         self._part += 1
+
+    def _take_numbers(self, count: int) -> int:
+        """The first of so many ids in a row; the set is touched now and then."""
+        is_short = self._first_number + count > self._end_of_numbers
+        if is_short or monotonic() - self._touched > TOUCHED_SECONDS:
+            self._crew.settle()
+            # Numbers need no sync of their own: whoever sees them sees them after the publish, which syncs all before.
+            with self._transaction(is_bulk=True) as conn:
+                touched = annotation_sets.update().where(annotation_sets.c.id == self.set_id)
+                conn.execute(touched.values(touched_date=now()))
+                if is_short:
+                    some = max(count, NUMBERS_AHEAD if self._part else 0)  # many imports have one flush
+                    give_back_numbers(conn, self.task_id, self._first_number, self._end_of_numbers)
+                    self._first_number = take_numbers(conn, self.task_id, some)
+                    self._end_of_numbers = self._first_number + some
+            self._touched = monotonic()
+        first = self._first_number
+        self._first_number += count
+        return first
+
+    def _give_back_numbers(self) -> None:
+        if self._first_number < self._end_of_numbers:
+            with self._transaction(is_bulk=True) as conn:
+                give_back_numbers(conn, self.task_id, self._first_number, self._end_of_numbers)
+        self._end_of_numbers = self._first_number
 
     def _insert(self, kind: str, rows: Blocks) -> None:
         for some in _portions(rows):

@@ -13,7 +13,7 @@ import pytest
 from app.annotations import Annotations, unpack_mask
 from app.blocks import BlockJob, Blocks, Numbering, count_unnumbered, encoding, work_blocks
 from app.columns import PackedRagged, Ragged
-from app.storage import BlockCrew, Storage, annotations, block_work, set_writer
+from app.storage import BlockCrew, Storage, annotations, block_work, changes, set_writer
 from tests.storage.stores import make_task, shapes, tags
 
 SIZE = 1000
@@ -147,6 +147,46 @@ def test_small_imports_and_lone_cores_get_no_helper(monkeypatch: pytest.MonkeyPa
             for job in random_jobs(n_jobs):
                 crew.take(job, lambda rows: None)
             assert crew._helper is None
+
+
+def test_a_large_import_has_its_helper_from_the_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(block_work, "n_cores", lambda: 2)
+    with BlockCrew(1, is_large=True) as crew:
+        assert crew._helper is not None
+    with BlockCrew(0, is_large=True) as crew:
+        assert crew._helper is None
+
+
+@pytest.mark.parametrize("other", [False, True], ids=["alone", "beside another"])
+def test_ids_are_taken_for_several_flushes_and_given_back(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, other: bool
+) -> None:
+    monkeypatch.setattr(set_writer, "BUFFER_BYTES", 1)
+    monkeypatch.setattr(set_writer, "NUMBERS_AHEAD", 25)
+    monkeypatch.setattr(set_writer, "TOUCHED_SECONDS", -1.0)
+    task_id = make_task(storage, SIZE).id
+    taken: list[int] = []
+
+    def take() -> None:
+        with storage.database.write() as conn:
+            taken.append(changes.take_numbers(conn, task_id, 1))
+
+    with annotations.begin_set(storage, task_id) as writer:
+        for number in range(20):
+            writer.write(Annotations(shapes=shapes([number] * 7)))
+            if other and number % 8 == 3:
+                take()
+        writer.close()
+        with storage.database.write() as conn:
+            annotations.publish(conn, writer.set_id)
+    with storage.database.read() as conn:
+        ids = annotations.load(conn, task_id).shapes.ids.tolist()
+    take()
+    assert len({*ids, *taken}) == 140 + len(taken)
+    assert ids == sorted(ids)
+    if not other:
+        assert ids == list(range(1, 141))
+        assert taken == [141]
 
 
 @pytest.mark.usefixtures("eager")
