@@ -40,6 +40,7 @@ from app.errors import Report
 from app.formats.open_images.attributes import attributes_text, share_text, shown_value
 from app.formats.open_images.kept_rows import UNKNOWN, Columns, Mask, is_sided
 from app.formats.open_images.layout import COORDINATES, FLAGS, POINT_ATTRIBUTES, POINT_PLACE
+from app.formats.open_images.mask_instances import DRAWN
 from app.formats.open_images.names import is_safe_box_id
 from app.formats.open_images.plan import Plan
 from app.formats.open_images.side_items import MANUAL, Item, ItemCodec
@@ -110,10 +111,45 @@ class SideWriter:
             part = shapes.take(fresh)
             need[fresh] = (part.groups != 0) | self._moves(part) | self._unlike(part)
         grouped = shapes.groups != 0
+        if grouped.any():
+            need |= self._links_otherwise(shapes, grouped)
         if (need & grouped).any():
             keys = (shapes.frames.astype(np.int64) << 32) | shapes.groups
             need |= grouped & np.isin(keys, keys[need & grouped])
         return need
+
+    def _links_otherwise(self, shapes: Shapes, grouped: Mask) -> Mask:
+        """(N,) bool, shapes whose group a reader may not find by the links between rows.
+
+        Rows link by what boxes say, and of equal boxes in their order. What came linked so and was left alone links so
+        again; where somebody was there, groups are told. Masks of one box lose each other when it is deleted.
+        """
+        is_box = (shapes.types == ShapeType.RECTANGLE) & ~is_rotated(shapes)
+        is_drawn = np.isin(shapes.types, DRAWN)
+        masks = np.flatnonzero(grouped & is_drawn)
+        found = np.zeros(len(shapes), dtype=np.bool_)
+        if not len(masks):
+            return found
+        places = shapes.frames.astype(np.int64) << 32
+        keys = places | shapes.groups
+        linked = np.flatnonzero(is_box & grouped)
+        alone = masks[~np.isin(keys[masks], keys[linked])]
+        found[alone[_have_several(keys[alone], shapes.kept.png_offsets[alone])]] = True
+
+        # An edit, a new shape, a box whose mask was deleted; imports that were put together.
+        touched = (is_box | is_drawn) & ((shapes.kept.edits != 0) | (shapes.kept.tables < 0))
+        touched[linked[~np.isin(keys[linked], keys[masks])]] = True
+        touched |= (shapes.kept.sets != shapes.kept.sets[0]).any()
+        frames = np.intersect1d(shapes.frames[touched], shapes.frames[masks])
+        boxes = np.flatnonzero(is_box & np.isin(shapes.frames, frames))
+        if len(boxes):
+            corners = shapes.points.take(boxes).values.reshape(-1, 4)
+            cells = np.column_stack([places[boxes] | shapes.label_ids[boxes], corners.view(np.int64)])
+            _, which, counts = np.unique(cells, axis=0, return_inverse=True, return_counts=True)
+            doubtful = (counts[which] > 1) & np.isin(which, which[grouped[boxes]])
+            found |= grouped & np.isin(shapes.frames, shapes.frames[boxes[doubtful]])
+            found[boxes[doubtful]] = True
+        return found
 
     def _moves(self, shapes: Shapes) -> Mask:
         """(N,) bool, rectangles and points that are finer than what a table's numbers give back."""
@@ -412,6 +448,14 @@ def _distinct(label_ids: npt.NDArray[np.int32], attributes: Texts, kinds: Ids) -
     keys = (label_ids.astype(np.int64) * max(len(attributes.values), 1) + attributes.codes) * _KINDS + kinds
     _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
     return first.astype(np.int64), inverse.astype(np.int64)
+
+
+def _have_several(keys: Ids, values: Ids) -> Mask:
+    """(N,) bool, rows whose key comes with more than one value."""
+    pairs = np.unique(np.column_stack([keys, values]), axis=0)
+    distinct, counts = np.unique(pairs[:, 0], return_counts=True)
+    several: Mask = np.isin(keys, distinct[counts > 1])
+    return several
 
 
 def _mask_cells(values: dict[str, str]) -> dict[str, tuple[str, bool]]:
