@@ -9,6 +9,9 @@ them, for of fewer that routine keeps no hash: what comes next would be the begi
 
 from __future__ import annotations
 
+import struct
+from dataclasses import dataclass
+
 from isal import isal_zlib
 
 LEVEL = 1
@@ -40,8 +43,38 @@ class Deflater:
         """The end of the stream."""
         return self._engine.flush()
 
+    def pause(self) -> bytes:
+        """What is left of the data so far, up to a whole byte."""
+        return self._engine.flush(isal_zlib.Z_SYNC_FLUSH)
+
 
 def deflate(data: Data) -> bytes:
     """A whole zlib stream."""
     deflater = Deflater()
     return deflater.compress(data) + deflater.flush()
+
+
+STORED_PIECE_BYTES = 48
+"""What is shorter is stored as it is: a block of its own would hardly make it smaller."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of a raw stream that needs nothing in front of it, begins and ends at a whole byte, and is not the last.
+
+    Attributes:
+        crc, size: of what it inflates to.
+    """
+
+    packed: bytes
+    crc: int
+    size: int
+
+
+def deflate_piece(data: Data) -> Piece:
+    """A piece that may stand in any raw stream."""
+    crc, size = isal_zlib.crc32(data), len(data)
+    if size < STORED_PIECE_BYTES:
+        return Piece(struct.pack("<BHH", 0, size, size ^ 0xFFFF) + data, crc, size)
+    deflater = Deflater(RAW)
+    return Piece(deflater.compress(data) + deflater.pause(), crc, size)

@@ -8,7 +8,7 @@ import zlib
 import numpy as np
 import pytest
 
-from app.deflate import RAW, Deflater, deflate
+from app.deflate import RAW, Deflater, deflate, deflate_piece
 from app.images.png import encode_mask
 
 STACKS = 60
@@ -93,3 +93,17 @@ def test_one_call_gives_what_one_stream_gives():
     assert (
         zlib.decompress(deflate(memoryview(np.arange(600, dtype=np.uint16)))) == np.arange(600, dtype="<u2").tobytes()
     )
+
+
+def test_pieces_stand_in_any_order_in_a_stream():
+    rng = random.Random(8)
+    texts = [rng.randbytes(rng.choice([0, 1, 47, 48, 49, 700])) * rng.choice([1, 1, 200]) for _ in range(40)]
+    pieces = [deflate_piece(text) for text in texts]
+    for _ in range(3):
+        order = rng.sample(range(40), 40)
+        inflater = zlib.decompressobj(RAW)
+        whole = b"".join(pieces[n].packed for n in order) + Deflater(RAW).flush()
+        assert inflater.decompress(whole) == b"".join(texts[n] for n in order)
+        assert inflater.eof
+    for text, piece in zip(texts, pieces, strict=True):
+        assert (piece.crc, piece.size) == (zlib.crc32(text), len(text))

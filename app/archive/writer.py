@@ -42,7 +42,7 @@ from app.archive.directory import (
 from app.archive.limits import ArchiveLimits
 from app.archive.locals import DESCRIPTOR_SIGNATURE, LOCAL
 from app.archive.names import UTF8_FLAG, NameRefused, NameRules, fold, normalise
-from app.deflate import RAW, Data, Deflater
+from app.deflate import RAW, Data, Deflater, Piece
 from app.errors import Damaged, TooLarge
 
 DOS_DATE = 0x0021  # 1980-01-01; the time is 0
@@ -86,6 +86,12 @@ class DeflatedMember:
         self._given += data
         if len(self._given) >= PIECE_BYTES:
             self._hand_over()
+
+    def write_piece(self, piece: Piece) -> None:
+        """What was deflated before, as it is; such a member is made of pieces alone."""
+        self._crc = isal_zlib.crc32_combine(self._crc, piece.crc, piece.size)
+        self._size += piece.size
+        self._put(piece.packed)
 
     def write_made(self, make: Callable[[], Data]) -> None:
         """What `make` gives, at its place; in a large member it is made beside, a little later."""

@@ -231,21 +231,26 @@ class _Edges:
     def crossings(self, start: int, stop: int) -> tuple[Ints, Ints, Ints]:
         """(C,) each: polygon, column, and first row below the crossing, of edges start to stop."""
         edges = np.flatnonzero(self.counts[start:stop]) + start  # (F,) those that cross anything
-        edges = np.concatenate([edges[self.long_x[edges]], edges[~self.long_x[edges]]])
-        n_long = int(np.count_nonzero(self.long_x[edges]))
+        is_flat = self.ys[edges] == self.ye[edges]
+        is_steep = ~self.long_x[edges]
+        kinds = (edges[is_flat], edges[~(is_flat | is_steep)], edges[is_steep])
+        n_flat, n_long, edges = len(kinds[0]), len(kinds[0]) + len(kinds[1]), np.concatenate(kinds)
         counts = self.counts[edges]
         ends = np.cumsum(counts)
         columns = np.arange(ends[-1] if len(ends) else 0, dtype=np.int64)
         columns -= np.repeat(ends - counts - self.first_columns[edges], counts)  # (C,)
-        split = int(ends[n_long - 1]) if n_long else 0
+        flat, split = (int(ends[n - 1]) if n else 0 for n in (n_flat, n_long))
         fifths = np.concatenate(
             [
-                self._heights_along_x(edges[:n_long], counts[:n_long], columns[:split]),
+                self._heights_along_x(edges[n_flat:n_long], counts[n_flat:n_long], columns[flat:split]),
                 self._heights_along_y(edges[n_long:], counts[n_long:], columns[split:]),
             ]
         )
         polygons = np.repeat(self.polygons[edges], counts)
-        return polygons, columns, _rows_from(fifths)
+        # Where y is the same all along, it is so in each column; outlines along pixel edges have no other edge here.
+        rows_of_flat = _rows_from(np.trunc(self.ys[edges[:n_flat]] + 0.5))
+        rows = np.repeat(rows_of_flat, counts[:n_flat])
+        return polygons, columns, rows if flat == len(columns) else np.concatenate([rows, _rows_from(fifths)])
 
     def _heights_along_x(self, edges: Ints, counts: Ints, columns: Ints) -> Points:
         """The smaller y of the two steps around each column's middle, for edges walked along x; in fifths."""

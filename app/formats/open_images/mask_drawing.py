@@ -11,12 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from isal import isal_zlib
 
 from app.annotations import decoded_part
 from app.columns import steps_within
 from app.errors import TooLarge
 from app.formats.open_images.mask_work import digest_of
 from app.formats.open_images.side_items import points_text
+from app.formats.open_images.side_pieces import Draft, Entry
 from app.geometry import (
     PackedMask,
     equal_masks,
@@ -50,12 +52,12 @@ class Drawn:
     Attributes:
         png: of its frame's size; None where its pixels are those of its stored PNG.
         edges: of the tight box, left, top, right, bottom, where somebody wants them.
-        texts: the points of each of its polygons as JSON, where somebody wants them.
+        entry: of the side file, where there was a draft of it.
     """
 
     png: bytes | None
     edges: tuple[int, int, int, int] | None
-    texts: Sequence[bytes] = ()
+    entry: Entry = b""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,7 +69,8 @@ class DrawJob:
         owners: (P,) the mask that each polygon is a part of, ascending.
         widths, heights: (K,) of the frames.
         earlier: the stored PNG of each mask that has one.
-        with_edges, with_texts: see `Drawn`; texts mask by mask.
+        with_edges: see `Drawn`.
+        drafts: of the side file's entry of each mask that is to get one here.
     """
 
     points: npt.NDArray[np.float64]
@@ -77,7 +80,7 @@ class DrawJob:
     heights: Sequence[int]
     earlier: Sequence[Earlier | None]
     with_edges: bool
-    with_texts: Sequence[bool]
+    drafts: Sequence[Draft | None]
 
 
 def draw_masks(job: DrawJob) -> list[Drawn | None] | None:
@@ -101,10 +104,13 @@ def draw_masks(job: DrawJob) -> list[Drawn | None] | None:
         for some, width, height, earlier in each
     ]
     bounds = np.searchsorted(owners, np.arange(len(found) + 1)).tolist()
-    for number, (drawn, is_wanted) in enumerate(zip(found, job.with_texts, strict=True)):
-        if drawn is not None and is_wanted:
+    for number, (drawn, draft) in enumerate(zip(found, job.drafts, strict=True)):
+        if drawn is not None and draft is not None:
             places = range(bounds[number], bounds[number + 1])
-            drawn.texts = [points_text(job.points[job.offsets[place] : job.offsets[place + 1]]) for place in places]
+            points = [points_text(job.points[job.offsets[place] : job.offsets[place + 1]]) for place in places]
+            png = drawn.png
+            check = draft.stored if png is None else b"%08x,%d" % (isal_zlib.crc32(png), len(png))
+            drawn.entry = draft.entry(check, points)
     return found
 
 

@@ -11,8 +11,8 @@ no row at all.
 `row` is the file and the number of the row in it, from 0; `is` is what the row said when it was written: an entry is
 good only as long as the row still says so. Of what several rows show together, each row says which it is
 (`"shapes":[{"track":0}]`), and one entry what that is: a track, or points that are one shape (`whole`). One entry a
-line, so that a reader can take it line by line. Entries are gathered compressed, in the order in which rows are
-written, and become a member at the end.
+line, so that a reader can take it line by line. Entries are gathered deflated, in the order in which rows are written,
+and become a member at the end (`side_pieces.py`).
 
 Which rows need none: those that read back as the very shape. That is so for imported rows nobody edited, and for new
 boxes, masks and points without anything that the tables cannot hold.
@@ -22,20 +22,17 @@ Source: Open Images reference 4.12.
 
 from __future__ import annotations
 
-import struct
-import tempfile
-from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import partial
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import orjson
-from isal import isal_zlib
 
 from app.annotations import Shapes, ShapeType, Tags, Tracks
+from app.archive import DeflatedMember
 from app.columns import Ragged, Texts, encode_integers
+from app.deflate import Piece, deflate_piece
 from app.errors import Report
 from app.formats.open_images.attributes import attributes_text, share_text, shown_value
 from app.formats.open_images.kept_rows import UNKNOWN, Columns, Mask, is_sided
@@ -44,6 +41,7 @@ from app.formats.open_images.mask_instances import DRAWN
 from app.formats.open_images.names import is_safe_box_id
 from app.formats.open_images.plan import Plan
 from app.formats.open_images.side_items import MANUAL, Item, ItemCodec
+from app.formats.open_images.side_pieces import GAP, HELD, Draft, Entry, Pieces, pack_entry
 from app.formats.open_images.write_boxes import confidence_rule, flag_rule, is_rotated, norm_boxes, source_rule
 from app.formats.open_images.write_points import new_point_rule, norm_points
 from app.geometry import PackedMask, ShapeTooComplex, boxes_to_pixels, mask_to_polygons, points_to_pixels
@@ -63,13 +61,6 @@ def mask_check(label: str, crc: int, size: int) -> str:
     return f"{label},{crc:08x},{size}"
 
 
-SPOOL_BYTES = 4 << 20
-READ_BYTES = 64 << 10
-HELD = struct.Struct("<cQI")
-HELD_MARK = b"\0"  # no entry begins so
-HELD_BYTES = 512
-
-
 class SideWriter:
     """Gathers the entries of one export. `has_entries` tells whether there is anything to write."""
 
@@ -77,13 +68,7 @@ class SideWriter:
         self._plan = plan
         self._quiet = replace(plan, report=Report(limit=1))  # rules that are asked beforehand warn when they write
         self._codec = ItemCodec(plan.target.labels)
-        self._packer = isal_zlib.compressobj(1)
-        # Outlines have some 20 kB each: what waits for the end of an export lies on disk once it is much.
-        self._packed: list[bytes] = []
-        self._packed_bytes = 0
-        self._spool: IO[bytes] | None = None
-        self._held: IO[bytes] | None = None  # entries of rows that wait for their table
-        self._held_bytes = 0
+        self._pieces = Pieces()
         self._files: dict[str, int] = {}
         self._max_group = self._n_wholes = 0
         self._track_rows: dict[int, int] = {}
@@ -294,26 +279,34 @@ class SideWriter:
             texts[row] = self._entry(int(tags.frames[row]), check, [item], "tags")
         return Ragged.from_bytes(texts)
 
-    def mask_entry(
-        self, shapes: Shapes, rows: list[int], check: str, traced: PackedMask | None, points: Sequence[bytes] = ()
-    ) -> str:
-        """The entry of one mask row, "" where none is needed.
+    def mask_entry(self, shapes: Shapes, rows: list[int], check: str, traced: PackedMask | None) -> bytes:
+        """The entry of one mask row.
 
         Args:
             rows: places of the shapes that the row stands for.
             check: of `mask_check`.
             traced: the mask, where its polygons may be those that tracing it gives.
-            points: of each shape as JSON, where somebody has made that already.
         """
         is_own_outline = traced is not None and _is_outline(shapes, rows, traced)
         items = []
-        for row, text in zip(rows, points or [b""] * len(rows), strict=True):
+        for row in rows:
             if self._plan.options.rotated == "both" and shapes.types[row] == ShapeType.RECTANGLE:
                 continue  # the row of its hull speaks for it
             whole = not is_own_outline and (len(rows) > 1 or shapes.types[row] != ShapeType.MASK)
-            item = self._item(shapes, row, whole, text)
+            item = self._item(shapes, row, whole)
             items.append(item | {"traced": True} if is_own_outline else item)
-        return self._entry(int(shapes.frames[rows[0]]), check, items).decode("utf-8")
+        return self._entry(int(shapes.frames[rows[0]]), check, items)
+
+    def draft(self, shapes: Shapes, rows: list[int], label: str, stored: str) -> Draft:
+        """`mask_entry` of polygons that nobody has traced, before they are drawn.
+
+        Args:
+            label: the LabelName of the row.
+            stored: CRC-32 and size of the PNG, as in `mask_check`, should it stay the stored one.
+        """
+        items = [self._item(shapes, row, True, GAP) for row in rows]
+        check = orjson.Fragment(orjson.dumps(label)[:-1] + b"," + GAP + b'"')
+        return Draft(self._entry(int(shapes.frames[rows[0]]), check, items).split(GAP), stored.encode())
 
     def outline_entry(self, shapes: Shapes, rows: list[int], check: str) -> bytes:
         """`mask_entry` of polygons that are the outline of their PNG, all of them and in order."""
@@ -353,7 +346,7 @@ class SideWriter:
         self._max_group = max(self._max_group, int(shapes.groups[row]))
         return self._codec.of_shape(shapes, row, geometry, points)
 
-    def _entry(self, frame: int, check: str | None, items: list[Item], kind: str = "shapes") -> bytes:
+    def _entry(self, frame: int, check: str | orjson.Fragment | None, items: list[Item], kind: str = "shapes") -> bytes:
         place = frame - self._plan.start
         frames = self._plan.target.frames
         entry: dict[str, Any] = {
@@ -364,26 +357,11 @@ class SideWriter:
             entry["is"] = check
         return orjson.dumps({**entry, kind: items})
 
-    def hold(self, entry: bytes) -> bytes:
-        """What stands for an entry in a column `SIDE` of rows that wait for their table: entries of outlines have some
-        20 kB each."""
-        if len(entry) < HELD_BYTES:
-            return entry
-        if self._held is None:
-            self._held = tempfile.SpooledTemporaryFile(SPOOL_BYTES)  # noqa: SIM115 - closed with the member's parts
-        packed = isal_zlib.compress(entry, 1)
-        self._held.seek(self._held_bytes)
-        self._held.write(packed)
-        self._held_bytes += len(packed)
-        return HELD.pack(HELD_MARK, self._held_bytes - len(packed), len(packed))
-
-    def _released(self, entry: bytes) -> bytes:
-        if entry[:1] != HELD_MARK:
-            return entry
-        assert self._held is not None
-        _, offset, size = HELD.unpack(entry)
-        self._held.seek(offset)
-        return isal_zlib.decompress(self._held.read(size))
+    def hold(self, entry: Entry) -> bytes:
+        """What stands for an entry in a column `SIDE` of rows that wait for their table: long ones wait on disk."""
+        if isinstance(entry, bytes):
+            entry = pack_entry(entry)
+        return self._pieces.held.add(entry) if isinstance(entry, Piece) else entry
 
     def add_rows(self, name: str, first: int, entries: Ragged) -> None:
         """Rows `first` … of a table were written; `entries` is their column `SIDE`."""
@@ -393,7 +371,12 @@ class SideWriter:
         number = self._files.setdefault(name.rpartition("/")[2], len(self._files))
         ordinals = encode_integers(rows + first).to_bytes_list()
         for row, ordinal in zip(rows.tolist(), ordinals, strict=True):
-            self._add(b'{"row":[%d,%s],' % (number, ordinal) + self._released(entries.row_bytes(row))[1:])
+            entry, place = entries.row_bytes(row), b'{"row":[%d,%s],' % (number, ordinal)
+            if entry[:1] == HELD:
+                self._add(place)
+                self._pieces.add_held(entry)
+            else:
+                self._add(place + entry[1:])
 
     def add_tracks(self, tracks: Tracks) -> None:
         """Tracks, with the number of rows that show them."""
@@ -406,41 +389,16 @@ class SideWriter:
                 self._add(orjson.dumps({"track": row, "rows": self._track_rows.get(row, 0), **item}))
 
     def _add(self, line: bytes) -> None:
-        separator = b",\n" if self.has_entries else b"\n"
-        self._keep(self._packer.compress(separator + line))
+        self._pieces.add_text((b",\n" if self.has_entries else b"\n") + line)
         self.has_entries = True
 
-    def _keep(self, packed: bytes) -> None:
-        if not packed:
-            return
-        self._packed.append(packed)
-        self._packed_bytes += len(packed)
-        if self._packed_bytes > SPOOL_BYTES:
-            if self._spool is None:
-                self._spool = tempfile.TemporaryFile()  # noqa: SIM115 - closed when it has been read
-            self._spool.writelines(self._packed)
-            self._packed, self._packed_bytes = [], 0
-
-    def _kept(self) -> Iterator[bytes]:
-        if self._spool is not None:
-            with self._spool as spool:
-                spool.seek(0)
-                yield from iter(partial(spool.read, READ_BYTES), b"")
-        yield from self._packed
-
-    def parts(self) -> Iterator[bytes]:
-        """The member's bytes, when everything else was written."""
+    def write(self, member: DeflatedMember) -> None:
+        """The member's content, when everything else was written."""
         head = {"version": VERSION, "max_group": self._max_group, "files": list(self._files)}
-        yield orjson.dumps(head)[:-1] + b',"entries":['
-        unpacker = isal_zlib.decompressobj()
-        self._keep(self._packer.flush())
-        for packed in self._kept():
-            text = unpacker.decompress(packed)
-            if text:
-                yield text
-        if self._held is not None:
-            self._held.close()
-        yield b"\n]}\n"
+        member.write_piece(deflate_piece(orjson.dumps(head)[:-1] + b',"entries":['))
+        for piece in self._pieces.read():
+            member.write_piece(piece)
+        member.write_piece(deflate_piece(b"\n]}\n"))
 
 
 def _distinct(label_ids: npt.NDArray[np.int32], attributes: Texts, kinds: Ids) -> tuple[Ids, Ids]:

@@ -50,6 +50,8 @@ SIZES_STEP = 50_000
 HELD_BYTES, HELD_ROW_BYTES = 16 << 20, 160
 """Shapes that masks may have to do with are held for their pass while they are few; a row without its line takes some
 160 bytes."""
+JOINED_ROWS = 1024
+"""Rows of masks that are looked at together: drawn ones come by the dozen."""
 TURNED = len(ShapeType)
 """Stands for rotated rectangles, which may be drawn as masks."""
 UNWRITTEN = (ShapeType.POLYLINE, ShapeType.CUBOID, ShapeType.SKELETON)
@@ -228,7 +230,8 @@ class Writer:
         if self._side is not None:
             self._side.add_tracks(self._source.tracks())
             if self._side.has_entries:
-                self._write_text(SIDE_NAME, self._side.parts())
+                with self._open(SIDE_NAME) as member:
+                    self._side.write(member)
 
     # --- annotations ---
 
@@ -301,7 +304,8 @@ class Writer:
         # One after the other, so that neither names nor the order of PNGs depend on how the source cuts its batches.
         hidden = list(table.hidden(self._source.rows())) if self._plan.has_table("masks") else []
         turned = () if self._plan.options.rotated == "box" else (TURNED,)
-        shown = list(table.rows(self._shapes(*DRAWN, *turned) if self._held is None else self._held_shapes()))
+        shapes = self._shapes(*DRAWN, *turned) if self._held is None else self._held_shapes()
+        shown = list(_joined(table.rows(shapes), JOINED_ROWS))
         for part in (*hidden, *shown):
             names = decode_texts(split_lines(part.records, columns).cells("LabelName"))
             self._masked |= dict.fromkeys(names.values)
@@ -335,27 +339,29 @@ class Writer:
 
     def _holding(self, batches: Iterator[Shapes], subset: str | None) -> Iterator[Shapes]:
         """The same batches; all that is no plain box is held for the pass of the subset's masks, while it is little."""
-        self._held, held, n_bytes = None, deque[Shapes](), 0
+        self._held = None
+        held: deque[Shapes] | None = deque()
+        n_bytes = 0
         for shapes in batches:
-            assert self._tracks is not None
-            if n_bytes <= HELD_BYTES and not len(self._tracks):
+            if held is not None and self._tracks is not None and not len(self._tracks):
                 wanted = (shapes.types != ShapeType.RECTANGLE) | (shapes.groups != 0) | (shapes.rotations != 0)
                 if len(self._subsets) > 1:
                     wanted &= self._plan.in_subset(shapes.frames, subset)
                 part = _apart(shapes.take(wanted))
                 n_bytes += part.kept.lines.nbytes + len(part) * HELD_ROW_BYTES
-                if len(part):
-                    held.append(part)
-                if n_bytes > HELD_BYTES:
-                    held.clear()
+                held.append(part)
+                held = held if n_bytes <= HELD_BYTES else None
+            else:
+                held = None
             yield shapes
-        if n_bytes <= HELD_BYTES:
-            self._held = held
+        self._held = held
 
     def _held_shapes(self) -> Iterator[Shapes]:
-        held = self._held
-        while held:
-            yield held.popleft()
+        assert self._held is not None
+        while self._held:
+            shapes = self._held.popleft()
+            if len(shapes):
+                yield shapes
 
     def _take_rowless(self, shapes: Shapes) -> None:
         """Count the shapes that no table holds, for the side file has them."""
@@ -507,6 +513,18 @@ def _between(shapes: Shapes, first: int, stop: int) -> Shapes:
     """Shapes of frames first to stop; they ascend."""
     places = np.searchsorted(shapes.frames, (first, stop))
     return shapes.take(np.arange(places[0], places[1]))
+
+
+def _joined(parts: Iterable[TableRows], n_rows: int) -> Iterator[TableRows]:
+    """The same rows, at least so many at a time."""
+    waiting: list[TableRows] = []
+    for part in parts:
+        waiting.append(part)
+        if sum(map(len, waiting)) >= n_rows:
+            yield TableRows.concatenate(waiting)
+            waiting = []
+    if waiting:
+        yield TableRows.concatenate(waiting)
 
 
 def _apart(shapes: Shapes) -> Shapes:

@@ -23,7 +23,6 @@ from app.formats.base import Source
 from app.formats.open_images.attributes import same_value, share_text
 from app.formats.open_images.kept_bytes import KeptBytes, read_all
 from app.formats.open_images.kept_rows import (
-    SIDE,
     Codes,
     Columns,
     KeptLines,
@@ -51,6 +50,7 @@ from app.formats.open_images.mask_names import MaskNames
 from app.formats.open_images.names import is_plain_name, is_safe_box_id, mask_stem
 from app.formats.open_images.plain_masks import PlainMasks, find_plain
 from app.formats.open_images.plan import Plan
+from app.formats.open_images.side_pieces import Draft, Entry
 from app.formats.open_images.side_write import SideWriter, mask_check, may_be_outlines
 from app.formats.open_images.whole_outlines import untouched_outlines, whole_outlines
 from app.formats.open_images.write_boxes import coordinate_texts, id_cells, is_rotated
@@ -110,6 +110,7 @@ class Stretch:
     Attributes:
         whole: the `id` of each that is the outline of its PNG.
         drawn: those whose pixels are wanted; the first of them are polygons alone, and drawn by a job.
+        cells: of the drawn ones, see `MaskTable._cells`.
     """
 
     batch: Batch
@@ -118,6 +119,7 @@ class Stretch:
     whole: Collection[int]
     drawn: Sequence[Instance]
     by_job: Sequence[Instance]
+    cells: dict[int, Line]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -358,7 +360,7 @@ class MaskTable:
         drawn = [one for one in instances if not keeps_png(shapes, one) and id(one) not in whole]
         types = shapes.types
         by_job = [one for one in drawn if bool((types[one.rows] == ShapeType.POLYGON).all())]
-        return Stretch(batch, instances, pngs, whole, drawn, by_job)
+        return Stretch(batch, instances, pngs, whole, drawn, by_job, self._cells(shapes, drawn) if drawn else {})
 
     def _draw_job(self, stretch: Stretch) -> DrawJob | None:
         """None where there is nothing to draw."""
@@ -377,8 +379,26 @@ class MaskTable:
             heights,
             [self._earlier(one, stretch.pngs) for one in stretch.by_job],
             self._plan.layout.fills_boxes,
-            [self._side is not None and self._needs_entry(stretch.batch, one) for one in stretch.by_job],
+            [self._draft(stretch, one) for one in stretch.by_job],
         )
+
+    def _draft(self, stretch: Stretch, instance: Instance) -> Draft | None:
+        """Of the side file's entry of polygons; None where there is none, or where they may be the mask's outline."""
+        batch, shapes = stretch.batch, stretch.batch.shapes
+        if self._side is None or not self._needs_entry(batch, instance) or shapes.ids[instance.rows].min() < 0:
+            return None
+        edits = _edits(shapes, instance)
+        is_imported = instance.imported is not None
+        if is_imported and not edits & Edit.GEOMETRY and may_be_outlines(shapes, instance.rows):
+            return None
+        label = self._label_name(shapes, instance, stretch.cells[id(instance)], edits)
+        stored = mask_check("", *_identity(shapes.kept, row_of(instance)))[1:] if is_imported else ""
+        return self._side.draft(shapes, instance.rows, label, stored)
+
+    def _label_name(self, shapes: Shapes, instance: Instance, cells: Line, edits: int) -> str:
+        """The LabelName of its row; the kept one, unless it says another label."""
+        is_kept = instance.imported is not None and not edits & Edit.LABEL and self._plan.options.label_ids != "name"
+        return cells["LabelName"] if is_kept else self._plan.label_names[int(shapes.label_ids[row_of(instance)])]
 
     def _needs_entry(self, batch: Batch, instance: Instance) -> bool:
         return len(instance.rows) > 1 or bool(batch.needed[instance.rows].any())
@@ -417,7 +437,8 @@ class MaskTable:
         rest = [instance for instance in instances if id(instance) not in lines]
         masks = self._drawn(stretch, done)
         empty = {key for key, mask in masks.items() if mask is None}
-        cells = self._cells(shapes, rest)
+        others = [instance for instance in rest if id(instance) not in stretch.cells]
+        cells = stretch.cells | (self._cells(shapes, others) if others else {})
         frames = [instance.frame for instance in instances if id(instance) not in empty]
         places: list[int] = []  # of each row: of a line, or behind them of a new one
         texts: list[Line] = []
@@ -430,14 +451,14 @@ class MaskTable:
                 places.append(line - first)
                 if self._side is not None and id(instance) in whole:
                     check = mask_check(batch.labels[line], *_identity(shapes.kept, row_of(instance)))
-                    entry = self._side.outline_entry(shapes, instance.rows, check)
-                    entries_of_lines[line - first] = self._side.hold(entry)
+                    of_line = self._side.outline_entry(shapes, instance.rows, check)
+                    entries_of_lines[line - first] = self._side.hold(of_line)
             elif id(instance) not in empty:
                 places.append(n_lines - first + len(texts))
                 mask = masks.get(id(instance))
-                text = self._line(batch, instance, cells[id(instance)], mask, pngs, id(instance) in whole)
-                entry = text.pop(SIDE, "").encode()
-                entries_of_texts.append(entry if self._side is None else self._side.hold(entry))
+                text = cells[id(instance)]
+                entry = self._write_line(batch, instance, text, mask, pngs, id(instance) in whole)
+                entries_of_texts.append(b"" if self._side is None else self._side.hold(entry))
                 texts.append(text)
         self._tell_empty(len(empty))
         if self._side is not None:
@@ -479,7 +500,7 @@ class MaskTable:
             for instance, row in zip(instances, texts, strict=True)
         }
 
-    def _line(
+    def _write_line(
         self,
         batch: Batch,
         instance: Instance,
@@ -487,20 +508,19 @@ class MaskTable:
         drawn: Drawn | None,
         pngs: KeptBytes,
         is_outline: bool,
-    ) -> Line:
-        """The cells of one instance by the edit rules; its PNG is written on the way.
+    ) -> Entry:
+        """Write the PNG of one instance, and change the cells of its row by the edit rules; its entry in the side file.
 
         Args:
             is_outline: the instance is the outline of its stored PNG, and was not drawn.
         """
         plan, shapes, row = self._plan, batch.shapes, row_of(instance)
         is_imported = instance.imported is not None
-        edits = int(np.bitwise_or.reduce(shapes.kept.edits[instance.rows])) if is_imported else 0
+        edits = _edits(shapes, instance)
         png = None if drawn is None else drawn.png  # None: the stored one stays
         label_id = int(shapes.label_ids[row])
         relabelled = not is_imported or bool(edits & Edit.LABEL) or plan.options.label_ids == "name"
-        if relabelled:
-            line["LabelName"] = plan.label_names[label_id]
+        line["LabelName"] = self._label_name(shapes, instance, line, edits)
         values = plan.decoder.values(label_id, shapes.attributes.row(row))
         line["BoxID"] = batch.box_ids[id(instance)] if id(instance) in batch.box_ids else line["BoxID"]
         self._box_cells(batch, instance, line, edits, drawn)
@@ -519,17 +539,17 @@ class MaskTable:
             self._names.reserve(batch.reserved.get(instance.frame, ()))
             line["MaskPath"] = self._names.choose(folder, line["MaskPath"])
             self._archive.add_stored(folder + line["MaskPath"], png, identity[0])
-        if self._side is not None and self._needs_entry(batch, instance):
-            check = mask_check(line["LabelName"], *identity)
-            if is_outline:
-                line[SIDE] = self._side.outline_entry(shapes, instance.rows, check).decode("utf-8")
-            else:
-                is_as_traced = png is None and not edits & Edit.GEOMETRY
-                may_be_traced = is_as_traced and may_be_outlines(shapes, instance.rows)
-                traced = self._imported_pixels(shapes, instance, pngs) if may_be_traced else None
-                texts = drawn.texts if drawn is not None else ()
-                line[SIDE] = self._side.mask_entry(shapes, instance.rows, check, traced, texts)
-        return line
+        if self._side is None or not self._needs_entry(batch, instance):
+            return b""
+        if drawn is not None and drawn.entry:
+            return drawn.entry
+        check = mask_check(line["LabelName"], *identity)
+        if is_outline:
+            return self._side.outline_entry(shapes, instance.rows, check)
+        is_as_traced = png is None and not edits & Edit.GEOMETRY
+        may_be_traced = is_as_traced and may_be_outlines(shapes, instance.rows)
+        traced = self._imported_pixels(shapes, instance, pngs) if may_be_traced else None
+        return self._side.mask_entry(shapes, instance.rows, check, traced)
 
     def _imported_pixels(self, shapes: Shapes, instance: Instance, pngs: KeptBytes) -> PackedMask | None:
         """The imported mask at frame size, where the instance is made of polygons: they may be its very outline."""
@@ -638,6 +658,11 @@ def _stretches(batch: Batch) -> Iterator[list[Instance]]:
 
 def _identity(kept: Kept, row: int) -> tuple[int, int]:
     return int(kept.png_crcs[row]), int(kept.png_sizes[row])
+
+
+def _edits(shapes: Shapes, instance: Instance) -> int:
+    """What was changed of an imported instance; nothing of a new one."""
+    return int(np.bitwise_or.reduce(shapes.kept.edits[instance.rows])) if instance.imported is not None else 0
 
 
 def _is_traced(shapes: Shapes, instance: Instance) -> bool:

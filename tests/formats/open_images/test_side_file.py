@@ -12,7 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.annotations import Annotations, AttributeSpec, Label, LabelCatalog, Shapes, ShapeType, Tags, Tracks
+from app.archive import ArchiveWriter
 from app.columns import Ragged, Texts
+from app.deflate import Piece
+from app.formats.open_images import side_pieces
 from app.formats.open_images.side_items import points_text
 from app.geometry import mask_to_runs, pack_mask
 from tests.formats.builders import all_attributes, exported, good, read_zip, target
@@ -607,40 +610,33 @@ def test_entries_are_read_from_disk_each_once(monkeypatch: pytest.MonkeyPatch) -
     assert read == list(range(30))
 
 
-def test_many_entries_wait_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same bytes, however little may wait in memory."""
-    from app.formats.open_images import side_write
-
-    texts = [b'{"row":%d,"text":"%s"}' % (row, bytes(range(65, 91)) * (row % 7)) for row in range(3000)]
-    found = []
-    for room in (1 << 20, 100, 0):
-        monkeypatch.setattr(side_write, "SPOOL_BYTES", room)
-        writer = side_write.SideWriter.__new__(side_write.SideWriter)
-        writer._packer = side_write.isal_zlib.compressobj(1)
-        writer._packed, writer._packed_bytes, writer._spool = [], 0, None
-        writer._max_group, writer._files, writer.has_entries = 0, {}, False
-        writer._held, writer._held_bytes = None, 0
-        for text in texts:
-            writer._add(text)
-        found.append(b"".join(writer.parts()))
-        assert (writer._spool is not None) == (room < 1 << 20)
-    assert found[0] == found[1] == found[2]
-    assert found[0].count(b'"row"') == 3000
-
-
-def test_entries_of_rows_that_wait_are_held_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    from app.formats.open_images import side_write
-
+def test_entries_wait_in_pieces_and_come_back_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short ones together, long ones by themselves, held ones wherever they are asked for; the same bytes however much
+    may wait in memory."""
     random = np.random.default_rng(3)
-    texts = [b'{"n":%d,"text":"%s"}' % (row, b"ab" * int(random.integers(600))) for row in range(200)]
-    for room in (1 << 20, 100):
-        monkeypatch.setattr(side_write, "SPOOL_BYTES", room)
-        writer = side_write.SideWriter.__new__(side_write.SideWriter)
-        writer._held, writer._held_bytes = None, 0
-        first = [writer.hold(text) for text in texts[:100]]
-        assert [writer._released(text) for text in first[::-1]] == texts[:100][::-1]
-        rest = [writer.hold(text) for text in texts[100:]]  # behind what was read in between
-        assert [writer._released(text) for text in (*rest, *first)] == texts[100:] + texts[:100]
-        assert sum(map(len, (*first, *rest))) < sum(map(len, texts)) / 4
-        assert writer._held is not None
-        writer._held.close()
+    texts = [
+        b'{"n":%d,"text":"%s"}' % (row, random.bytes(int(random.integers(900))).hex().encode()) for row in range(400)
+    ]
+    expected = b"".join(b"<%d>%s" % (row, text[1:]) for row, text in enumerate(texts))
+    found = []
+    for room, text_bytes in ((1 << 20, 3000), (100, 3000), (0, 3000), (100, 20)):
+        monkeypatch.setattr(side_pieces, "SPOOL_BYTES", room)
+        monkeypatch.setattr(side_pieces, "TEXT_BYTES", text_bytes)
+        pieces = side_pieces.Pieces()
+        entries = [side_pieces.pack_entry(text) for text in texts]
+        is_long = [len(text) >= side_pieces.LONG_BYTES for text in texts]
+        assert [isinstance(entry, Piece) for entry in entries] == is_long
+        assert any(is_long)
+        frames = [pieces.held.add(entry) if isinstance(entry, Piece) else b"" for entry in entries[::-1]][::-1]
+        for row, (text, frame) in enumerate(zip(texts, frames, strict=True)):
+            pieces.add_text(b"<%d>" % row + (b"" if frame else text[1:]))
+            if frame:
+                assert frame[:1] == side_pieces.HELD
+                pieces.add_held(frame)
+        chunks: list[bytes] = []
+        with ArchiveWriter(chunks.append) as writer, writer.open_deflated("a.json") as member:
+            for piece in pieces.read():
+                member.write_piece(piece)
+        assert read_zip(b"".join(chunks)) == {"a.json": expected}  # CRC and size too
+        found.append(b"".join(chunks))
+    assert found[0] == found[1] == found[2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 
 import numpy as np
@@ -11,10 +12,12 @@ import pytest
 from app import helpers
 from app.annotations import Annotations, Edit, Shapes
 from app.columns import Ragged
+from app.deflate import Piece
 from app.formats.open_images import mask_drawing, read_masks, write_masks
 from app.formats.open_images.mask_drawing import DrawJob, Earlier, draw_masks
 from app.formats.open_images.mask_work import digest_of
 from app.formats.open_images.plan import Plan
+from app.formats.open_images.side_pieces import Draft
 from app.geometry import PackedMask, find_flips, place_mask, polygons_to_mask, tighten_mask
 from app.images import encode_mask, encode_mask_grey
 from tests.formats.builders import all_attributes, exported, good, labels, read_zip, target
@@ -175,12 +178,13 @@ def test_a_job_of_polygons_is_what_drawing_them_one_by_one_gives(monkeypatch: py
         for n in range(12)
     ]
     widths, heights = zip(*sizes, strict=True)
-    job = DrawJob(
-        points.values, points.offsets, owners, widths, heights, earlier, True, [n % 2 == 0 for n in range(12)]
-    )
+    n_parts = np.bincount(owners, minlength=12).tolist()
+    drafts = [Draft([b"{<", *[b"|"] * n_parts[n], b">"], b"stored") if n % 2 == 0 else None for n in range(12)]
+    job = DrawJob(points.values, points.offsets, owners, widths, heights, earlier, True, drafts)
     monkeypatch.setattr(helpers, "n_cores", lambda: 2)
     with helpers.Crew(draw_masks, 1) as crew:
         helped = [done for _, done in crew.run([(None, job)] * 3)]
+    n_pieces = 0
     for found in (draw_masks(job), *helped):
         assert found is not None
         assert [drawn is None for drawn in found] == [mask is None for mask in whole]
@@ -188,12 +192,19 @@ def test_a_job_of_polygons_is_what_drawing_them_one_by_one_gives(monkeypatch: py
             if drawn is None or mask is None:
                 continue
             own = [points.row(place).tolist() for place in np.flatnonzero(owners == number).tolist()]
-            assert [orjson.loads(text) for text in drawn.texts] == ([] if number % 2 else own)
-            assert list(drawn.texts) == ([] if number % 2 else [orjson.dumps(values) for values in own])
+            png = b"%08x,%d" % (zlib.crc32(drawn.png), len(drawn.png)) if drawn.png is not None else b"stored"
+            entry = b"{<" + b"|".join([png, *map(orjson.dumps, own)]) + b">"
+            if isinstance(drawn.entry, Piece):
+                assert zlib.decompressobj(-15).decompress(drawn.entry.packed) == entry[1:]
+                assert (drawn.entry.crc, drawn.entry.size) == (zlib.crc32(entry[1:]), len(entry) - 1)
+            else:
+                assert drawn.entry == (b"" if number % 2 else entry)
+            n_pieces += isinstance(drawn.entry, Piece)
             assert drawn.png == (None if number % 6 in (1, 2) else encode_mask(mask.rows, mask.width))
             tight = tighten_mask(mask)
             assert tight is not None
             assert drawn.edges == (tight.left, tight.top, tight.left + tight.width, tight.top + tight.height)
+    assert n_pieces > 4, "some have so many points that they wait deflated"
 
 
 def test_a_job_with_a_polygon_that_is_too_complex_is_done_one_by_one(

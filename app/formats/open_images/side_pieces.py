@@ -1,0 +1,123 @@
+"""Entries of the side file while they wait: deflated once, where they are made, and copied into the member as they are.
+
+    {"row":[0,17],   "image":"a", … "points":[1,1,6,1, …]}      an outline has some 20 kB, and its entry's text is made
+    └── a text ──┘└──────────── a piece ─────────────────┘      and deflated by whoever draws it
+
+What is short waits as text, and is deflated together with its neighbours.
+"""
+
+from __future__ import annotations
+
+import struct
+import tempfile
+import weakref
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import IO
+
+from app.deflate import Piece, deflate_piece
+
+SPOOL_BYTES = 4 << 20
+"""What waits for the end of an export lies on disk once it is more."""
+LONG_BYTES = 512
+"""An entry of so many bytes is deflated by itself."""
+TEXT_BYTES = 256 << 10
+"""Short entries that are deflated together."""
+GAP = b"\0"
+"""Stands in a draft for what is not known yet; no JSON has it."""
+HELD, INLINE = b"\0", b"\1"
+"""Marks: a piece that lies in the file of held ones (no entry begins so), or behind its frame."""
+FRAME = struct.Struct("<cQIII")
+"""Mark, offset, bytes of the piece, its CRC-32, bytes of its text."""
+
+Entry = bytes | Piece
+
+
+@dataclass(slots=True)
+class Draft:
+    """An entry of a mask that is to be drawn.
+
+    Attributes:
+        parts: what stands before, between and behind its gaps: CRC-32 and size of the PNG, then the points of each
+            polygon.
+        stored: the first gap of a mask that keeps its stored PNG.
+    """
+
+    parts: Sequence[bytes]
+    stored: bytes
+
+    def entry(self, check: bytes, points: Sequence[bytes]) -> Entry:
+        """The whole of it."""
+        return pack_entry(b"".join(chain.from_iterable(zip(self.parts, (check, *points, b""), strict=True))))
+
+
+def pack_entry(entry: bytes) -> Entry:
+    """A long one as a piece, without its brace: the number of its row comes first."""
+    return entry if len(entry) < LONG_BYTES else deflate_piece(memoryview(entry)[1:])
+
+
+class HeldPieces:
+    """Pieces of rows that wait for their table, on disk once they are much."""
+
+    def __init__(self) -> None:
+        self._file: IO[bytes] | None = None
+        self._n_bytes = 0
+
+    def add(self, piece: Piece) -> bytes:
+        """The frame that stands for it."""
+        if self._file is None:
+            self._file = tempfile.SpooledTemporaryFile(SPOOL_BYTES)  # noqa: SIM115 - closed when all was read
+            weakref.finalize(self, self._file.close)  # of an export that is cut off nobody reads them
+        self._file.write(piece.packed)
+        self._n_bytes += len(piece.packed)
+        offset = self._n_bytes - len(piece.packed)
+        return FRAME.pack(HELD, offset, len(piece.packed), piece.crc, piece.size)
+
+    def read(self, offset: int, size: int) -> bytes:
+        """When no more is added."""
+        assert self._file is not None
+        if self._file.tell() != offset:
+            self._file.seek(offset)
+        return self._file.read(size)
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+class Pieces:
+    """The side file's text as far as it is known, in order: short texts together, held pieces by their frames."""
+
+    def __init__(self) -> None:
+        self.held = HeldPieces()
+        self._text = bytearray()
+        self._frames = tempfile.SpooledTemporaryFile(SPOOL_BYTES)  # noqa: SIM115 - closed when it has been read
+        weakref.finalize(self, self._frames.close)
+
+    def add_text(self, text: bytes) -> None:
+        self._text += text
+        if len(self._text) >= TEXT_BYTES:
+            self._end_text()
+
+    def add_held(self, frame: bytes) -> None:
+        self._end_text()
+        self._frames.write(frame)
+
+    def _end_text(self) -> None:
+        if self._text:
+            piece = deflate_piece(bytes(self._text))
+            self._text.clear()
+            self._frames.write(FRAME.pack(INLINE, 0, len(piece.packed), piece.crc, piece.size))
+            self._frames.write(piece.packed)
+
+    def read(self) -> Iterator[Piece]:
+        """All of it, once."""
+        self._end_text()
+        self._frames.seek(0)
+        while head := self._frames.read(FRAME.size):
+            mark, offset, n_bytes, crc, size = FRAME.unpack(head)
+            packed = self.held.read(offset, n_bytes) if mark == HELD else self._frames.read(n_bytes)
+            yield Piece(packed, crc, size)
+        self._frames.close()
+        self.held.close()
