@@ -16,7 +16,7 @@ from starlette.concurrency import run_in_threadpool
 
 from app.annotations import Annotations, LabelCatalog
 from app.api.answers import StreamAnswer, etag_matches, in_thread, limiter_of, stream_in_threads
-from app.api.bodies import whole_body
+from app.api.bodies import long_body, whole_body
 from app.api.decoding import Identities, JSONLimits, decode, decode_identities
 from app.api.deps import Caller, CallerDep, Services, ServicesDep
 from app.api.described import json_of
@@ -154,7 +154,7 @@ async def _read_large(
 # Writing
 
 
-def _check_type(request: Request, body: bytes) -> None:
+def _check_type(request: Request, body: bytes | bytearray) -> None:
     """Raises WrongMediaType."""
     kind = media_type(request)
     if body and not kind.endswith(("/json", "+json")):
@@ -190,7 +190,7 @@ async def _write(
     """`replace`, `create` or `update`: decode against frames and labels, then one transaction."""
     look = partial(_look, services, caller, target, number)
 
-    def work(scene: Scene, body: bytes) -> Annotations:
+    def work(scene: Scene, body: bytes | bytearray) -> Annotations:
         frames = FrameSizes(services.storage.database, scene.task_id, scene.size)
         limits = _limits(services)
         return decode(body, frames, scene.labels, limits, window=scene.window, need_ids=action == "update")
@@ -224,9 +224,10 @@ async def _write(
 
         return await run_in_threadpool(everything)
     scene = await run_in_threadpool(look)
-    body = await whole_body(request)
+    body = await long_body(request)
     _check_type(request, body)
     new = await in_thread(partial(work, scene, body), limiter_of(request, "decoders", DECODERS))
+    del body
     return await run_in_threadpool(store, scene, new)
 
 
@@ -234,7 +235,7 @@ async def _remove(request: Request, services: Services, caller: Caller, target: 
     """PATCH with `action=delete`: the objects with these ids go; ids that are not there are fine."""
     look = partial(_look, services, caller, target, number)
 
-    def work(body: bytes) -> Identities:
+    def work(body: bytes | bytearray) -> Identities:
         return decode_identities(body, _limits(services))
 
     def store(ids: Identities) -> Response:
@@ -255,11 +256,11 @@ async def _remove(request: Request, services: Services, caller: Caller, target: 
 
         return await run_in_threadpool(everything)
     await run_in_threadpool(look)
-    body = await whole_body(request)
+    body = await long_body(request)
     _check_type(request, body)
-    return await run_in_threadpool(
-        store, await in_thread(partial(work, body), limiter_of(request, "decoders", DECODERS))
-    )
+    ids = await in_thread(partial(work, body), limiter_of(request, "decoders", DECODERS))
+    del body
+    return await run_in_threadpool(store, ids)
 
 
 async def _patch(

@@ -25,6 +25,17 @@ async def whole_body(request: Request) -> bytes:
         raise gone() from None
 
 
+async def long_body(request: Request) -> bytearray:
+    """The same of a body that may be long: it is there once, and nobody but the caller holds it."""
+    body = bytearray()
+    try:
+        async for chunk in request.stream():
+            body += chunk
+    except ClientDisconnect:
+        raise gone() from None
+    return body
+
+
 def gone() -> TimedOut:
     """The client went away: nobody will read this answer, and it is no defect of the service."""
     return TimedOut("the client went away before the body had arrived", code="request.cut")

@@ -11,6 +11,7 @@ What is filled in: defaults of fields that are missing, and texts of attribute v
 from __future__ import annotations
 
 import gc
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -50,6 +51,8 @@ TYPES = {name: kind for kind, name in TYPE_NAMES.items()}
 _EXACT = {ShapeType.RECTANGLE: 4, ShapeType.ELLIPSE: 4, ShapeType.CUBOID: 16, ShapeType.SKELETON: 0}
 _AT_LEAST = {ShapeType.POLYGON: 6, ShapeType.POLYLINE: 4, ShapeType.POINTS: 2}
 _MASK_AT_LEAST = 5  # one run and the box
+
+_NOT_BLANK = re.compile(rb"[^ \t\r\n]")
 
 Place = Callable[[int], str]
 Objects = Sequence[dict[str, Any]]
@@ -105,7 +108,7 @@ class Identities:
 
 
 def decode(
-    body: bytes,
+    body: bytes | bytearray,
     frames: Frames,
     labels: LabelCatalog,
     limits: JSONLimits,
@@ -131,7 +134,7 @@ def decode(
         return _Decoder(frames, window, labels, limits, need_ids).annotations(parse(body, limits))
 
 
-def decode_identities(body: bytes, limits: JSONLimits) -> Identities:
+def decode_identities(body: bytes | bytearray, limits: JSONLimits) -> Identities:
     """The ids named by a body of annotations to remove. Nothing else of the objects is looked at.
 
     Raises: as `decode`.
@@ -184,14 +187,14 @@ def _no_collection() -> Iterator[None]:
                 gc.enable()
 
 
-def parse(body: bytes, limits: JSONLimits) -> Outline:
+def parse(body: bytes | bytearray, limits: JSONLimits) -> Outline:
     """The outline of the document, within the limits of size, depth and number.
 
     Raises: as `decode`.
     """
     if len(body) > limits.max_body_bytes:
         raise TooLarge(f"the body has {len(body)} bytes; at most {limits.max_body_bytes} are taken")
-    if not body.strip(b" \t\r\n"):
+    if _NOT_BLANK.search(body) is None:
         raise InvalidInput("the body is empty; JSON is expected", code="json.syntax")
     document = outline(body, max_depth=limits.max_depth, max_entries=limits.max_shapes)
     if document.root.get("intervals") and any(values for _, values in document.entries("intervals")):

@@ -76,7 +76,7 @@ class Outline:
         sections: the arrays at depth 2, in order.
     """
 
-    body: bytes
+    body: bytes | bytearray
     root: Any
     sections: tuple[Section, ...]
 
@@ -104,7 +104,7 @@ class Outline:
             position = end
 
 
-def outline(body: bytes, *, max_depth: int, max_entries: int) -> Outline:
+def outline(body: bytes | bytearray, *, max_depth: int, max_entries: int) -> Outline:
     """Find the sections and entries of a document whose root is an object.
 
     Raises:
@@ -243,7 +243,7 @@ def _batch_end(section: Section, position: int) -> int:
     return section.stop if last >= len(section.ends) - 1 else int(section.ends[last])
 
 
-def _parse_batch(text: bytes, name: str, first: int) -> list[Any]:
+def _parse_batch(text: bytes | bytearray, name: str, first: int) -> list[Any]:
     stripped = text.strip(b" \t\r\n")
     if first:
         if not stripped:
