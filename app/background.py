@@ -87,6 +87,8 @@ def limits_of(settings: Settings) -> Limits:
         max_rows=settings.max_csv_rows,
         max_field_bytes=settings.max_csv_field_bytes,
         max_columns=settings.max_csv_columns,
+        max_classes=settings.max_classes,
+        max_subsets=settings.max_subsets,
         max_hierarchy_depth=settings.max_hierarchy_depth,
         max_hierarchy_nodes=settings.max_hierarchy_nodes,
         max_mask_pixels=settings.max_mask_pixels,

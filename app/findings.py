@@ -43,7 +43,7 @@ MEANINGS = {
     "csv.missing_column": "A required column is absent",
     "csv.duplicate_column": "A column is there twice",
     "csv.field_count": "A row has more or fewer cells than the header",
-    "csv.too_big": "A cell, a header or the number of rows is over its limit",
+    "csv.too_big": "A cell, a header, or the number of rows, classes or subsets is over its limit",
     "value.missing": "A cell is empty",
     "value.not_number": "A cell is no decimal number",
     "value.not_finite": "A number is infinite or none",

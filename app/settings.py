@@ -123,6 +123,10 @@ class Settings(BaseSettings):
     max_csv_rows: int = Field(20_000_000, ge=1, description="Rows of one import")
     max_csv_field_bytes: int = Field(16 * MIB, ge=KIB, description="Size of one CSV field")
     max_csv_columns: int = Field(256, ge=1, description="Columns of a CSV table")
+    max_classes: int = Field(
+        250_000, ge=1, description="Classes in the class files of an archive, or named by its rows"
+    )
+    max_subsets: int = Field(1_000, ge=1, description="Subsets of an archive")
     max_hierarchy_depth: int = Field(32, ge=1, description="Nodes of a class hierarchy within each other")
     max_hierarchy_nodes: int = Field(100_000, ge=1, description="Nodes of a class hierarchy")
     max_mask_pixels: int = Field(50_000_000, ge=1, description="Pixels of one mask")

@@ -93,6 +93,8 @@ class ImportOptions(SelectionOptions):
     max_mask_bytes: int = 32 << 20
     max_field_bytes: int = 16 << 20
     max_columns: int = 256
+    max_classes: int = 250_000
+    max_subsets: int = 1_000
     max_hierarchy_depth: int = 32
     max_hierarchy_nodes: int = 100_000
     mask_helpers: int = 0

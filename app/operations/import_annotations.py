@@ -204,6 +204,8 @@ def import_options(options: Mapping[str, Any], limits: Limits) -> ImportOptions:
         "max_mask_bytes": limits.max_mask_bytes,
         "max_field_bytes": limits.max_field_bytes,
         "max_columns": limits.max_columns,
+        "max_classes": limits.max_classes,
+        "max_subsets": limits.max_subsets,
         "max_hierarchy_depth": limits.max_hierarchy_depth,
         "max_hierarchy_nodes": limits.max_hierarchy_nodes,
         "mask_helpers": limits.mask_helpers,

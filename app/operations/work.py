@@ -49,6 +49,8 @@ class Limits:
     max_rows: int = 20_000_000
     max_field_bytes: int = 16 << 20
     max_columns: int = 256
+    max_classes: int = 250_000
+    max_subsets: int = 1_000
     max_hierarchy_depth: int = 32
     max_hierarchy_nodes: int = 100_000
     max_mask_pixels: int = 50_000_000

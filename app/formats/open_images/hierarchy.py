@@ -69,7 +69,8 @@ def unknown_labels(names: Iterable[str], known: Collection[str]) -> list[str]:
 
 def default_hierarchy(labels: Collection[str]) -> str:
     """A root without children, whose name is the first of `/m/0`, `/m/1`, … that is no label."""
-    number = next(number for number in range(len(labels) + 1) if f"/m/{number}" not in labels)
+    taken = frozenset(labels)
+    number = next(number for number in range(len(taken) + 1) if f"/m/{number}" not in taken)
     return json.dumps({"LabelName": f"/m/{number}", "Subcategory": []})
 
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from app.annotations import LabelCatalog
 from app.columns import Cells, Coded, CSVBlock, CSVReader, TextIndex
-from app.errors import Report, shorten
+from app.errors import ImportProblems, Report, shorten
 from app.formats.open_images.extras import Extras
 from app.formats.open_images.layout import CLASS_HEADERS
 from app.formats.open_images.names import composed, fold_name
@@ -23,13 +23,16 @@ from app.formats.open_images.repairs import Repairs, is_header_row, is_mid
 from app.formats.renaming import Renaming
 
 NO_LABEL, NOT_ASKED = -1, -2
+MAX_CLASSES = 250_000
 
 
 @dataclass(slots=True)
 class ClassNames:
-    """The class files of an archive: display name by MID, in order of appearance; the first of a MID wins."""
+    """The class files of an archive: display name by MID, in order of appearance; the first of a MID wins. Their
+    number, and that of the names of rows, is bounded, for all are held at once."""
 
     display_names: dict[str, str] = field(default_factory=dict)
+    limit: int = MAX_CLASSES
 
     def add_table(
         self,
@@ -67,6 +70,10 @@ class ClassNames:
             count.dropped += 1
             return
         known = self.display_names.setdefault(mid, name)
+        if len(self.display_names) > self.limit:
+            message = f"more than {self.limit:,} classes; leave out those that no row names"
+            report.error("csv.too_big", message, column="LabelName", value=mid, **place)
+            raise ImportProblems(report)
         count.kept += 1
         if known == mid:
             self.display_names[mid] = name  # a MID is no name of itself where there is another
@@ -146,7 +153,7 @@ class LabelMatcher:
         """
         self._report, self._renaming, self._passes_over = report, renaming, passes_over
         self._unneeded, self._passed_over = unneeded, set[str]()
-        self._classes = classes.display_names
+        self._classes, self._limit = classes.display_names, classes.limit
         self._names = {label.name: label.id for label in catalog.labels}
         self._label_names = {label.id: label.name for label in catalog.labels}
         self._folded: dict[str, list[int]] = {}
@@ -171,20 +178,24 @@ class LabelMatcher:
         self._index = TextIndex()
         self._label_ids: npt.NDArray[np.int32] = np.empty(0, dtype=np.int32)
         self._used: dict[int, str] = {}
-        self.unknown: list[str] = []
 
-    def codes(self, cells: Cells) -> npt.NDArray[np.int32]:
-        """(N,) int32, a number for each cell's text; `name` tells the text."""
+    def codes(self, cells: Cells, file: str) -> npt.NDArray[np.int32]:
+        """(N,) int32, a number for each cell's text; `name` tells the text. Raises ImportProblems: too many names."""
         codes = self._index.codes(cells)
         missing = len(self._index.values) - len(self._label_ids)
         if missing:
+            if len(self._index.values) > self._limit:
+                message = f"rows name more than {self._limit:,} classes; is it the right column?"
+                value = self._index.values[self._limit]
+                self._report.error("csv.too_big", message, file=file, column="LabelName", value=value)
+                raise ImportProblems(self._report)
             self._label_ids = np.append(self._label_ids, np.full(missing, NOT_ASKED, dtype=np.int32))
         return codes
 
-    def codes_of(self, column: Coded) -> npt.NDArray[np.int32]:
+    def codes_of(self, column: Coded, file: str) -> npt.NDArray[np.int32]:
         """The same of a column of few texts; those that no row has are not looked at."""
         if column.codes is None:
-            return self.codes(column.cells)
+            return self.codes(column.cells, file)
         known = column.notes.get(self, np.zeros(0, dtype=np.int32))
         if len(known) < len(column.cells):
             known = np.concatenate([known, np.full(len(column.cells) - len(known), -1, dtype=np.int32)])
@@ -194,7 +205,7 @@ class LabelMatcher:
         if len(new):
             _, first = np.unique(column.codes[new], return_index=True)
             cells = column.codes[np.sort(new[first])]  # in the order in which rows have them
-            known[cells] = self.codes(column.cells.take(cells))
+            known[cells] = self.codes(column.cells.take(cells), file)
             codes = known[column.codes]
         return codes
 
@@ -266,8 +277,7 @@ class LabelMatcher:
             self._pass_over(name, place)
             return NO_LABEL
         if label_id is None:
-            self.unknown.append(name)
-            near = self.nearest(name)
+            near = self.nearest(name) if self._report.room() > 1 else []  # a file may have a million other names
             hint = f"; did you mean {near[0]!r}?" if near else ""
             self._report.error(
                 "label.unknown",
@@ -299,7 +309,7 @@ class LabelMatcher:
             return False
         if wanted not in self._told_targets:
             self._told_targets.add(wanted)
-            near = self.nearest(wanted)
+            near = self.nearest(wanted) if self._report.room() > 1 else []
             hint = f"; did you mean {near[0]!r}?" if near else ""
             words = (
                 f'"{shorten(self._shown(name))}" is mapped to "{shorten(wanted)}", which is no label of the task{hint}'

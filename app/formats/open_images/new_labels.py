@@ -83,7 +83,7 @@ def _see_table(reading: Reading, table: TableState, wanted: dict[str, dict[str, 
         cells = block.cells(table.label_column)
         rows = np.flatnonzero((frames >= 0) & (cells.lengths > 0))
         shown = [name for column, name in _SHOWN[table.file.kind].items() if block.has(column)]
-        codes = reading.labels.codes(cells.take(rows))
+        codes = reading.labels.codes(cells.take(rows), table.path)
         _, first = np.unique(codes, return_index=True)
         for at in np.sort(first).tolist():
             wanted.setdefault(reading.labels.name(int(codes[at])), {}).update(dict.fromkeys(shown))

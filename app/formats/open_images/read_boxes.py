@@ -205,7 +205,7 @@ def find_labels(reading: Reading, table: TableState, few: FewColumns, frames: In
     rows = np.flatnonzero(asked)
     codes = np.full(len(block), -1, dtype=np.int32)
     label_ids = np.full(len(block), -1, dtype=np.int32)
-    codes[rows] = reading.labels.codes_of(cells.take(rows))
+    codes[rows] = reading.labels.codes_of(cells.take(rows), table.path)
     needed = reading.needs_label(table, frames[rows])
     label_ids[rows] = reading.labels.resolve(codes[rows], block.rows[rows], table.path, column, needed)
     bad |= label_ids < 0

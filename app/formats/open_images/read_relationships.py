@@ -68,7 +68,7 @@ def read_relationship_rows(reading: Reading) -> RelationshipRows:
             good = np.flatnonzero(frames >= 0)
             frames_of_blocks.append(frames)
             kept_frames.append(frames[good])
-            ends = _ends(reading, block)
+            ends = _ends(reading, table.path, block)
             kept_ends.append(Ends(ends.codes[good], ends.boxes[good], ends.is_whole[good]))
             _count_relations(block.cells("RelationshipLabel").take(good), relations)
         repeats.tell()
@@ -109,9 +109,9 @@ def _read_block(reading: Reading, table: TableState, block: CSVBlock, repeats: R
     return np.where(bad, np.int32(-1), frames)
 
 
-def _ends(reading: Reading, block: CSVBlock) -> Ends:
+def _ends(reading: Reading, file: str, block: CSVBlock) -> Ends:
     """What the rows name. The second end of an `is` row is the first thing again, so it has that one's label."""
-    codes = np.stack([reading.labels.codes(block.cells(f"LabelName{end}")) for end in ENDS], axis=1)
+    codes = np.stack([reading.labels.codes(block.cells(f"LabelName{end}"), file) for end in ENDS], axis=1)
     boxes = np.empty((len(block), 2, 4), dtype=np.float64)
     is_whole = np.ones((len(block), 2), dtype=np.bool_)
     for place, end in enumerate(ENDS):
@@ -177,7 +177,7 @@ def _write_block(reading: Reading, table: TableState, block: CSVBlock, frames: I
     if not reading.is_selecting:  # else the boxes may be left out, and would seem to have been deleted
         numbers = np.array([reading.linked_table(table, ends) if ends in _used(has_box) else 0 for ends in range(4)])
         kept = replace(kept, tables=numbers[_bits(has_box)].astype(np.int32))
-    codes = [reading.labels.codes(block.cells(f"LabelName{end}").take(good)) for end in ENDS]
+    codes = [reading.labels.codes(block.cells(f"LabelName{end}").take(good), table.path) for end in ENDS]
     label_ids = np.stack([reading.labels.meant(of_end) for of_end in codes], axis=1)
     reading.write(Annotations(rows=Rows(frames[good], kept), meaning=RowsMeaning("relationships", label_ids)))
 

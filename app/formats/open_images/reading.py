@@ -173,7 +173,7 @@ class Reading:
         self.index = FrameIndex(target.frames, [*layout.pictures, *layout.masks])
         self.repairs = Repairs(report)
         self.needs_size: Mask = np.zeros(len(target.frames), dtype=np.bool_)  # frames that a box or a mask is on
-        self.classes = ClassNames()
+        self.classes = ClassNames(limit=options.max_classes)
         self.renaming = parse_renaming(options.map)
         selection = parse_selection(options)
         self.is_selecting = not selection.is_empty
@@ -573,7 +573,12 @@ class Reading:
             name = told
         elif name == VAL and self._validation_is_named:
             name = VALIDATION
-        return int(self.subsets.codes(Cells.of(Ragged.from_bytes([name.encode()])))[0])
+        code = int(self.subsets.codes(Cells.of(Ragged.from_bytes([name.encode()])))[0])
+        if code >= self.options.max_subsets:
+            message = f"more than {self.options.max_subsets:,} subsets; is it the right column?"
+            self.report.error("csv.too_big", message, column="Subset", value=name)
+            raise ImportProblems(self.report)
+        return code
 
     def claim(self, table: TableState, rows: Rows, frames: Ints, codes: Ints | int, bad: Mask) -> None:
         """Rows say which subset their images belong to (code -1: nothing); one image in two subsets is an error."""

@@ -7,9 +7,10 @@ import importlib
 import pytest
 
 from app.archive import BytesSource, open_archive
-from app.errors import Damaged, Report
+from app.errors import Damaged, ImportProblems, Report
 from app.formats import ImportOptions
 from app.formats.open_images import repeats
+from app.formats.open_images.labels import LabelMatcher
 from tests.formats.builders import OPEN_IMAGES, good, imported, labels, places, target, zip_of
 from tests.formats.memory import MemorySink
 from tests.formats.open_images.parts import (
@@ -134,3 +135,35 @@ def test_a_damaged_member_that_nobody_reads_refuses_the_archive() -> None:
     with pytest.raises(ImportProblems) as caught:
         imported(bytes(data), TASK)
     assert caught.value.code == "zip.bad_member"
+
+
+@pytest.mark.parametrize(
+    ("option", "members", "place"),
+    [
+        ("max_classes", {CLASSES: "".join(f"/m/{n},thing {n}\n" for n in range(9))}, (CLASSES, 3, "LabelName")),
+        ("max_classes", {TAGS: TAG_HEADER + "".join(f"a,,l{n},1\n" for n in range(9))}, (TAGS, None, "LabelName")),
+        (
+            "max_subsets",
+            {"annotations/image_ids_and_rotation.csv": "ImageID,Subset\na,one\nb,two\nc,three\n"},
+            (None, None, "Subset"),
+        ),
+    ],
+)
+def test_more_classes_or_subsets_than_can_be_held_end_an_import(
+    option: str, members: dict[str, str], place: tuple[str | None, int | None, str]
+) -> None:
+    three = target(dict.fromkeys(("a.jpg", "b.jpg", "c.jpg"), (8, 6)), labels("cat"))
+    with pytest.raises(ImportProblems) as caught:
+        imported({TAGS: TAG_HEADER, **members}, three, **{option: 2})
+    assert places(caught.value.report.errors) == [("csv.too_big", *place)]
+
+
+def test_only_names_that_are_listed_are_compared_with_the_labels(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[str] = []
+    nearest = LabelMatcher.nearest
+    monkeypatch.setattr(LabelMatcher, "nearest", lambda self, name: compared.append(name) or nearest(self, name))
+    rows = "".join(f"a,,ca{n},1\n" for n in range(500))
+    _, report = imported({TAGS: TAG_HEADER + rows}, TASK)
+    assert report.counts["label.unknown"] == 500
+    assert report.errors[0].suggestion == "cat"
+    assert len(compared) < report.limit
