@@ -1,7 +1,7 @@
 """Helpers: spawned processes that do work of this one, job by job.
 
-    here  ── job ──▶  helper      a pipe each way; the arrays of a job go by memory that both sides have, if they fit:
-          ◀─ done ──              one copy, and nobody waits for a pipe to be emptied
+    here  ── job ──▶  helper      a pipe each way; a job goes by memory that both sides have, if it fits: its arrays
+          ◀─ done ──              are copied once, and nobody waits for a pipe to be emptied
 
 A helper knows one function, `module:name`, says when it has started, and answers in the order of the jobs. It reads
 jobs while it works, so that nobody waits to hand one over, and it ends when its reader does: at the end of the pipe,
@@ -37,13 +37,13 @@ HELD_JOBS = 6
 PIPE_BYTES = 1 << 20  # 64 KiB by itself, which makes both sides wait for each other
 PIECES_A_CALL = 512  # of memory, handed to the system at once
 SLOT_BYTES = 4 << 20
-"""What the arrays of one job may take of shared memory; none is used up before it is needed."""
+"""What one job may take of shared memory; none is used up before it is needed."""
 ALIGNMENT = 64
 NO_THREADS = {"OPENBLAS_NUM_THREADS": "1"}
 """Helpers have no use for numpy's own threads, which take a third of a helper's start."""
 _COUNT, _SIZE = struct.Struct("<I"), struct.Struct("<Q")
 _SHARED = 1 << 31
-"""Added to the count where the arrays are not in the pipe: sizes are followed by their place in shared memory."""
+"""Added to the count where the parts are not in the pipe: sizes are followed by places in shared memory."""
 
 
 def n_cores() -> int:
@@ -351,24 +351,24 @@ class _Slots:
         self._free = deque(range(SENT_AHEAD if self._view is not None else 0))
         self._used: deque[int | None] = deque()
 
-    def put(self, arrays: Sequence[memoryview]) -> list[int] | None:
-        """Copy arrays into a free slot; their places, None where they do not fit."""
+    def put(self, parts: Sequence[memoryview]) -> list[int] | None:
+        """Copy parts into a free slot; their places, None where they do not fit."""
         places, end = [], 0
-        for array in arrays:
+        for part in parts:
             places.append(end)
-            end += -(-array.nbytes // ALIGNMENT) * ALIGNMENT
+            end += -(-part.nbytes // ALIGNMENT) * ALIGNMENT
         if end > SLOT_BYTES or not self._free or self._view is None:
             self._used.append(None)
             return None
         slot = self._free.popleft()
         self._used.append(slot)
         places = [slot * SLOT_BYTES + place for place in places]
-        for place, array in zip(places, arrays, strict=True):
-            self._view[place : place + array.nbytes] = array
+        for place, part in zip(places, parts, strict=True):
+            self._view[place : place + part.nbytes] = part
         return places
 
     def get(self, places: Sequence[int], sizes: Sequence[int]) -> list[memoryview]:
-        """The arrays where they lie."""
+        """The parts where they lie."""
         assert self._view is not None
         return [self._view[place : place + size] for place, size in zip(places, sizes, strict=True)]
 
@@ -391,34 +391,34 @@ def _pipe() -> tuple[int, int]:
 
 
 def send(pipe: int, value: Any, slots: _Slots | None = None) -> Callable[[], Any] | None:
-    """Raises OSError where nobody reads any more. Where arrays were put into a slot: how to get the value again."""
+    """Raises OSError where nobody reads any more. Where it was put into a slot: how to get the value again."""
     arrays: list[pickle.PickleBuffer] = []
-    first = pickle.dumps(value, protocol=5, buffer_callback=arrays.append)
-    parts = [memoryview(first), *(array.raw() for array in arrays)]
-    places = slots.put(parts[1:]) if slots is not None else None
+    parts = [memoryview(pickle.dumps(value, protocol=5, buffer_callback=arrays.append))]
+    parts += [array.raw() for array in arrays]
     sizes = [part.nbytes for part in parts]
-    if places is None or slots is None:
+    places = slots.put(parts) if slots is not None else None
+    if slots is None or places is None:
         head = _COUNT.pack(len(parts)) + b"".join(map(_SIZE.pack, sizes))
         _write(pipe, [memoryview(head), *(part for part in parts if part.nbytes)])
         return None
-    head = _COUNT.pack(len(parts) + _SHARED) + b"".join(map(_SIZE.pack, sizes + places))
-    _write(pipe, [memoryview(head), parts[0]])
-    return partial(pickle.loads, first, buffers=slots.get(places, sizes[1:]))
+    _write(pipe, [memoryview(_COUNT.pack(len(parts) + _SHARED) + b"".join(map(_SIZE.pack, sizes + places)))])
+    return partial(_loads, slots.get(places, sizes))
 
 
 def receive(pipe: int, slots: _Slots | None = None) -> Any:
     """Raises EOFError where nothing comes any more."""
     (count,) = _COUNT.unpack(_read(pipe, _COUNT.size))
-    is_shared = count >= _SHARED
-    count -= _SHARED if is_shared else 0
-    n_numbers = 2 * count - 1 if is_shared else count
-    numbers = [number for (number,) in _SIZE.iter_unpack(_read(pipe, _SIZE.size * n_numbers))]
-    sizes, places = numbers[:count], numbers[count:]
-    if is_shared:
-        assert slots is not None
-        return pickle.loads(_read(pipe, sizes[0]), buffers=slots.get(places, sizes[1:]))
-    first, *arrays = [_read(pipe, size) for size in sizes]
-    return pickle.loads(first, buffers=arrays)
+    if count < _SHARED:
+        sizes = [size for (size,) in _SIZE.iter_unpack(_read(pipe, _SIZE.size * count))]
+        return _loads([_read(pipe, size) for size in sizes])
+    assert slots is not None
+    count -= _SHARED
+    numbers = [number for (number,) in _SIZE.iter_unpack(_read(pipe, 2 * _SIZE.size * count))]
+    return _loads(slots.get(numbers[count:], numbers[:count]))
+
+
+def _loads(parts: Sequence[bytearray | memoryview]) -> Any:
+    return pickle.loads(parts[0], buffers=parts[1:])
 
 
 def _same(value: Any) -> Any:

@@ -73,12 +73,12 @@ def test_arrays_go_by_shared_memory_as_long_as_they_fit() -> None:
     assert memory is not None  # Linux has it
     here, there = helpers._Slots(memory), helpers._Slots(memory)
     os.close(memory)
-    fits = np.arange(helpers.SLOT_BYTES // 8, dtype=np.int64)
+    fits = np.arange(helpers.SLOT_BYTES // 8 - 64, dtype=np.int64)
     values: list[Any] = [
         {"a": [1, b"x"], "none": np.zeros(0, dtype=np.uint8), "some": np.arange(9)[::2]},
         fits,
         [np.full(n, n, dtype=np.float64) for n in range(300)],
-        np.append(fits, 1),
+        np.append(fits, fits[:64]),
         np.frombuffer(b"read only", dtype=np.uint8),
         "no array",
     ]

@@ -16,6 +16,8 @@ from app.columns.words import Mask, Positions, Words
 
 MAX_BITS = 20  # 4 MiB
 MAX_STEPS = 12
+FEW = 1 << 16
+"""Hashes that are counted by their upper bits, a tenth of the time of so many searches, but twice the memory."""
 
 
 class HashPlaces:
@@ -26,8 +28,7 @@ class HashPlaces:
         bits = min(MAX_BITS, max(1, self._n.bit_length()))
         self._shift = hashes.dtype.type(8 * hashes.dtype.itemsize - bits)
         self._hashes = hashes
-        begins = (np.arange(1 << bits, dtype=np.uint64) << np.uint64(self._shift)).astype(hashes.dtype)
-        self._firsts: npt.NDArray[np.int32] = np.searchsorted(hashes, begins).astype(np.int32)
+        self._firsts: npt.NDArray[np.int32] = _firsts(hashes, bits, self._shift)
 
     def find(self, asked: Words | npt.NDArray[np.uint32]) -> tuple[Mask, Positions]:
         """(N,) bool, whether each hash is there; (N,) int64, its place (any place where it is not)."""
@@ -45,3 +46,14 @@ class HashPlaces:
         if len(rows):
             places[rows] = np.minimum(np.searchsorted(self._hashes, asked[rows]), last)
         return self._hashes[places] == asked, places
+
+
+def _firsts(hashes: Words | npt.NDArray[np.uint32], bits: int, shift: np.generic) -> npt.NDArray[np.int32]:
+    """(2^bits,) the place of the first hash of these upper bits, or of higher ones."""
+    if len(hashes) > FEW:
+        begins = (np.arange(1 << bits, dtype=np.uint64) << np.uint64(shift)).astype(hashes.dtype)
+        return np.searchsorted(hashes, begins).astype(np.int32)
+    counts = np.bincount((hashes >> shift).astype(np.int64), minlength=1 << bits)  # type: ignore[operator]
+    firsts = np.zeros(1 << bits, dtype=np.int32)
+    np.cumsum(counts[:-1], out=firsts[1:])
+    return firsts

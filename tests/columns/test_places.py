@@ -31,7 +31,7 @@ def test_places_are_those_of_the_binary_search(known: list[int], others: list[in
     check(known, [*known, *others])
 
 
-@pytest.mark.parametrize("n", [1, 1000, 50_000])
+@pytest.mark.parametrize("n", [1, 1000, 50_000, 70_000])
 @pytest.mark.parametrize("spread", ["even", "crowded"])
 def test_many_hashes_are_found(n: int, spread: str) -> None:
     random = np.random.default_rng(n)

@@ -137,24 +137,35 @@ class AttributeEncoder:
             no_value: told a column and the rows (mask) whose cell its attribute cannot take.
         """
         n = len(label_ids)
-        used = [column for column in columns if self.is_declared(column.name)]
+        used = self.used(columns)
         if not n or not used:
             return Texts.same("[]", n)
-        labels = np.searchsorted(self._ids, label_ids)  # (N,)
         kinds = tuple((column.name, column.is_flag) for column in used)
         known = self._known.get(kinds)
         if known is None or len(known.texts) > MAX_CACHED:
             known = self._known[kinds] = _Combinations(len(used))
-        cells = [labels.astype(np.int32)]
-        for place, column in enumerate(used):
-            codes = known.cell_codes(place, column)
-            cells.append(np.where(self._labels_with(column.name)[labels], codes, np.int32(0)))
-        numbers = known.numbers(np.stack(cells), partial(self._plan, used))
+        numbers = known.numbers(self.codes(label_ids, used, known), self.plan(used))
         for place, column in enumerate(used):
             refusing = known.refusing(place)
             if refusing.any() and (rows := refusing[numbers]).any():
                 no_value(column, rows)
         return known.texts_of(numbers)
+
+    def used(self, columns: Sequence[AttributeColumn]) -> list[AttributeColumn]:
+        """Those that any label declares."""
+        return [column for column in columns if self.is_declared(column.name)]
+
+    def codes(self, label_ids: Codes, used: Sequence[AttributeColumn], known: _Combinations) -> Codes:
+        """(C + 1, N) the combination of each row: its label, and its cells where the label declares them."""
+        labels = np.searchsorted(self._ids, label_ids)  # (N,)
+        cells = [labels.astype(np.int32)]
+        for place, column in enumerate(used):
+            codes = known.cell_codes(place, column)
+            cells.append(np.where(self._labels_with(column.name)[labels], codes, np.int32(0)))
+        return np.stack(cells)
+
+    def plan(self, used: Sequence[AttributeColumn]) -> Plan:
+        return partial(self._plan, used)
 
     def _plan(self, columns: Sequence[AttributeColumn], label: int) -> list[tuple[int, Callable[[str], str | None]]]:
         """The columns that a label shows, by ascending spec_id, and what one of their cells is as JSON; None where the
@@ -185,10 +196,9 @@ class TextsByKind:
     def _forget(self) -> None:
         self._hashes: npt.NDArray[np.uint64] = np.zeros(0, dtype=np.uint64)  # of the kinds, sorted
         self._places = HashPlaces(self._hashes)
-        self._codes: Codes = np.zeros(0, dtype=np.int32)  # of their texts
-        self._texts: list[str] = []
-        self._numbers: dict[str, int] = {}
-        self._refusing: dict[str, tuple[AttributeColumn, npt.NDArray[np.bool_]]] = {}
+        self._numbers: npt.NDArray[np.int64] = np.zeros(0, dtype=np.int64)  # of their combinations
+        self._used: list[AttributeColumn] = []
+        self._known: _Combinations | None = None
 
     def encode(
         self,
@@ -206,44 +216,26 @@ class TextsByKind:
             unknown = np.flatnonzero(~found)
             _, first = np.unique(hashes[unknown], return_index=True)
             new = np.sort(unknown[first])
-            self._add(hashes[new], label_ids, new, columns)
+            self._add(hashes[new], label_ids[new], columns(new))
             _, places = self._places.find(hashes)
-        for column, refused in self._refusing.values():
-            if refused.any() and (rows := refused[places]).any():
+        if self._known is None:
+            return Texts.same("[]", 0)
+        numbers = self._numbers[places]
+        for place, column in enumerate(self._used):
+            refusing = self._known.refusing(place)
+            if refusing.any() and (rows := refusing[numbers]).any():
                 no_value(column, rows)
-        codes = self._codes[places]
-        used = np.flatnonzero(np.bincount(codes, minlength=len(self._texts)))
-        compact = np.zeros(len(self._texts), dtype=np.int32)
-        compact[used] = np.arange(len(used), dtype=np.int32)
-        return Texts(compact[codes], tuple(map(self._texts.__getitem__, used.tolist())))
+        return self._known.texts_of(numbers)
 
-    def _add(
-        self,
-        hashes: npt.NDArray[np.uint64],
-        label_ids: Codes,
-        rows: npt.NDArray[np.int64],
-        columns: Callable[[npt.NDArray[np.int64]], Sequence[AttributeColumn]],
-    ) -> None:
-        """New kinds by their hashes, and the first row of each."""
-        shown = columns(rows)
-        for column in shown:
-            none = np.zeros(len(self._hashes), dtype=np.bool_)
-            self._refusing.setdefault(column.name, (column, none))
-        refused = {column.name: np.zeros(len(rows), dtype=np.bool_) for column in shown}
-
-        def refuse(column: AttributeColumn, of: npt.NDArray[np.bool_]) -> None:
-            refused[column.name] = of
-
-        texts = self._encoder.encode(label_ids[rows], shown, refuse)
-        for text in texts.values:
-            if self._numbers.setdefault(text, len(self._texts)) == len(self._texts):
-                self._texts.append(text)
-        numbers = np.array([self._numbers[text] for text in texts.values], dtype=np.int32)
+    def _add(self, hashes: npt.NDArray[np.uint64], label_ids: Codes, columns: Sequence[AttributeColumn]) -> None:
+        """New kinds by their hashes, and what the first row of each says."""
+        used = self._encoder.used(columns)
+        if self._known is None:
+            self._known, self._used = _Combinations(len(used)), used
+        first = self._known.add(self._encoder.codes(label_ids, used, self._known), self._encoder.plan(used))
         order = np.argsort(hashes)
         at = np.searchsorted(self._hashes, hashes[order])
-        self._codes = np.insert(self._codes, at, numbers[texts.codes[order]])
-        for name, (column, known) in self._refusing.items():
-            self._refusing[name] = column, np.insert(known, at, refused[name][order])
+        self._numbers = np.insert(self._numbers, at, first + order)
         self._hashes = np.insert(self._hashes, at, hashes[order])
         self._places = HashPlaces(self._hashes)
 
@@ -286,7 +278,7 @@ class _Combinations:
 
         Args:
             codes: (C + 1, N).
-            plan: see `_add`.
+            plan: see `add`.
         """
         hashes = np.zeros(codes.shape[1], dtype=np.uint64)
         for row in codes:
@@ -298,7 +290,7 @@ class _Combinations:
             unknown = np.flatnonzero(~found)
             new, first = np.unique(hashes[unknown], return_index=True)
             rows = np.sort(unknown[first])
-            self._add(codes[:, rows], plan)
+            self.add(codes[:, rows], plan)
             # `new` ascends as the known ones do; their numbers go by the rows they were met in.
             places = np.searchsorted(self._hashes, new)
             fresh = len(self._text_codes) - len(new) + np.searchsorted(rows, unknown[first])
@@ -311,7 +303,7 @@ class _Combinations:
             key = codes[:, place].tobytes()
             if key not in self._collided:
                 self._collided[key] = len(self._text_codes)
-                self._add(codes[:, place : place + 1], plan)
+                self.add(codes[:, place : place + 1], plan)
             numbers[place] = self._collided[key]
         return numbers
 
@@ -319,8 +311,8 @@ class _Combinations:
         found, places = self._places.find(hashes)
         return found, self._order[places] if len(self._order) else places
 
-    def _add(self, codes: Codes, plan: Plan) -> None:
-        """Number new combinations, (C + 1, K), one after the other.
+    def add(self, codes: Codes, plan: Plan) -> int:
+        """Number new combinations, (C + 1, K), one after the other. Returns the first number.
 
         Args:
             plan: of a label: the columns that it shows, in their order, and the JSON of a cell (None: cannot be shown).
@@ -350,6 +342,7 @@ class _Combinations:
         self._codes = np.concatenate([self._codes, codes], axis=1)
         self._refused = np.concatenate([self._refused, refused], axis=1)
         self._text_codes = np.concatenate([self._text_codes, np.array(text_codes, dtype=np.int32)])
+        return len(self._text_codes) - len(text_codes)
 
     def refusing(self, place: int) -> npt.NDArray[np.bool_]:
         """(K,) bool, the combinations whose cell in this column its attribute cannot take."""
@@ -362,7 +355,7 @@ class _Combinations:
         used = np.flatnonzero(np.bincount(codes, minlength=len(self._all_texts)))
         compact = np.zeros(len(self._all_texts), dtype=np.int32)
         compact[used] = np.arange(len(used), dtype=np.int32)
-        return Texts(compact[codes], tuple(self._all_texts[code] for code in used.tolist()))
+        return Texts(compact[codes], tuple(map(self._all_texts.__getitem__, used.tolist())))
 
 
 def attributes_text(values: Mapping[int, str]) -> str:
