@@ -74,12 +74,23 @@ class SideWriter:
         self._track_rows: dict[int, int] = {}
         self._predicted: dict[tuple[int, str, int], bool] = {}
         self._last_traced: tuple[tuple[object, ...], bytes] = ((), b"")
+        self._last_needed: tuple[Shapes | None, Mask] = (None, np.zeros(0, dtype=np.bool_))
         self.has_entries = False
 
     # --- which rows need an entry ---
 
     def needed(self, shapes: Shapes) -> Mask:
-        """(N,) bool: the shape would not read back as it is. Whole frames only: a group is in or out as a whole."""
+        """(N,) bool: the shape would not read back as it is. Whole frames only: a group is in or out as a whole, and
+        boxes that are in none tell whose it is."""
+        if self._last_needed[0] is not shapes:
+            self._last_needed = shapes, self._find_needed(shapes)
+        return self._last_needed[1]
+
+    def forget(self) -> None:
+        """Let go of the shapes that were asked about last."""
+        self._last_needed = None, np.zeros(0, dtype=np.bool_)
+
+    def _find_needed(self, shapes: Shapes) -> Mask:
         kept = shapes.kept
         untouched = (kept.tables >= 0) & (kept.edits == 0) & ~is_sided(self._plan, kept)
         need: Mask = ~np.isin(shapes.types, PLAIN_TYPES) | is_rotated(shapes) | (shapes.rotations != 0)

@@ -28,7 +28,7 @@ from app.formats.open_images.expansion import Expansion
 from app.formats.open_images.export_layouts import CLASS_COLUMNS, csv_rows
 from app.formats.open_images.extras import KeptFile
 from app.formats.open_images.hierarchy import default_hierarchy, rename_classes
-from app.formats.open_images.kept_rows import TableRows, header_columns, header_texts, merge_by_frame
+from app.formats.open_images.kept_rows import Mask, TableRows, header_columns, header_texts, merge_by_frame
 from app.formats.open_images.layout import FLAGS, SIDE_NAME, Kind
 from app.formats.open_images.mask_instances import DRAWN
 from app.formats.open_images.mask_names import MaskNames
@@ -37,7 +37,7 @@ from app.formats.open_images.side_write import SideWriter
 from app.formats.open_images.sizes import join_sizes
 from app.formats.open_images.write_boxes import box_rows, is_rotated
 from app.formats.open_images.write_images import image_rows
-from app.formats.open_images.write_masks import MaskTable
+from app.formats.open_images.write_masks import MaskTable, NeedyShapes
 from app.formats.open_images.write_points import point_rows
 from app.formats.open_images.write_relationships import RelationshipWriter, named_labels
 from app.formats.open_images.write_tags import hidden_rows, tag_rows
@@ -130,7 +130,7 @@ class Writer:
         self._unwritten = np.zeros(len(ShapeType), dtype=np.int64)
         self._is_counted = False
         self._met: frozenset[int] | None = None  # types of shapes that there are, when one pass has seen them all
-        self._held: deque[Shapes] | None = None  # of a subset, in the place of `_shapes`
+        self._held: deque[NeedyShapes] | None = None  # of a subset, in the place of `_shapes`
         self._tracks: Shapes | None = None
         self._expansion = self._make_expansion() if plan.options.expand == "hierarchy" else None
         # Entries tell rows by their number, and tracks by all their rows: not of copies, not of a part.
@@ -304,8 +304,8 @@ class Writer:
         # One after the other, so that neither names nor the order of PNGs depend on how the source cuts its batches.
         hidden = list(table.hidden(self._source.rows())) if self._plan.has_table("masks") else []
         turned = () if self._plan.options.rotated == "box" else (TURNED,)
-        shapes = self._shapes(*DRAWN, *turned) if self._held is None else self._held_shapes()
-        shown = list(_joined(table.rows(shapes), JOINED_ROWS))
+        again = ((shapes, self._needed(shapes)) for shapes in self._shapes(*DRAWN, *turned))
+        shown = list(_joined(table.rows(again if self._held is None else self._held_shapes()), JOINED_ROWS))
         for part in (*hidden, *shown):
             names = decode_texts(split_lines(part.records, columns).cells("LabelName"))
             self._masked |= dict.fromkeys(names.values)
@@ -340,7 +340,7 @@ class Writer:
     def _holding(self, batches: Iterator[Shapes], subset: str | None) -> Iterator[Shapes]:
         """The same batches; all that is no plain box is held for the pass of the subset's masks, while it is little."""
         self._held = None
-        held: deque[Shapes] | None = deque()
+        held: deque[NeedyShapes] | None = deque()
         n_bytes = 0
         for shapes in batches:
             if held is not None and self._tracks is not None and not len(self._tracks):
@@ -349,19 +349,23 @@ class Writer:
                     wanted &= self._plan.in_subset(shapes.frames, subset)
                 part = _apart(shapes.take(wanted))
                 n_bytes += part.kept.lines.nbytes + len(part) * HELD_ROW_BYTES
-                held.append(part)
+                held.append((part, self._needed(shapes)[wanted]))
                 held = held if n_bytes <= HELD_BYTES else None
             else:
                 held = None
             yield shapes
         self._held = held
+        if self._side is not None:
+            self._side.forget()
 
-    def _held_shapes(self) -> Iterator[Shapes]:
+    def _held_shapes(self) -> Iterator[NeedyShapes]:
         assert self._held is not None
         while self._held:
-            shapes = self._held.popleft()
-            if len(shapes):
-                yield shapes
+            yield self._held.popleft()
+
+    def _needed(self, shapes: Shapes) -> Mask:
+        """(N,) bool, shapes that need an entry in the side file."""
+        return self._side.needed(shapes) if self._side is not None else np.zeros(len(shapes), dtype=np.bool_)
 
     def _take_rowless(self, shapes: Shapes) -> None:
         """Count the shapes that no table holds, for the side file has them."""

@@ -69,6 +69,8 @@ LAST_BOX_NUMBER = 0xFFFFFFFF
 WHOLE_FRAME = ("0", "1", "0", "1")
 MASKS = ("masks",)
 
+NeedyShapes = tuple[Shapes, Mask]
+"""Shapes of some frames, all that masks may have to do with, and (N,) which of them need an entry in the side file."""
 Line = dict[str, str]
 Box = tuple[str, ...]
 
@@ -127,6 +129,7 @@ class PlainStretch:
     """Some masks of a batch that leave as they came."""
 
     shapes: Shapes
+    needed: Mask
     chosen: Mask
     masks: PlainMasks
 
@@ -149,7 +152,7 @@ class MaskTable:
         self._subset, self._columns = subset, columns
         self._last_folder = (-1, "")
 
-    def rows(self, batches: Iterator[Shapes]) -> Iterator[TableRows]:
+    def rows(self, batches: Iterator[NeedyShapes]) -> Iterator[TableRows]:
         """The rows of shapes, one PNG written for each."""
         workers: Crew[Stretch | PlainStretch, DrawJob, list[Drawn | None] | None]
         workers = Crew(draw_masks, self._plan.options.mask_helpers, UNHELPED_JOBS)
@@ -160,28 +163,28 @@ class MaskTable:
                 else:
                     yield from self._write(stretch, drawn)
 
-    def _jobs(self, batches: Iterator[Shapes]) -> Iterator[tuple[Stretch | PlainStretch, DrawJob | None]]:
-        for shapes in batches:
+    def _jobs(self, batches: Iterator[NeedyShapes]) -> Iterator[tuple[Stretch | PlainStretch, DrawJob | None]]:
+        for shapes, needed in batches:
             chosen = drawn_shapes(self._plan, shapes) & self._plan.chosen_shapes(shapes, self._subset)
             if not chosen.any():
                 continue
-            plain = self._plain(shapes, chosen)
+            plain = self._plain(shapes, needed, chosen)
             if plain is not None:
                 sizes = shapes.kept.png_sizes[plain.rows]
                 for masks in plain.stretches(sizes, KEPT_AT_ONCE, TAKEN_BYTES):
-                    yield PlainStretch(shapes, chosen, masks), None
+                    yield PlainStretch(shapes, needed, chosen, masks), None
                 continue
-            batch = self._batch(shapes, find_instances(self._plan, shapes, chosen))
+            batch = self._batch(shapes, needed, find_instances(self._plan, shapes, chosen))
             for instances in _stretches(batch):
                 stretch = self._stretch(batch, instances)
                 yield stretch, self._draw_job(stretch)
 
-    def _plain(self, shapes: Shapes, chosen: Mask) -> PlainMasks | None:
+    def _plain(self, shapes: Shapes, needed: Mask, chosen: Mask) -> PlainMasks | None:
         """All masks of a batch, where they leave as they came."""
         layout = self._plan.layout
         if layout.bright_masks or layout.fills_boxes:  # such a layout may change any of them
             return None
-        return find_plain(self._plan, shapes, chosen, self._needed(shapes), partial(self._lines, shapes))
+        return find_plain(self._plan, shapes, chosen, needed, partial(self._lines, shapes))
 
     def _write_plain(self, stretch: PlainStretch) -> Iterator[TableRows]:
         """Write their PNGs, if all of them can have their names; else the general way finds others."""
@@ -198,7 +201,7 @@ class MaskTable:
                     self._archive.add_stored(folder + name, pngs.read(row), crc, is_accepted=True)
         else:
             instances = find_instances(self._plan, shapes, stretch.chosen)
-            batch = self._batch(shapes, instances)
+            batch = self._batch(shapes, stretch.needed, instances)
             wanted = set(rows.tolist())
             yield from self._write(self._stretch(batch, [one for one in instances if one.rows[0] in wanted]), None)
             return
@@ -242,11 +245,10 @@ class MaskTable:
 
     # --- one batch ---
 
-    def _batch(self, shapes: Shapes, instances: list[Instance]) -> Batch:
+    def _batch(self, shapes: Shapes, need: Mask, instances: list[Instance]) -> Batch:
         plan = self._plan
         edits = shapes.kept.edits
         still_boxes = is_kind(plan, shapes.kept, "boxes") & (edits == 0) & ~is_rotated(shapes)
-        need = self._needed(shapes)
         still_masks = (shapes.types == ShapeType.MASK) & (edits == 0) & ~need
         outlines = untouched_outlines(plan, shapes, instances).tolist()
         candidates = [
@@ -281,10 +283,6 @@ class MaskTable:
                 reserved.setdefault(instance.frame, []).append(paths[row_of_place[instance.imported]])
         box_ids, boxes = self._box_ids(shapes, peers), self._box_texts(shapes, instances)
         return Batch(shapes, instances, lines, row_of_place, paths, labels, box_ids, boxes, reserved, need)
-
-    def _needed(self, shapes: Shapes) -> Mask:
-        """(N,) bool, shapes that need an entry in the side file."""
-        return self._side.needed(shapes) if self._side is not None else np.zeros(len(shapes), dtype=np.bool_)
 
     def _lines(self, shapes: Shapes, places: Places) -> KeptLines:
         """Of the places, those whose line can be written as it came."""
