@@ -189,6 +189,10 @@ class AppError(Exception):
     def __init__(self, detail: str, *, code: str | None = None) -> None:
         super().__init__(detail)
         self.detail = detail
+        self.kind = next(
+            (one.code for one in type(self).__mro__ if issubclass(one, AppError) and AppError in one.__bases__), ""
+        )
+        """The code of its branch of the tree, whatever its own; what came from another process has that of there."""
         if code is not None:
             self.code = code
 

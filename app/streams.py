@@ -4,9 +4,9 @@
     ask {job}  ── one JSON line ──▶  runs the export
     chunks     ◀── frames ─────────  4 bytes length (big endian), 1 byte kind, payload
 
-Kinds: D data, E the end, F a failure (JSON `{"detail", "code"}`). CPU work stays out of the web process, memory is one
-chunk a stream, and a client that goes away ends its child, which is the quickest way to stop the work; the pool starts
-the next one in the background.
+Kinds: D data, E the end, F a failure (JSON `{"detail", "code", "kind"}`). CPU work stays out of the web process, memory
+is one chunk a stream, and a client that goes away ends its child, which is the quickest way to stop the work; the pool
+starts the next one in the background.
 """
 
 from __future__ import annotations
@@ -37,9 +37,17 @@ class StreamFailed(AppError):
 
     code = "export.failed"
 
+    def __init__(self, detail: str, *, code: str, kind: str) -> None:
+        super().__init__(detail, code=code)
+        self.kind = kind
+
 
 class ChildDied(Busy):
     """The child process ended: killed, or out of memory."""
+
+
+def _failure(detail: str, code: str, kind: str) -> bytes:
+    return json.dumps({"detail": detail, "code": code, "kind": kind}).encode()
 
 
 class StreamPool:
@@ -139,7 +147,7 @@ class _Child:
                     return
                 if kind == FAILED:
                     failure = json.loads(payload)
-                    raise StreamFailed(failure["detail"], code=failure["code"])
+                    raise StreamFailed(**failure)
                 yield payload
         except (asyncio.IncompleteReadError, ConnectionError) as cause:
             raise ChildDied("the export process ended before its work was done; try again") from cause
@@ -182,13 +190,13 @@ def serve_streams(
                 try:
                     export(json.loads(line), lambda chunk: send(DATA, chunk))
                 except AppError as error:
-                    send(FAILED, json.dumps({"detail": error.detail, "code": error.code}).encode())
+                    send(FAILED, _failure(error.detail, error.code, error.kind))
                 except OSError:
                     raise
                 except Exception:
                     log.exception("export stream failed")
                     detail = "the export failed for a reason that is in the service's log"
-                    send(FAILED, json.dumps({"detail": detail, "code": "export.failed"}).encode())
+                    send(FAILED, _failure(detail, StreamFailed.code, StreamFailed.code))
                 else:
                     send(END, b"")
                 give_back(before, *drop_caches)

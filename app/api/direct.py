@@ -27,7 +27,7 @@ from app.api.described import json_of, told_headers
 from app.api.errors import error_body, error_response, request_id_of
 from app.api.exports import find_goal
 from app.api.imports import Goal, ask, check_has_data, format_named, import_draft, own_import_options
-from app.api.queries import check_names, option_names, parse_flag, parse_options, query_of
+from app.api.queries import check_names, option_names, options_of, parse_flag, parse_options
 from app.api.receiving import Intake, forget, is_form, media_type
 from app.api.requests import Departure
 from app.api.routing import Router, body_limit
@@ -125,7 +125,7 @@ async def _find(services: Services, caller: Caller, target: str, number: int) ->
 async def _import(
     request: Request, services: Services, caller: Caller, links: Links, target: str, number: int
 ) -> Response:
-    query = query_of(request)
+    query = options_of(request.query_params.multi_items())
 
     goal, _ = await _find(services, caller, target, number)
     options = own_import_options(services, query)
@@ -138,8 +138,9 @@ async def _import(
     upload = await intake.file(ARCHIVE_FIELDS["annotations"])
     try:
         if intake.texts:  # options may come as fields of the form, where a list may be as long as a file
-            options = own_import_options(services, query | dict(intake.texts))
-            wait = parse_wait(dict(intake.texts).get("wait", query.get("wait")))
+            query = options_of([*request.query_params.multi_items(), *intake.texts])
+            options = own_import_options(services, query)
+            wait = parse_wait(query.get("wait"))
         work = await run_in_threadpool(ask, services, caller, import_draft(goal, upload, options))
     except BaseException:
         await run_in_threadpool(forget, services, upload)
@@ -209,7 +210,7 @@ async def import_into_job(
 
 
 async def _export(request: Request, services: Services, caller: Caller, target: str, number: int) -> Response:
-    query = query_of(request)
+    query = options_of(request.query_params.multi_items())
 
     goal, task = await _find(services, caller, target, number)
     check_names(query, EXPORT_NAMES)
@@ -232,7 +233,7 @@ async def _export(request: Request, services: Services, caller: Caller, target: 
     if etag_matches(request, etag):
         return Response(status_code=304, headers=headers)
     if request.method == "HEAD":
-        return Response(headers=headers, media_type="application/zip")
+        return StreamAnswer(_nothing(), headers=headers, media_type="application/zip")  # its length is not known
     chunks = services.stream_export(job)
     # What goes wrong before the first byte can still be answered as a refusal.
     first = await anext(chunks, b"")
@@ -247,6 +248,10 @@ def export_etag(services: Services, task: Task, job: Mapping[str, Any]) -> str:
     state = [services.version, task.id, task.created_date.isoformat(), task.revision]
     text = orjson.dumps([*state, dict(job)], option=orjson.OPT_SORT_KEYS)
     return f'"{hashlib.sha256(text).hexdigest()[:32]}"'
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    yield b""
 
 
 async def _whole(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -282,7 +287,7 @@ async def list_task_images(
 ) -> Response:
     """The images that an export with these options would hold, `<subset>/<image id>` a line, as `image_ids` takes them
     and the data set's own downloader does."""
-    query = query_of(request)
+    query = options_of(request.query_params.multi_items())
     goal, _ = await _find(services, caller, "task", task_id)
     check_names(query, EXPORT_NAMES)
     options = parse_options(ExportOptions, query)

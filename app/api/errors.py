@@ -120,11 +120,11 @@ VALIDATION_MESSAGES = {
 
 
 def status_of(error: AppError) -> int:
-    """The status of an error: by class, else by the code it carries from another process, else 500."""
+    """The status of an error: by class, else by what it was in another process, else 500."""
     for kind in type(error).__mro__:
         if kind in STATUS:
             return STATUS[kind]
-    return STATUS_BY_CODE.get(error.code, 500)
+    return STATUS_BY_CODE.get(error.kind, STATUS_BY_CODE.get(error.code, 500))
 
 
 def did_you_mean(value: object, choices: Iterable[str]) -> str:

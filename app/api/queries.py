@@ -8,13 +8,22 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from fastapi import Request
 
 from app.api.errors import did_you_mean
 from app.errors import InvalidInput, shorten
-from app.formats import ImportOptions, ListText, SelectionOptions, parse_renaming, parse_rules, parse_selection
+from app.formats import (
+    ExportOptions,
+    ImportOptions,
+    ListText,
+    SelectionOptions,
+    parse_renaming,
+    parse_rules,
+    parse_selection,
+)
 
 TRUE = frozenset({"true", "1", "yes", "y", "on", "t"})
 FALSE = frozenset({"false", "0", "no", "n", "off", "f"})
@@ -26,6 +35,33 @@ COMMON_NAMES = frozenset({"org", "org_id"})
 def query_of(request: Request) -> dict[str, str]:
     """The query parameters; of a name that stands there twice, the last value."""
     return dict(request.query_params)
+
+
+def options_of(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """The options of a call at one of our own doors, from its query and its form.
+
+    Raises:
+        InvalidInput: an option that is no list stands there twice with two values, or a flag without one: to take
+            either of two would be a guess, and `?dry_run` must not change anything.
+    """
+    found: dict[str, str] = {}
+    for name, text in pairs:
+        hint = _hints().get(name)
+        if hint is bool and not text.strip():
+            raise InvalidInput("must be true or false; it has no value", place=name, code="option.value")
+        before = found.setdefault(name, text)
+        if hint is ListText and before is not text:
+            found[name] = f"{before}\n{text}"
+        elif before != text:
+            message = f'stands there twice, as "{shorten(before)}" and as "{shorten(text)}"; send it once'
+            raise InvalidInput(message, place=name, code="option.twice")
+    return found
+
+
+@cache
+def _hints() -> dict[str, Any]:
+    """What each option of our own doors is."""
+    return {**get_type_hints(ImportOptions), **get_type_hints(ExportOptions), "dry_run": bool}
 
 
 def parse_flag(name: str, text: str) -> bool:

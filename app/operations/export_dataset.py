@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from app.archive import ArchiveWriter
-from app.errors import Report
+from app.errors import InvalidInput, Report
 from app.formats import ExportOptions, Format, Target, count_selected, find_format
 from app.operations.names import download_name
 from app.operations.targets import ProjectSource, TaskSource, job_range, project_target, task_target
@@ -77,17 +77,35 @@ def stream_dataset(
     with `image_list` the names of its images."""
     format_ = find_format(job.get("format") or DEFAULT_FORMAT)
     what = Exported(job.get("task_id"), job.get("job_id"), job.get("project_id"))
+    report = Report()
     if job.get("image_list"):
         with opened(storage, what) as (target, source):
             assert format_.list_images is not None
-            for chunk in format_.list_images(source, target, export_options(job), Report()):
+            for chunk in format_.list_images(source, target, export_options(job), report):
                 send(chunk)
+            _check_selection(report)
         return
     if job.get("dry_run"):
         send(json.dumps(count_dataset(storage, what, format_, export_options(job))).encode())
         return
     options = export_options({**job, "mask_helpers": mask_helpers})
-    write_dataset(storage, what, format_, options, send, Report(), lambda done: None)
+
+    def send_checked(chunk: bytes) -> None:
+        _check_selection(report)
+        send(chunk)
+
+    write_dataset(storage, what, format_, options, send_checked, report, lambda done: None)
+
+
+def _check_selection(report: Report) -> None:
+    """A stream has no report: what is empty because a word of the selection means nothing is refused instead.
+
+    Raises:
+        InvalidInput: with what was probably meant.
+    """
+    if "selection.unknown" in report.counts and "selection.empty" in report.counts:
+        told = [one.message for one in report.warnings if one.code in ("selection.unknown", "selection.empty")]
+        raise InvalidInput("; ".join(told), code="selection.empty")
 
 
 def count_dataset(storage: Storage, what: Exported, format_: Format, options: ExportOptions) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import pytest
 
 from app.api import Services, build_app
 from app.api.answers import ascii_name, content_disposition
+from app.api.queries import options_of
 from app.errors import AppError, ImportProblems, InvalidInput
 from app.requests.context import Context
 from app.storage import Result, Storage, Task, requests
@@ -419,6 +420,7 @@ def test_a_streamed_export_that_has_not_changed_is_304_before_any_work(
     head = streams.head(url)
     assert (head.status_code, head.headers["etag"], head.headers["content-type"]) == (200, etag, "application/zip")
     assert head.headers["content-disposition"] == first.headers["content-disposition"]
+    assert "content-length" not in head.headers, "nobody knows it before the archive is written"
     assert len(jobs) == 1
     for other in ("", "?side_file=true", "?side_file=false&label_ids=name"):
         assert streams.head(url.partition("?")[0] + other).headers["etag"] != etag
@@ -427,3 +429,29 @@ def test_a_streamed_export_that_has_not_changed_is_304_before_any_work(
     client.patch(f"/api/tasks/{task_id}", json={"subset": "train"})
     assert streams.get(url, headers={"If-None-Match": etag}).status_code == 200
     assert len(jobs) == 2
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("dry_run=true&dry_run=false", 'dry_run: stands there twice, as "true" and as "false"'),
+        ("mode=merge&mode=append", 'mode: stands there twice, as "merge" and as "append"'),
+        ("dry_run", "dry_run: must be true or false; it has no value"),
+        ("annotated_only=", "annotated_only: must be true or false; it has no value"),
+        ("map=label:a=b&map=label:a=c", 'map: the label "a" is mapped to two names'),
+    ],
+)
+def test_an_option_that_says_two_things_or_nothing_is_refused(
+    client: TestClient, task_id: int, query: str, said: str
+) -> None:
+    imported = client.post(
+        f"/api/tasks/{task_id}/import?{query}", content=b"PK", headers={"Content-Type": "application/zip"}
+    )
+    exported = client.get(f"/api/tasks/{task_id}/export?{query}")
+    for answer in (imported, exported) if query[0] in "da" else (imported,):
+        assert (answer.status_code, answer.json()["detail"].startswith(said)) == (400, True), answer.text
+
+
+def test_a_list_that_stands_there_twice_is_one_list() -> None:
+    pairs = [("classes", "cat,dog"), ("mode", "merge"), ("classes", "bird"), ("mode", "merge"), ("x", "1")]
+    assert options_of(pairs) == {"classes": "cat,dog\nbird", "mode": "merge", "x": "1"}

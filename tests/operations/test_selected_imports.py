@@ -48,3 +48,7 @@ def test_a_selection_of_nothing_is_refused_and_changes_nothing(service: Service,
         assert answer.status_code == 400
         assert answer.json()["code"] == "selection.empty"
         assert caller.json("GET", f"/api/tasks/{task}/annotations") == before
+        for door in ("export", "image_list.txt"):  # streams, which have no report to tell it in
+            answer = caller.http.get(f"/api/tasks/{task}/{door}", params=query)
+            assert (answer.status_code, answer.json()["code"]) == (400, "selection.empty"), answer.text
+            assert next(iter(query.values())) in answer.json()["detail"]
