@@ -23,6 +23,7 @@ from app.columns.codecs import (
 )
 from app.columns.csv import CSVBlock, CSVReader, split_lines
 from app.columns.few import Coded, FewTexts
+from app.columns.gapped import GappedLines
 from app.columns.joins import join_columns, join_lines, join_records, join_words
 from app.columns.lazy import LazyRagged, LazyTexts
 from app.columns.narrow import NarrowRagged, narrow_numbers, steps, steps_within
@@ -38,6 +39,7 @@ __all__ = [
     "Coded",
     "FewTexts",
     "Flags",
+    "GappedLines",
     "HashPlaces",
     "Indices",
     "LazyRagged",

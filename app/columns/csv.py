@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.columns.cells import Cells
+from app.columns.gapped import GappedLines
 from app.columns.joins import join_lines
 from app.columns.ragged import Ragged
 from app.columns.records import COMMA, CR, QUOTE, Records, scan_records, split_records
@@ -72,13 +73,18 @@ class CSVBlock:
 
     @property
     def lines(self) -> Ragged:
-        """Ragged of uint8, N rows: each record verbatim, quotes and all, without its line end. Copies."""
-        text, end = self._stretch()
-        joined = text.replace(end, b"") if end else b""
-        offsets = np.zeros(len(self) + 1, dtype=np.int64)
-        np.cumsum(self.line_stops - self.line_starts, out=offsets[1:])
-        if len(joined) != offsets[-1]:  # a line holds a line end, or they do not follow each other
+        """Ragged of uint8, N rows: each record verbatim, quotes and all, without its line end."""
+        end, lengths = self._line_end(), self.line_stops - self.line_starts
+        if not end:  # they do not follow each other
             return Cells(self.buffer, self.line_starts, self.line_stops).ragged()
+        text = self.buffer[self.line_starts[0] : self.line_stops[-1]]
+        if self.is_plain:
+            return GappedLines(text, end, lengths)
+        joined = text.tobytes().replace(end, b"")
+        if len(joined) != lengths.sum():  # a line holds a line end
+            return Cells(self.buffer, self.line_starts, self.line_stops).ragged()
+        offsets = np.zeros(len(self) + 1, dtype=np.int64)
+        np.cumsum(lengths, out=offsets[1:])
         return Ragged(np.frombuffer(joined, dtype=np.uint8), offsets)
 
     def lines_at(self, rows: Positions) -> Ragged:
@@ -89,21 +95,21 @@ class CSVBlock:
         """(N,) uint64: equal lines have equal hashes in this process; which others have, nobody can foresee."""
         return hash_lines(self.buffer, self.line_starts, self.line_stops)
 
-    def _stretch(self) -> tuple[bytes, bytes]:
-        """All lines and what stands between them, and that: LF or CR LF; nothing where it is not the same everywhere.
+    def _line_end(self) -> bytes:
+        """What stands between all lines: LF or CR LF; nothing where it is not the same everywhere, or there is no line.
 
-        A line may hold it, too: who takes all of them out must count what is left.
+        A line may hold it, too, if it has quotes.
         """
         starts, stops = self.line_starts, self.line_stops
         if len(starts) == 0:
-            return b"", b""
+            return b""
         ends = stops[:-1]
         end = b"\r\n" if len(ends) and self.buffer[ends[0]] == CR else b"\n"
         if bool((starts[1:] != ends + len(end)).any()):
-            return b"", b""
+            return b""
         if any(bool((self.buffer[ends + place] != byte).any()) for place, byte in enumerate(end)):
-            return b"", b""
-        return self.buffer[starts[0] : stops[-1]].tobytes(), end
+            return b""
+        return end
 
     def has(self, column: str) -> bool:
         """Whether the table has this column, in any case."""
@@ -423,6 +429,8 @@ class CSVReader:
         )
 
     def _check_bytes(self, records: Records, bad: Mask) -> None:
+        if records.is_ascii:
+            return
         data = records.buffer[PAD : PAD + records.n_bytes].tobytes()
         if not data.isascii():
             rows, lines = _lines_not_utf8(records, data)

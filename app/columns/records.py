@@ -40,6 +40,7 @@ class Records:
         too_wide: records with more fields than asked for: their number; no fields are given for them.
         has_white: whether a field may begin or end with white space.
         is_plain: no field has quotes, so that a comma or a line end stands behind each, and the next one follows it.
+        is_ascii: all bytes are ASCII, and none is NUL.
     """
 
     buffer: Bytes
@@ -55,6 +56,7 @@ class Records:
     too_wide: dict[int, int] = field(default_factory=dict)
     has_white: bool = True
     is_plain: bool = False
+    is_ascii: bool = False
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -99,6 +101,7 @@ def split_records(data: bytes, ended: bool, max_fields: int) -> Records | None:
     records = _regular(buffer, separators, cut, n_ends) or _assemble(buffer, separators, cut, None)
     records.has_white = np.count_nonzero(text <= BLANK) != n_ends
     records.is_plain = True
+    records.is_ascii = data.isascii() and b"\0" not in data
     return records
 
 

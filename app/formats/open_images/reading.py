@@ -582,6 +582,10 @@ class Reading:
 
     def claim(self, table: TableState, rows: Rows, frames: Ints, codes: Ints | int, bad: Mask) -> None:
         """Rows say which subset their images belong to (code -1: nothing); one image in two subsets is an error."""
+        if isinstance(codes, int) and len(frames):  # rows of a frame stand together, and mostly nothing is wrong
+            starts = _run_starts(frames)
+            if len(starts) < len(frames) and self._claims_agree(frames[starts], codes):
+                return
         at = frames - self.target.frames.start
         codes = np.broadcast_to(np.asarray(codes, dtype=np.int32), len(frames))
         places = np.flatnonzero((frames >= 0) & (codes >= 0))
@@ -611,8 +615,18 @@ class Reading:
         column = "Subset" if "subset" in (name.casefold() for name in table.header) else None
         self.tell(table, "error", "image.subset_conflict", rows, mask, column, message)
 
+    def _claims_agree(self, frames: Ints, code: int) -> bool:
+        """`claim` of one subset; False where images are in another one, which is not told yet."""
+        at = frames[frames >= 0] - self.target.frames.start
+        known = self.subset_of[at]
+        if code >= 0:
+            self.subset_of.tell(at[known < 0], code)
+        return code < 0 or not bool(((known >= 0) & (known != code)).any())
+
     def name_images(self, frames: Ints, ids: Cells) -> None:
         """Remember the id that annotation rows use for frames that no image list has."""
+        starts = _run_starts(frames)
+        frames, ids = frames[starts], ids.take(starts)
         at = frames - self.target.frames.start
         new = np.flatnonzero((frames >= 0) & ~self.is_listed[at] & (self._named_as[at] == NOT_NAMED))
         if not len(new):
@@ -691,3 +705,10 @@ class Reading:
             if offset + size != following:
                 raise Damaged(f"{entry.name} could not be kept in one piece")
         return KeptFile(unzipped(entry.name), places[0][0], entry.size, entry.crc)
+
+
+def _run_starts(frames: Ints) -> Rows:
+    """The first row of each run of equal frames."""
+    is_first = np.ones(len(frames), dtype=np.bool_)
+    np.not_equal(frames[1:], frames[:-1], out=is_first[1:])
+    return np.flatnonzero(is_first)

@@ -1,0 +1,81 @@
+"""Lines that still lie in their file: a Ragged whose line ends are taken out when somebody looks at the values.
+
+    text  0,1,2␊3,4␊5,6        what the block has, not copied        end  ␊        lengths  5 3 3
+
+An import keeps lines and looks at none of them; who is handed them in another process takes the ends out there.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from app.columns.lazy import fill
+from app.columns.narrow import narrow_numbers
+from app.columns.ragged import Indices, Offsets, Ragged
+from app.columns.words import Bytes
+
+
+class GappedLines(Ragged):
+    """N lines in `text` (uint8), `end` between each two of them and nowhere else; `lengths` (N,) without it."""
+
+    __slots__ = ("_column", "_lengths", "end", "text")
+    text: Bytes
+    end: bytes
+    _lengths: npt.NDArray[Any]
+    _column: Ragged | None
+
+    def __init__(self, text: Bytes, end: bytes, lengths: npt.NDArray[Any]) -> None:
+        n_bytes = int(lengths.sum()) + len(end) * max(len(lengths) - 1, 0)
+        if n_bytes != len(text):
+            raise ValueError(f"lines of {n_bytes} bytes with their ends: got {len(text)}")
+        fill(self, text=text, end=end, _lengths=lengths, _column=None)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return GappedLines, (self.text, self.end, narrow_numbers(self._lengths))
+
+    def __len__(self) -> int:
+        return len(self._lengths)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.text.dtype
+
+    @property
+    def lengths(self) -> Offsets:
+        return self._lengths.astype(np.int64)
+
+    @property
+    def nbytes(self) -> int:
+        return self.text.nbytes + self._lengths.nbytes
+
+    @property
+    def values(self) -> npt.NDArray[Any]:
+        return self._read().values
+
+    @property
+    def offsets(self) -> Offsets:
+        return self._read().offsets
+
+    def take(self, indices: Indices) -> Ragged:
+        if len(indices) == len(self) and bool((indices == np.arange(len(self))).all()):
+            return self
+        return self._read().take(indices)
+
+    def slice(self, start: int, stop: int) -> Ragged:
+        return self._read().slice(start, stop)
+
+    def row(self, index: int) -> npt.NDArray[Any]:
+        return self._read().row(index)
+
+    def _read(self) -> Ragged:
+        column = self._column
+        if column is None:
+            values = np.frombuffer(self.text.tobytes().replace(self.end, b""), dtype=np.uint8)
+            offsets = np.zeros(len(self) + 1, dtype=np.int64)
+            np.cumsum(self._lengths, out=offsets[1:])
+            column = Ragged(values, offsets)
+            fill(self, _column=column)
+        return column
