@@ -89,7 +89,7 @@ def read(
     )
     trim_heap()
     with workers as crew, prove_ahead(reading, mask_rows.numbers) as proofs:
-        read_boxes(reading, Waiting(links, relationships.finder))
+        read_boxes(reading, Waiting(links, relationships.ends))
         write_relationships(reading, relationships)
         read_masks(reading, mask_rows, links.mask_groups(), links.numbers, files, crew, proofs)
     read_tags(reading)

@@ -17,12 +17,13 @@ from app.columns import Cells, Coded, CSVBlock, Numbers, Ragged, Texts, decode_f
 from app.errors import shorten
 from app.formats.open_images.attributes import AttributeColumn
 from app.formats.open_images.layout import COORDINATES, FLAGS, HIGHEST, LOWEST, TableFile
-from app.formats.open_images.links import BoxFinder, MaskLinks
+from app.formats.open_images.links import MaskLinks
 from app.formats.open_images.reading import FewColumns, Ints, Mask, Reading, TableState
 from app.formats.open_images.repairs import MAX_WORD, are_decimal_ones, short_decimals
 from app.formats.open_images.repeats import RepeatedRows
 from app.formats.open_images.side_read import row_check
 from app.formats.open_images.side_write import BOX_CELLS
+from app.formats.open_images.waiting_ends import WaitingEnds
 from app.formats.open_images.write_boxes import PLAIN_CELLS
 from app.geometry import boxes_to_pixels
 
@@ -37,7 +38,7 @@ class Waiting:
     """Rows of other tables that wait for boxes."""
 
     masks: MaskLinks
-    relationships: BoxFinder
+    relationships: WaitingEnds
 
 
 def read_boxes(reading: Reading, waiting: Waiting) -> None:

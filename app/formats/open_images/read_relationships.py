@@ -1,7 +1,7 @@
 """Relationship tables: kept row by row, each tied to its image and its boxes. No shape shows them.
 
     first pass    rows are checked; their ends (image, label, four coordinates) wait for the boxes
-    boxes         go by (`links.BoxFinder`)
+    boxes         go by (`waiting_ends.py`)
     second pass   rows are kept; which of their two ends have a box is remembered by the number of their table
 
 An end that has a box follows it on export: `write_relationships.py`. One without is no error, as the boxes may be in
@@ -21,10 +21,10 @@ from app.annotations import Annotations, Rows, RowsMeaning
 from app.columns import Cells, CSVBlock, decode_numbers, decode_texts
 from app.errors import shorten
 from app.formats.open_images.layout import COORDINATES, ENDS, IS
-from app.formats.open_images.links import BoxFinder
 from app.formats.open_images.read_boxes import claim_subset
 from app.formats.open_images.reading import Ints, Mask, Reading, TableState
 from app.formats.open_images.repeats import RepeatedRows
+from app.formats.open_images.waiting_ends import WaitingEnds
 
 Reals = npt.NDArray[np.float64]
 RELATIONS_LISTED = 100
@@ -36,12 +36,12 @@ class RelationshipRows:
 
     Attributes:
         frames: (R,) int32 for each table, -1 for a row that is not kept.
-        finder: of the ends of the kept rows: the first end of each row, then the second of each.
+        ends: of the kept rows: both of the first row, both of the second, …
         relations: how many rows each relation has.
     """
 
     tables: list[tuple[TableState, Ints]]
-    finder: BoxFinder
+    ends: WaitingEnds
     relations: dict[str, int]
 
 
@@ -57,7 +57,7 @@ class Ends:
 def read_relationship_rows(reading: Reading) -> RelationshipRows:
     """The first pass over the tables."""
     tables: list[tuple[TableState, Ints]] = []
-    kept_frames, kept_ends = [np.zeros(0, dtype=np.int32)], [_no_ends()]
+    waiting = WaitingEnds(reading.target.frames.start, len(reading.target.frames))
     relations: dict[str, int] = {}
     for file in reading.layout.of("relationships"):
         table = reading.open_table(file)
@@ -67,28 +67,17 @@ def read_relationship_rows(reading: Reading) -> RelationshipRows:
             frames = _read_block(reading, table, block, repeats)
             good = np.flatnonzero(frames >= 0)
             frames_of_blocks.append(frames)
-            kept_frames.append(frames[good])
             ends = _ends(reading, table.path, block)
-            kept_ends.append(Ends(ends.codes[good], ends.boxes[good], ends.is_whole[good]))
+            waiting.add(
+                np.repeat(frames[good], 2),
+                ends.codes[good].reshape(-1),
+                ends.boxes[good].reshape(-1, 4),
+                ends.is_whole[good].reshape(-1),
+            )
             _count_relations(block.cells("RelationshipLabel").take(good), relations)
         repeats.tell()
         tables.append((table, np.concatenate(frames_of_blocks)))
-    codes, boxes = np.concatenate([e.codes for e in kept_ends]), np.concatenate([e.boxes for e in kept_ends])
-    is_whole = np.concatenate([ends.is_whole for ends in kept_ends])
-    frames = np.concatenate(kept_frames)
-    finder = BoxFinder(
-        np.concatenate([frames, frames]),
-        codes.T.reshape(-1),
-        boxes.swapaxes(0, 1).reshape(-1, 4),
-        is_whole.T.reshape(-1),
-    )
-    return RelationshipRows(tables, finder, relations)
-
-
-def _no_ends() -> Ends:
-    return Ends(
-        np.zeros((0, 2), dtype=np.int32), np.zeros((0, 2, 4), dtype=np.float64), np.zeros((0, 2), dtype=np.bool_)
-    )
+    return RelationshipRows(tables, waiting, relations)
 
 
 def _read_block(reading: Reading, table: TableState, block: CSVBlock, repeats: RepeatedRows) -> Ints:
@@ -143,7 +132,7 @@ def write_relationships(reading: Reading, rows: RelationshipRows) -> None:
     """The second pass, when all boxes have come."""
     if not rows.tables:
         return
-    has_box = (rows.finder.found >= 0).reshape(2, -1).T  # (K, 2)
+    has_box = rows.ends.find().reshape(-1, 2)  # (K, 2)
     done = 0
     for table, frames in rows.tables:
         first = 0
