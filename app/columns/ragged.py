@@ -88,7 +88,7 @@ class Ragged:
         new_piece[1:] = starts[1:] != stops[:-1]
         pieces = np.flatnonzero(new_piece)  # (P,) the first row of each
         if total == 0:
-            return Ragged(self.values[:0], offsets)
+            return Ragged(np.empty(0, dtype=self.values.dtype), offsets)  # a part of them would hold them all
         if len(pieces) == 1 and 2 * total >= len(self.values):
             return Ragged(self.values[starts[0] : starts[0] + total], offsets)
         if total >= PIECE_VALUES * len(pieces):

@@ -45,6 +45,13 @@ def test_ragged_takes_slices_and_joins_as_lists_do(n: int) -> None:
     assert rows_of(Ragged.concatenate([column])) == rows
 
 
+def test_no_row_or_few_of_a_column_do_not_hold_its_values() -> None:
+    column = Ragged.from_bytes([b"x" * 100_000, b"", b"y", b"z" * 100_000])
+    for rows in ([], [1], [2], [1, 2]):
+        values = column.take(np.array(rows, dtype=np.int64)).values
+        assert values.base is None or values.base.nbytes < 100
+
+
 @pytest.mark.parametrize("length", [0, 1, 40, 700, 40_000], ids=lambda length: f"rows of up to {length}")
 def test_ragged_takes_pieces_and_stretches_as_lists_do(length: int) -> None:
     rng = random.Random(length)

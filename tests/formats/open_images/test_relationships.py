@@ -12,7 +12,9 @@ from app.columns import Ragged
 from app.errors import Report
 from app.formats import ImportOptions, read_selected
 from app.formats.base import ListText
+from app.formats.open_images import waiting_ends
 from app.formats.open_images.links import TOLERANCE, BoxFinder
+from app.formats.open_images.waiting_ends import WaitingEnds
 from tests.formats.builders import OPEN_IMAGES, exported, good, imported, labels, opened, places, read_zip, target
 from tests.formats.memory import MemorySink, MemorySource, edited
 from tests.formats.open_images.parts import BOX_HEADER, BOXES, CLASSES
@@ -270,6 +272,31 @@ def test_boxes_are_found_as_by_the_twin(seed: int) -> None:
     finder.see(*columns(boxes[:half]))
     finder.see(*columns(boxes[half:]), half)
     assert finder.found.tolist() == slow_found(ends, boxes)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_ends_that_wait_on_disk_find_what_the_twin_finds(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting_ends, "STRETCH_ROWS", 7)
+    monkeypatch.setattr(waiting_ends, "SPOOL_BYTES", 100)
+    random = np.random.default_rng(seed)
+
+    def some(n: int) -> tuple[Any, Any, Any]:
+        grid = random.integers(0, 2, (n, 4)) / 4 + random.choice([0, 0, 1e-6, 3e-6], (n, 4))
+        return random.integers(5, 25, n).astype(np.int32), random.integers(0, 3, n).astype(np.int32), grid
+
+    ends, boxes = some(int(random.choice([0, 1, 300]))), some(int(random.choice([0, 1, 900])))
+    is_whole = random.random(len(ends[0])) < 0.9
+    waiting = WaitingEnds(5, 20)
+    for at in range(0, len(is_whole), 40):
+        waiting.add(*(column[at : at + 40] for column in (*ends, is_whole)))
+    for at in range(0, len(boxes[0]), 40):
+        waiting.see(*(column[at : at + 40] for column in boxes))
+
+    def rows(columns: tuple[Any, Any, Any]) -> list[tuple[int, int, list[float]]]:
+        return list(zip(*(column.tolist() for column in columns), strict=True))
+
+    first = slow_found(rows(ends), rows(boxes))
+    assert waiting.find().tolist() == [number >= 0 and whole for number, whole in zip(first, is_whole, strict=True)]
 
 
 def test_many_batches_and_frames_without_rows_give_the_same() -> None:
