@@ -10,7 +10,7 @@ import pytest
 
 from app.errors import InvalidInput, Report
 from app.formats import RULES, parse_rules
-from app.formats.open_images import consistency
+from app.formats.open_images import consistency, parted_rows
 from app.formats.open_images.consistency import Consistency, classes_above, overlaps
 from tests.formats.builders import imported, labels, target
 from tests.samples import mask_png
@@ -143,6 +143,35 @@ def test_classes_above_follow_every_way_up() -> None:
     above = classes_above(json.dumps(tree), ("c", "b", "a", "other"))
     assert [codes.tolist() for codes in above] == [[1, 2], [], [], []]
     assert [codes.tolist() for codes in classes_above(None, ("c",))] == [[]]
+
+
+def test_rows_that_wait_on_disk_are_told_as_if_they_had_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(5)
+    n = 3000
+    corners = np.sort(random.integers(0, 4, (n, 2, 2)) / 4 + 0.0, axis=1).reshape(n, 4)
+    frames, codes = random.integers(0, 200, n).astype(np.int32), random.integers(0, 3, n).astype(np.int32)
+    shares = random.integers(0, 2, n) + 0.0
+    tree = json.dumps({"LabelName": "r", "Subcategory": [{"LabelName": "a", "Subcategory": [{"LabelName": "b"}]}]})
+
+    def told() -> dict[str, Any]:
+        report = Report()
+        checks = Consistency(frozenset(RULES), report)
+        for at in range(0, n, 500):
+            rows, lines = slice(at, at + 500), np.arange(at, at + 500, dtype=np.int64)
+            boxes = corners[rows][:, [0, 2, 1, 3]]
+            checks.add_boxes(f"b{at // 1500}.csv", lines, frames[rows], codes[rows], boxes)
+            checks.add_tags("t.csv", lines, frames[rows], codes[rows], shares[rows])
+        checks.tell(("a", "b", "c"), {}, "", tree)
+        return report.to_dict()
+
+    in_memory = told()
+    monkeypatch.setattr(parted_rows, "STRETCH_ROWS", 30)
+    monkeypatch.setattr(parted_rows, "SPOOL_BYTES", 100)
+    assert told() == in_memory
+    monkeypatch.setattr(consistency, "PARTS", 1)
+    monkeypatch.setattr(parted_rows, "PARTS", 1)
+    assert told() == in_memory
+    assert {"rule.duplicate_box", "rule.parent_and_child", "rule.negative_with_box"} <= set(in_memory["counts"])
 
 
 def slow_overlap(one: list[float], two: list[float]) -> float:
