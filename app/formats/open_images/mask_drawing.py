@@ -129,7 +129,8 @@ def finish_mask(mask: PackedMask, width: int, height: int, earlier: Earlier | No
 
 
 def _is_stored(mask: PackedMask, width: int, height: int, earlier: Earlier) -> bool:
-    if earlier.digest is not None and earlier.digest != digest_of(find_flips(mask)):
+    # What was drawn ends where its polygons do, so there is no smaller rectangle to look for.
+    if earlier.digest is not None and earlier.digest != digest_of(find_flips(mask, is_tight=True)):
         return False
     kept = decode_mask(earlier.png)
     if (kept.width, kept.height) == (width, height) and kept.changes is None:

@@ -15,6 +15,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,7 @@ MAX_TEXT = 4096
 MAX_ELEMENTS = 1000
 MAX_KEY_FRAMES = 100_000
 _TYPES = {kind.name.lower(): kind for kind in ShapeType}
+_TYPE_NAMES = {int(kind): name for name, kind in _TYPES.items()}
 _N_POINTS = {ShapeType.RECTANGLE: 4, ShapeType.ELLIPSE: 4, ShapeType.CUBOID: 16, ShapeType.SKELETON: 0}
 _LEAST_POINTS = {ShapeType.POLYGON: 6, ShapeType.POLYLINE: 4, ShapeType.POINTS: 2}
 
@@ -64,6 +66,43 @@ def points_text(points: npt.NDArray[np.float64]) -> bytes:
     return orjson.dumps(whole if is_same else points, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ShapeRows:
+    """Shapes, and their short columns as lists: numpy takes a while to give one value."""
+
+    shapes: Shapes
+    ids: list[int]
+    frames: list[int]
+    types: list[int]
+    label_ids: list[int]
+    groups: list[int]
+    z_orders: list[int]
+    occluded: list[bool]
+    outside: list[bool]
+    rotations: list[float]
+    scores: list[float]
+    sources: list[str]
+    attributes: list[str]
+
+    @staticmethod
+    def of(shapes: Shapes) -> ShapeRows:
+        return ShapeRows(
+            shapes,
+            shapes.ids.tolist(),
+            shapes.frames.tolist(),
+            shapes.types.tolist(),
+            shapes.label_ids.tolist(),
+            shapes.groups.tolist(),
+            shapes.z_orders.tolist(),
+            shapes.occluded.tolist(),
+            shapes.outside.tolist(),
+            shapes.rotations.tolist(),
+            shapes.scores.tolist(),
+            shapes.sources.to_list(),
+            shapes.attributes.to_list(),
+        )
+
+
 @dataclass(frozen=True)
 class ItemCodec:
     """Items of one catalog of labels."""
@@ -72,33 +111,34 @@ class ItemCodec:
 
     # --- out ---
 
-    def of_shape(self, shapes: Shapes, row: int, geometry: bool = True, points: bytes = b"") -> Item:
+    def of_shape(self, rows: ShapeRows, row: int, geometry: bool = True, points: bytes = b"") -> Item:
         """One shape. `geometry` False leaves points and runs out; `points` are its own as JSON, where somebody has made
         that already."""
-        kind = ShapeType(int(shapes.types[row]))
-        label = self.labels.by_id[int(shapes.label_ids[row])]
-        item: Item = {"type": kind.name.lower(), "label": label.name}
+        kind = rows.types[row]
+        label = self.labels.by_id[rows.label_ids[row]]
+        item: Item = {"type": _TYPE_NAMES[kind], "label": label.name}
         if geometry:
             if kind == ShapeType.MASK:
-                item["runs"] = shapes.runs.row(row).tolist()
+                item["runs"] = rows.shapes.runs.row(row).tolist()
             else:
-                item["points"] = orjson.Fragment(points or points_text(shapes.points.row(row)))
-        if shapes.rotations[row]:
-            item["rotation"] = float(shapes.rotations[row])
-        if shapes.groups[row]:
-            item["group"] = int(shapes.groups[row])
-        if shapes.z_orders[row]:
-            item["z_order"] = int(shapes.z_orders[row])
-        for name in ("occluded", "outside"):
-            if getattr(shapes, name)[row]:
-                item[name] = True
-        if shapes.sources.row(row) != MANUAL:
-            item["source"] = shapes.sources.row(row)
-        if shapes.scores[row] != 1:
-            item["score"] = float(shapes.scores[row])
-        self._add_attributes(item, label, json.loads(shapes.attributes.row(row)))
+                item["points"] = orjson.Fragment(points or points_text(rows.shapes.points.row(row)))
+        if rows.rotations[row]:
+            item["rotation"] = rows.rotations[row]
+        if rows.groups[row]:
+            item["group"] = rows.groups[row]
+        if rows.z_orders[row]:
+            item["z_order"] = rows.z_orders[row]
+        if rows.occluded[row]:
+            item["occluded"] = True
+        if rows.outside[row]:
+            item["outside"] = True
+        if rows.sources[row] != MANUAL:
+            item["source"] = rows.sources[row]
+        if rows.scores[row] != 1:
+            item["score"] = rows.scores[row]
+        self._add_attributes(item, label, rows.attributes[row])
         if kind == ShapeType.SKELETON:
-            item["elements"] = self._named(orjson.loads(shapes.elements.row_bytes(row)), None)
+            item["elements"] = self._named(orjson.loads(rows.shapes.elements.row_bytes(row)), None)
         return item
 
     def of_tag(self, tags: Tags, row: int) -> Item:
@@ -108,7 +148,7 @@ class ItemCodec:
             item["group"] = int(tags.groups[row])
         if tags.sources.row(row) != MANUAL:
             item["source"] = tags.sources.row(row)
-        self._add_attributes(item, label, json.loads(tags.attributes.row(row)))
+        self._add_attributes(item, label, tags.attributes.row(row))
         return item
 
     def of_track(self, tracks: Tracks, row: int, images: Mapping[int, str]) -> Item | None:
@@ -120,7 +160,7 @@ class ItemCodec:
             item["group"] = int(tracks.groups[row])
         if tracks.sources.row(row) != MANUAL:
             item["source"] = tracks.sources.row(row)
-        self._add_attributes(item, label, json.loads(tracks.attributes.row(row)))
+        self._add_attributes(item, label, tracks.attributes.row(row))
         try:
             item["body"] = {
                 "shapes": self._keys(body["shapes"], label, images),
@@ -160,10 +200,17 @@ class ItemCodec:
             named.append(one)
         return named
 
-    def _add_attributes(self, item: Item, label: Label, attributes: Sequence[Item]) -> None:
-        values = _by_name(label, attributes)
+    def _add_attributes(self, item: Item, label: Label, attributes: str) -> None:
+        if attributes == "[]":
+            return
+        names = self._attribute_names[label.id]
+        values = {names[one["spec_id"]]: one["value"] for one in orjson.loads(attributes) if one["spec_id"] in names}
         if values:
             item["attributes"] = values
+
+    @cached_property
+    def _attribute_names(self) -> dict[int, dict[int, str]]:
+        return {label.id: {spec.id: spec.name for spec in label.attributes} for label in self.labels.by_id.values()}
 
     # --- in ---
 

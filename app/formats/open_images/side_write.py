@@ -35,12 +35,12 @@ from app.columns import Ragged, Texts, encode_integers
 from app.deflate import Piece, deflate_piece
 from app.errors import Report
 from app.formats.open_images.attributes import attributes_text, share_text, shown_value
-from app.formats.open_images.kept_rows import UNKNOWN, Columns, Mask, is_sided
+from app.formats.open_images.kept_rows import UNKNOWN, Columns, Mask, is_sided, pick
 from app.formats.open_images.layout import COORDINATES, FLAGS, POINT_ATTRIBUTES, POINT_PLACE
 from app.formats.open_images.mask_instances import DRAWN
 from app.formats.open_images.names import is_safe_box_id
 from app.formats.open_images.plan import Plan
-from app.formats.open_images.side_items import MANUAL, Item, ItemCodec
+from app.formats.open_images.side_items import MANUAL, Item, ItemCodec, ShapeRows
 from app.formats.open_images.side_pieces import GAP, HELD, Draft, Entry, Pieces, pack_entry
 from app.formats.open_images.write_boxes import confidence_rule, flag_rule, is_rotated, norm_boxes, source_rule
 from app.formats.open_images.write_points import new_point_rule, norm_points
@@ -52,6 +52,9 @@ TAG_CELLS = ("LabelName", "Confidence")
 POINT_CELLS = ("Label", *POINT_PLACE, *POINT_ATTRIBUTES)
 PLAIN_TYPES = (ShapeType.RECTANGLE, ShapeType.MASK, ShapeType.POINTS)
 _KINDS = 4  # of rows, as `_is_unlike` tells them apart: boxes by their flag, masks, points
+
+MOST_IMAGES = 4096
+"""Of which the ids are remembered."""
 
 Ids = npt.NDArray[np.int64]
 
@@ -75,6 +78,8 @@ class SideWriter:
         self._predicted: dict[tuple[int, str, int], bool] = {}
         self._last_traced: tuple[tuple[object, ...], bytes] = ((), b"")
         self._last_needed: tuple[Shapes | None, Mask] = (None, np.zeros(0, dtype=np.bool_))
+        self._last_rows: ShapeRows | None = None
+        self._images: dict[int, tuple[str, list[int]]] = {}  # id and size of some frames, by their place
         self.has_entries = False
 
     # --- which rows need an entry ---
@@ -87,8 +92,8 @@ class SideWriter:
         return self._last_needed[1]
 
     def forget(self) -> None:
-        """Let go of the shapes that were asked about last."""
-        self._last_needed = None, np.zeros(0, dtype=np.bool_)
+        """Let go of the shapes that were seen last."""
+        self._last_needed, self._last_rows = (None, np.zeros(0, dtype=np.bool_)), None
 
     def _find_needed(self, shapes: Shapes) -> Mask:
         kept = shapes.kept
@@ -248,9 +253,11 @@ class SideWriter:
             cells: what the rows say.
         """
         texts = [b""] * len(shapes)
-        for row in np.flatnonzero(need).tolist():
-            check = ",".join(cells[name].row_bytes(row).decode("utf-8") for name in BOX_CELLS)
-            texts[row] = self._entry(int(shapes.frames[row]), check, [self._item(shapes, row, True)])
+        rows = np.flatnonzero(need)
+        self.prepare(shapes.frames[rows])
+        said = zip(*(pick(cells[name], rows).to_texts() for name in BOX_CELLS), strict=True)
+        for row, frame, check in zip(rows.tolist(), shapes.frames[rows].tolist(), said, strict=True):
+            texts[row] = self._entry(frame, ",".join(check), [self._item(shapes, row, True)])
         return Ragged.from_bytes(texts)
 
     def point_entries(self, shapes: Shapes, of: Ids, places: Ids, need: Mask, cells: Columns) -> Ragged:
@@ -326,18 +333,19 @@ class SideWriter:
 
     def _traced_item(self, shapes: Shapes, row: int) -> bytes:
         """One part of an outline. Parts of a mask are alike but for their points, which are not told: one dump."""
-        if shapes.ids[row] < 0:
+        rows = self._rows_of(shapes)
+        if rows.ids[row] < 0:
             return orjson.dumps(self._item(shapes, row, False) | {"traced": True})
         key = (
-            int(shapes.label_ids[row]),
-            shapes.attributes.row(row),
-            int(shapes.groups[row]),
-            int(shapes.z_orders[row]),
-            bool(shapes.occluded[row]),
-            bool(shapes.outside[row]),
-            float(shapes.rotations[row]),
-            float(shapes.scores[row]),
-            shapes.sources.row(row),
+            rows.label_ids[row],
+            rows.attributes[row],
+            rows.groups[row],
+            rows.z_orders[row],
+            rows.occluded[row],
+            rows.outside[row],
+            rows.rotations[row],
+            rows.scores[row],
+            rows.sources[row],
         )
         if self._last_traced[0] != key:
             self._last_traced = key, orjson.dumps(self._item(shapes, row, False) | {"traced": True})
@@ -350,20 +358,36 @@ class SideWriter:
             self._add(b'{"row":null,' + entry[1:])
 
     def _item(self, shapes: Shapes, row: int, geometry: bool, points: bytes = b"") -> Item:
-        if shapes.ids[row] < 0:
-            track = -1 - int(shapes.ids[row])
+        rows = self._rows_of(shapes)
+        if rows.ids[row] < 0:
+            track = -1 - rows.ids[row]
             self._track_rows[track] = self._track_rows.get(track, 0) + 1
             return {"track": track}
-        self._max_group = max(self._max_group, int(shapes.groups[row]))
-        return self._codec.of_shape(shapes, row, geometry, points)
+        self._max_group = max(self._max_group, rows.groups[row])
+        return self._codec.of_shape(rows, row, geometry, points)
+
+    def _rows_of(self, shapes: Shapes) -> ShapeRows:
+        if self._last_rows is None or self._last_rows.shapes is not shapes:
+            self._last_rows = ShapeRows.of(shapes)
+        return self._last_rows
+
+    def prepare(self, frames: npt.NDArray[np.int32]) -> None:
+        """Look up the ids and sizes of frames whose entries come next, all at once."""
+        places = np.unique(frames) - self._plan.start
+        if len(self._images) > MOST_IMAGES:
+            self._images = {}
+        widths, heights = (sides.tolist() for sides in self._plan.sizes_of(places + self._plan.start))
+        for place, image, *size in zip(
+            places.tolist(), self._plan.ids.take(places).to_texts(), widths, heights, strict=True
+        ):
+            self._images[place] = image, size
 
     def _entry(self, frame: int, check: str | orjson.Fragment | None, items: list[Item], kind: str = "shapes") -> bytes:
         place = frame - self._plan.start
-        frames = self._plan.target.frames
-        entry: dict[str, Any] = {
-            "image": self._plan.ids.row_bytes(place).decode("utf-8"),
-            "size": [int(frames.widths[place]), int(frames.heights[place])],
-        }
+        if place not in self._images:
+            self.prepare(np.array([frame], dtype=np.int32))
+        image, size = self._images[place]
+        entry: dict[str, Any] = {"image": image, "size": size}
         if check is not None:
             entry["is"] = check
         return orjson.dumps({**entry, kind: items})

@@ -32,7 +32,6 @@ from app.formats.open_images.kept_rows import (
     kept_columns,
     kept_lines,
     only_kept,
-    pick,
     put,
 )
 from app.formats.open_images.kept_rows import Rows as Places
@@ -342,10 +341,9 @@ class MaskTable:
         part = shapes.take(np.array(places, dtype=np.int64))
         kept = kept_columns(self._plan, part.kept, COORDINATES)
         still = is_kind(self._plan, part.kept, "boxes") & (part.kept.edits & Edit.GEOMETRY == 0) & ~is_rotated(part)
-        columns = [
-            put(texts, still, pick(kept[name], np.flatnonzero(still))).to_texts()
-            for name, texts in zip(COORDINATES, coordinate_texts(self._plan, part), strict=True)
-        ]
+        moved = np.flatnonzero(~still)
+        made = coordinate_texts(self._plan, part.take(moved)) if len(moved) else [Ragged.empty(np.uint8)] * 4
+        columns = [put(kept[name], moved, texts).to_texts() for name, texts in zip(COORDINATES, made, strict=True)]
         return dict(zip(places, zip(*columns, strict=True), strict=True))
 
     # --- some instances ---
@@ -356,6 +354,8 @@ class MaskTable:
         pngs = KeptBytes(self._source, shapes.kept, np.array(owners, dtype=np.int64))
         whole = whole_outlines(self._plan, shapes, instances, pngs)
         drawn = [one for one in instances if not keeps_png(shapes, one) and id(one) not in whole]
+        if self._side is not None:
+            self._side.prepare(shapes.frames[[row_of(one) for one in instances]])
         types = shapes.types
         by_job = [one for one in drawn if bool((types[one.rows] == ShapeType.POLYGON).all())]
         return Stretch(batch, instances, pngs, whole, drawn, by_job, self._cells(shapes, drawn) if drawn else {})
