@@ -30,6 +30,7 @@ from app.geometry import boxes_to_pixels
 Reals = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
 
+UNLIKE_CELLS = 64
 FEW_BOX_COLUMNS = ("Source", "LabelName", "Confidence", *FLAGS)
 
 
@@ -302,11 +303,20 @@ def text_columns(reading: Reading, sources: Mapping[str, tuple[str, Coded]], row
     for attribute, (column, cells) in sources.items():
         if reading.attributes.is_declared(attribute):
             some = cells.take(rows)
-            texts = some.decoded(decode_texts)
-            empty = np.array([not value for value in texts.values], dtype=np.bool_)
-            codes = np.where(empty[texts.codes], np.int32(-1), texts.codes).astype(np.int32)
-            columns.append(AttributeColumn(attribute, column, some.spread(codes), texts.values))
+            codes, values = some.decoded(_shown_texts)
+            empty = np.array([not value for value in values], dtype=np.bool_)
+            codes = np.where(empty[codes], np.int32(-1), codes).astype(np.int32)
+            columns.append(AttributeColumn(attribute, column, some.spread(codes), values))
     return columns
+
+
+def _shown_texts(cells: Cells) -> tuple[Ints, Sequence[str]]:
+    """Codes, and texts; each text once where they are few. Ids, whose first cells all differ, are not told apart."""
+    head = cells.take(np.arange(min(len(cells), UNLIKE_CELLS), dtype=np.int64)).ragged().to_bytes_list()
+    if len(set(head)) < UNLIKE_CELLS:
+        texts = decode_texts(cells)
+        return texts.codes, texts.values
+    return np.arange(len(cells), dtype=np.int32), cells.ragged().to_texts()
 
 
 def encode_attributes(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from app.columns import CSVBlock
+from app.columns import CSVBlock, HashPlaces
 from app.errors import Problem, Report
 from app.formats.open_images.layout import TableFile
 from app.formats.open_images.reading import WARNINGS_LISTED, Reading, TableState
@@ -38,15 +38,20 @@ class RepeatedRows:
             self._n = len(self._rows[0])
 
     def tell(self) -> None:
-        if not self._n:
+        found = self._repeated_hashes()
+        if not len(found):
             return
-        if not self._is_any_repeated():  # nearly always; told in a fraction of the room of what comes now
-            return
-        hashes = np.concatenate(self._hashes)
-        rows = np.concatenate([np.asarray(some, dtype=np.int64) for some in self._rows])
-        order = np.argsort(hashes, kind="stable")
-        same = hashes[order][1:] == hashes[order][:-1]
-        repeated = np.sort(rows[order[1:][same]])
+        places = HashPlaces(found)
+        first_seen = np.zeros(len(found), dtype=np.bool_)
+        repeated = [np.zeros(0, dtype=np.int64)]
+        for hashes, rows in zip(self._hashes, self._rows, strict=True):
+            is_there, at = places.find(hashes)
+            again = np.flatnonzero(is_there)  # some of many
+            distinct, first = np.unique(at[again], return_index=True)
+            again = np.delete(again, first[~first_seen[distinct]])
+            first_seen[distinct] = True
+            repeated.append(rows.start + again if isinstance(rows, range) else rows[again])
+        lines = np.concatenate(repeated)  # ascending, as the blocks are
         listed = [
             Problem(
                 "row.duplicate",
@@ -55,18 +60,19 @@ class RepeatedRows:
                 self._table.path,
                 row,
             )
-            for row in repeated[:WARNINGS_LISTED].tolist()
+            for row in lines[:WARNINGS_LISTED].tolist()
         ]
-        self._report.add_many(listed, len(repeated))
+        self._report.add_many(listed, len(lines))
 
-    def _is_any_repeated(self) -> bool:
-        """A part of the hashes after the other: equal ones are in the same."""
-        for part in range(PARTS):
+    def _repeated_hashes(self) -> npt.NDArray[np.uint64]:
+        """Those that are there more than once, ascending. A part of the hashes after the other: equal ones are in the
+        same."""
+        found = [np.zeros(0, dtype=np.uint64)]
+        for part in range(PARTS) if self._n else ():
             ascending = np.concatenate([some[some & (PARTS - 1) == part] for some in self._hashes])
             ascending.sort()
-            if (ascending[1:] == ascending[:-1]).any():
-                return True
-        return False
+            found.append(np.unique(ascending[1:][ascending[1:] == ascending[:-1]]))
+        return np.sort(np.concatenate(found))
 
 
 def read_each_block(

@@ -1,0 +1,38 @@
+"""Rows that are there twice, as a set of lines finds them."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+from app.columns import CSVReader
+from app.errors import Report
+from app.formats.open_images import repeats
+from app.formats.open_images.layout import TableFile
+from app.formats.open_images.reading import TableState
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_repeated_rows_are_those_that_a_set_has(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = random.Random(seed)
+    monkeypatch.setattr(repeats, "WARNINGS_LISTED", 10_000)
+    n_lines = [3, 50, 400, 10**9, 2000, 1][seed]
+    lines = [f"{rng.randrange(n_lines)},x" for _ in range(900)]
+    table = TableState(TableFile("t.csv", "boxes", "train"), None, 0)
+    report = Report(limit=10_000)
+    found = repeats.RepeatedRows(table, report)
+    seen: set[str] = set()
+    expected = []
+    for block in CSVReader(["\n".join(["a,b", *lines, ""]).encode()], Report(), "t.csv", block_bytes=700):
+        rows = np.arange(len(block))
+        chosen = rows if seed % 2 else rows[rows % 5 != 2]
+        found.add(block, chosen)
+        for row in chosen.tolist():
+            line = block.lines.row_bytes(row).decode()
+            expected += [int(block.rows[row])] if line in seen else []
+            seen.add(line)
+    found.tell()
+    assert [problem.row for problem in report.warnings] == expected
+    assert report.counts.get("row.duplicate", 0) == len(expected)
