@@ -36,9 +36,13 @@ class ImageIds:
     Args:
         kinds: (N,) of each frame.
         rows, texts: frames with a text of their own, ascending, and those texts.
+        numbered: frames whose name another frame has, too, so that theirs bears a number.
     """
 
-    def __init__(self, index: FrameIndex, kinds: Kinds, rows: Rows, texts: Ragged) -> None:
+    def __init__(
+        self, index: FrameIndex, kinds: Kinds, rows: Rows, texts: Ragged, numbered: frozenset[int] = frozenset()
+    ) -> None:
+        self.numbered = numbered
         self._stems, self._paths = index.stems, NarrowRagged.of(index.frames.names)
         self.kinds, self._rows, self._texts = kinds, rows, texts
         # Where names are compared as they are, stems and paths lie in one buffer.
@@ -217,6 +221,7 @@ def _unique(index: FrameIndex, ids: ImageIds) -> ImageIds:
     if not len(members):
         return ids
     texts = ids.to_texts()
+    before = {row: texts[row] for row in members.tolist()}
     taken, seen = set(texts), set()
     changed: dict[int, str] = {}
     for row in np.sort(members).tolist():
@@ -228,4 +233,5 @@ def _unique(index: FrameIndex, ids: ImageIds) -> ImageIds:
     kinds = ids.kinds.copy()
     kinds[list(changed)] = OTHER
     rows = np.flatnonzero(kinds == OTHER)
-    return ImageIds(index, kinds, rows, Ragged.from_bytes([texts[row].encode("utf-8") for row in rows.tolist()]))
+    own = Ragged.from_bytes([texts[row].encode("utf-8") for row in rows.tolist()])
+    return ImageIds(index, kinds, rows, own, frozenset(row for row, text in changed.items() if text != before[row]))

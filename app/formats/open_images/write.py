@@ -459,10 +459,13 @@ class Writer:
                 self._progress((len(self._subsets) + count / len(shown)) / (len(self._subsets) + 1))
 
     def _picture_name(self, row: int) -> str:
-        """The frame's name; its number where another picture has that name in other letter case, or no zip takes it."""
+        """The frame's name, or its id where another task of the project has that name: readers find it by its id. The
+        frame's number where another picture has that name in other letter case, or no zip takes it."""
         plan = self._plan
         subset, image = plan.subsets.row(row), plan.ids.row_bytes(row).decode("utf-8")
         name = plan.target.frames.names.row_bytes(row).decode("utf-8")
+        if row in plan.ids.numbered:
+            name = image + posixpath.splitext(name)[1]
         path = unicodedata.normalize("NFC", self._layout.picture(subset, image, name))
         if self._archive.accepts(path):
             return path
