@@ -60,10 +60,10 @@ def test_the_nearest_boxes_of_a_group_pair_first(sizes: tuple[int, int], monkeyp
     for seed in range(8):
         random = np.random.default_rng(seed)
         old, new = (random.integers(0, 3, size) for size in sizes)
-        corners = [np.sort(random.random((size, 2, 2)), axis=1).reshape(size, 4) for size in sizes]
+        one, other = (np.sort(random.random((size, 2, 2)), axis=1).reshape(size, 4) for size in sizes)
         least = random.choice([-1.0, 0.3], sizes[0])
-        pairs = pair_nearest(mix(old), mix(new), *corners, least)
-        assert pairs.tolist() == slow_nearest(old, new, *corners, least)
+        pairs = pair_nearest(mix(old), mix(new), one, other, least)
+        assert pairs.tolist() == slow_nearest(old, new, one, other, least)
 
 
 def test_too_many_boxes_of_a_group_pair_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -199,6 +199,12 @@ def _members() -> list[bytes]:
     return [bytes([place]) + parts.members().get(name, b"{}") for place, name in enumerate(MEMBERS)]
 
 
+LABELED = (
+    b'{"version":0,"tags":[{"frame":0,"label_id":1,"attributes":[]}],"shapes":[{"type":"mask","frame":1,"label_id":1,'
+    b'"points":[0,4,0,0,1,1]},{"type":"polygon","frame":2,"label_id":2,"points":[1,1,2,2,3,1],"group":1}],"tracks":'
+    b'[{"frame":0,"label_id":1,"shapes":[{"type":"rectangle","frame":0,"points":[1,1,2,2],"outside":false}]}]}'
+)
+
 TARGETS: dict[str, Fuzzed] = {
     "zip": Fuzzed(strict_zip, _zips),
     "csv": Fuzzed(table, lambda: [b"A,B\n1,2\n", b'A,B\r\n"1\n2","a""b"\r\n', b"\xef\xbb\xbfB,A\r1,2"]),
@@ -216,12 +222,6 @@ TARGETS: dict[str, Fuzzed] = {
     "meta": Fuzzed(sizes, lambda: [parts.members()[parts.META], b"'it''s' 5 6\n"]),
     "archive": Fuzzed(archive, _members),
 }
-
-LABELED = (
-    b'{"version":0,"tags":[{"frame":0,"label_id":1,"attributes":[]}],"shapes":[{"type":"mask","frame":1,"label_id":1,'
-    b'"points":[0,4,0,0,1,1]},{"type":"polygon","frame":2,"label_id":2,"points":[1,1,2,2,3,1],"group":1}],"tracks":'
-    b'[{"frame":0,"label_id":1,"shapes":[{"type":"rectangle","frame":0,"points":[1,1,2,2],"outside":false}]}]}'
-)
 
 
 def mutate(data: bytes, chance: random.Random) -> bytes:

@@ -98,8 +98,8 @@ def json_of(desk: Desk, **options: Any) -> bytes:
     with desk.storage.database.snapshot() as conn:
         labels = task_target(conn, desk.task_id).labels
         batches = list(stored.iterate(conn, desk.task_id, batch_rows=7, **options))
-        found = [[getattr(batch, kind) for batch in batches] for kind in ("tags", "shapes", "tracks")]
-        return b"".join(encode(*found, labels))
+        tags, shapes, tracks = ([getattr(batch, kind) for batch in batches] for kind in ("tags", "shapes", "tracks"))
+        return b"".join(encode(tags, shapes, tracks, labels))
 
 
 def statistics_of(desk: Desk) -> str:

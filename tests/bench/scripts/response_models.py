@@ -63,7 +63,7 @@ app = FastAPI()
 
 @app.get("/")
 def read() -> Data:
-    return {"version": 0, "tags": [], "shapes": rows, "tracks": []}
+    return {"version": 0, "tags": [], "shapes": rows, "tracks": []}  # type: ignore[return-value]
 
 
 with TestClient(app) as client:
