@@ -50,7 +50,27 @@ class PackedMask:
     @property
     def area(self) -> int:
         """How many pixels are set."""
-        return int(np.bitwise_count(self.rows).sum(dtype=np.int64))
+        flat = np.ascontiguousarray(self.rows).reshape(-1)
+        words, rest = _words(flat)
+        return sum(int(np.bitwise_count(part).sum(dtype=np.int64)) for part in (words, rest))
+
+    @property
+    def first_pixel(self) -> tuple[int, int] | None:
+        """Row and column of the frame of the first pixel that is set, row by row; None where none is."""
+        flat = np.ascontiguousarray(self.rows).reshape(-1)
+        words, rest = _words(flat)
+        start = 8 * int((words != 0).argmax()) if words.any() else len(flat) - len(rest)
+        filled = np.flatnonzero(flat[start : start + 8])
+        if not len(filled):
+            return None
+        row, byte = divmod(start + int(filled[0]), self.rows.shape[1])
+        return self.top + row, self.left + 8 * byte + 8 - int(self.rows[row, byte]).bit_length()
+
+
+def _words(flat: Rows) -> tuple[npt.NDArray[np.uint64], Rows]:
+    """Eight bytes at a time, and what is left."""
+    n_words = len(flat) // 8
+    return flat[: 8 * n_words].view(np.uint64), flat[8 * n_words :]
 
 
 def pack_mask(pixels: Pixels, left: int = 0, top: int = 0) -> PackedMask:

@@ -38,6 +38,8 @@ def test_pixels_survive_packing_tightening_and_placing(seed: int) -> None:
         left, top = (int(place) for place in random.integers(-20, 30, 2))
         mask = pack_mask(pixels, left, top)
         assert mask.area == pixels.sum()
+        rows, columns = np.nonzero(pixels)
+        assert mask.first_pixel == ((top + rows[0], left + columns[0]) if len(rows) else None)
         np.testing.assert_array_equal(unpack_mask(mask), pixels)
         frame = on_frame(mask, 45, 37)
         placed = place_mask(mask, 45, 37)

@@ -23,7 +23,8 @@ from app.formats.base import Source
 Rows = npt.NDArray[np.int64]
 
 NOTE = struct.Struct("<4sII")
-NOTE_WORD = b"PRT2"
+NOTE_WORD, EARLIER_WORD = b"PRT3", b"PRT2"
+"""Earlier imports noted another digest."""
 
 MAX_GAP_BYTES = 32 << 10
 """Bytes between two PNGs that are read along rather than asked around."""
@@ -88,12 +89,14 @@ class KeptBytes:
         note = self._note(row)
         return None if note is None else note[1]
 
-    def _note(self, row: int) -> tuple[int, int] | None:
+    def _note(self, row: int) -> tuple[int, int | None] | None:
         data, begin = self._find(row)
         if begin < NOTE.size:
             return None
         word, count, digest = NOTE.unpack_from(data, begin - NOTE.size)
-        return (int(count), int(digest)) if word == NOTE_WORD else None
+        if word not in (NOTE_WORD, EARLIER_WORD):
+            return None
+        return int(count), int(digest) if word == NOTE_WORD else None
 
     def _find(self, row: int) -> tuple[memoryview, int]:
         """The bytes read together with a row's PNG, and where in them it begins."""

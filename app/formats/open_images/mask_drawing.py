@@ -16,7 +16,7 @@ from isal import isal_zlib
 from app.annotations import decoded_part
 from app.columns import steps_within
 from app.errors import TooLarge
-from app.formats.open_images.mask_work import digest_of
+from app.formats.open_images.mask_work import digest_of, glance_at
 from app.formats.open_images.side_items import points_text
 from app.formats.open_images.side_pieces import Draft, Entry
 from app.geometry import (
@@ -130,7 +130,9 @@ def finish_mask(mask: PackedMask, width: int, height: int, earlier: Earlier | No
 
 def _is_stored(mask: PackedMask, width: int, height: int, earlier: Earlier) -> bool:
     # What was drawn ends where its polygons do, so there is no smaller rectangle to look for.
-    if earlier.digest is not None and earlier.digest != digest_of(find_flips(mask, is_tight=True)):
+    if earlier.digest is not None and (
+        earlier.digest >> 16 != glance_at(mask) or earlier.digest != digest_of(find_flips(mask, is_tight=True))
+    ):
         return False
     kept = decode_mask(earlier.png)
     if (kept.width, kept.height) == (width, height) and kept.changes is None:

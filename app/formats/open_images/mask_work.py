@@ -8,6 +8,7 @@ A job may be answered in part: the rest is then asked for again.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -37,6 +38,7 @@ MAX_FLIPS = 1_000_000
 """Flips of masks held at once, 8 bytes each: PNGs of a few kilobytes may hold tens of millions."""
 MOST_FLIPS = 8_000_000
 """Of one mask; no object has so many, noise of 50 million pixels has three times as many and takes 800 MB."""
+GLANCE = struct.Struct("<qqq")
 HELPED_MASKS, HELPED_PROOFS = 512, 4096
 """Below so many masks that are traced, or proven alone, a helper's start costs more than it saves."""
 
@@ -152,10 +154,24 @@ def work_masks(job: MaskJob) -> MasksDone:
 
 
 def digest_of(flips: Flips) -> int:
-    """A number that masks of other pixels hardly share: where it differs, the pixels do."""
+    """32 bits that masks of other pixels hardly share: where they differ, the pixels do. The upper half are those of
+    `glance_at`."""
     lines = np.ascontiguousarray(flips.lines + np.int32(flips.top))
     columns = np.ascontiguousarray(flips.columns + np.int32(flips.left))
-    return isal_zlib.crc32(columns, isal_zlib.crc32(lines))
+    glance = _glance((int(lines[0]), int(columns[0])), flips.area)
+    return glance << 16 | isal_zlib.crc32(columns, isal_zlib.crc32(lines)) & 0xFFFF
+
+
+def glance_at(mask: PackedMask) -> int:
+    """16 bits by where the mask begins and how many pixels it has, which tells most masks apart in a tenth of the
+    time. It has a pixel."""
+    first = mask.first_pixel
+    assert first is not None
+    return _glance(first, mask.area)
+
+
+def _glance(first: tuple[int, int], area: int) -> int:
+    return isal_zlib.crc32(GLANCE.pack(*first, area)) & 0xFFFF
 
 
 def _decode(done: MasksDone, png: bytes, width: int, height: int, job: MaskJob) -> Flips | None:

@@ -12,10 +12,19 @@ import pytest
 
 from app import helpers
 from app.formats.open_images import mask_work
-from app.formats.open_images.mask_work import MaskJob, MasksDone, mask_crew, work_masks
-from app.geometry import PackedMask, find_flips, flips_to_runs, mask_to_polygons, resize_mask
+from app.formats.open_images.mask_work import MaskJob, MasksDone, digest_of, glance_at, mask_crew, work_masks
+from app.geometry import (
+    PackedMask,
+    find_flips,
+    flips_to_runs,
+    mask_to_polygons,
+    pack_mask,
+    place_mask,
+    resize_mask,
+)
 from app.helpers import Crew
 from app.images import encode_mask, encode_mask_grey
+from tests.reference_geometry import random_mask
 
 
 def noise_job(random: np.random.Generator, traced: bool, n: int = 5) -> MaskJob:
@@ -134,3 +143,19 @@ def test_few_masks_are_worked_on_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     assert mask_crew(10_000, 0, True)._n_helpers == 0
     monkeypatch.setattr(helpers, "n_cores", lambda: 1)
     assert mask_crew(10_000, 4, True)._n_helpers == 0
+
+
+def test_a_glance_is_the_upper_half_of_the_digest() -> None:
+    random = np.random.default_rng(5)
+    seen = set()
+    for kind in range(200):
+        pixels = random_mask(random, kind)
+        if pixels.any():
+            left, top = (int(place) for place in random.integers(-9, 30, 2))
+            mask = pack_mask(pixels, left, top)
+            placed = place_mask(mask, 80, 80)
+            assert glance_at(mask) == digest_of(find_flips(mask)) >> 16
+            if left >= 0 and top >= 0:
+                assert glance_at(placed) == glance_at(mask)
+            seen.add(glance_at(mask))
+    assert len(seen) > 120

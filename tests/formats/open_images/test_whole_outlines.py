@@ -14,6 +14,7 @@ from app.annotations import Annotations, Edit, Shapes
 from app.columns import Ragged
 from app.deflate import Piece
 from app.formats.open_images import mask_drawing, read_masks, write_masks
+from app.formats.open_images.kept_bytes import EARLIER_WORD, NOTE
 from app.formats.open_images.mask_drawing import DrawJob, Earlier, draw_masks
 from app.formats.open_images.mask_work import digest_of
 from app.formats.open_images.plan import Plan
@@ -142,6 +143,22 @@ def test_an_untouched_outline_is_neither_drawn_nor_traced(sink: MemorySink, monk
     source = MemorySource.of_sink(sink, TASK.frames, sink.annotations())
     members = read_zip(exported(source, TASK)[0])
     assert sum(name.endswith(".png") for name in members) == N_MASKS
+
+
+def test_notes_of_earlier_imports_tell_how_many_parts_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    noted = masks_of_many_parts()
+    monkeypatch.setattr(read_masks, "parts_note", lambda n_parts, _: NOTE.pack(EARLIER_WORD, n_parts, 1))
+    earlier = masks_of_many_parts()
+    assert bytes(earlier.pack) != bytes(noted.pack)
+    monkeypatch.setattr("app.formats.open_images.whole_outlines._of_equal_area", lambda *_: set())  # nothing is decoded
+    for edit in ("untouched", "parts deleted", "said to have moved"):
+        found = []
+        for sink in (noted, earlier):
+            annotations = sink.annotations()
+            shapes = EDITS[edit](annotations.shapes)
+            source = MemorySource.of_sink(sink, TASK.frames, Annotations(shapes=shapes, images=annotations.images))
+            found.append(exported(source, TASK)[0])
+        assert found[0] == found[1]
 
 
 def enlarged(mask: PackedMask) -> bytes:
