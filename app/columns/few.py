@@ -29,6 +29,8 @@ Value = TypeVar("Value", bound=np.generic)
 Decoded = TypeVar("Decoded")
 
 MOST_TEXTS, MOST_STRETCHES = 1 << 14, 4  # numbers of four stretches fit into 64 bits together
+MOST_BYTES = 2 << 20
+"""Of the texts of a stretch; they are held until the table ends, three times."""
 FREE_TEXTS, ROWS_A_TEXT = 1 << 10, 8
 """Texts that a stretch may have at any rate; beyond that, as many as there are rows by this."""
 
@@ -133,8 +135,11 @@ class _Stretch:
         codes = self._index.codes(Cells(first.buffer, first.starts, last.stops))
         self._n_rows += len(block)
         n_texts = len(self._index.values)
-        if n_texts > min(MOST_TEXTS, FREE_TEXTS + self._n_rows // ROWS_A_TEXT):
+        is_much = len(self._index.known.buffer) > MOST_BYTES
+        if is_much or n_texts > min(MOST_TEXTS, FREE_TEXTS + self._n_rows // ROWS_A_TEXT):
             self._index = None
+            self._notes.clear()
+            self._part(Cells.blank(0))
             return None
         if n_texts != self._n_texts:
             self._n_texts = n_texts

@@ -101,6 +101,20 @@ def test_a_stretch_of_many_texts_is_read_cell_by_cell_from_then_on(monkeypatch: 
         assert texts_of(found["XMin"]) == block.cells("XMin").ragged().to_bytes_list()
 
 
+def test_a_stretch_of_long_texts_is_read_cell_by_cell_from_then_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_BYTES", 5000)
+    monkeypatch.setitem(TEXTS, "Source", ["long" * 2000, "x"])
+    columns = ("ImageID", "Source", "XMin")
+    few = FewTexts(columns, ("Source",))
+    known = []
+    for block in blocks_of(random.Random(4), columns, 60, 0.0):
+        found, kinds = few.read(block)
+        known.append(kinds is not None)
+        assert texts_of(found["Source"]) == block.cells("Source").ragged().to_bytes_list()
+    assert not known[-1]
+    assert sum(len(stretch._buffer) for stretch in few._stretches) < 5000
+
+
 def test_rows_of_more_stretches_than_a_number_holds_are_of_no_kind() -> None:
     columns = ["IsInside", "ImageID"] * 5
     names = [f"{name}{place}" for place, name in enumerate(columns)]
