@@ -29,6 +29,10 @@ class SuggestingGroup(click.Group):
             return super().invoke(ctx)
         except AppError as error:
             raise click.ClickException(error.detail) from error
+        except OSError as error:
+            if error.filename is None or error.strerror is None:
+                raise
+            raise click.ClickException(f"{error.filename}: {error.strerror}") from error
 
 
 def data_dir_option(command: Command) -> Command:

@@ -117,7 +117,7 @@ def write_text(report: Report) -> str:
         f"{name}: {count.seen} rows, {count.kept} kept, {count.changed} changed, {count.dropped} dropped"
         for name, count in report.tables.items()
     ]
-    lines.append(f"{report.n_errors} errors, {report.n_warnings} warnings")
+    lines.append(_totals(report))
     return "\n".join(lines) + "\n"
 
 
@@ -275,7 +275,7 @@ def write_junit(report: Report, names: Sequence[str]) -> str:
             output.text = _xml("\n".join(f"warning: {problem}" for problem in warnings))
     rest = [f"{code}: {count} more" for code, count in sorted(unlisted.items()) if count > 0]
     summary = ElementTree.SubElement(suite, "system-out")
-    summary.text = _xml("\n".join([f"{report.n_errors} errors, {report.n_warnings} warnings", *rest]))
+    summary.text = _xml("\n".join([_totals(report), *rest]))
     ElementTree.indent(suites)
     return ElementTree.tostring(suites, encoding="unicode", xml_declaration=True) + "\n"
 
@@ -283,3 +283,8 @@ def write_junit(report: Report, names: Sequence[str]) -> str:
 def _xml(text: str) -> str:
     """What XML can hold of a text."""
     return text.translate(_XML_SAFE).encode("utf-8", "replace").decode()
+
+
+def _totals(report: Report) -> str:
+    pairs = ((report.n_errors, "error"), (report.n_warnings, "warning"))
+    return ", ".join(f"{n} {word}{'s' * (n != 1)}" for n, word in pairs)

@@ -71,7 +71,7 @@ def test_text_has_a_line_for_each_problem(bad: Path) -> None:
     assert f'error: {BOXES}:5:IsOccluded: value.flag: expected 1, 0, or -1 for unknown (found "7")' in lines
     assert any(line.startswith(f"warning: {BOXES}:4:XMin: rule.duplicate_box: ") for line in lines)
     assert lines[-1] == "3 errors, 2 warnings"
-    assert check(bad, "--rules", "none").output.splitlines()[-1] == "3 errors, 1 warnings"
+    assert check(bad, "--rules", "none").output.splitlines()[-1] == "3 errors, 1 warning"
 
 
 def test_json_is_the_report(bad: Path) -> None:

@@ -86,6 +86,13 @@ def test_a_taken_port_is_said_plainly(tmp_path: Path) -> None:
     assert f"cannot listen on 127.0.0.1 port {port}" in done.stderr
 
 
+@pytest.mark.parametrize("command", [["migrate"], ["user", "add", "ann", "--password", "p"], ["serve", "--port", "0"]])
+def test_a_folder_that_cannot_be_made_is_said_plainly(command: list[str]) -> None:
+    done = subprocess.run([*COMMAND, *command, "--data-dir", "/proc/none"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr == "Error: /proc/none: No such file or directory\n"
+
+
 def test_check_takes_a_sound_archive(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["check", str(make_zip(tmp_path / "sound.zip"))])
     assert result.exit_code == 0, result.output

@@ -100,9 +100,9 @@ def import_into(
         stored.begin_set(work.storage, task_id, start=start, stop=stop, crew=crew) as writer,
     ):
         added = read_archive(archive, format_, target, options, limits, writer, report, work)
-        with work.finishing(message=summary_line(report)) as conn:
+        with work.finishing() as conn:
             report.summary["changes"] = changes_of(conn, task_id, mode, added, start, stop)
-            work.report = report.to_dict()
+            work.report, work.message = report.to_dict(), summary_line(report)
             stored.publish(conn, writer.set_id, mode=mode, start=start, stop=stop)
 
 
@@ -214,10 +214,17 @@ def import_options(options: Mapping[str, Any], limits: Limits) -> ImportOptions:
 
 
 def summary_line(report: Report) -> str:
-    """What a finished import says of itself: counts, and the first warning where there is one."""
-    counts = ", ".join(f"{n} {kind}" for kind, n in report.summary["annotations"].items() if n)
-    verb = "would import" if report.summary.get("dry_run") else "imported"
-    line = f"{verb} {counts}" if counts else "nothing to import"
+    """What a finished import says of itself: counts, or what it took away, and the first warning where there is one."""
+    is_dry = report.summary.get("dry_run")
+    counts = _counted(report.summary["annotations"])
+    line = f"{'would import' if is_dry else 'imported'} {counts}" if counts else "nothing to import"
+    gone = _counted({kind: each["removed"] for kind, each in report.summary.get("changes", {}).items()})
+    if gone and not counts:
+        line += f"; {'would remove' if is_dry else 'removed'} {gone}"
     if report.n_warnings:
         line += f"; {report.warning_line()}"
     return line
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{n} {kind if n != 1 else kind.removesuffix('s')}" for kind, n in counts.items() if n)

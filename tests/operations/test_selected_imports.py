@@ -52,3 +52,17 @@ def test_a_selection_of_nothing_is_refused_and_changes_nothing(service: Service,
             answer = caller.http.get(f"/api/tasks/{task}/{door}", params=query)
             assert (answer.status_code, answer.json()["code"]) == (400, "selection.empty"), answer.text
             assert next(iter(query.values())) in answer.json()["detail"]
+
+
+def test_an_empty_table_says_what_it_takes_away(service: Service) -> None:
+    with Caller(service) as caller:
+        pictures = {name: picture(80, 60) for name in ("a.png", "b.png")}
+        task = caller.task("emptied", [{"name": "Cat"}, {"name": "Dog"}], pictures)
+        first = caller.json("POST", f"/api/tasks/{task}/import", params={"wait": 30}, content=ZIP)
+        assert first["message"].startswith("imported 3 shapes, 2 images")
+        empty = archive(**{"annotations/train-annotations-bbox.csv": HEADER + "\n"})
+        for dry_run, said in (("true", "would remove"), ("false", "removed")):
+            query = {"wait": 30, "dry_run": dry_run}
+            report = caller.json("POST", f"/api/tasks/{task}/import", params=query, content=empty)
+            assert report["message"] == f"nothing to import; {said} 3 shapes, 2 images"
+        assert caller.json("GET", f"/api/tasks/{task}/annotations")["shapes"] == []
