@@ -347,10 +347,11 @@ class Writer:
                 wanted = (shapes.types != ShapeType.RECTANGLE) | (shapes.groups != 0) | (shapes.rotations != 0)
                 if len(self._subsets) > 1:
                     wanted &= self._plan.in_subset(shapes.frames, subset)
-                part = _apart(shapes.take(wanted))
-                n_bytes += part.kept.lines.nbytes + len(part) * HELD_ROW_BYTES
-                held.append((part, self._needed(shapes)[wanted]))
-                held = held if n_bytes <= HELD_BYTES else None
+                if wanted.any():
+                    part = _apart(shapes.take(wanted))
+                    n_bytes += part.kept.lines.nbytes + len(part) * HELD_ROW_BYTES
+                    held.append((part, self._needed(shapes)[wanted]))
+                    held = held if n_bytes <= HELD_BYTES else None
             else:
                 held = None
             yield shapes
