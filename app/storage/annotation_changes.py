@@ -277,8 +277,7 @@ def update(
         if len(np.unique(table.ids)) < len(table):
             raise InvalidInput("an id is there twice", place=kind)
         order, parts, leaving = [], [], []
-        for rows, before in _stored_rows(conn, kind, task_id, table, start, stop):
-            places = _match(before.table.ids, table.ids[rows])
+        for rows, before, places in _stored_rows(conn, kind, task_id, table, start, stop):
             old = before.take(places)
             after = _continued(conn, kind, old.table, table.take(rows), defaults)
             order.append(rows)
@@ -305,14 +304,16 @@ def update(
 
 def _stored_rows(
     conn: Connection, kind: str, task_id: int, table: Any, start: int, stop: int
-) -> Iterator[tuple[npt.NDArray[np.int64], Placed]]:
-    """Which rows of `table` are stored in some blocks, and these blocks whole; each row once. Raises NotFound."""
+) -> Iterator[tuple[npt.NDArray[np.int64], Placed, npt.NDArray[np.int64]]]:
+    """Which rows of `table` are stored in some blocks, these blocks whole, and where in them the rows stand; each row
+    once. Raises NotFound."""
     blocks = np.unique(blocks_of(table))
     if len(blocks) <= NARROW_BLOCKS:  # most rows stay on their frame
         before = read_block_list(conn, kind, task_id, blocks, lazy=True)
-        if bool((_match(before.table.ids, table.ids) >= 0).all()):
-            _check_found(kind, table.ids, before, start, stop)
-            yield np.arange(len(table)), before
+        places = _match(before.table.ids, table.ids)
+        if bool((places >= 0).all()):
+            _check_found(kind, before, places, start, stop)
+            yield np.arange(len(table)), before, places
             return
     found = _find(conn, kind, task_id, table.ids, start, stop)
     missing = np.flatnonzero(found < 0)
@@ -321,16 +322,17 @@ def _stored_rows(
     for blocks in _steps(conn, kind, task_id, np.unique(found)):
         before = read_block_list(conn, kind, task_id, blocks, lazy=True)
         rows = np.flatnonzero(np.isin(found, blocks))
-        _check_found(kind, table.ids[rows], before, start, stop)
-        yield rows, before
+        places = _match(before.table.ids, table.ids[rows])
+        _check_found(kind, before, places, start, stop)
+        yield rows, before, places
 
 
-def _check_found(kind: str, ids: Ids, before: Placed, start: int, stop: int) -> None:
-    """Raises NotFound: an id of a frame outside of the range."""
-    frames = frames_of(before.table)[_match(before.table.ids, ids)]
-    outside = np.flatnonzero((frames < start) | (frames >= stop))
+def _check_found(kind: str, before: Placed, places: npt.NDArray[np.int64], start: int, stop: int) -> None:
+    """Raises NotFound: a row of a frame outside of the range."""
+    frames = frames_of(before.table)[places]
+    outside = places[(frames < start) | (frames >= stop)]
     if len(outside):
-        raise _not_found(kind, int(ids[outside[0]]))
+        raise _not_found(kind, int(before.table.ids[outside[0]]))
 
 
 def _not_found(kind: str, number: int) -> NotFound:
