@@ -12,20 +12,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from app.columns.lazy import fill
+from app.columns.lazy import MadeRagged, fill
 from app.columns.narrow import narrow_numbers
 from app.columns.ragged import Indices, Offsets, Ragged
 from app.columns.words import Bytes
 
 
-class GappedLines(Ragged):
+class GappedLines(MadeRagged):
     """N lines in `text` (uint8), `end` between each two of them and nowhere else; `lengths` (N,) without it."""
 
-    __slots__ = ("_column", "_lengths", "end", "text")
+    __slots__ = ("_lengths", "end", "text")
     text: Bytes
     end: bytes
     _lengths: npt.NDArray[Any]
-    _column: Ragged | None
 
     def __init__(self, text: Bytes, end: bytes, lengths: npt.NDArray[Any]) -> None:
         n_bytes = int(lengths.sum()) + len(end) * max(len(lengths) - 1, 0)
@@ -51,14 +50,6 @@ class GappedLines(Ragged):
     def nbytes(self) -> int:
         return self.text.nbytes + self._lengths.nbytes
 
-    @property
-    def values(self) -> npt.NDArray[Any]:
-        return self._read().values
-
-    @property
-    def offsets(self) -> Offsets:
-        return self._read().offsets
-
     def take(self, indices: Indices) -> Ragged:
         if len(indices) == len(self) and bool((indices == np.arange(len(self))).all()):
             return self
@@ -70,12 +61,8 @@ class GappedLines(Ragged):
     def row(self, index: int) -> npt.NDArray[Any]:
         return self._read().row(index)
 
-    def _read(self) -> Ragged:
-        column = self._column
-        if column is None:
-            values = np.frombuffer(self.text.tobytes().replace(self.end, b""), dtype=np.uint8)
-            offsets = np.zeros(len(self) + 1, dtype=np.int64)
-            np.cumsum(self._lengths, out=offsets[1:])
-            column = Ragged(values, offsets)
-            fill(self, _column=column)
-        return column
+    def _make(self) -> Ragged:
+        values = np.frombuffer(self.text.tobytes().replace(self.end, b""), dtype=np.uint8)
+        offsets = np.zeros(len(self) + 1, dtype=np.int64)
+        np.cumsum(self._lengths, out=offsets[1:])
+        return Ragged(values, offsets)

@@ -67,11 +67,35 @@ class LazyTexts(Texts):
         return column
 
 
-class LazyRagged(Ragged):
+class MadeRagged(Ragged):
+    """A Ragged whose values and offsets are made (`_make`) when somebody looks at them, once."""
+
+    __slots__ = ("_column",)
+    _column: Ragged | None
+
+    @property
+    def values(self) -> npt.NDArray[Any]:
+        return self._read().values
+
+    @property
+    def offsets(self) -> Offsets:
+        return self._read().offsets
+
+    def _read(self) -> Ragged:
+        column = self._column
+        if column is None:
+            column = self._make()
+            fill(self, _column=column)
+        return column
+
+    def _make(self) -> Ragged:
+        raise NotImplementedError
+
+
+class LazyRagged(MadeRagged):
     """A Ragged that `load` will give: `rows` rows of `dtype`."""
 
-    __slots__ = ("_column", "_dtype", "_indices", "_load", "_rows")
-    _column: Ragged | None
+    __slots__ = ("_dtype", "_indices", "_load", "_rows")
     _dtype: np.dtype[Any]
     _indices: Indices | None
     _load: Callable[[], Ragged]
@@ -106,14 +130,6 @@ class LazyRagged(Ragged):
         return LazyRagged(_read_anew(self._load), self._rows, self._dtype, self._indices)
 
     @property
-    def values(self) -> npt.NDArray[Any]:
-        return self._read().values
-
-    @property
-    def offsets(self) -> Offsets:
-        return self._read().offsets
-
-    @property
     def nbytes(self) -> int:
         return self._read().nbytes
 
@@ -135,14 +151,11 @@ class LazyRagged(Ragged):
         """The column itself."""
         return self._read()
 
-    def _read(self) -> Ragged:
-        column = self._column
-        if column is None:
-            column = self._load()
-            if self._indices is not None:
-                column = column.take(self._indices)
-            _check_rows(column, self._rows)
-            fill(self, _column=column)
+    def _make(self) -> Ragged:
+        column = self._load()
+        if self._indices is not None:
+            column = column.take(self._indices)
+        _check_rows(column, self._rows)
         return column
 
 

@@ -15,20 +15,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from app.columns.lazy import fill
-from app.columns.ragged import UNPACKED_VALUES, Indices, Offsets, Ragged
+from app.columns.lazy import MadeRagged, fill
+from app.columns.ragged import UNPACKED_VALUES, Indices, Ragged
 
 Unpack = Callable[[npt.NDArray[np.uint8]], npt.NDArray[Any]]
 
 
-class PackedRagged(Ragged):
+class PackedRagged(MadeRagged):
     """See the module. `packed` (N rows of uint8), `plain` (N rows): each row is in one of them."""
 
-    __slots__ = ("_column", "packed", "plain", "unpack")
+    __slots__ = ("packed", "plain", "unpack")
     packed: Ragged
     plain: Ragged
     unpack: Unpack
-    _column: Ragged | None
 
     def __init__(self, packed: Ragged, plain: Ragged, unpack: Unpack) -> None:
         if len(packed) != len(plain):
@@ -48,14 +47,6 @@ class PackedRagged(Ragged):
     @property
     def nbytes(self) -> int:
         return self.packed.nbytes + self.plain.nbytes
-
-    @property
-    def values(self) -> npt.NDArray[Any]:
-        return self._read().values
-
-    @property
-    def offsets(self) -> Offsets:
-        return self._read().offsets
 
     def row(self, index: int) -> npt.NDArray[Any]:
         packed = self.packed.row(index)
@@ -90,13 +81,9 @@ class PackedRagged(Ragged):
     def _of(self, packed: Ragged, plain: Ragged) -> Ragged:
         return PackedRagged(packed, plain, self.unpack) if len(packed.values) else plain
 
-    def _read(self) -> Ragged:
-        column = self._column
-        if column is None:
-            places = np.flatnonzero(self.packed.lengths).tolist()
-            column = self._unpacked(0, len(self), [self.unpack(self.packed.row(place)) for place in places])
-            fill(self, _column=column)
-        return column
+    def _make(self) -> Ragged:
+        places = np.flatnonzero(self.packed.lengths).tolist()
+        return self._unpacked(0, len(self), [self.unpack(self.packed.row(place)) for place in places])
 
     def _unpacked(self, start: int, stop: int, rows: list[npt.NDArray[Any]]) -> Ragged:
         """The values of rows start to stop, given those of the packed ones."""
