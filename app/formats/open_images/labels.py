@@ -277,12 +277,11 @@ class LabelMatcher:
             self._pass_over(name, place)
             return NO_LABEL
         if label_id is None:
-            near = self.nearest(name) if self._report.room() > 1 else []  # a file may have a million other names
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint, suggestion = self._meant_name(name)
             self._report.error(
                 "label.unknown",
                 f'no label of the task is called "{shorten(self._shown(name))}"{hint}',
-                suggestion=near[0] if near else None,
+                suggestion=suggestion,
                 **place,
             )
             return NO_LABEL
@@ -309,12 +308,11 @@ class LabelMatcher:
             return False
         if wanted not in self._told_targets:
             self._told_targets.add(wanted)
-            near = self.nearest(wanted) if self._report.room() > 1 else []
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint, suggestion = self._meant_name(wanted)
             words = (
                 f'"{shorten(self._shown(name))}" is mapped to "{shorten(wanted)}", which is no label of the task{hint}'
             )
-            self._report.error("map.unknown", words, suggestion=near[0] if near else None, **place)
+            self._report.error("map.unknown", words, suggestion=suggestion, **place)
         return True
 
     def find(self, name: str) -> int | None:
@@ -360,6 +358,12 @@ class LabelMatcher:
             if label_id not in found and name in self._by_display and name not in self._sharing:
                 found[label_id] = self._by_display[name]
         return found
+
+    def _meant_name(self, name: str) -> tuple[str, str | None]:
+        """What to ask behind a message about an unknown name, and the suggestion; nothing once no more is listed, for a
+        file may have a million other names."""
+        near = self.nearest(name) if self._report.room() > 1 else []
+        return (f"; did you mean {near[0]!r}?", near[0]) if near else ("", None)
 
     def nearest(self, name: str) -> list[str]:
         """Labels of the task that look like a name or its display name."""
