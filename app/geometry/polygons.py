@@ -31,8 +31,10 @@ import numpy.typing as npt
 from app.errors import TooLarge
 from app.geometry.boxes import rotated_corners
 from app.geometry.masks import PackedMask, Rows, merge_masks
+from app.geometry.pixel_outlines import PixelOutlines
 
 Points = npt.NDArray[np.float64]
+AnyPoints = npt.NDArray[np.float64 | np.int32]
 Offsets = npt.NDArray[np.int64]
 Ints = npt.NDArray[np.int64]
 
@@ -85,12 +87,12 @@ def rectangle_to_mask(box: Points, rotation: float, width: int, height: int) -> 
 
 
 def polygons_to_masks(
-    points: Points, offsets: Offsets, widths: npt.ArrayLike, heights: npt.ArrayLike
+    points: AnyPoints, offsets: Offsets, widths: npt.ArrayLike, heights: npt.ArrayLike
 ) -> list[PackedMask | None]:
     """The pixels of many polygons, one mask each, clipped to the frame of each; twice as fast as one by one.
 
     Args:
-        points: (M,) float64, finite, pixels, x before y: the values of a ragged column.
+        points: (M,) float64 (or int32), finite, pixels, x before y: the values of a ragged column.
         offsets: (N + 1,) int64, polygon i is points[offsets[i]:offsets[i + 1]].
         widths, heights: (N,) or one number, pixels of the frame of each polygon.
 
@@ -101,6 +103,37 @@ def polygons_to_masks(
     Raises:
         ShapeTooComplex: a polygon has more than MAX_CROSSINGS crossings; count them first with `count_crossings`.
     """
+    n = len(offsets) - 1
+    frame_widths = np.broadcast_to(np.asarray(widths, dtype=np.int64), n)
+    frame_heights = np.broadcast_to(np.asarray(heights, dtype=np.int64), n)
+    outlines = PixelOutlines.of(points, offsets)
+    if outlines is not None and outlines.along.all():
+        masks = outlines.draw(frame_widths, frame_heights, MAX_CROSSINGS)
+        if masks is not None:
+            return masks
+    elif outlines is not None and outlines.along.any():
+        return _draw_apart(outlines.along, points, offsets, frame_widths, frame_heights)
+    return _draw(points, offsets, frame_widths, frame_heights)
+
+
+def _draw_apart(
+    along: npt.NDArray[np.bool_], points: AnyPoints, offsets: Offsets, widths: Ints, heights: Ints
+) -> list[PackedMask | None]:
+    """Those along pixels, and all others."""
+    masks: list[PackedMask | None] = [None] * len(along)
+    lengths = np.diff(offsets)
+    for chosen in (along, ~along):
+        places = np.flatnonzero(chosen)
+        own = np.zeros(len(places) + 1, dtype=np.int64)
+        np.cumsum(lengths[places], out=own[1:])
+        drawn = polygons_to_masks(points[np.repeat(chosen, lengths)], own, widths[places], heights[places])
+        for place, mask in zip(places.tolist(), drawn, strict=True):
+            masks[place] = mask
+    return masks
+
+
+def _draw(points: AnyPoints, offsets: Offsets, widths: Ints, heights: Ints) -> list[PackedMask | None]:
+    """`polygons_to_masks` of any polygons."""
     edges = _Edges.of(points, offsets, widths, heights)
     edges.refuse_complex()
     crops = _Crops.of(edges)
@@ -166,14 +199,15 @@ class _Edges:
     heights: Ints
 
     @staticmethod
-    def of(points: Points, offsets: Offsets, widths: npt.ArrayLike, heights: npt.ArrayLike) -> _Edges:
+    def of(points: AnyPoints, offsets: Offsets, widths: npt.ArrayLike, heights: npt.ArrayLike) -> _Edges:
         n = len(offsets) - 1
         frame_widths = np.broadcast_to(np.asarray(widths, dtype=np.int64), n)
         frame_heights = np.broadcast_to(np.asarray(heights, dtype=np.int64), n)
         offsets = offsets // 2
         lengths = np.diff(offsets)  # (N,)
         polygons = np.repeat(np.arange(n, dtype=np.int64), lengths)  # (E,)
-        fifths = np.trunc(np.clip(points, -FAR_PIXELS, FAR_PIXELS) * FIFTHS + 0.5).reshape(-1, 2)  # (E, 2)
+        pixels = points.astype(np.float64, copy=False)
+        fifths = np.trunc(np.clip(pixels, -FAR_PIXELS, FAR_PIXELS) * FIFTHS + 0.5).reshape(-1, 2)  # (E, 2)
         x0, y0 = fifths[:, 0], fifths[:, 1]
         following = np.arange(1, len(fifths) + 1, dtype=np.int64)
         filled = lengths > 0
@@ -339,7 +373,7 @@ class _Crops:
             return None
         flips = self.buffer[start : start + height * row_bytes].view(np.uint64).reshape(height, -1)
         words = np.bitwise_xor.accumulate(flips, axis=0)
-        if not words.any():
+        if not (np.count_nonzero(words[0]) or words.any()):
             return None
         rows = words.view(np.uint8).reshape(height, row_bytes)[:, : (width + 7) // 8]
         return PackedMask(np.ascontiguousarray(rows), width, left, top)
