@@ -25,8 +25,6 @@ from app.formats.open_images.plan import Plan
 from app.formats.open_images.write_boxes import is_rotated
 from app.geometry import PackedMask, ellipse_to_mask, merge_masks, polygons_to_masks, rotated_corners, runs_to_mask
 
-# An enumeration's attributes are slow to get, and these are asked for once a mask.
-MASK, GEOMETRY = int(ShapeType.MASK), int(Edit.GEOMETRY)
 DRAWN = (ShapeType.POLYGON, ShapeType.MASK, ShapeType.ELLIPSE)
 
 
@@ -117,12 +115,10 @@ def row_of(instance: Instance) -> int:
     return instance.rows[0] if instance.imported is None else instance.imported
 
 
-def keeps_png(shapes: Shapes, instance: Instance) -> bool:
-    """Whether the instance is still the very mask that was imported: one mask shape, its pixels untouched."""
-    if instance.imported is None or len(instance.rows) != 1:
-        return False
-    row = instance.rows[0]
-    return int(shapes.types[row]) == MASK and not int(shapes.kept.edits[row]) & GEOMETRY
+def unchanged_masks(shapes: Shapes, instances: Sequence[Instance]) -> set[int]:
+    """The `id` of each instance that is still the very mask that was imported: one mask shape, its pixels untouched."""
+    is_still = ((shapes.types == ShapeType.MASK) & (shapes.kept.edits & Edit.GEOMETRY == 0)).tolist()
+    return {id(one) for one in instances if one.imported is not None and len(one.rows) == 1 and is_still[one.rows[0]]}
 
 
 def draw_instances(plan: Plan, shapes: Shapes, instances: Sequence[Instance]) -> list[PackedMask | None]:

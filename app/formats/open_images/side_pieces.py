@@ -20,6 +20,8 @@ from app.deflate import Piece, deflate_piece
 
 SPOOL_BYTES = 4 << 20
 """What waits for the end of an export lies on disk once it is more."""
+WRITTEN_BYTES = 64 << 10
+"""Pieces that are handed to that disk together."""
 LONG_BYTES = 512
 """An entry of so many bytes is deflated by itself."""
 TEXT_BYTES = 256 << 10
@@ -62,23 +64,33 @@ class HeldPieces:
 
     def __init__(self) -> None:
         self._file: IO[bytes] | None = None
-        self._n_bytes = 0
+        self._waiting = bytearray()
+        self._n_bytes, self._place = 0, -1
 
     def add(self, piece: Piece) -> bytes:
         """The frame that stands for it."""
         if self._file is None:
             self._file = tempfile.SpooledTemporaryFile(SPOOL_BYTES)  # noqa: SIM115 - closed when all was read
             weakref.finalize(self, self._file.close)  # of an export that is cut off nobody reads them
-        self._file.write(piece.packed)
+        self._waiting += piece.packed
+        if len(self._waiting) >= WRITTEN_BYTES:
+            self._write()
         self._n_bytes += len(piece.packed)
         offset = self._n_bytes - len(piece.packed)
         return FRAME.pack(HELD, offset, len(piece.packed), piece.crc, piece.size)
 
+    def _write(self) -> None:
+        if self._file is not None and self._waiting:
+            self._file.write(self._waiting)
+            self._waiting.clear()
+
     def read(self, offset: int, size: int) -> bytes:
         """When no more is added."""
         assert self._file is not None
-        if self._file.tell() != offset:
+        self._write()
+        if self._place != offset:
             self._file.seek(offset)
+        self._place = offset + size
         return self._file.read(size)
 
     def close(self) -> None:

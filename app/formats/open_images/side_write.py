@@ -315,6 +315,11 @@ class SideWriter:
             items.append(item | {"traced": True} if is_own_outline else item)
         return self._entry(int(shapes.frames[rows[0]]), check, items)
 
+    def is_of_track(self, shapes: Shapes, rows: list[int]) -> bool:
+        """Whether some of these shapes stand for key frames of a track."""
+        ids = self._rows_of(shapes).ids
+        return any(ids[row] < 0 for row in rows)
+
     def draft(self, shapes: Shapes, rows: list[int], label: str, stored: str) -> Draft:
         """`mask_entry` of polygons that nobody has traced, before they are drawn.
 

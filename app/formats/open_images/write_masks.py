@@ -10,14 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import partial, reduce
+from operator import or_
 
 import numpy as np
 from isal import isal_zlib
 
 from app.annotations import Edit, Kept, Rows, Shapes, ShapeType
 from app.archive import ArchiveWriter
-from app.columns import CSVBlock, Ragged, encode_numbers, join_records
+from app.columns import CSVBlock, Ragged, encode_numbers, join_records, join_texts, steps_within
 from app.errors import Problem, shorten
 from app.formats.base import Source
 from app.formats.open_images.attributes import same_value, share_text
@@ -42,8 +43,8 @@ from app.formats.open_images.mask_instances import (
     draw_instances,
     drawn_shapes,
     find_instances,
-    keeps_png,
     row_of,
+    unchanged_masks,
 )
 from app.formats.open_images.mask_names import MaskNames
 from app.formats.open_images.names import is_plain_name, is_safe_box_id, mask_stem
@@ -67,6 +68,9 @@ LINK_TOLERANCE = 1e-6 + 1e-12
 LAST_BOX_NUMBER = 0xFFFFFFFF
 WHOLE_FRAME = ("0", "1", "0", "1")
 MASKS = ("masks",)
+# An enumeration's attributes are slow to get, and these are asked for once a mask.
+POLYGON = int(ShapeType.POLYGON)
+GEOMETRY, LABEL, GROUP = int(Edit.GEOMETRY), int(Edit.LABEL), int(Edit.GROUP)
 
 NeedyShapes = tuple[Shapes, Mask]
 """Shapes of some frames, all that masks may have to do with, and (N,) which of them need an entry in the side file."""
@@ -86,6 +90,8 @@ class Batch:
         boxes: the four cells of each rectangle that another instance is linked to, by its place.
         reserved: frame → names of untouched masks, where the frame has other instances too.
         needed: (N,) shapes that need an entry in the side file.
+        edits: of the shapes.
+        unchanged: the `id` of each of `unchanged_masks`.
     """
 
     shapes: Shapes
@@ -97,30 +103,54 @@ class Batch:
     box_ids: dict[int, str]
     boxes: dict[int, Box]
     reserved: dict[int, list[str]]
-    needed: Mask
+    needed: list[bool]
+    edits: list[int]
+    unchanged: Collection[int]
 
     def line(self, instance: Instance) -> int | None:
         """The row of an untouched instance in `lines`."""
         return None if instance.imported is None else self.row_of.get(instance.imported)
 
+    def edits_of(self, instance: Instance) -> int:
+        """What was changed of an imported instance; nothing of a new one."""
+        return reduce(or_, [self.edits[row] for row in instance.rows]) if instance.imported is not None else 0
+
+    def needs_entry(self, instance: Instance) -> bool:
+        return len(instance.rows) > 1 or self.needed[instance.rows[0]]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Stretch:
-    """Some instances of a batch.
+class Chunk:
+    """Instances of a batch that are looked at together.
 
     Attributes:
         whole: the `id` of each that is the outline of its PNG.
-        drawn: those whose pixels are wanted; the first of them are polygons alone, and drawn by a job.
+        drawn: the `id` of each whose pixels are wanted.
         cells: of the drawn ones, see `MaskTable._cells`.
+        folders: of the PNGs of each frame.
     """
 
     batch: Batch
     instances: Sequence[Instance]
     pngs: KeptBytes
     whole: Collection[int]
+    drawn: Collection[int]
+    cells: dict[int, Line]
+    folders: dict[int, str]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stretch:
+    """Some instances of a chunk.
+
+    Attributes:
+        drawn: those whose pixels are wanted; those of them that are polygons alone are drawn by a job.
+    """
+
+    chunk: Chunk
+    instances: Sequence[Instance]
     drawn: Sequence[Instance]
     by_job: Sequence[Instance]
-    cells: dict[int, Line]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -174,9 +204,9 @@ class MaskTable:
                     yield PlainStretch(shapes, needed, chosen, masks), None
                 continue
             batch = self._batch(shapes, needed, find_instances(self._plan, shapes, chosen))
-            for instances in _stretches(batch):
-                stretch = self._stretch(batch, instances)
-                yield stretch, self._draw_job(stretch)
+            for instances in _chunks(batch):
+                for stretch in _stretches(self._chunk(batch, instances)):
+                    yield stretch, self._draw_job(stretch)
 
     def _plain(self, shapes: Shapes, needed: Mask, chosen: Mask) -> PlainMasks | None:
         """All masks of a batch, where they leave as they came."""
@@ -202,7 +232,9 @@ class MaskTable:
             instances = find_instances(self._plan, shapes, stretch.chosen)
             batch = self._batch(shapes, stretch.needed, instances)
             wanted = set(rows.tolist())
-            yield from self._write(self._stretch(batch, [one for one in instances if one.rows[0] in wanted]), None)
+            chunk = self._chunk(batch, [one for one in instances if one.rows[0] in wanted])
+            for some in _stretches(chunk):
+                yield from self._write(some, None)
             return
         yield TableRows(shapes.frames[rows], masks.records)
 
@@ -280,8 +312,20 @@ class MaskTable:
         for instance in peers:
             if instance.imported is not None and instance.imported in row_of_place:
                 reserved.setdefault(instance.frame, []).append(paths[row_of_place[instance.imported]])
-        box_ids, boxes = self._box_ids(shapes, peers), self._box_texts(shapes, instances)
-        return Batch(shapes, instances, lines, row_of_place, paths, labels, box_ids, boxes, reserved, need)
+        return Batch(
+            shapes,
+            instances,
+            lines,
+            row_of_place,
+            paths,
+            labels,
+            self._box_ids(shapes, peers),
+            self._box_texts(shapes, instances),
+            reserved,
+            need.tolist(),
+            edits.tolist(),
+            unchanged_masks(shapes, instances),
+        )
 
     def _lines(self, shapes: Shapes, places: Places) -> KeptLines:
         """Of the places, those whose line can be written as it came."""
@@ -348,24 +392,26 @@ class MaskTable:
 
     # --- some instances ---
 
-    def _stretch(self, batch: Batch, instances: Sequence[Instance]) -> Stretch:
+    def _chunk(self, batch: Batch, instances: Sequence[Instance]) -> Chunk:
         shapes = batch.shapes
         owners = [row_of(instance) for instance in instances if instance.imported is not None]
         pngs = KeptBytes(self._source, shapes.kept, np.array(owners, dtype=np.int64))
         whole = whole_outlines(self._plan, shapes, instances, pngs)
-        drawn = [one for one in instances if not keeps_png(shapes, one) and id(one) not in whole]
+        drawn = [one for one in instances if id(one) not in batch.unchanged and id(one) not in whole]
+        frames = np.unique(np.array([one.frame for one in instances], dtype=np.int32))
         if self._side is not None:
-            self._side.prepare(shapes.frames[[row_of(one) for one in instances]])
-        types = shapes.types
-        by_job = [one for one in drawn if bool((types[one.rows] == ShapeType.POLYGON).all())]
-        return Stretch(batch, instances, pngs, whole, drawn, by_job, self._cells(shapes, drawn) if drawn else {})
+            self._side.prepare(frames)
+        cells = self._cells(shapes, drawn) if drawn else {}
+        folders = dict(zip(frames.tolist(), self._folders(frames), strict=True))
+        return Chunk(batch, instances, pngs, whole, set(map(id, drawn)), cells, folders)
 
     def _draw_job(self, stretch: Stretch) -> DrawJob | None:
         """None where there is nothing to draw."""
         if not stretch.by_job:
             return None
+        batch, pngs = stretch.chunk.batch, stretch.chunk.pngs
         rows = [row for instance in stretch.by_job for row in instance.rows]
-        points = stretch.batch.shapes.points.take(np.array(rows, dtype=np.int64))
+        points = batch.shapes.points.take(np.array(rows, dtype=np.int64))
         counts = [len(instance.rows) for instance in stretch.by_job]
         frames = np.array([instance.frame for instance in stretch.by_job], dtype=np.int32)
         widths, heights = (sides.tolist() for sides in self._plan.sizes_of(frames))
@@ -375,31 +421,28 @@ class MaskTable:
             np.repeat(np.arange(len(counts), dtype=np.int64), counts),
             widths,
             heights,
-            [self._earlier(one, stretch.pngs) for one in stretch.by_job],
+            [self._earlier(one, pngs) for one in stretch.by_job],
             self._plan.layout.fills_boxes,
-            [self._draft(stretch, one) for one in stretch.by_job],
+            [self._draft(stretch.chunk, one) for one in stretch.by_job],
         )
 
-    def _draft(self, stretch: Stretch, instance: Instance) -> Draft | None:
+    def _draft(self, chunk: Chunk, instance: Instance) -> Draft | None:
         """Of the side file's entry of polygons; None where there is none, or where they may be the mask's outline."""
-        batch, shapes = stretch.batch, stretch.batch.shapes
-        if self._side is None or not self._needs_entry(batch, instance) or shapes.ids[instance.rows].min() < 0:
+        batch, shapes = chunk.batch, chunk.batch.shapes
+        if self._side is None or not batch.needs_entry(instance) or self._side.is_of_track(shapes, instance.rows):
             return None
-        edits = _edits(shapes, instance)
+        edits = batch.edits_of(instance)
         is_imported = instance.imported is not None
-        if is_imported and not edits & Edit.GEOMETRY and may_be_outlines(shapes, instance.rows):
+        if is_imported and not edits & GEOMETRY and may_be_outlines(shapes, instance.rows):
             return None
-        label = self._label_name(shapes, instance, stretch.cells[id(instance)], edits)
+        label = self._label_name(shapes, instance, chunk.cells[id(instance)], edits)
         stored = mask_check("", *_identity(shapes.kept, row_of(instance)))[1:] if is_imported else ""
         return self._side.draft(shapes, instance.rows, label, stored)
 
     def _label_name(self, shapes: Shapes, instance: Instance, cells: Line, edits: int) -> str:
         """The LabelName of its row; the kept one, unless it says another label."""
-        is_kept = instance.imported is not None and not edits & Edit.LABEL and self._plan.options.label_ids != "name"
+        is_kept = instance.imported is not None and not edits & LABEL and self._plan.options.label_ids != "name"
         return cells["LabelName"] if is_kept else self._plan.label_names[int(shapes.label_ids[row_of(instance)])]
-
-    def _needs_entry(self, batch: Batch, instance: Instance) -> bool:
-        return len(instance.rows) > 1 or bool(batch.needed[instance.rows].any())
 
     def _earlier(self, instance: Instance, pngs: KeptBytes) -> Earlier | None:
         if instance.imported is None:
@@ -408,38 +451,42 @@ class MaskTable:
 
     def _drawn(self, stretch: Stretch, done: list[Drawn | None] | None) -> dict[int, Drawn | None]:
         """What became of each drawn instance, by `id`; None for one without a pixel."""
+        batch, pngs = stretch.chunk.batch, stretch.chunk.pngs
         by_job = [] if done is None else stretch.by_job
         found = dict(zip(map(id, by_job), done or (), strict=True))
         rest = [instance for instance in stretch.drawn if id(instance) not in found]
-        masks = draw_instances(self._plan, stretch.batch.shapes, rest)
+        if not rest:
+            return found
+        masks = draw_instances(self._plan, batch.shapes, rest)
         frames = np.array([instance.frame for instance in rest], dtype=np.int32)
         sizes = zip(*(sides.tolist() for sides in self._plan.sizes_of(frames)), strict=True)
         outlines = {id(instance) for instance in stretch.by_job}
         for instance, mask, (width, height) in zip(rest, masks, sizes, strict=True):
-            earlier = self._earlier(instance, stretch.pngs) if id(instance) in outlines else None
+            earlier = self._earlier(instance, pngs) if id(instance) in outlines else None
             fills_boxes = self._plan.layout.fills_boxes
             found[id(instance)] = None if mask is None else finish_mask(mask, width, height, earlier, fills_boxes)
         return found
 
     def _write(self, stretch: Stretch, done: list[Drawn | None] | None) -> Iterator[TableRows]:
         """Write the PNGs of some instances, in order, and give their rows."""
-        batch, instances, pngs, whole = stretch.batch, stretch.instances, stretch.pngs, stretch.whole
+        chunk, instances = stretch.chunk, stretch.instances
+        batch, pngs, whole = chunk.batch, chunk.pngs, chunk.whole
         shapes = batch.shapes
         lines: dict[int, int] = {}
         paths: dict[int, str] = {}  # of their PNGs
         for instance in instances:
-            if (row := self._free_line(batch, instance, whole)) is not None:
-                folder, key = self._folder(instance.frame), id(instance)
+            if (row := _free_line(batch, instance, whole)) is not None:
+                folder, key = chunk.folders[instance.frame], id(instance)
                 if self._names.claim(folder, batch.paths[row], _identity(shapes.kept, row_of(instance))):
                     lines[key], paths[key] = row, folder + batch.paths[row]
         rest = [instance for instance in instances if id(instance) not in lines]
         masks = self._drawn(stretch, done)
         empty = {key for key, mask in masks.items() if mask is None}
-        others = [instance for instance in rest if id(instance) not in stretch.cells]
-        cells = stretch.cells | (self._cells(shapes, others) if others else {})
+        others = [instance for instance in rest if id(instance) not in chunk.cells]
+        cells = chunk.cells | self._cells(shapes, others) if others else chunk.cells
         frames = [instance.frame for instance in instances if id(instance) not in empty]
         places: list[int] = []  # of each row: of a line, or behind them of a new one
-        texts: list[Line] = []
+        texts: list[list[str]] = []
         entries_of_texts: list[bytes] = []
         first, n_lines = min(lines.values(), default=0), max(lines.values(), default=-1) + 1
         entries_of_lines = [b""] * (n_lines - first)
@@ -453,36 +500,26 @@ class MaskTable:
                     entries_of_lines[line - first] = self._side.hold(of_line)
             elif id(instance) not in empty:
                 places.append(n_lines - first + len(texts))
-                mask = masks.get(id(instance))
                 text = cells[id(instance)]
-                entry = self._write_line(batch, instance, text, mask, pngs, id(instance) in whole)
+                entry = self._write_line(chunk, instance, text, masks.get(id(instance)))
                 entries_of_texts.append(b"" if self._side is None else self._side.hold(entry))
-                texts.append(text)
+                texts.append([text[name] for name in self._columns])
         self._tell_empty(len(empty))
-        if self._side is not None:
+        if self._side is not None and empty:
             gone = [place for instance in rest if id(instance) in empty for place in instance.rows]
             self._side.add_rowless(shapes.take(np.array(gone, dtype=np.int64)))
-        if frames and places == list(range(n_lines - first)) and not any(entries_of_lines):
-            yield TableRows(np.array(frames, dtype=np.int32), batch.lines.records.slice(first, n_lines))
-        elif frames:
-            columns = [Ragged.from_bytes([text[name].encode("utf-8") for text in texts]) for name in self._columns]
-            kept = batch.lines.records.slice(first, n_lines)
+        if frames:
+            kept, made = batch.lines.records.slice(first, n_lines), join_texts(texts, len(self._columns))
             entries = [*entries_of_lines, *entries_of_texts]
-            both = TableRows(
-                np.zeros(len(kept) + len(texts), dtype=np.int32),
-                Ragged.concatenate([kept, join_records(columns, len(texts))]),
+            rows = TableRows(
+                np.array(frames, dtype=np.int32),
+                Ragged.concatenate([kept, made]) if len(kept) and len(made) else made if len(made) else kept,
                 Ragged.from_bytes(entries) if any(entries) else None,
             )
-            yield replace(both.take(np.array(places, dtype=np.int64)), frames=np.array(frames, dtype=np.int32))
-
-    def _free_line(self, batch: Batch, instance: Instance, whole: Collection[int]) -> int | None:
-        """The line of an untouched instance; None for another one.
-
-        Args:
-            whole: the `id` of each instance that is the outline of its PNG.
-        """
-        line = batch.line(instance)
-        return line if line is None or id(instance) in whole or keeps_png(batch.shapes, instance) else None
+            if places != list(range(len(entries))):
+                both = replace(rows, frames=np.zeros(len(entries), dtype=np.int32))
+                rows = replace(both.take(np.array(places, dtype=np.int64)), frames=rows.frames)
+            yield rows
 
     def _cells(self, shapes: Shapes, instances: Sequence[Instance]) -> dict[int, Line]:
         """The cells of each instance as it was kept; blank ones for a new instance."""
@@ -498,26 +535,16 @@ class MaskTable:
             for instance, row in zip(instances, texts, strict=True)
         }
 
-    def _write_line(
-        self,
-        batch: Batch,
-        instance: Instance,
-        line: Line,
-        drawn: Drawn | None,
-        pngs: KeptBytes,
-        is_outline: bool,
-    ) -> Entry:
-        """Write the PNG of one instance, and change the cells of its row by the edit rules; its entry in the side file.
-
-        Args:
-            is_outline: the instance is the outline of its stored PNG, and was not drawn.
-        """
+    def _write_line(self, chunk: Chunk, instance: Instance, line: Line, drawn: Drawn | None) -> Entry:
+        """Write the PNG of one instance, and change the cells of its row by the edit rules; its entry in the side
+        file."""
+        batch, pngs = chunk.batch, chunk.pngs
         plan, shapes, row = self._plan, batch.shapes, row_of(instance)
         is_imported = instance.imported is not None
-        edits = _edits(shapes, instance)
+        edits = batch.edits_of(instance)
         png = None if drawn is None else drawn.png  # None: the stored one stays
         label_id = int(shapes.label_ids[row])
-        relabelled = not is_imported or bool(edits & Edit.LABEL) or plan.options.label_ids == "name"
+        relabelled = not is_imported or bool(edits & LABEL) or plan.options.label_ids == "name"
         line["LabelName"] = self._label_name(shapes, instance, line, edits)
         values = plan.decoder.values(label_id, shapes.attributes.row(row))
         line["BoxID"] = batch.box_ids[id(instance)] if id(instance) in batch.box_ids else line["BoxID"]
@@ -527,7 +554,7 @@ class MaskTable:
             line["Clicks"] = ""
         if relabelled or not is_plain_name(line["MaskPath"]):
             line["MaskPath"] = f"{mask_stem(line['ImageID'], line['LabelName'], line['BoxID'])}.png"
-        folder = self._folder(instance.frame)
+        folder = chunk.folders[instance.frame]
         if png is None:
             identity = _identity(shapes.kept, row)
             line["MaskPath"] = self._name_kept(folder, line["MaskPath"], shapes.kept, row)
@@ -536,15 +563,15 @@ class MaskTable:
             identity = (isal_zlib.crc32(png), len(png))
             self._names.reserve(batch.reserved.get(instance.frame, ()))
             line["MaskPath"] = self._names.choose(folder, line["MaskPath"])
-            self._archive.add_stored(folder + line["MaskPath"], png, identity[0])
-        if self._side is None or not self._needs_entry(batch, instance):
+            self._archive.add_stored(folder + line["MaskPath"], png, identity[0], is_accepted=True)
+        if self._side is None or not batch.needs_entry(instance):
             return b""
         if drawn is not None and drawn.entry:
             return drawn.entry
         check = mask_check(line["LabelName"], *identity)
-        if is_outline:
+        if id(instance) in chunk.whole:
             return self._side.outline_entry(shapes, instance.rows, check)
-        is_as_traced = png is None and not edits & Edit.GEOMETRY
+        is_as_traced = png is None and not edits & GEOMETRY
         may_be_traced = is_as_traced and may_be_outlines(shapes, instance.rows)
         traced = self._imported_pixels(shapes, instance, pngs) if may_be_traced else None
         return self._side.mask_entry(shapes, instance.rows, check, traced)
@@ -564,7 +591,7 @@ class MaskTable:
             texts = batch.boxes[instance.box]
             if not (is_imported and _same_box([line[name] for name in MASK_COORDINATES], texts)):
                 line.update(zip(MASK_COORDINATES, texts, strict=True))
-        elif edits & Edit.GROUP or (shapes.groups[instance.rows[0]] and not _is_traced(shapes, instance)):
+        elif edits & GROUP or (shapes.groups[instance.rows[0]] and not _is_traced(shapes, instance)):
             line.update(dict.fromkeys(MASK_COORDINATES, ""))
         if self._plan.layout.fills_boxes and not all(line[name] for name in MASK_COORDINATES):
             line.update(zip(MASK_COORDINATES, self._tight_box(shapes, instance, drawn), strict=True))
@@ -637,30 +664,39 @@ def _grouped(shapes: Shapes, instances: Sequence[Instance]) -> list[bool]:
     return grouped
 
 
-def _stretches(batch: Batch) -> Iterator[list[Instance]]:
-    """Instances that fit into memory together."""
-    some: list[Instance] = []
-    n_bytes, n_drawn = 0, 0
+def _chunks(batch: Batch) -> Iterator[list[Instance]]:
+    """Instances whose PNGs fit into memory together."""
     owners = np.array([row_of(instance) for instance in batch.instances], dtype=np.int64)
-    sizes = batch.shapes.kept.png_sizes[owners].tolist()
-    for instance, size in zip(batch.instances, sizes, strict=True):
-        if some and (n_drawn >= TAKEN_AT_ONCE or len(some) >= KEPT_AT_ONCE or n_bytes + size > TAKEN_BYTES):
-            yield some
-            some, n_bytes, n_drawn = [], 0, 0
-        some.append(instance)
-        n_bytes += size
-        n_drawn += not keeps_png(batch.shapes, instance)
-    if some:
-        yield some
+    for part in steps_within(batch.shapes.kept.png_sizes[owners], TAKEN_BYTES, KEPT_AT_ONCE):
+        yield batch.instances[part]
+
+
+def _stretches(chunk: Chunk) -> Iterator[Stretch]:
+    """Instances of which so many are drawn as fit into memory together."""
+    types = chunk.batch.shapes.types.tolist()
+    start = 0
+    drawn: list[Instance] = []
+    for stop, instance in enumerate(chunk.instances, 1):
+        if id(instance) in chunk.drawn:
+            drawn.append(instance)
+        if len(drawn) >= TAKEN_AT_ONCE or stop == len(chunk.instances):
+            by_job = [one for one in drawn if all(types[row] == POLYGON for row in one.rows)]
+            yield Stretch(chunk, chunk.instances[start:stop], drawn, by_job)
+            start, drawn = stop, []
+
+
+def _free_line(batch: Batch, instance: Instance, whole: Collection[int]) -> int | None:
+    """The line of an untouched instance; None for another one.
+
+    Args:
+        whole: the `id` of each instance that is the outline of its PNG.
+    """
+    line = batch.line(instance)
+    return line if line is None or id(instance) in whole or id(instance) in batch.unchanged else None
 
 
 def _identity(kept: Kept, row: int) -> tuple[int, int]:
     return int(kept.png_crcs[row]), int(kept.png_sizes[row])
-
-
-def _edits(shapes: Shapes, instance: Instance) -> int:
-    """What was changed of an imported instance; nothing of a new one."""
-    return int(np.bitwise_or.reduce(shapes.kept.edits[instance.rows])) if instance.imported is not None else 0
 
 
 def _is_traced(shapes: Shapes, instance: Instance) -> bool:
