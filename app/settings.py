@@ -73,7 +73,7 @@ class Settings(BaseSettings):
         1,
         ge=0,
         le=16,
-        description="Processes that help large imports (masks, rows) and exports (masks), one core left to the worker",
+        description="Processes that help large imports (masks, rows), exports and answers (masks), as cores allow",
     )
     worker_niceness: int = Field(
         5, ge=0, le=19, description="How far workers step back for answers when cores are short"

@@ -29,6 +29,9 @@ MOST_BYTES = 64 << 10
 MOST_PLACES = 1 << 22
 """Bounds of what one row may become: 16 MB of runs at the very worst, however few bytes it has."""
 
+NO_BOX = (0, 0, -1, -1)
+"""Of a mask without a pixel."""
+
 
 @overload
 def can_stay_packed(png_size: int, png_width: int, png_height: int, width: int, height: int) -> bool: ...
@@ -55,15 +58,31 @@ def pack_masks(pngs: Sequence[bytes], widths: Ints, heights: Ints) -> Ragged:
 
 def unpack_mask(row: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
     """Its run lengths. Raises Damaged."""
+    decoded, width, height = _decoded(row)
+    return flips_to_runs(_flips_of(decoded, width, height))
+
+
+def box_of_mask(row: npt.NDArray[np.uint8]) -> tuple[int, int, int, int]:
+    """The last four of its run lengths, in two thirds of the time. Raises Damaged."""
+    decoded, width, height = _decoded(row)
+    if (decoded.width, decoded.height) == (width, height) and decoded.changes is None:
+        box = decoded_part(decoded).box
+    else:
+        box = _flips_of(decoded, width, height).box
+    return box if box is not None else NO_BOX
+
+
+def _decoded(row: npt.NDArray[np.uint8]) -> tuple[DecodedMask, int, int]:
     try:
         width, height = SIZE.unpack_from(row.data)
-        decoded = decode_mask(row.data[SIZE.size :], max_pixels=MOST_PLACES)
+        return decode_mask(row.data[SIZE.size :], max_pixels=MOST_PLACES), width, height
     except (BadPNG, struct.error) as error:
         raise Damaged(f"a stored mask cannot be read: {error}") from error
+
+
+def _flips_of(decoded: DecodedMask, width: int, height: int) -> Flips:
     flips = decoded_flips(decoded)
-    if (decoded.width, decoded.height) != (width, height):
-        flips = resize_flips(flips, width, height)
-    return flips_to_runs(flips)
+    return flips if (decoded.width, decoded.height) == (width, height) else resize_flips(flips, width, height)
 
 
 def decoded_flips(mask: DecodedMask) -> Flips:

@@ -6,7 +6,7 @@ written from columns; a large task is read block by block from one snapshot.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
 from functools import partial
 from typing import Annotated, Any
 
@@ -126,6 +126,7 @@ async def _read_large(
     async with readers:
         context = services.storage.database.snapshot()
         conn = await to_thread.run_sync(context.__enter__)
+        chunks: Generator[bytes, None, None] | None = None
         try:
             scene = await to_thread.run_sync(scene_of, conn, caller, target, number)
             start, stop = scene.window
@@ -143,11 +144,14 @@ async def _read_large(
                 (batch.shapes for batch in read(kinds=("shapes",))),
                 (batch.tracks for batch in read(kinds=("tracks",))),
                 scene.labels,
+                most_helpers=services.settings.import_helpers,
             )
             async for chunk in stream_in_threads(chunks):
                 yield chunk
         finally:
             with CancelScope(shield=True):
+                if chunks is not None:
+                    await to_thread.run_sync(chunks.close)
                 await to_thread.run_sync(context.__exit__, None, None, None)
 
 

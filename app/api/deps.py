@@ -31,6 +31,7 @@ class ApiSettings:
         allowed_hosts: names to answer to, without ports; empty means any.
         allowed_origins: origins of other sites whose pages may call.
         request_hold_seconds: how long GET /api/requests/{id} waits for an end.
+        import_helpers: processes that may help with one large answer.
     """
 
     auth_mode: Literal["local", "users"] = "local"
@@ -47,6 +48,7 @@ class ApiSettings:
     queue_late_seconds: float = 300.0
     request_ttl_seconds: int = 7 * 86400
     export_ttl_seconds: int = 86400
+    import_helpers: int = 0
 
     max_annotation_upload_bytes: int = 2048 * MIB
     max_data_upload_bytes: int = 25600 * MIB

@@ -15,7 +15,7 @@ Tracks and skeletons are few and nested, so theirs are JSON texts in the tables 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from itertools import chain, repeat
 from typing import Any, TypeVar
 
@@ -24,11 +24,15 @@ import numpy.typing as npt
 import orjson
 
 from app.annotations import AttributeSpec, LabelCatalog, Shapes, ShapeType, Tags, Tracks
+from app.annotations.looks import UNHELPED_LOOKS, cut_for_looks, filled_rows, write_runs
 from app.columns import PackedRagged, Ragged, Texts
+from app.helpers import Crew
 
 ROWS_PER_CHUNK = 4096
 VALUES_PER_CHUNK = 1 << 17
 """About 1 MiB of JSON: what one send should carry."""
+
+CHARACTERS_A_RUN = 3
 
 MAX_CACHED_TEXTS = 4096
 """Masks have a box each, so a text each: to remember them all would take 60 MiB and help nobody."""
@@ -38,6 +42,7 @@ TYPE_NAMES = {kind: kind.name.lower() for kind in ShapeType}
 Piece = bytes | list[bytes]
 """The same text in every row, or one text a row."""
 
+RunsCrew = Crew[Shapes, Ragged, tuple[int, bytes]]
 Specs = tuple[AttributeSpec, ...]
 _T = TypeVar("_T", Tags, Shapes, Tracks)
 
@@ -46,65 +51,106 @@ _SPEC_ID = re.compile(r'\{"spec_id":(\d+)')
 
 
 def encode(
-    tags: Iterable[Tags], shapes: Iterable[Shapes], tracks: Iterable[Tracks], labels: LabelCatalog, version: int = 0
-) -> Iterator[bytes]:
+    tags: Iterable[Tags],
+    shapes: Iterable[Shapes],
+    tracks: Iterable[Tracks],
+    labels: LabelCatalog,
+    version: int = 0,
+    *,
+    most_helpers: int = 0,
+) -> Generator[bytes, None, None]:
     """The JSON text of a LabeledData object, in chunks of about 1 MiB.
 
     Args:
         tags, shapes, tracks: batches of any size, in the order wanted; each is asked for its next batch only when the
-            one before has been sent.
+            ones before have been sent, but for a few thousand rows that helpers work on.
         labels: the labels of the task, for the defaults of attributes.
         version: CVAT's version counter of the annotations.
+        most_helpers: processes that may help where there are many packed masks. They end with the iterator: close it.
     """
     attributes = _Attributes(labels)
     yield b'{"version":%d,"tags":[' % version
-    yield from _listed(tags, lambda batch: _encode_tags(batch, attributes))
+    yield from _listed(_encode_tags(part, attributes) for batch in tags for part in _chunks(batch))
     yield b'],"shapes":['
-    yield from _listed(shapes, lambda batch: _encode_shapes(batch, attributes))
+    crew: RunsCrew = Crew(write_runs, most_helpers, UNHELPED_LOOKS)
+    with crew:
+        yield from _listed(_encode_shapes(part, runs, attributes) for part, runs in _with_runs(shapes, crew))
     yield b'],"tracks":['
-    yield from _listed(tracks, lambda batch: _encode_tracks(batch, attributes))
+    yield from _listed(_encode_tracks(part, attributes) for batch in tracks for part in _chunks(batch))
     yield b"]}"
 
 
-def _listed(batches: Iterable[_T], encode_rows: Callable[[_T], bytes]) -> Iterator[bytes]:
-    """The texts of all rows of all batches with commas between them."""
+def _listed(texts: Iterable[bytes]) -> Iterator[bytes]:
+    """The texts with commas between them."""
     first = True
-    for batch in batches:
-        for part in _unpacked(batch):
-            for start, stop in _chunks(part):
-                text = encode_rows(part.slice(start, stop))
-                yield text if first else b"," + text
-                first = False
+    for text in texts:
+        yield text if first else b"," + text
+        first = False
 
 
-def _unpacked(batch: _T) -> Iterator[_T]:
-    """A batch in parts, where there is something to unpack in it: no more than a chunk's values at a time."""
-    if not isinstance(batch, Shapes) or not isinstance(batch.runs, PackedRagged):
-        yield batch
-        return
-    start = 0
-    for runs in batch.runs.pieces(VALUES_PER_CHUNK):
-        yield batch.slice(start, start + len(runs)).replace(runs=runs)
-        start += len(runs)
+def _chunks(batch: _T) -> Iterator[_T]:
+    """A batch in stretches of rows that make about one chunk each."""
+    values = None
+    if isinstance(batch, Shapes):
+        values = batch.points.offsets[1:] + batch.runs.offsets[1:]
+    for start, stop in _cut(len(batch), values):
+        yield batch.slice(start, stop)
 
 
-def _chunks(batch: Tags | Shapes | Tracks) -> Iterator[tuple[int, int]]:
-    """Stretches of rows that make about one chunk each."""
-    n = len(batch)
-    if not isinstance(batch, Shapes):
-        yield from ((start, min(start + ROWS_PER_CHUNK, n)) for start in range(0, n, ROWS_PER_CHUNK))
-        return
-    ends = batch.points.offsets[1:] + batch.runs.offsets[1:]  # (N,) values up to the end of each row
+def _cut(n: int, values: npt.NDArray[np.int64] | None) -> Iterator[tuple[int, int]]:
+    """Stretches of N rows, given the number of values up to the end of each."""
     start = 0
     while start < n:
-        before = int(ends[start - 1]) if start else 0
-        room = int(np.searchsorted(ends, before + VALUES_PER_CHUNK, side="right"))
-        stop = min(max(room, start + 1), start + ROWS_PER_CHUNK, n)
+        stop = min(start + ROWS_PER_CHUNK, n)
+        if values is not None:
+            before = int(values[start - 1]) if start else 0
+            room = int(np.searchsorted(values, before + VALUES_PER_CHUNK, side="right"))
+            stop = min(max(room, start + 1), stop)
         yield start, stop
         start = stop
 
 
-def _encode_shapes(shapes: Shapes, attributes: _Attributes) -> bytes:
+def _with_runs(batches: Iterable[Shapes], crew: RunsCrew) -> Iterator[tuple[Shapes, Piece]]:
+    """Stretches of rows that make about one chunk each, with the texts of their run lengths; those of packed masks come
+    from the crew."""
+    for shapes, done in crew.run(_looks(batches)):
+        n_seen = 0
+        if done is not None:
+            masks = np.flatnonzero(filled_rows(shapes.runs))
+            n_masks, text = done
+            n_seen = int(masks[n_masks]) if n_masks < len(masks) else len(shapes)
+            yield from _written(shapes.slice(0, n_seen), masks[:n_masks], text.split(b";"))
+        rest = shapes.slice(n_seen, len(shapes))
+        for runs in rest.runs.pieces(VALUES_PER_CHUNK) if done is not None else (rest.runs,):
+            for part in _chunks(rest.slice(0, len(runs)).replace(runs=runs)):
+                yield part, _lists(part.runs)
+            rest = rest.slice(len(runs), len(rest))
+
+
+def _looks(batches: Iterable[Shapes]) -> Iterator[tuple[Shapes, Ragged | None]]:
+    """Batches, cut where there is something packed in them, and what the crew is to look at."""
+    for batch in batches:
+        if not isinstance(batch.runs, PackedRagged):
+            yield batch, None
+            continue
+        for start, stop in cut_for_looks(batch.runs):
+            part = batch.slice(start, stop)
+            is_packed = isinstance(part.runs, PackedRagged)
+            yield part, part.runs.take(np.flatnonzero(filled_rows(part.runs))) if is_packed else None
+
+
+def _written(shapes: Shapes, masks: npt.NDArray[np.int64], runs: list[bytes]) -> Iterator[tuple[Shapes, Piece]]:
+    """Rows whose run lengths are written: those of `masks`."""
+    texts = np.full(len(shapes), b"", dtype=object)
+    texts[masks] = np.array(runs, dtype=object)
+    values = shapes.points.lengths
+    values[masks] += [len(text) // CHARACTERS_A_RUN for text in runs]
+    for start, stop in _cut(len(shapes), np.cumsum(values)):
+        written: list[bytes] = texts[start:stop].tolist()
+        yield shapes.slice(start, stop), written
+
+
+def _encode_shapes(shapes: Shapes, runs: Piece, attributes: _Attributes) -> bytes:
     return join_rows(
         b'{"id":',
         number_texts(shapes.ids),
@@ -128,7 +174,7 @@ def _encode_shapes(shapes: Shapes, attributes: _Attributes) -> bytes:
         number_texts(shapes.rotations),
         b',"points":[',
         _lists(shapes.points),
-        _lists(shapes.runs),
+        runs,
         b'],"attributes":',
         attributes.column(shapes.label_ids, shapes.attributes),
         b',"elements":',
@@ -254,6 +300,7 @@ class _Attributes:
     def __init__(self, labels: LabelCatalog) -> None:
         self._labels = labels
         self._known: dict[tuple[int, str, bool | None], bytes] = {}
+        self._of_label: dict[tuple[int, bool | None], tuple[list[str], list[str]]] = {}
 
     def column(self, label_ids: npt.NDArray[np.int32], stored: Texts, mutable: bool | None = None) -> Piece:
         """One JSON list a row; `mutable` narrows the label's attributes to those of that kind."""
@@ -275,11 +322,27 @@ class _Attributes:
         return known
 
     def _completed(self, label_id: int, text: str, mutable: bool | None) -> bytes:
-        specs = self._specs(label_id, mutable)
+        ids, defaults = self._defaults(label_id, mutable)
         # Quotes within a value are escaped in JSON, so this finds the ids of the list and nothing else.
-        if [str(spec.id) for spec in specs] == _SPEC_ID.findall(text):
-            return text.encode("utf-8")
-        return orjson.dumps(_with_defaults(orjson.loads(text), specs))
+        found = _SPEC_ID.findall(text)
+        if found != ids:
+            starts = [match.start() for match in _SPEC_ID.finditer(text)]
+            stops = [*starts[1:], len(text)]  # behind a comma, or the bracket; none of an empty list
+            given = {key: text[at : stop - 1] for key, at, stop in zip(found, starts, stops, strict=False)}
+            text = f"[{','.join(map(given.get, ids, defaults))}]"
+        return text.encode("utf-8")
+
+    def _defaults(self, label_id: int, mutable: bool | None) -> tuple[list[str], list[str]]:
+        """The ids of the label's attributes, ascending, and each with its default as JSON."""
+        known = self._of_label.get((label_id, mutable))
+        if known is None:
+            specs = self._specs(label_id, mutable)
+            known = (
+                [str(spec.id) for spec in specs],
+                [orjson.dumps(value).decode("utf-8") for value in _with_defaults((), specs)],
+            )
+            self._of_label[label_id, mutable] = known
+        return known
 
     def _specs(self, label_id: int, mutable: bool | None) -> Specs:
         """The label's attributes in ascending id; none for a label that is gone."""

@@ -25,7 +25,7 @@ from fastapi import Path, Query, Request, Response
 
 from app.annotations import FrameTable, expand_tracks
 from app.api.answers import etag_matches
-from app.api.deps import CallerDep, ServicesDep
+from app.api.deps import CallerDep, Services, ServicesDep
 from app.api.encoding import encode
 from app.api.queries import parse_flag, parse_whole
 from app.api.routing import Router
@@ -147,9 +147,13 @@ def get_statistics(request: Request, task_id: PathId, caller: CallerDep, service
             task,
             lambda: memory_of(request).get(
                 ("statistics", task.id, task.revision),
-                lambda: orjson.dumps(statistics.task_statistics(conn, task.id)),
+                lambda: statistics_json(conn, task, services),
             ),
         )
+
+
+def statistics_json(conn: Connection, task: Task, services: Services) -> bytes:
+    return orjson.dumps(statistics.task_statistics(conn, task.id, most_helpers=services.settings.import_helpers))
 
 
 @router.get("/api/tasks/{task_id}/stats/{chart}", responses=JSON)
@@ -169,7 +173,7 @@ def get_chart(
             raise NotFound("chart", chart, f'There is no chart "{shorten(chart)}"; there are {", ".join(CHARTS)}{hint}')
         whole = memory_of(request).get(
             ("statistics", task.id, task.revision),
-            lambda: orjson.dumps(statistics.task_statistics(conn, task.id)),
+            lambda: statistics_json(conn, task, services),
         )
 
     def body() -> bytes:
@@ -222,7 +226,8 @@ def list_pictures(
             finding or "",
         )
         key = ("frames", task.id, task.revision, chosen)
-        numbers = memory_of(request).get(key, lambda: chosen_frames(conn, task, chosen))
+        most_helpers = services.settings.import_helpers
+        numbers = memory_of(request).get(key, lambda: chosen_frames(conn, task, chosen, most_helpers))
         page = numbers[first : first + n_wanted]
         body = orjson.dumps(described(conn, task, page, len(numbers)), option=orjson.OPT_SERIALIZE_NUMPY)
     return Response(body, media_type="application/json")
@@ -281,7 +286,7 @@ def in_range(low: float, high: float) -> Callable[[str], bool]:
     return fits
 
 
-def chosen_frames(conn: Connection, task: Task, choice: Choice) -> statistics.Ints:
+def chosen_frames(conn: Connection, task: Task, choice: Choice, most_helpers: int) -> statistics.Ints:
     """Ascending numbers of the pictures of a list."""
     table = frames.load(conn, task.id, with_names=bool(choice.search))
     kept = ~table.deleted
@@ -310,7 +315,7 @@ def chosen_frames(conn: Connection, task: Task, choice: Choice) -> statistics.In
         name, low, high = choice.between
         narrow(statistics.frames_where(conn, task.id, name, in_range(low, high)))
     if choice.finding:
-        narrow(statistics.frames_with_finding(conn, task.id, choice.finding))
+        narrow(statistics.frames_with_finding(conn, task.id, choice.finding, most_helpers=most_helpers))
     return np.flatnonzero(kept)
 
 

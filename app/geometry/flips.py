@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from app.geometry.masks import PackedMask, bit_positions
+from app.geometry.masks import Box, PackedMask, bit_positions
 
 Ints = npt.NDArray[np.int64]
 Places = npt.NDArray[np.int32]
@@ -48,6 +48,14 @@ class Flips:
     def area(self) -> int:
         """How many pixels are set."""
         return int(self.columns[1::2].sum(dtype=np.int64) - self.columns[0::2].sum(dtype=np.int64))
+
+    @property
+    def box(self) -> Box | None:
+        """Left, top, right, bottom (inclusive) of the pixels that are set; None where none is."""
+        if not len(self):
+            return None
+        left, right = int(self.columns[0::2].min()), int(self.columns[1::2].max()) - 1
+        return self.left + left, self.top + int(self.lines[0]), self.left + right, self.top + int(self.lines[-1])
 
 
 STRIP_BYTES = 1 << 20
@@ -91,8 +99,10 @@ def _find(rows: npt.NDArray[np.uint8], width: int) -> tuple[Places, Places]:
 
 
 def _find_all(rows: npt.NDArray[np.uint8], width: int) -> tuple[Places, Places]:
-    lines, columns = np.divmod(bit_positions(_changes(rows, width)), (width // 8 + 1) * 8)
-    return lines.astype(np.int32), columns.astype(np.int32)
+    places = bit_positions(_changes(rows, width)).astype(np.int32)
+    line_bits = np.int32((width // 8 + 1) * 8)
+    lines = places // line_bits
+    return lines, places - lines * line_bits
 
 
 def _changes(rows: npt.NDArray[np.uint8], width: int) -> npt.NDArray[np.uint8]:

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 Rows = npt.NDArray[np.uint8]
 Pixels = npt.NDArray[np.bool_]
+Box = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,6 +56,17 @@ class PackedMask:
         return sum(int(np.bitwise_count(part).sum(dtype=np.int64)) for part in (words, rest))
 
     @property
+    def box(self) -> Box | None:
+        """Left, top, right, bottom (inclusive) of the pixels that are set; None where none is."""
+        columns = np.bitwise_or.reduce(self.rows, axis=0)  # (row_bytes,)
+        set_columns = np.flatnonzero(np.unpackbits(columns).view(np.bool_))
+        if not len(set_columns):
+            return None
+        set_rows = np.flatnonzero(self.rows.any(axis=1))
+        left, right = self.left + int(set_columns[0]), self.left + int(set_columns[-1])
+        return left, self.top + int(set_rows[0]), right, self.top + int(set_rows[-1])
+
+    @property
     def first_pixel(self) -> tuple[int, int] | None:
         """Row and column of the frame of the first pixel that is set, row by row; None where none is."""
         flat = np.ascontiguousarray(self.rows).reshape(-1)
@@ -86,13 +98,11 @@ def unpack_mask(mask: PackedMask) -> Pixels:
 
 def tighten_mask(mask: PackedMask) -> PackedMask | None:
     """The smallest rectangle that holds all set pixels; None where none is set."""
-    columns = np.bitwise_or.reduce(mask.rows, axis=0)  # (row_bytes,)
-    set_columns = np.flatnonzero(np.unpackbits(columns).view(np.bool_))
-    if len(set_columns) == 0:
+    box = mask.box
+    if box is None:
         return None
-    set_rows = np.flatnonzero(mask.rows.any(axis=1))
-    x0, x1 = int(set_columns[0]), int(set_columns[-1]) + 1
-    y0, y1 = int(set_rows[0]), int(set_rows[-1]) + 1
+    x0, y0 = box[0] - mask.left, box[1] - mask.top
+    x1, y1 = box[2] + 1 - mask.left, box[3] + 1 - mask.top
     if x0 == 0 and y0 == 0 and x1 == mask.width and y1 == mask.height:
         return mask
     rows = shift_rows(mask.rows[y0:y1], -x0, x1 - x0)

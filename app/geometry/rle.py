@@ -49,26 +49,40 @@ def mask_to_runs(mask: PackedMask) -> Runs:
 
 def flips_to_runs(flips: Flips) -> Runs:
     """`mask_to_runs` of the mask that has these flips."""
-    if not len(flips):
+    box = flips.box
+    if box is None:
         return np.empty(0, dtype=np.int32)
-    x0, x1 = int(flips.columns.min()), int(flips.columns.max())  # x1 lies behind the last set pixel
-    y0, y1 = int(flips.lines[0]), int(flips.lines[-1])
-    width, area = x1 - x0, (x1 - x0) * (y1 - y0 + 1)
-    # In reading order of the box. The end of a row is the begin of the next: flips at both are none.
-    places = (flips.lines.astype(np.int64) - y0) * width + (flips.columns - x0)  # (P,)
-    meets = places[1:] == places[:-1]
-    if meets.any():
-        keep = np.ones(len(places), dtype=np.bool_)
-        keep[1:] &= ~meets
-        keep[:-1] &= ~meets
-        places = places[keep]
-    if len(places) and places[-1] == area:
-        places = places[:-1]
-    runs = np.empty(len(places) + 1 + BOX_NUMBERS, dtype=np.int32)
-    runs[:-BOX_NUMBERS] = np.diff(places, prepend=0, append=area)
-    left, top = flips.left + x0, flips.top + y0
-    runs[-BOX_NUMBERS:] = (left, top, left + width - 1, flips.top + y1)
+    lines, columns, n = flips.lines, flips.columns, len(flips)
+    x0, x1 = box[0] - flips.left, box[2] + 1 - flips.left
+    y0, y1 = box[1] - flips.top, box[3] - flips.top
+    width = x1 - x0
+    first, area = y0 * width + x0, width * (y1 - y0 + 1)
+    places = lines * _fitting(y1 * width + x1)(width) + columns  # (P,) in reading order of the box, from `first` on
+    runs = np.empty(n + 1 + BOX_NUMBERS, dtype=np.int32)
+    runs[0] = places[0] - first
+    np.subtract(places[1:], places[:-1], out=runs[1:n])
+    runs[n] = first + area - places[-1]
+    if not runs[n]:
+        runs, n = runs[:-1], n - 1
+    if not runs[1 : n + 1].all():
+        # The end of a row is the begin of the next: a run goes on.
+        runs = np.append(_joined_runs(runs[: n + 1]), runs[:BOX_NUMBERS])
+    runs[-BOX_NUMBERS:] = box
     return runs
+
+
+def _joined_runs(runs: Runs) -> Runs:
+    """Run lengths without those of no pixel, but the first: the runs on both sides are one."""
+    ends = np.cumsum(runs, dtype=np.int64)
+    keep = np.ones(len(ends), dtype=np.bool_)
+    is_none = np.flatnonzero(runs[1:] == 0) + 1
+    keep[is_none] = False
+    keep[is_none - 1] = False
+    return np.diff(ends[keep], prepend=0).astype(np.int32)
+
+
+def _fitting(number: int) -> type[np.int32 | np.int64]:
+    return np.int32 if number <= MAX_NUMBER else np.int64
 
 
 def masks_to_runs(masks: Sequence[PackedMask]) -> tuple[Runs, Offsets]:

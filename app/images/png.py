@@ -19,10 +19,12 @@ at the distance of a pixel, so samples of several bytes are split into one such 
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import cast
+from functools import cached_property
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +42,8 @@ MAX_SIDE_PIXELS = 1_000_000
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 STRIP_BYTES = 4 << 20
 """Unpacked bytes held at once, so that a 16-bit RGBA picture of 50 megapixels does not take 400 MB."""
+SHORT_BYTES = (16 << 20) // 1032
+"""A stream of so many bytes cannot become more than 16 MiB: deflate makes no more than 1,032 of one."""
 MAX_STORED_BYTES = 0xFFFF
 """Of one stored block of deflate."""
 FILTER_SUB = 1
@@ -298,14 +302,29 @@ def _image_data(data: bytes | memoryview, header: PNGHeader) -> list[memoryview]
 
 
 class _Inflater:
-    """Hands out the bytes of a zlib stream in pieces, and insists on its exact end."""
+    """Hands out the bytes of a zlib stream in pieces, and insists on its exact end.
+
+    A short stream that is read whole is inflated by one call: 41 µs of a mask in place of 51.
+    """
 
     def __init__(self, parts: list[memoryview]) -> None:
+        self._short = parts[0] if len(parts) == 1 and len(parts[0]) <= SHORT_BYTES else None
+        self._is_over = False
         self._parts = iter(parts)
-        self._engine = isal_zlib.decompressobj()
         self._rest: bytes | memoryview = b""
 
+    @cached_property
+    def _engine(self) -> Any:
+        return isal_zlib.decompressobj()
+
     def read(self, size: int) -> bytes:
+        if self._short is not None:
+            short, self._short = self._short, None
+            with contextlib.suppress(StreamError):  # what is wrong is found out below
+                data: bytes = isal_zlib.decompress(short, bufsize=size)
+                if len(data) == size:
+                    self._is_over = True
+                    return data
         pieces: list[bytes] = []
         while size > 0:
             piece = self._next(size)
@@ -316,6 +335,8 @@ class _Inflater:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def finish(self) -> None:
+        if self._is_over:
+            return
         if self._next(1):
             raise BadPNG("the PNG holds more pixels than its header says")
         if not self._engine.eof:
@@ -423,10 +444,11 @@ def _filled_lines(strip: Rows) -> tuple[int, int]:
     flat, stride = strip.reshape(-1), strip.shape[1]
     n_words = len(flat) // 8
     filled = flat[: n_words * 8].view(np.uint64) != 0
-    if not filled.any() or flat[n_words * 8 :].any():
+    first = int(filled.argmax()) if n_words else 0
+    if not filled[first : first + 1].any() or flat[n_words * 8 :].any():
         return 0, len(strip)
     last = n_words - 1 - int(filled[::-1].argmax())
-    return int(filled.argmax()) * 8 // stride, min((last * 8 + 7) // stride + 1, len(strip))
+    return first * 8 // stride, min((last * 8 + 7) // stride + 1, len(strip))
 
 
 def _find_changes(strip: Rows, levels: _Levels) -> tuple[Places, Places] | None:

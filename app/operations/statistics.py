@@ -11,8 +11,9 @@ those of shapes.
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,15 +21,18 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from app.annotations import AttributeSpec, FrameTable, Label, LabelCatalog, Shapes, ShapeType, Tags
-from app.columns import Texts
+from app.annotations import Annotations, AttributeSpec, FrameTable, Label, LabelCatalog, Shapes, ShapeType, Tags
+from app.annotations.looks import UNHELPED_LOOKS, cut_for_looks, find_boxes
+from app.columns import Ragged, Texts
 from app.geometry import bounding_boxes, hull_boxes, rotated_corners
+from app.helpers import Crew
 from app.storage import Connection, frames, labels, tasks
 from app.storage import annotations as annotation_rows
 
 Ints = npt.NDArray[np.int64]
 Boxes = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
+BoxCrew = Crew[tuple[int, int], Ragged, Ints]
 
 GRID = 32
 """Cells of the heat map in each direction."""
@@ -55,6 +59,7 @@ STRETCH_UNIT = 64
 TINY_SIDE_PX = 3.0
 OUTSIDE_PX = 1.0
 RARE_SHARE = 0.01
+_ZERO = re.compile(r'\{"spec_id":(\d+),"value":"0(?:\.0)?"\}')
 FLAG_ORDER = ("occluded", "truncated", "is_group_of", "is_depiction", "is_inside")
 
 
@@ -141,15 +146,18 @@ class Tally:
         return self.flags[name]
 
 
-def task_statistics(conn: Connection, task_id: int, max_rows: int = MAX_ROWS) -> dict[str, Any]:
+def task_statistics(
+    conn: Connection, task_id: int, max_rows: int = MAX_ROWS, *, most_helpers: int = 0
+) -> dict[str, Any]:
     """Everything the page's health check shows, as JSON values.
 
     `shapes`, `tags` and `tracks` are exact; where `counted_share` is below 1, all else is of that share of the frames.
+    `most_helpers`: processes that may help where there are many packed masks.
 
     Raises:
         NotFound: no such task.
     """
-    tally = count_task(conn, task_id, max_rows)
+    tally = count_task(conn, task_id, max_rows, most_helpers=most_helpers)
     held = annotation_rows.counts(conn, task_id)
     share = float(tally.share)
     found = {"task_id": task_id, "revision": tasks.load(conn, task_id).revision, "counted_share": share}
@@ -157,8 +165,11 @@ def task_statistics(conn: Connection, task_id: int, max_rows: int = MAX_ROWS) ->
     return found if share == 1 else {**found, "shapes": held["shapes"], "tags": held["tags"]}
 
 
-def count_task(conn: Connection, task_id: int, max_rows: int = MAX_ROWS) -> Tally:
-    """One pass over a task (or evenly spread parts of it). Raises NotFound."""
+def count_task(
+    conn: Connection, task_id: int, max_rows: int = MAX_ROWS, *, most_helpers: int = 0, with_boxes: bool = True
+) -> Tally:
+    """One pass over a task (or evenly spread parts of it); without sizes, places and pairs if not `with_boxes`.
+    Raises NotFound."""
     task = tasks.load(conn, task_id)
     table = frames.load(conn, task_id, with_names=False)
     held = annotation_rows.counts(conn, task_id)
@@ -168,15 +179,17 @@ def count_task(conn: Connection, task_id: int, max_rows: int = MAX_ROWS) -> Tall
         counted[start:stop] = True
     codes, names = frame_subsets(conn, task_id, len(table), task.subset)
     tally = Tally(table, labels.of_task(conn, task_id), counted & ~table.deleted, codes, names)
-    for start, stop in stretches:
-        for batch in annotation_rows.iterate(conn, task_id, start=start, stop=stop, kinds=("shapes", "tags")):
-            shapes = batch.shapes.take(~table.deleted[batch.shapes.frames])
-            tags = batch.tags.take(~table.deleted[batch.tags.frames])
-            if len(shapes):
-                add_shapes(tally, shapes)
-            if len(tags):
-                add_tags(tally, tags)
-            add_pictures_per_label(tally, shapes, tags)
+    crew: BoxCrew = Crew(find_boxes, most_helpers, UNHELPED_LOOKS)
+    with crew:
+        for start, stop in stretches:
+            for batch in _iterate(conn, task_id, start=start, stop=stop):
+                shapes = batch.shapes.take(~table.deleted[batch.shapes.frames])
+                tags = batch.tags.take(~table.deleted[batch.tags.frames])
+                if len(shapes):
+                    add_shapes(tally, shapes, crew if with_boxes else None)
+                if len(tags):
+                    add_tags(tally, tags)
+                add_pictures_per_label(tally, shapes, tags)
     tracks = annotation_rows.load(conn, task_id, kinds=("tracks",)).tracks
     if len(tracks):
         tally.tracks_per_label += np.bincount(tally.rows_of(tracks.label_ids), minlength=len(tally.label_ids))
@@ -185,6 +198,11 @@ def count_task(conn: Connection, task_id: int, max_rows: int = MAX_ROWS) -> Tall
         tally.finding("nothing").add(np.flatnonzero(tally.counted & ~tally.said))
     tally.share = float(counted.mean()) if len(counted) else 1.0
     return tally
+
+
+def _iterate(conn: Connection, task_id: int, **more: Any) -> Iterator[Annotations]:
+    """Shapes and tags, without what was kept of their rows."""
+    return annotation_rows.iterate(conn, task_id, kinds=("shapes", "tags"), with_kept=False, **more)
 
 
 def chosen_stretches(n_frames: int, n_rows: int, max_rows: int) -> list[tuple[int, int]]:
@@ -218,8 +236,8 @@ def _code_of(name: str, names: list[str]) -> int:
 # ---- one batch
 
 
-def boxes_of(shapes: Shapes) -> Boxes:
-    """(N, 4) pixels: the upright box around each shape, with its rotation."""
+def boxes_of(shapes: Shapes, crew: BoxCrew) -> Boxes:
+    """(N, 4) pixels: the upright box around each shape, with its rotation. The crew looks at masks."""
     boxes = bounding_boxes(shapes.points.values, shapes.points.offsets)
     is_ellipse = shapes.types == ShapeType.ELLIPSE
     if is_ellipse.any():
@@ -227,19 +245,21 @@ def boxes_of(shapes: Shapes) -> Boxes:
         centre_x, centre_y, right, top = shapes.points.take(np.flatnonzero(is_ellipse)).values.reshape(-1, 4).T
         boxes[is_ellipse] = np.stack([2 * centre_x - right, top, right, 2 * centre_y - top], axis=1)
     masks = np.flatnonzero(shapes.types == ShapeType.MASK)
-    for runs in shapes.runs.take(masks).pieces():
-        good = runs.lengths >= 4
-        corners = runs.values[runs.offsets[1:][good][:, None] + np.arange(-4, 0)].astype(np.float64)  # inclusive
-        boxes[masks[: len(runs)][good]] = corners + np.array([0.0, 0.0, 1.0, 1.0])
-        masks = masks[len(runs) :]
+    runs = shapes.runs.take(masks)
+    looks = (((start, stop), runs.slice(start, stop)) for start, stop in cut_for_looks(runs))
+    for (start, stop), found in crew.run(looks):
+        assert found is not None
+        corners = found.astype(np.float64)  # inclusive; without a pixel it is right of its right side
+        has_pixels = corners[:, 0] <= corners[:, 2]
+        boxes[masks[start:stop][has_pixels]] = (corners + np.array([0.0, 0.0, 1.0, 1.0]))[has_pixels]
     turned = np.flatnonzero(shapes.rotations)
     if len(turned):
         boxes[turned] = hull_boxes(rotated_corners(boxes[turned], shapes.rotations[turned]))
     return boxes
 
 
-def add_shapes(tally: Tally, shapes: Shapes) -> None:
-    """Count a batch of shapes."""
+def add_shapes(tally: Tally, shapes: Shapes, crew: BoxCrew | None) -> None:
+    """Count a batch of shapes; without a crew, none of their boxes."""
     n_labels, n_subsets = tally.shapes_per_label.shape
     rows = tally.rows_of(shapes.label_ids)
     cells = rows * n_subsets + tally.subset_codes[shapes.frames]
@@ -249,8 +269,8 @@ def add_shapes(tally: Tally, shapes: Shapes) -> None:
     add_flags(tally, shapes, rows)
     has_box = shapes.types != ShapeType.SKELETON
     boxed = shapes if has_box.all() else shapes.take(has_box)
-    if len(boxed):
-        boxes = boxes_of(boxed)
+    if len(boxed) and crew is not None:
+        boxes = boxes_of(boxed, crew)
         add_boxes(tally, boxed, boxes)
         add_pairs(tally, boxed, boxes)
 
@@ -369,22 +389,24 @@ def add_tags(tally: Tally, tags: Tags) -> None:
     rows = tally.rows_of(tags.label_ids)
     n_labels = len(tally.label_ids)
     tally.tags_per_frame += np.bincount(tags.frames, minlength=len(tally.table))
-    absent = np.zeros(len(tags), dtype=np.bool_)
+    spec_ids = np.zeros(n_labels, dtype=np.int64)  # of each label's score
     for label in tally.catalog.labels:
         spec = label.attribute("score")
-        of_label = tags.label_ids == label.id
-        if spec is None or not of_label.any():
-            continue
-        absent |= of_label & _has_zero(tags.attributes, spec.id)
+        if spec is not None:
+            spec_ids[tally.rows_of(np.array([label.id], dtype=np.int32))] = spec.id
+    absent = _have_zero(tags.attributes, spec_ids[rows])
     tally.tags_per_label += np.bincount(rows, minlength=n_labels)
     tally.absent_per_label += np.bincount(rows[absent], minlength=n_labels)
 
 
-def _has_zero(texts: Texts, spec_id: int) -> Flags:
-    values = np.array([text.encode() for text in texts.values], dtype=np.bytes_)
-    is_zero = np.char.find(values, b'{"spec_id":%d,"value":"0"}' % spec_id) >= 0
-    is_zero |= np.char.find(values, b'{"spec_id":%d,"value":"0.0"}' % spec_id) >= 0
-    return is_zero[texts.codes]
+def _have_zero(texts: Texts, spec_ids: Ints) -> Flags:
+    """(N,) whether the attribute of each row's `spec_ids` is zero; no attribute has the id 0."""
+    # Stored texts have one form, so a search finds an attribute; quotes within values are escaped and cannot match.
+    found = [(code, int(spec)) for code, text in enumerate(texts.values) for spec in _ZERO.findall(text)]
+    pairs = np.array(found, dtype=np.int64).reshape(-1, 2)  # (P, 2) text, attribute
+    width = max(int(spec_ids.max(initial=0)), int(pairs[:, 1].max(initial=0))) + 1
+    zeros: Flags = np.isin(texts.codes.astype(np.int64) * width + spec_ids, pairs[:, 0] * width + pairs[:, 1])
+    return zeros
 
 
 def add_pictures_per_label(tally: Tally, shapes: Shapes, tags: Tags) -> None:
@@ -505,7 +527,7 @@ def task_facts(conn: Connection, task_ids: Sequence[int], n_labels: int = 6) -> 
 def frame_counts(conn: Connection, task_id: int, start: int, stop: int) -> tuple[Ints, Ints]:
     """Shapes and tags on each of frames start to stop; a track counts on the frame it begins on."""
     shapes, tags = np.zeros(stop - start, dtype=np.int64), np.zeros(stop - start, dtype=np.int64)
-    for batch in annotation_rows.iterate(conn, task_id, start=start, stop=stop):
+    for batch in annotation_rows.iterate(conn, task_id, start=start, stop=stop, with_kept=False):
         for found in (batch.shapes.frames, batch.tracks.frames):
             shapes += np.bincount(found - start, minlength=stop - start)
         tags += np.bincount(batch.tags.frames - start, minlength=stop - start)
@@ -515,7 +537,7 @@ def frame_counts(conn: Connection, task_id: int, start: int, stop: int) -> tuple
 def frames_with_label(conn: Connection, task_id: int, label_id: int | None) -> Ints:
     """Ascending numbers of the frames with an annotation of this label (None: of any label)."""
     found: list[npt.NDArray[np.int32]] = []
-    for batch in annotation_rows.iterate(conn, task_id):
+    for batch in annotation_rows.iterate(conn, task_id, with_kept=False):
         for table in (batch.shapes, batch.tags, batch.tracks):
             chosen = table.frames if label_id is None else table.frames[table.label_ids == label_id]
             found.append(np.unique(chosen))
@@ -529,15 +551,15 @@ def frames_of_subset(conn: Connection, task_id: int, subset: str) -> Ints:
     return np.flatnonzero(codes == (names.index(subset) if subset in names else -1))
 
 
-def frames_with_finding(conn: Connection, task_id: int, name: str) -> Ints:
+def frames_with_finding(conn: Connection, task_id: int, name: str, *, most_helpers: int = 0) -> Ints:
     """Ascending numbers of the frames that a finding of the health check is about; of all of a large task."""
-    tally = count_task(conn, task_id, max_rows=sys.maxsize)
+    tally = count_task(conn, task_id, max_rows=sys.maxsize, most_helpers=most_helpers)
     return np.flatnonzero(tally.findings[name].on) if name in tally.findings else np.empty(0, dtype=np.int64)
 
 
 def frames_with_flag(conn: Connection, task_id: int, name: str) -> Ints:
     """Ascending numbers of the frames with a shape whose yes-or-no attribute (or occluded flag) says yes."""
-    tally = count_task(conn, task_id, max_rows=sys.maxsize)
+    tally = count_task(conn, task_id, max_rows=sys.maxsize, with_boxes=False)
     return np.flatnonzero(tally.flags[name].on) if name in tally.flags else np.empty(0, dtype=np.int64)
 
 
@@ -550,7 +572,7 @@ def frames_with_value(conn: Connection, task_id: int, name: str, value: str) -> 
         if spec.name == name
     }
     found: list[npt.NDArray[np.int32]] = []
-    for batch in annotation_rows.iterate(conn, task_id, kinds=("shapes", "tags")):
+    for batch in _iterate(conn, task_id):
         for table in (batch.shapes, batch.tags):
             for label_id, needle in needles.items():
                 of_label = np.flatnonzero(table.label_ids == label_id)
@@ -566,7 +588,7 @@ def frames_where(conn: Connection, task_id: int, name: str, fits: Callable[[str]
         spec.id for label in labels.of_task(conn, task_id).labels for spec in label.attributes if spec.name == name
     }
     found: list[npt.NDArray[np.int32]] = []
-    for batch in annotation_rows.iterate(conn, task_id, kinds=("shapes", "tags")) if specs else ():
+    for batch in _iterate(conn, task_id) if specs else ():
         for table in (batch.shapes, batch.tags):
             texts = table.attributes.compact()
             has = np.array([_has_fitting(text, specs, fits) for text in texts.values], dtype=np.bool_)

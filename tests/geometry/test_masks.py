@@ -6,6 +6,7 @@ import pytest
 from app.geometry import (
     PackedMask,
     equal_masks,
+    find_flips,
     merge_masks,
     pack_mask,
     place_mask,
@@ -40,6 +41,8 @@ def test_pixels_survive_packing_tightening_and_placing(seed: int) -> None:
         assert mask.area == pixels.sum()
         rows, columns = np.nonzero(pixels)
         assert mask.first_pixel == ((top + rows[0], left + columns[0]) if len(rows) else None)
+        box = (left + columns.min(), top + rows.min(), left + columns.max(), top + rows.max()) if len(rows) else None
+        assert mask.box == find_flips(mask).box == box
         np.testing.assert_array_equal(unpack_mask(mask), pixels)
         frame = on_frame(mask, 45, 37)
         placed = place_mask(mask, 45, 37)

@@ -11,9 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.annotations import Annotations, Shapes, ShapeType, packed_masks
+from app import helpers
+from app.annotations import Annotations, Shapes, ShapeType, looks, packed_masks
+from app.api import encoding
 from app.api.encoding import encode
 from app.columns import PackedRagged, Ragged
+from app.helpers import Helper
+from app.operations import statistics
 from app.operations.backup_rows import join_rows
 from app.operations.statistics import count_task, described
 from app.operations.targets import task_target
@@ -94,17 +98,17 @@ def told(report: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in report.items() if name not in ("id", "seconds")}
 
 
-def json_of(desk: Desk, **options: Any) -> bytes:
+def json_of(desk: Desk, most_helpers: int = 0, **options: Any) -> bytes:
     with desk.storage.database.snapshot() as conn:
         labels = task_target(conn, desk.task_id).labels
         batches = list(stored.iterate(conn, desk.task_id, batch_rows=7, **options))
         tags, shapes, tracks = ([getattr(batch, kind) for batch in batches] for kind in ("tags", "shapes", "tracks"))
-        return b"".join(encode(tags, shapes, tracks, labels))
+        return b"".join(encode(tags, shapes, tracks, labels, most_helpers=most_helpers))
 
 
-def statistics_of(desk: Desk) -> str:
+def statistics_of(desk: Desk, most_helpers: int = 0) -> str:
     with desk.storage.database.snapshot() as conn:
-        return repr(described(count_task(conn, desk.task_id)))
+        return repr(described(count_task(conn, desk.task_id, most_helpers=most_helpers)))
 
 
 def backup_of(desk: Desk) -> list[bytes]:
@@ -147,6 +151,41 @@ def test_what_is_imported_is_the_same(desks: Callable[..., tuple[Desk, Desk]], s
     assert n_packed(other) == 0
     assert_alike(one, other)
     assert n_packed(one) > 10  # looking changes nothing
+
+
+@pytest.mark.parametrize("most_text", [1, 200, 4 << 20])
+def test_json_is_the_same_in_looks_of_any_size(
+    desks: Callable[..., tuple[Desk, Desk]], monkeypatch: pytest.MonkeyPatch, most_text: int
+) -> None:
+    one, other = desks(archive(6))
+    expected = json_of(other)
+    monkeypatch.setattr(looks, "MOST_TEXT", most_text)
+    for masks, size, values in ((1, 1 << 20, 1 << 17), (5, 300, 100), (64, 1, 1)):
+        monkeypatch.setattr(looks, "MASKS_A_LOOK", masks)
+        monkeypatch.setattr(looks, "BYTES_A_LOOK", size)
+        monkeypatch.setattr(encoding, "VALUES_PER_CHUNK", values)
+        assert json_of(one) == expected
+
+
+def test_looks_of_a_helper_are_the_same(
+    desks: Callable[..., tuple[Desk, Desk]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = desks(archive(7))
+    monkeypatch.setattr(looks, "MASKS_A_LOOK", 1)
+    monkeypatch.setattr(encoding, "UNHELPED_LOOKS", 0)
+    monkeypatch.setattr(statistics, "UNHELPED_LOOKS", 0)
+    monkeypatch.setattr(helpers, "n_cores", lambda: 2)
+    monkeypatch.setattr(helpers.Helper, "has_room", waits_until_it_is_up(helpers.Helper.has_room))
+    assert json_of(one, most_helpers=1) == json_of(other)
+    assert statistics_of(one, most_helpers=1) == statistics_of(other)
+
+
+def waits_until_it_is_up(has_room: Callable[[Helper], bool]) -> Callable[[Helper], bool]:
+    def waited(helper: Helper) -> bool:
+        helper.wait()
+        return has_room(helper)
+
+    return waited
 
 
 def test_a_broken_mask_is_told_alike(desks: Callable[..., tuple[Desk, Desk]]) -> None:

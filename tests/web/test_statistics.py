@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from app.annotations import Annotations, FrameTable, Images, Shapes, ShapeType, Tags
+from app.annotations.looks import find_boxes
 from app.columns import Ragged, Texts
+from app.helpers import Crew
 from app.operations import statistics
 from app.operations.statistics import (
     AGREEMENT_EDGES,
@@ -185,7 +187,7 @@ def filled(storage: Storage) -> tuple[int, Shapes, dict[str, Any], dict[int, str
 def test_boxes_of_every_kind_of_shape(filled: tuple[int, Shapes, dict[str, Any], dict[int, str]]) -> None:
     shapes = filled[1]
     assert {int(kind) for kind in shapes.types} == {0, 1, 4, 6}
-    assert np.allclose(boxes_of(shapes), slow_boxes(shapes))
+    assert np.allclose(boxes_of(shapes, Crew(find_boxes, 0)), slow_boxes(shapes))
 
 
 def test_counts_are_those_of_a_slow_count(filled: tuple[int, Shapes, dict[str, Any], dict[int, str]]) -> None:
