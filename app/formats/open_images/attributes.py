@@ -25,7 +25,10 @@ from app.annotations import AttributeSpec, LabelCatalog
 from app.columns import HashPlaces, Texts
 
 MAX_VALUE_CHARACTERS = 4096
-MAX_CACHED = 100_000
+MAX_CACHED = 1 << 15
+"""Texts that are remembered: 14.6 million boxes have some 20,000. Each takes about 600 bytes."""
+MANY_CACHED = 1 << 12
+"""From here on texts are forgotten where hardly any comes again: ids of boxes, which masks show, never do."""
 FLAG_TEXTS = {"1": 1, "0": 0, "-1": -1, "1.0": 1, "0.0": 0, "-1.0": -1, "true": 1, "false": 0, "yes": 1, "no": 0}
 _LISTED = ("select", "radio")
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
@@ -142,7 +145,7 @@ class AttributeEncoder:
             return Texts.same("[]", n)
         kinds = tuple((column.name, column.is_flag) for column in used)
         known = self._known.get(kinds)
-        if known is None or len(known.texts) > MAX_CACHED:
+        if known is None or known.is_full():
             known = self._known[kinds] = _Combinations(len(used))
         numbers = known.numbers(self.codes(label_ids, used, known), self.plan(used))
         for place, column in enumerate(used):
@@ -208,10 +211,12 @@ class TextsByKind:
         no_value: Callable[[AttributeColumn, npt.NDArray[np.bool_]], None],
     ) -> Texts:
         """As `AttributeEncoder.encode`; `columns` of some of the rows."""
-        if len(self._hashes) > MAX_CACHED:
+        if len(self._hashes) > MAX_CACHED or (self._known is not None and self._known.is_full()):
             self._forget()
         hashes = kinds.astype(np.uint64) * _MULTIPLIER  # others for other kinds: the factor is odd
         found, places = self._places.find(hashes)
+        if self._known is not None:
+            self._known.note(found)
         if not found.all():
             unknown = np.flatnonzero(~found)
             _, first = np.unique(hashes[unknown], return_index=True)
@@ -258,7 +263,19 @@ class _Combinations:
         self._text_codes: Codes = np.zeros(0, dtype=np.int32)
         self._collided: dict[bytes, int] = {}
         self._all_texts: list[str] = []
-        self.texts: dict[str, int] = {}
+        self._texts: dict[str, int] = {}
+        self._n_asked = self._n_known = 0
+
+    def note(self, found: npt.NDArray[np.bool_]) -> None:
+        """Which of some rows were known."""
+        if len(self._text_codes) > MANY_CACHED:
+            self._n_asked += len(found)
+            self._n_known += int(np.count_nonzero(found))
+
+    def is_full(self) -> bool:
+        """Whether to begin anew: there are too many, or many that nobody asks for again."""
+        is_vain = self._n_asked > MANY_CACHED // 4 and 8 * self._n_known < self._n_asked
+        return is_vain or len(self._text_codes) > MAX_CACHED
 
     def cell_codes(self, place: int, column: AttributeColumn) -> Codes:
         """(N,) the code of each cell of a column, the same for the same text in every block; 0 for none."""
@@ -286,6 +303,7 @@ class _Combinations:
             hashes *= _MULTIPLIER
             hashes ^= hashes >> np.uint64(29)
         found, numbers = self._look_up(hashes)
+        self.note(found)
         if not found.all():
             unknown = np.flatnonzero(~found)
             new, first = np.unique(hashes[unknown], return_index=True)
@@ -334,9 +352,9 @@ class _Combinations:
                 else:
                     said.append(text)
             whole = f"[{','.join(said)}]"
-            number = self.texts.get(whole)
+            number = self._texts.get(whole)
             if number is None:
-                number = self.texts[whole] = len(self._all_texts)
+                number = self._texts[whole] = len(self._all_texts)
                 self._all_texts.append(whole)
             text_codes.append(number)
         self._codes = np.concatenate([self._codes, codes], axis=1)

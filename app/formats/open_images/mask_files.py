@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from app.annotations import TextLookup, nearest_texts, normalise_names
-from app.columns import Ragged
+from app.columns import NarrowRagged, Ragged
 
 Places = npt.NDArray[np.int64]
 
@@ -52,7 +52,7 @@ class MaskFiles:
     def __init__(self, paths: Sequence[str]) -> None:
         self.paths = [path for path in paths if path.lower().endswith(".png")]
         self._given = paths
-        self._bases = Ragged.from_bytes([path.rpartition("/")[2].encode() for path in self.paths])
+        self._bases = NarrowRagged.of(Ragged.from_bytes([path.rpartition("/")[2].encode() for path in self.paths]))
         self._by_base = TextLookup(self._bases)
         self.used = np.zeros(len(self.paths), dtype=np.bool_)
 

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 
 from app.annotations import AttributeSpec, Label, LabelCatalog
@@ -191,6 +192,33 @@ def test_kinds_of_rows_are_encoded_as_their_rows(monkeypatch: pytest.MonkeyPatch
         assert texts.to_list() == same.to_list()
         assert told == expected
         assert len(texts.values) == len(set(texts.to_list()))
+
+
+def test_texts_that_never_come_again_are_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as ids of boxes, one a mask; what comes again is encoded once, however much there is of it."""
+    asked: list[str] = []
+
+    def shown(one: AttributeSpec, cell: str, is_flag: bool) -> str | None:
+        asked.append(cell)
+        return shown_value(one, cell, is_flag)
+
+    monkeypatch.setattr("app.formats.open_images.attributes.MANY_CACHED", 50)
+    monkeypatch.setattr("app.formats.open_images.attributes.shown_value", shown)
+    encoder = AttributeEncoder(labels("cat", attributes=all_attributes(source="text")))
+
+    def n_encoded(cells: list[str]) -> int:
+        asked.clear()
+        column = AttributeColumn("source", "Source", np.arange(len(cells), dtype=np.int32), tuple(cells))
+        texts = encoder.encode(np.ones(len(cells), dtype=np.int32), [column], lambda one, rows: None)
+        assert [orjson.loads(text)[0]["value"] for text in texts.to_list()] == cells
+        return len(asked)
+
+    often = [f"often {i}" for i in range(80)]
+    assert [n_encoded(often) for _ in range(3)] == [80, 0, 0]
+    for batch in range(30):
+        n_encoded([f"{batch} {i}" for i in range(80)])
+    again = [n_encoded(often) for _ in range(4)]
+    assert (again[0], again[-1]) == (80, 0)
 
 
 def test_undeclared_attributes_are_not_shown() -> None:
