@@ -57,16 +57,18 @@ class Helper:
     """One process that works on jobs, and a thread that takes its answers, so that neither side ever waits for the
     other's pipe to be emptied."""
 
-    def __init__(self, work: str) -> None:
+    def __init__(self, work: str, of: str | None = None) -> None:
         """Start it.
 
         Args:
             work: `module:name` of a function of one job, which it leaves as it is; both jobs and answers are pickled.
+            of: `work` makes that function of this text, there.
         """
         module, _, name = work.partition(":")
         memory = _shared_memory()
         self._slots = _Slots(memory)
-        code = f"from app.helpers import serve; from {module} import {name}; serve({name}, {memory})"
+        function = name if of is None else f"{name}({of!r})"
+        code = f"from app.helpers import serve; from {module} import {name}; serve({function}, {memory})"
         job_end, self._jobs = _pipe()
         self._answers, result_end = _pipe()
         try:

@@ -107,6 +107,11 @@ class BlockJob:
     set_id: int
     part: int
 
+    @property
+    def kind(self) -> str:
+        """`shapes`, `tags`, …: a kind is called as its tables are."""
+        return type(self.parts[0]).__name__.lower()
+
     def __reduce__(self) -> tuple[Any, ...]:
         parts = [(type(part), _thin_columns(part)) for part in self.parts]
         return _job, (parts, self.numbering, self.first, self.task_id, self.set_id, self.part)

@@ -81,7 +81,7 @@ def import_into(
     assert task_id is not None
     if mode == "merge":
         with (
-            block_crew(archive, limits) as crew,
+            block_crew(work, archive, limits) as crew,
             stored.begin_set(work.storage, task_id, start=start, stop=stop, ids="none", crew=crew) as staged,
         ):
             read_archive(archive, format_, target, options, limits, staged, report, work)
@@ -96,7 +96,7 @@ def import_into(
             pass
         return
     with (
-        block_crew(archive, limits) as crew,
+        block_crew(work, archive, limits) as crew,
         stored.begin_set(work.storage, task_id, start=start, stop=stop, crew=crew) as writer,
     ):
         added = read_archive(archive, format_, target, options, limits, writer, report, work)
@@ -106,10 +106,11 @@ def import_into(
             stored.publish(conn, writer.set_id, mode=mode, start=start, stop=stop)
 
 
-def block_crew(archive: Archive, limits: Limits) -> BlockCrew:
+def block_crew(work: Work, archive: Archive, limits: Limits) -> BlockCrew:
     """Who encodes what is imported."""
     n_bytes = sum(archive.entry(name).size for name in archive.names() if name.endswith(".csv"))
-    return BlockCrew(limits.mask_helpers, is_large=n_bytes >= LARGE_TABLES_BYTES)
+    file = work.storage.database.file
+    return BlockCrew(limits.mask_helpers, file=file, is_large=n_bytes >= LARGE_TABLES_BYTES)
 
 
 def changes_of(

@@ -24,15 +24,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from app.block_inserts import LOCK_TIMEOUT_SECONDS, PAGE_BYTES, WRITE_CACHE_KIB, set_up
 from app.errors import AppError, Busy, Damaged, NoSpace
 
 Connection = sa.Connection
 
-LOCK_TIMEOUT_SECONDS = 5
 WAL_PAUSE_SECONDS = 0.02
-CHECKPOINT_PAGES = 8192  # 32 MiB: an import is copied from the log to the file in few large steps
-READ_CACHE_KIB, WRITE_CACHE_KIB = 4096, 4096  # of each connection; rows of an import are written once, in order
-LOG_BYTES = 64 << 20  # the log is cut to this after a checkpoint; a long export may have let it grow
+READ_CACHE_KIB = 4096  # of each connection
 KEPT_FREE_BYTES = 64 << 20
 SHRINKING_BYTES, SHRINKING_STEPS = 4 << 20, 64  # of one transaction, others wait no longer; and of one round
 MIN_SQLITE = (3, 35)  # RETURNING
@@ -94,6 +92,11 @@ class Database:
     def path(self) -> Path:
         """The file of an SQLite database."""
         return Path(self.url.database or "")
+
+    @property
+    def file(self) -> Path | None:
+        """The same, None for a server."""
+        return self.path if self.is_sqlite else None
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -186,15 +189,11 @@ def _sqlite_engine(path: Path, pool_size: int, begin: str, *, read_only: bool, s
             "lower", 1, lambda text: text.lower() if isinstance(text, str) else text, deterministic=True
         )
         cursor = connection.cursor()
-        cursor.execute(f"PRAGMA busy_timeout={LOCK_TIMEOUT_SECONDS * 1000}")
-        cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")  # of a new file; before the log, which writes its first page
+        # Of a new file, and before the log, which writes its first page.
+        cursor.execute(f"PRAGMA page_size={PAGE_BYTES}")
+        cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")
         _enter_wal(cursor)
-        cursor.execute(f"PRAGMA synchronous={synchronous}")
-        cursor.execute("PRAGMA foreign_keys=ON")
-        cursor.execute("PRAGMA temp_store=MEMORY")
-        cursor.execute(f"PRAGMA cache_size=-{READ_CACHE_KIB if read_only else WRITE_CACHE_KIB}")
-        cursor.execute(f"PRAGMA journal_size_limit={LOG_BYTES}")
-        cursor.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
+        set_up(cursor, synchronous=synchronous, cache_kib=READ_CACHE_KIB if read_only else WRITE_CACHE_KIB)
         if read_only:
             cursor.execute("PRAGMA query_only=ON")
         cursor.close()

@@ -19,11 +19,12 @@ import sqlalchemy as sa
 from isal import isal_zlib
 
 from app.annotations import Annotations
+from app.block_inserts import portions
 from app.blocks import BlockJob, Blocks, Numbering, byte_size, count_unnumbered, frames_of
 from app.errors import Conflict, InvalidInput, NotFound
 from app.steps import reach
 from app.storage.blobs import BlobWriter
-from app.storage.block_rows import KINDS, OBJECT_KINDS, insert_blocks, remove_range, visible_sets
+from app.storage.block_rows import KINDS, OBJECT_KINDS, insert_blocks, remove_part, remove_range, visible_sets
 from app.storage.block_work import BlockCrew
 from app.storage.changes import give_back_numbers, lock_task, take_numbers, touch_jobs, touch_task
 from app.storage.database import Connection
@@ -32,7 +33,6 @@ from app.storage.schema import BLOCKS, annotation_sets, now, tasks
 from app.storage.storage import Storage
 
 BUFFER_BYTES = 2 << 20  # rows wait until there are enough for some dozens of full blocks
-TRANSACTION_BYTES = 8 << 20  # what one transaction writes: other writers wait so long
 NUMBERS_AHEAD = 1 << 17
 """Ids that a flush takes for those behind it, too: what is left at the end is given back. 14.6 million rows are some
 1,500 flushes, each of which waited for the blocks of the one before to be written."""
@@ -186,11 +186,14 @@ class SetWriter:
                 give_back_numbers(conn, self.task_id, self._first_number, self._end_of_numbers)
         self._end_of_numbers = self._first_number
 
-    def _insert(self, kind: str, rows: Blocks) -> None:
-        for some in _portions(rows):
+    def _insert(self, kind: str, rows: Blocks | None, *, is_again: bool = False) -> None:
+        """Insert blocks, unless a helper has; `is_again`: remove them first, for it may have inserted some."""
+        for some in portions(rows or []):
             with self._transaction(is_bulk=True) as conn:
+                if is_again:
+                    remove_part(conn, kind, some)
                 insert_blocks(conn, kind, some)
-            reach("import.mid")
+        reach("import.mid")
 
     def write_within(self, conn: Connection) -> None:
         """From now on write in the caller's transaction."""
@@ -221,19 +224,6 @@ class SetWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.discard()
-
-
-def _portions(rows: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """The rows of blocks in runs of about `TRANSACTION_BYTES`."""
-    portions: list[list[dict[str, Any]]] = []
-    room = 0
-    for row in rows:
-        if room <= 0:
-            portions.append([])
-            room = TRANSACTION_BYTES
-        portions[-1].append(row)
-        room -= sum(len(value) for value in row.values() if isinstance(value, bytes))
-    return portions
 
 
 def begin_set(

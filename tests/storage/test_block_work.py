@@ -5,15 +5,20 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 
+from app import block_inserts
 from app.annotations import Annotations, unpack_mask
+from app.block_inserts import BlockInserter
 from app.blocks import BlockJob, Blocks, Numbering, count_unnumbered, encoding, work_blocks
 from app.columns import PackedRagged, Ragged
-from app.storage import BlockCrew, Storage, annotations, block_work, changes, set_writer
+from app.storage import BlockCrew, Storage, annotations, block_rows, block_work, changes, set_writer
+from app.storage.schema import BLOCKS
 from tests.storage.stores import make_task, shapes, tags
 
 SIZE = 1000
@@ -195,13 +200,19 @@ def test_an_import_with_a_helper_is_the_same_import(
     storage: Storage, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
     monkeypatch.setattr(set_writer, "BUFFER_BYTES", 20_000)
+    file = storage.database.file
     task_id = make_task(storage, SIZE).id
     random = np.random.default_rng(8)
     sent = [random.integers(0, SIZE, 100).tolist() for _ in range(30)]
 
     def write(most_helpers: int) -> Any:
-        with BlockCrew(most_helpers) as crew, annotations.begin_set(storage, task_id, crew=crew) as writer:
+        with (
+            BlockCrew(most_helpers, file=file) as crew,
+            annotations.begin_set(storage, task_id, crew=crew) as writer,
+        ):
             for number, chosen in enumerate(sent):
+                if crew._helper is not None and number == 10:
+                    crew._helper.wait()  # it gets every job from here on
                 writer.write(Annotations(shapes=shapes(chosen, lines=[b"%d" % number] * 100), tags=tags(chosen)))
                 if crew._helper is not None and number == 20:
                     if end == "helper dies":
@@ -227,6 +238,45 @@ def test_an_import_with_a_helper_is_the_same_import(
         assert (one.ids + shift).tolist() == other.ids.tolist()
     assert alone.shapes.kept.lines.to_bytes_list() == helped.shapes.kept.lines.to_bytes_list()
     assert alone.shapes.points.values.tolist() == helped.shapes.points.values.tolist()
+
+
+@pytest.mark.parametrize("storage", ["sqlite"], indirect=True)
+def test_a_helper_inserts_all_of_a_job_or_says_that_it_did_not(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(block_inserts, "LOCK_TIMEOUT_SECONDS", 0.05)
+    file = storage.database.file
+    assert file is not None
+    task_id = make_task(storage, SIZE).id
+    insert = BlockInserter(str(file))
+    job = BlockJob([shapes(list(range(SIZE)))], "new", 1, task_id, 0, 0)
+
+    def count(set_id: int) -> int:
+        with storage.database.read() as conn:
+            placed = block_rows.read_blocks(conn, "shapes", task_id, staged_id=set_id)
+            return len(placed.table)
+
+    with annotations.begin_set(storage, task_id) as writer:
+        job = replace(job, set_id=writer.set_id)
+        with storage.database.write():
+            assert not insert(job)
+        assert count(writer.set_id) == 0
+        assert insert(job)
+        assert count(writer.set_id) == SIZE
+        assert not insert(job)  # the same rows once more
+        assert count(writer.set_id) == SIZE
+        # It died when it had inserted some, or all, and its answer never came.
+        blocks = work_blocks(job)
+        for gone in (slice(0, 0), slice(2, 9), slice(0, None)):
+            with storage.database.write() as conn:
+                block_rows.remove_part(conn, "shapes", blocks[gone])
+            writer._insert("shapes", blocks, is_again=True)
+            assert count(writer.set_id) == SIZE
+    monkeypatch.setattr(block_inserts, "TRANSACTION_BYTES", 1)
+    assert not insert(replace(job, part=1))  # given up: nobody would remove these rows
+    with storage.database.read() as conn:
+        parts = conn.execute(sa.select(BLOCKS["shapes"].c.part).where(BLOCKS["shapes"].c.set_id == job.set_id))
+        assert set(parts.scalars()) == {0}
 
 
 @pytest.mark.usefixtures("eager")
