@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from app import block_inserts
 from app.annotations import Annotations, Images, Rows
 from app.columns import Ragged, Texts
 from app.errors import Conflict, Damaged, InvalidInput
@@ -138,7 +139,7 @@ def test_large_imports_go_in_many_parts_and_transactions(
     storage: Storage, task_id: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(set_writer, "BUFFER_BYTES", 5000)
-    monkeypatch.setattr(set_writer, "TRANSACTION_BYTES", 1000)
+    monkeypatch.setattr(block_inserts, "TRANSACTION_BYTES", 1000)
     rng = np.random.default_rng(3)
     sent = [rng.integers(0, SIZE, 40).tolist() for _ in range(20)]
     with annotations.begin_set(storage, task_id) as writer:
