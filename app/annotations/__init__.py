@@ -22,7 +22,9 @@ from app.annotations.packed_masks import (
     can_stay_packed,
     decoded_flips,
     decoded_part,
+    frame_size_of,
     pack_masks,
+    png_of,
     unpack_mask,
 )
 from app.annotations.pairing import mix, pair_in_order, pair_nearest
@@ -71,6 +73,7 @@ __all__ = [
     "decoded_part",
     "equal_rows",
     "expand_tracks",
+    "frame_size_of",
     "has_repeated_rows",
     "mix",
     "nearest_texts",
@@ -78,6 +81,7 @@ __all__ = [
     "pack_masks",
     "pair_in_order",
     "pair_nearest",
+    "png_of",
     "ragged_differ",
     "texts_differ",
     "unpack_mask",

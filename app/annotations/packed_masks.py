@@ -56,6 +56,17 @@ def pack_masks(pngs: Sequence[bytes], widths: Ints, heights: Ints) -> Ragged:
     return Ragged(np.frombuffer(b"".join(cells), dtype=np.uint8), offsets)
 
 
+def png_of(row: npt.NDArray[np.uint8]) -> memoryview:
+    """The PNG of a packed row."""
+    return row.data[SIZE.size :]
+
+
+def frame_size_of(row: npt.NDArray[np.uint8]) -> tuple[int, int]:
+    """Width and height of the frame of a packed row."""
+    width, height = SIZE.unpack_from(row.data)
+    return width, height
+
+
 def unpack_mask(row: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
     """Its run lengths. Raises Damaged."""
     decoded, width, height = _decoded(row)
@@ -74,8 +85,7 @@ def box_of_mask(row: npt.NDArray[np.uint8]) -> tuple[int, int, int, int]:
 
 def _decoded(row: npt.NDArray[np.uint8]) -> tuple[DecodedMask, int, int]:
     try:
-        width, height = SIZE.unpack_from(row.data)
-        return decode_mask(row.data[SIZE.size :], max_pixels=MOST_PLACES), width, height
+        return decode_mask(png_of(row), max_pixels=MOST_PLACES), *frame_size_of(row)
     except (BadPNG, struct.error) as error:
         raise Damaged(f"a stored mask cannot be read: {error}") from error
 

@@ -7,6 +7,9 @@
     tasks/0/sets/0/shapes-000.json  its rows, a batch a member (`backup_rows.py`); tags, tracks, images, rows likewise
     kept/0                          bytes that an import kept: mask files, files nobody interprets
 
+A mask that nobody has looked at is among the kept bytes, and has no numbers beside (`backup_rows.py`): no mask is
+decoded for a backup. Version 1 had numbers for each, and is read, too.
+
 A task that comes back has new ids, and exports the very bytes that the first one does. It belongs to whoever brought
 it; assignees, issues and dates stay behind. What comes in may have been made by anybody: it is read like any upload.
 CVAT's own backups are not read, and CVAT does not read these.
@@ -18,19 +21,41 @@ import hashlib
 import posixpath
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import orjson
 
-from app.annotations import Annotations, AttributeSpec, Images, Label, LabelCatalog, Rows, Shapes, Table, Tags, Tracks
+from app.annotations import (
+    Annotations,
+    AttributeSpec,
+    FrameTable,
+    Images,
+    Label,
+    LabelCatalog,
+    Rows,
+    Shapes,
+    Table,
+    Tags,
+    Tracks,
+)
 from app.archive import Archive, ArchiveWriter, ByteSource, Entry, open_archive
 from app.columns import Ragged
 from app.errors import InvalidInput
 from app.formats import relabel_extras
-from app.operations.backup_rows import Bounds, Renumbered, damaged, join_rows, settle, split_rows
+from app.operations.backup_rows import (
+    Bounds,
+    Flags,
+    Renumbered,
+    bring_masks,
+    damaged,
+    join_rows,
+    leave_masks,
+    settle,
+    split_rows,
+)
 from app.operations.import_dataset import copy_pictures
 from app.operations.ingest_images import PICTURE_EXTENSIONS, extension, found_member, frame_columns, measure_all
 from app.operations.names import backup_name
@@ -38,6 +63,7 @@ from app.operations.targets import TaskSource
 from app.operations.work import Limits, Work
 from app.storage import (
     AttributeDraft,
+    BlobSource,
     Connection,
     LabelDraft,
     Result,
@@ -56,7 +82,7 @@ from app.storage import (
 )
 from app.storage import annotations as stored
 
-KIND, VERSION = "annoport backup", 1
+KIND, VERSION, READ_VERSIONS = "annoport backup", 2, (1, 2)
 TABLES: dict[str, type[Any]] = {"shapes": Shapes, "tags": Tags, "tracks": Tracks, "images": Images, "rows": Rows}
 MAX_JSON_BYTES = 32 << 20
 BATCH_VALUES = 500_000  # numbers and bytes of a batch: far below what a member may have
@@ -122,6 +148,7 @@ def _write_backup(conn: Connection, work: Work, send: Callable[[bytes], None]) -
         with closing(source):
             share = (number / len(chosen), 1 / len(chosen))
             _write_pictures(conn, archive, work, source, number, task, share)
+        table = frames.load(conn, task_id, with_names=False)
         for place, row in enumerate(stored.sets_of(conn, task_id)):
             folder = f"tasks/{number}/sets/{place}"
             document: dict[str, Any] = {"is_base": row.is_base, "extras": row.extras, "kept": None}
@@ -129,8 +156,9 @@ def _write_backup(conn: Connection, work: Work, send: Callable[[bytes], None]) -
                 document["kept"] = kept.setdefault(row.kept_key, len(kept))
             _write_json(archive, f"{folder}/set.json", document)
             for kind in TABLES:
-                for count, part in enumerate(_small(stored.iterate_set(conn, task_id, row.id, kind))):
-                    _write_text(archive, f"{folder}/{kind}-{count:05d}.json", join_rows(part))
+                rows = _small(stored.iterate_set(conn, task_id, row.id, kind), table)
+                for count, (part, by_png) in enumerate(rows):
+                    _write_text(archive, f"{folder}/{kind}-{count:05d}.json", join_rows(part, by_png))
                     work.progress(0.9, "writing the annotations")
     for key, index in kept.items():
         with closing(work.storage.blobs.open_key(key)) as blob:
@@ -187,16 +215,19 @@ def _write_text(archive: ArchiveWriter, name: str, text: bytes) -> None:
         member.write(text)
 
 
-def _small(tables: Iterator[Any]) -> Iterator[Any]:
-    """The same rows in batches whose JSON is small enough to be read in one go."""
+def _small(tables: Iterator[Any], table_of_frames: FrameTable) -> Iterator[tuple[Any, Flags | None]]:
+    """The same rows in batches whose JSON is small enough to be read in one go, and which masks their PNGs tell."""
     for table in tables:
+        told = None
+        if isinstance(table, Shapes):
+            table, told = leave_masks(table, table_of_frames.widths, table_of_frames.heights)
         sizes = np.full(len(table), 32, dtype=np.int64) + sum(
             (lengths for lengths in _row_lengths(table)), np.zeros(len(table), dtype=np.int64)
         )
         batch = (np.cumsum(sizes) - sizes) // BATCH_VALUES
         starts = np.concatenate([[0], np.flatnonzero(np.diff(batch)) + 1, [len(table)]]).tolist()
         for start, stop in pairwise(starts):
-            yield table.take(np.arange(start, stop))
+            yield table.take(np.arange(start, stop)), None if told is None else told[start:stop]
 
 
 def _row_lengths(table: Table) -> Iterator[Any]:
@@ -274,7 +305,7 @@ def read_head(archive: Archive, target: str) -> dict[str, Any]:
             "there as a dataset with images",
             code="backup.unknown",
         )
-    if head.get("version") != VERSION:
+    if head.get("version") not in READ_VERSIONS:
         raise InvalidInput("this backup was made by another version of this service", code="backup.version")
     if head.get("target") != target:
         raise InvalidInput(f"this is the backup of a {head.get('target')!r}, not of a {target}", code="backup.target")
@@ -380,11 +411,16 @@ class Restoring:
         extras = document["extras"]
         if extras is not None:
             extras = relabel_extras(extras, renumbered.labels)
-        with stored.begin_set(self._storage, task_id, is_base=document["is_base"] is True) as writer:
+        with (
+            stored.begin_set(self._storage, task_id, is_base=document["is_base"] is True) as writer,
+            ExitStack() as stack,
+        ):
             kept_bytes = 0
+            kept: BlobSource | None = None
             if document["kept"] is not None:
                 key, kept_bytes = self._copy_kept(document["kept"])
                 writer.share(key, kept_bytes)
+                kept = stack.enter_context(closing(self._storage.blobs.open_key(key)))
             n_tables = len(extras.get("tables", ())) if extras is not None else 0
             bounds = Bounds(n_tables, kept_bytes, table.widths, table.heights)
             if extras is not None:
@@ -393,7 +429,10 @@ class Restoring:
                 if kind not in TABLES:
                     continue
                 for entry in sorted(entries):
-                    rows = split_rows(TABLES[kind], _read_json(self._archive, entry), entry.name)
+                    columns = _read_json(self._archive, entry)
+                    rows = split_rows(TABLES[kind], columns, entry.name)
+                    if kind == "shapes" and kept is not None:
+                        rows = bring_masks(rows, columns, bounds, kept.read_at, entry.name)
                     writer.write(Annotations(**{kind: settle(rows, renumbered, bounds, entry.name)}))
                     self._work.progress(0.9, "writing the annotations")
             writer.close()

@@ -3,22 +3,41 @@
     {"frames": [0, 0, 3], "points": {"values": [1.5, 2, …], "lengths": [4, 4, 6]}, …,
      "sources": {"codes": […], "values": […]}, "kept": {"lines": {"bytes": "a,b…", "lengths": [3, 3]}, …}}
 
-Numbers are written so that they come back bit for bit; bytes are texts of Latin-1, a character a byte. What comes back
-may have been made by anybody: all of it is checked before it goes into the store.
+Numbers are written so that they come back bit for bit; bytes are texts of Latin-1, a character a byte. A mask that
+nobody has looked at is the PNG among the kept bytes: `"runs": {…, "kept": [3, 4, …]}` are the rows that have no numbers
+for that reason (version 2; the first had numbers for all). What comes back may have been made by anybody: all of it is
+checked before it goes into the store.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import zlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import orjson
 
-from app.annotations import Kept, Shapes, ShapeType, Table, Tags, Tracks
-from app.columns import Ragged, Texts
+from app.annotations import (
+    Kept,
+    Shapes,
+    ShapeType,
+    Table,
+    Tags,
+    Tracks,
+    can_stay_packed,
+    frame_size_of,
+    pack_masks,
+    png_of,
+    unpack_mask,
+)
+from app.columns import PackedRagged, Ragged, Texts
 from app.errors import InvalidInput
+from app.images import BadPNG, prove_mask
+
+Flags = npt.NDArray[np.bool_]
 
 ID_COLUMNS = ("ids", "sets")  # the store gives both anew
 MAX_COORDINATE = 1e7
@@ -49,9 +68,36 @@ def damaged(what: str) -> InvalidInput:
     return InvalidInput(f"this backup is damaged: {what}", code="backup.damaged")
 
 
-def join_rows(table: Table) -> bytes:
-    """A batch as JSON."""
-    return orjson.dumps(_columns(table), option=orjson.OPT_SERIALIZE_NUMPY)
+def leave_masks(shapes: Shapes, widths: Any, heights: Any) -> tuple[Shapes, Flags]:
+    """The same rows without the run lengths that their kept PNGs tell, and which rows (N,) these are.
+
+    Args:
+        widths, heights: of the task's frames.
+    """
+    runs, kept = shapes.runs, shapes.kept
+    told = np.zeros(len(shapes), dtype=np.bool_)
+    if not isinstance(runs, PackedRagged):
+        return shapes, told
+    places = np.flatnonzero(runs.packed.lengths).tolist()
+    for row in places:
+        packed, frame = runs.packed.row(row), shapes.frames[row]
+        png = png_of(packed)
+        has_all = kept.png_offsets[row] >= 0 and len(png) == kept.png_sizes[row]
+        is_size = frame_size_of(packed) == (widths[frame], heights[frame])
+        told[row] = has_all and is_size and zlib.crc32(png) == kept.png_crcs[row]
+    rest = [runs.row(row) if not told[row] else np.empty(0, dtype=np.int32) for row in places]
+    order = np.arange(len(shapes), dtype=np.int64)
+    order[places] = len(shapes) + np.arange(len(places), dtype=np.int64)
+    plain = Ragged.concatenate([runs.plain, Ragged.from_arrays(rest, np.int32)]).take(order)
+    return shapes.replace(runs=plain), told
+
+
+def join_rows(table: Table, told: Flags | None = None) -> bytes:
+    """A batch as JSON; `told` as `leave_masks` gives it."""
+    columns = _columns(table)
+    if told is not None and told.any():
+        columns["runs"]["kept"] = np.flatnonzero(told)
+    return orjson.dumps(columns, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def _columns(table: Table) -> dict[str, Any]:
@@ -125,6 +171,41 @@ def _numbers(values: Any, dtype: np.dtype[Any]) -> Any:
     if dtype.kind == "f" and not bool(np.isfinite(column).all()):
         raise ValueError("a number is not finite")
     return column
+
+
+def bring_masks(shapes: Shapes, document: Any, bounds: Bounds, read: Callable[[int, int], bytes], place: str) -> Shapes:
+    """The same rows with the masks that are kept as PNGs. Raises InvalidInput for any that cannot be.
+
+    Args:
+        document: what `shapes` was split of.
+        read: the kept bytes at an offset, so many.
+    """
+    try:
+        rows = _numbers(document["runs"].get("kept", []), np.dtype(np.int64))
+        if not len(rows):
+            return shapes
+        if len(np.unique(rows)) < len(rows) or not 0 <= rows.min() <= rows.max() < len(shapes):
+            raise ValueError("a mask of no row")
+        _check_frames(shapes, len(bounds.widths))
+        _check_kept(shapes.kept, bounds)
+        has_png = (shapes.kept.png_offsets[rows] >= 0) & (shapes.kept.png_sizes[rows] > 0)
+        if not bool((has_png & (shapes.types[rows] == ShapeType.MASK) & (shapes.runs.lengths[rows] == 0)).all()):
+            raise ValueError("a mask whose PNG is not kept")
+        pngs = [b""] * len(shapes)
+        for row in rows.tolist():
+            pngs[row] = read(int(shapes.kept.png_offsets[row]), int(shapes.kept.png_sizes[row]))
+            _check_png(pngs[row], int(bounds.widths[shapes.frames[row]]), int(bounds.heights[shapes.frames[row]]))
+        widths, heights = bounds.widths[shapes.frames], bounds.heights[shapes.frames]
+        return shapes.replace(runs=PackedRagged(pack_masks(pngs, widths, heights), shapes.runs, unpack_mask))
+    except (AttributeError, BadPNG, KeyError, OverflowError, TypeError, ValueError) as error:
+        raise damaged(f"{place}: {error}") from error
+
+
+def _check_png(png: bytes, width: int, height: int) -> None:
+    """Whether it may stay packed, as an import asks."""
+    header = prove_mask(png)
+    if header is None or not can_stay_packed(len(png), header.width, header.height, width, height):
+        raise ValueError("a mask that has to be decoded")
 
 
 def settle(table: Any, renumbered: Renumbered, bounds: Bounds, place: str) -> Any:
@@ -206,10 +287,12 @@ def _check_shapes(shapes: Shapes, bounds: Bounds) -> None:
     for kind, least in _AT_LEAST.items():
         low[kind] = least
     wrong = (lengths < low[shapes.types]) | (lengths > high[shapes.types]) | (lengths % 2 != 0)
-    wrong |= (shapes.types != ShapeType.MASK) & (runs.lengths > 0)
+    plain = runs.plain if isinstance(runs, PackedRagged) else runs
+    wrong |= (shapes.types != ShapeType.MASK) & (plain.lengths > 0)
     if bool(wrong.any()) or bool((np.abs(shapes.points.values) > MAX_COORDINATE).any()):
         raise ValueError("a shape whose points cannot be its own")
-    for row in np.flatnonzero(shapes.types == ShapeType.MASK).tolist():
+    is_proven = runs.packed.lengths > 0 if isinstance(runs, PackedRagged) else np.zeros(len(shapes), dtype=np.bool_)
+    for row in np.flatnonzero((shapes.types == ShapeType.MASK) & ~is_proven).tolist():
         _check_mask(runs.row(row), int(bounds.widths[shapes.frames[row]]), int(bounds.heights[shapes.frames[row]]))
 
 

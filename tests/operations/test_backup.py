@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from app.annotations import Annotations, Shapes, ShapeType, Table, Tracks
-from app.columns import Ragged, Texts
+from app.columns import PackedRagged, Ragged, Texts
 from app.errors import AppError
-from app.operations import Limits, export_backup, import_backup
+from app.operations import Limits, backup, backup_rows, export_backup, import_backup
 from app.operations.backup_rows import join_rows, split_rows
 from app.requests.context import Context
 from app.requests.limits import WorkerLimits
@@ -42,6 +42,7 @@ from app.storage.schema import projects as project_rows
 from app.storage.schema import tasks as task_rows
 from tests.operations import test_import_dataset as datasets
 from tests.operations.test_import_dataset import count, seen
+from tests.samples import mask_png
 
 ann, storage = datasets.ann, datasets.storage
 
@@ -281,6 +282,75 @@ def test_rows_that_cannot_be_are_refused(
     row = {**json.loads(join_rows(shape)), "label_ids": [head["labels"][0]["id"]], **values}
     name = "tasks/0/sets/0/shapes-00099.json"
     assert told in refused(storage, ann, zipped({**entries, name: json.dumps(row).encode()}))
+
+
+def test_masks_that_nobody_looked_at_come_back_so(storage: Storage, ann: User, project: int) -> None:
+    with storage.database.read() as conn:
+        task_id = projects.task_ids(conn, project)[0]
+    made = bring_back(storage, ann, backup_of(storage, ann, "task", task_id))
+    assert made.result_id is not None
+    assert all_rows(storage, made.result_id) == all_rows(storage, task_id)
+    assert n_packed(storage, made.result_id) == n_packed(storage, task_id) == 1
+
+
+def test_a_backup_of_the_first_version_has_numbers_for_all_masks(
+    storage: Storage, ann: User, project: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with storage.database.read() as conn:
+        task_id = projects.task_ids(conn, project)[0]
+    with monkeypatch.context() as patch:
+        patch.setattr(backup, "VERSION", 1)
+        patch.setattr(backup_rows, "png_of", lambda row: b"")  # another one than was kept
+        body = backup_of(storage, ann, "task", task_id)
+    assert not any(b'"kept":[' in text for text in members(body).values())
+    made = bring_back(storage, ann, body)
+    assert made.result_id is not None
+    assert all_rows(storage, made.result_id) == all_rows(storage, task_id)
+    assert n_packed(storage, made.result_id) == 0
+
+
+def n_packed(storage: Storage, task_id: int) -> int:
+    with storage.database.read() as conn:
+        runs = annotations.load(conn, task_id).shapes.runs
+    return int((runs.packed.lengths > 0).sum()) if isinstance(runs, PackedRagged) else 0
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"runs": {"kept": [1]}}, "of no row"),
+        ({"runs": {"kept": [-1]}}, "of no row"),
+        ({"runs": {"kept": [0, 0]}}, "of no row"),
+        ({"runs": {"kept": []}}, "without runs"),
+        ({"runs": {"kept": [0], "values": [1], "lengths": [1]}}, "not kept"),
+        ({"types": [1]}, "not kept"),
+        ({"kept": {"png_offsets": [-1]}}, "not kept"),
+        ({"kept": {"png_sizes": [0]}}, "not kept"),
+        ({"kept": {"png_offsets": [1]}}, "not a PNG"),
+        ({"kept": {"png_offsets": [1 << 20]}}, "not there"),
+        ({"kept": {"png_sizes": [60]}}, "PNG"),
+        ({"frames": [5]}, "frame"),
+    ],
+    ids=str,
+)
+def test_masks_that_cannot_be_kept_are_refused(
+    storage: Storage, ann: User, entries: dict[str, bytes], change: dict[str, Any], told: str
+) -> None:
+    name = "tasks/0/sets/0/shapes-00000.json"
+    document = json.loads(entries[name])
+    assert document["runs"] == {"values": [], "lengths": [0], "kept": [0]}
+    for column, value in change.items():
+        document[column] = {**document[column], **value} if isinstance(value, dict) else value
+    assert told in refused(storage, ann, zipped({**entries, name: json.dumps(document).encode()}))
+
+
+def test_a_mask_that_has_to_be_decoded_is_no_kept_one(storage: Storage, ann: User, entries: dict[str, bytes]) -> None:
+    name = "tasks/0/sets/0/shapes-00000.json"
+    document = json.loads(entries[name])
+    png = mask_png(np.ones((9, 9), dtype=np.bool_), kind="zero-one")
+    document["kept"] |= {"png_offsets": [len(entries["kept/0"])], "png_sizes": [len(png)]}
+    changed = {**entries, "kept/0": entries["kept/0"] + png, name: json.dumps(document).encode()}
+    assert "has to be decoded" in refused(storage, ann, zipped(changed))
 
 
 @pytest.mark.parametrize("rows", [0, 1, 3])
