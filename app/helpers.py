@@ -33,7 +33,9 @@ Job = TypeVar("Job")
 Done = TypeVar("Done")
 
 SENT_AHEAD = 2
-HELD_JOBS = 6
+"""Jobs that one helper has at most, where nobody says otherwise."""
+HELD_JOBS = 3
+"""Jobs whose answers a crew keeps until they are asked for: so many times those that a helper has."""
 PIPE_BYTES = 1 << 20  # 64 KiB by itself, which makes both sides wait for each other
 PIECES_A_CALL = 512  # of memory, handed to the system at once
 SLOT_BYTES = 4 << 20
@@ -57,18 +59,20 @@ class Helper:
     """One process that works on jobs, and a thread that takes its answers, so that neither side ever waits for the
     other's pipe to be emptied."""
 
-    def __init__(self, work: str, of: str | None = None) -> None:
+    def __init__(self, work: str, of: str | None = None, ahead: int = SENT_AHEAD) -> None:
         """Start it.
 
         Args:
             work: `module:name` of a function of one job, which it leaves as it is; both jobs and answers are pickled.
             of: `work` makes that function of this text, there.
+            ahead: jobs that it has at most, the one that it works on among them.
         """
         module, _, name = work.partition(":")
-        memory = _shared_memory()
-        self._slots = _Slots(memory)
+        memory = _shared_memory(ahead)
+        self._slots = _Slots(memory, ahead)
+        self._ahead = ahead
         function = name if of is None else f"{name}({of!r})"
-        code = f"from app.helpers import serve; from {module} import {name}; serve({function}, {memory})"
+        code = f"from app.helpers import serve; from {module} import {name}; serve({function}, {memory}, {ahead})"
         job_end, self._jobs = _pipe()
         self._answers, result_end = _pipe()
         try:
@@ -108,7 +112,7 @@ class Helper:
 
     def has_room(self) -> bool:
         """Whether it takes another job at once; while it starts, a larger one would have to wait."""
-        return self._is_up.is_set() and not self._is_lost and self._n_sent < SENT_AHEAD
+        return self._is_up.is_set() and not self._is_lost and self._n_sent < self._ahead
 
     def wait(self) -> None:
         """Until it has started."""
@@ -158,10 +162,15 @@ class Crew(Generic[Ticket, Job, Done]):
         work: a function of one job, at the top of its module.
         most_helpers: so many at the most, and none where there is one core.
         unhelped_jobs: done before the first helper is started, which takes as long as they do.
+        ahead: jobs that each helper has at most. While it has as many, the next is done here: with more of them that
+            is so less often than it would be for the best, where this process has much else to do.
     """
 
-    def __init__(self, work: Callable[[Job], Done], most_helpers: int, unhelped_jobs: int = 0) -> None:
+    def __init__(
+        self, work: Callable[[Job], Done], most_helpers: int, unhelped_jobs: int = 0, ahead: int = SENT_AHEAD
+    ) -> None:
         self._work = work
+        self._ahead = ahead
         self._n_helpers = min(most_helpers, n_cores() - 1)
         self._unhelped = unhelped_jobs
         self._helpers: list[Helper] = []
@@ -190,14 +199,16 @@ class Crew(Generic[Ticket, Job, Done]):
 
         while True:
             for helper in self._crew():
-                while helper.has_room() and len(waiting) < HELD_JOBS and (found := take()) is not None:
+                while helper.has_room() and len(waiting) < HELD_JOBS * self._ahead and (found := take()) is not None:
                     if found[1] is None:
                         waiting.append((*found, None, (None,)))
                         continue
                     helper.send(found[1])
                     waiting.append((*found, helper, None))
             head = waiting[0] if waiting else None
-            if head is None or (head[2] is not None and not head[2].has_answer() and len(waiting) < HELD_JOBS):
+            if head is None or (
+                head[2] is not None and not head[2].has_answer() and len(waiting) < HELD_JOBS * self._ahead
+            ):
                 # Nothing to hand out yet: rather than wait, do the next job here.
                 if (found := take()) is not None:
                     self._unhelped -= found[1] is not None
@@ -217,7 +228,7 @@ class Crew(Generic[Ticket, Job, Done]):
     def _crew(self) -> list[Helper]:
         if not self._helpers and self._unhelped <= 0:
             name = f"{self._work.__module__}:{self._work.__qualname__}"
-            self._helpers = [Helper(name) for _ in range(self._n_helpers)]
+            self._helpers = [Helper(name, ahead=self._ahead) for _ in range(self._n_helpers)]
         return self._helpers
 
 
@@ -299,13 +310,13 @@ class Ahead(Generic[Job, Done]):
             self._changed.notify_all()
 
 
-def serve(work: Callable[[Any], Any], memory: int | None = None) -> None:
+def serve(work: Callable[[Any], Any], memory: int | None = None, ahead: int = SENT_AHEAD) -> None:
     """The helper's loop, until the pipe ends. `memory`: the file of the shared memory."""
     bound_heap()
-    slots = _Slots(memory)
+    slots = _Slots(memory, ahead)
     answers = os.dup(1)
     os.dup2(2, 1)  # what is printed by mistake is no answer
-    waiting: queue.Queue[tuple[Any] | None] = queue.Queue(SENT_AHEAD)
+    waiting: queue.Queue[tuple[Any] | None] = queue.Queue(ahead)
 
     def read_ahead() -> None:
         try:
@@ -329,12 +340,12 @@ def serve(work: Callable[[Any], Any], memory: int | None = None) -> None:
 # --- shared memory ---
 
 
-def _shared_memory() -> int | None:
+def _shared_memory(n_slots: int) -> int | None:
     """A file in memory for the arrays of jobs; None where the system has no such thing."""
     with contextlib.suppress(AttributeError, OSError):
         memory = os.memfd_create("jobs")
         try:
-            os.ftruncate(memory, SENT_AHEAD * SLOT_BYTES)
+            os.ftruncate(memory, n_slots * SLOT_BYTES)
         except OSError:
             os.close(memory)
             raise
@@ -345,12 +356,12 @@ def _shared_memory() -> int | None:
 class _Slots:
     """Shared memory, a slot for each job that is on its way; nobody writes into a slot before its job is answered."""
 
-    def __init__(self, memory: int | None) -> None:
+    def __init__(self, memory: int | None, n_slots: int) -> None:
         self._view: memoryview | None = None
         if memory is not None:
             with contextlib.suppress(OSError, ValueError):
-                self._view = memoryview(mmap.mmap(memory, SENT_AHEAD * SLOT_BYTES))
-        self._free = deque(range(SENT_AHEAD if self._view is not None else 0))
+                self._view = memoryview(mmap.mmap(memory, n_slots * SLOT_BYTES))
+        self._free = deque(range(n_slots if self._view is not None else 0))
         self._used: deque[int | None] = deque()
 
     def put(self, parts: Sequence[memoryview]) -> list[int] | None:

@@ -69,9 +69,9 @@ def test_what_is_sent_is_received() -> None:
 
 
 def test_arrays_go_by_shared_memory_as_long_as_they_fit() -> None:
-    memory = helpers._shared_memory()
+    memory = helpers._shared_memory(2)
     assert memory is not None  # Linux has it
-    here, there = helpers._Slots(memory), helpers._Slots(memory)
+    here, there = helpers._Slots(memory, 2), helpers._Slots(memory, 2)
     os.close(memory)
     fits = np.arange(helpers.SLOT_BYTES // 8 - 64, dtype=np.int64)
     values: list[Any] = [

@@ -130,6 +130,12 @@ class LazyRagged(MadeRagged):
         return LazyRagged(_read_anew(self._load), self._rows, self._dtype, self._indices)
 
     @property
+    def lengths(self) -> Offsets:
+        if self._column is not None or self._indices is None:
+            return self._read().lengths
+        return self._load().lengths[self._indices]  # no value is copied for them
+
+    @property
     def nbytes(self) -> int:
         return self._read().nbytes
 

@@ -53,7 +53,7 @@ class PackedMask:
         """How many pixels are set."""
         flat = np.ascontiguousarray(self.rows).reshape(-1)
         words, rest = _words(flat)
-        return sum(int(np.bitwise_count(part).sum(dtype=np.int64)) for part in (words, rest))
+        return int(np.bitwise_count(words).sum(dtype=np.int64)) + int.from_bytes(rest.tobytes()).bit_count()
 
     @property
     def box(self) -> Box | None:
@@ -69,13 +69,16 @@ class PackedMask:
     @property
     def first_pixel(self) -> tuple[int, int] | None:
         """Row and column of the frame of the first pixel that is set, row by row; None where none is."""
-        flat = np.ascontiguousarray(self.rows).reshape(-1)
-        words, rest = _words(flat)
-        start = 8 * int((words != 0).argmax()) if words.any() else len(flat) - len(rest)
-        filled = np.flatnonzero(flat[start : start + 8])
-        if not len(filled):
-            return None
-        row, byte = divmod(start + int(filled[0]), self.rows.shape[1])
+        filled = np.flatnonzero(self.rows[0])  # of what was drawn, or tightened, the first row has it
+        row, byte = 0, int(filled[0]) if len(filled) else -1
+        if byte < 0:
+            flat = np.ascontiguousarray(self.rows).reshape(-1)
+            words, rest = _words(flat)
+            start = 8 * int((words != 0).argmax()) if words.any() else len(flat) - len(rest)
+            filled = np.flatnonzero(flat[start : start + 8])
+            if not len(filled):
+                return None
+            row, byte = divmod(start + int(filled[0]), self.rows.shape[1])
         return self.top + row, self.left + 8 * byte + 8 - int(self.rows[row, byte]).bit_length()
 
 
@@ -211,7 +214,11 @@ def _draw(mask: PackedMask, rows: Rows, left: int, top: int, width: int) -> None
         return
     # Only the bytes that the mask touches are moved: a small crop on a large frame costs what the crop costs.
     span = min(width - 8 * x0, 8 * (x1 - x0))
-    rows[y0:y1, x0:x1] |= shift_rows(part, mask.left - left - 8 * x0, span)
+    shift = mask.left - left - 8 * x0
+    if shift == 0 and mask.width <= span:  # as all that was drawn, for its crop begins at a whole byte
+        rows[y0:y1, x0:x1] |= part
+    else:
+        rows[y0:y1, x0:x1] |= shift_rows(part, shift, span)
 
 
 def _window(mask: PackedMask, left: int, top: int, width: int, height: int) -> Rows:

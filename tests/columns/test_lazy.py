@@ -43,6 +43,8 @@ def test_lazy_ragged_columns_are_read_once_and_only_when_looked_at() -> None:
     taken = lazy.take(np.array([3, 3, 0])).slice(1, 3)
     assert (len(lazy), len(taken), lazy.dtype, taken.dtype, reads) == (4, 2, np.int32, np.int32, [])
     assert isinstance(taken, Ragged)
+    assert taken.lengths.tolist() == [3, 2]
+    assert taken._column is None, "lengths copy no value"
     assert [taken.row(row).tolist() for row in range(2)] == [[4, 5, 6], [1, 2]]
     assert lazy.lengths.tolist() == [2, 0, 1, 3]
     assert Ragged.concatenate([lazy.slice(2, 9), taken]).values.tolist() == [3, 4, 5, 6, 4, 5, 6, 1, 2]

@@ -17,7 +17,7 @@ from app.annotations import decoded_part
 from app.columns import steps_within
 from app.errors import TooLarge
 from app.formats.open_images.mask_work import digest_of, glance_at
-from app.formats.open_images.side_items import points_text
+from app.formats.open_images.side_items import points_text, whole_points
 from app.formats.open_images.side_pieces import Draft, Entry
 from app.geometry import (
     PackedMask,
@@ -85,12 +85,12 @@ class DrawJob:
 
 def draw_masks(job: DrawJob) -> list[Drawn | None] | None:
     """Each mask, None for one without a pixel; None in place of them all where a polygon is too complex."""
-    owners = job.owners
+    owners, points = job.owners, whole_points(job.points)
     parts: list[list[PackedMask]] = [[] for _ in job.widths]
     widths, heights = np.array(job.widths, dtype=np.int64)[owners], np.array(job.heights, dtype=np.int64)[owners]
     for stretch in stretches(job.offsets):
         offsets = job.offsets[stretch.start : stretch.stop + 1]
-        values = job.points[offsets[0] : offsets[-1]]
+        values = points[offsets[0] : offsets[-1]]
         try:
             masks = polygons_to_masks(values, offsets - offsets[0], widths[stretch], heights[stretch])
         except TooLarge:
@@ -103,14 +103,14 @@ def draw_masks(job: DrawJob) -> list[Drawn | None] | None:
         finish_mask(merge_masks(some), width, height, earlier, job.with_edges) if some else None
         for some, width, height, earlier in each
     ]
-    bounds = np.searchsorted(owners, np.arange(len(found) + 1)).tolist()
+    bounds, edges = np.searchsorted(owners, np.arange(len(found) + 1)).tolist(), job.offsets.tolist()
     for number, (drawn, draft) in enumerate(zip(found, job.drafts, strict=True)):
         if drawn is not None and draft is not None:
             places = range(bounds[number], bounds[number + 1])
-            points = [points_text(job.points[job.offsets[place] : job.offsets[place + 1]]) for place in places]
+            texts = [points_text(points[edges[place] : edges[place + 1]]) for place in places]
             png = drawn.png
             check = draft.stored if png is None else b"%08x,%d" % (isal_zlib.crc32(png), len(png))
-            drawn.entry = draft.entry(check, points)
+            drawn.entry = draft.entry(check, texts)
     return found
 
 

@@ -59,10 +59,10 @@ from app.geometry import PackedMask, boxes_to_norm, resize_mask
 from app.helpers import Crew
 from app.images import decode_mask, encode_mask
 
-# Instances taken at once: those that may be drawn, whose crops stand in memory together, and those that are not.
-TAKEN_AT_ONCE, KEPT_AT_ONCE = 64, 1024
-TAKEN_BYTES = 8 << 20
-UNHELPED_JOBS = 8
+# Instances taken at once: those that are drawn, whose crops stand in memory together, and all that are looked at.
+TAKEN_AT_ONCE, KEPT_AT_ONCE = 32, 1024
+TAKEN_BYTES, TAKEN_VALUES = 8 << 20, 1 << 18
+UNHELPED_JOBS, JOBS_AHEAD = 16, 6
 # Tolerance of a link between a mask's box and a box row, as the reader has it.
 LINK_TOLERANCE = 1e-6 + 1e-12
 LAST_BOX_NUMBER = 0xFFFFFFFF
@@ -184,7 +184,7 @@ class MaskTable:
     def rows(self, batches: Iterator[NeedyShapes]) -> Iterator[TableRows]:
         """The rows of shapes, one PNG written for each."""
         workers: Crew[Stretch | PlainStretch, DrawJob, list[Drawn | None] | None]
-        workers = Crew(draw_masks, self._plan.options.mask_helpers, UNHELPED_JOBS)
+        workers = Crew(draw_masks, self._plan.options.mask_helpers, UNHELPED_JOBS, JOBS_AHEAD)
         with workers as crew:
             for stretch, drawn in crew.run(self._jobs(batches)):
                 if isinstance(stretch, PlainStretch):
@@ -673,16 +673,19 @@ def _chunks(batch: Batch) -> Iterator[list[Instance]]:
 
 def _stretches(chunk: Chunk) -> Iterator[Stretch]:
     """Instances of which so many are drawn as fit into memory together."""
-    types = chunk.batch.shapes.types.tolist()
-    start = 0
+    shapes = chunk.batch.shapes
+    types = shapes.types.tolist()
+    sizes = shapes.points.lengths.tolist() if chunk.drawn else []
+    start = n_values = 0
     drawn: list[Instance] = []
     for stop, instance in enumerate(chunk.instances, 1):
         if id(instance) in chunk.drawn:
             drawn.append(instance)
-        if len(drawn) >= TAKEN_AT_ONCE or stop == len(chunk.instances):
+            n_values += sum([sizes[row] for row in instance.rows])
+        if len(drawn) >= TAKEN_AT_ONCE or n_values >= TAKEN_VALUES or stop == len(chunk.instances):
             by_job = [one for one in drawn if all(types[row] == POLYGON for row in one.rows)]
             yield Stretch(chunk, chunk.instances[start:stop], drawn, by_job)
-            start, drawn = stop, []
+            start, n_values, drawn = stop, 0, []
 
 
 def _free_line(batch: Batch, instance: Instance, whole: Collection[int]) -> int | None:
