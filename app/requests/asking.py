@@ -15,10 +15,9 @@ from app.storage import Request, RequestDraft, Storage, User, requests
 
 log = structlog.get_logger(__name__)
 
-# Small work ends within the first steps; long work is not asked about often.
-FIRST_STEP_SECONDS = 0.05
-LAST_STEP_SECONDS = 0.15
-STEP_GROWTH = 1.3
+FIRST_STEP_SECONDS, LAST_STEP_SECONDS, STEP_SHARE = 0.02, 0.15, 0.05
+"""A look takes 0.3 ms. Whoever waits is told of the end a twentieth too late at the most, or 20 ms: steps that grew from
+50 ms to 150 by themselves made an export of 0.6 s one of 0.7."""
 
 
 def enqueue(
@@ -80,20 +79,19 @@ def wait_until_final(
     *,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Request:
-    """The request as soon as it is final, else as it is after `seconds`. Steps grow from 50 ms to 500 ms.
+    """The request as soon as it is final, else as it is after `seconds`.
 
     Raises:
         NotFound: unknown or foreign.
     """
-    deadline = time.monotonic() + seconds
-    step = FIRST_STEP_SECONDS
+    began = time.monotonic()
     while True:
         request = _read(storage, viewer, request_id)
-        left = deadline - time.monotonic()
+        waited = time.monotonic() - began
+        left = seconds - waited
         if request.is_final or left <= 0 or should_stop():
             return request
-        time.sleep(min(step, left))
-        step = min(step * STEP_GROWTH, LAST_STEP_SECONDS)
+        time.sleep(min(_step(waited), left))
 
 
 async def wait_until_final_async(
@@ -105,12 +103,16 @@ async def wait_until_final_async(
     should_stop: Callable[[], Awaitable[bool]] | None = None,
 ) -> Request:
     """The same for an event loop: sleeps there, reads in a thread. `should_stop`: client gone, or shutdown."""
-    deadline = time.monotonic() + seconds
-    step = FIRST_STEP_SECONDS
+    began = time.monotonic()
     while True:
         request = await asyncio.to_thread(_read, storage, viewer, request_id)
-        left = deadline - time.monotonic()
+        waited = time.monotonic() - began
+        left = seconds - waited
         if request.is_final or left <= 0 or (should_stop is not None and await should_stop()):
             return request
-        await asyncio.sleep(min(step, left))
-        step = min(step * STEP_GROWTH, LAST_STEP_SECONDS)
+        await asyncio.sleep(min(_step(waited), left))
+
+
+def _step(waited: float) -> float:
+    """Seconds until the next look, after so many."""
+    return min(max(FIRST_STEP_SECONDS, waited * STEP_SHARE), LAST_STEP_SECONDS)
