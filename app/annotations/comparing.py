@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from app.columns import PackedRagged, Ragged, Texts
+from app.columns import PackedRagged, Ragged, Texts, distinct
 
 Flags = npt.NDArray[np.bool_]
 
@@ -27,7 +27,7 @@ def ragged_differ(old: Ragged, new: Ragged) -> Flags:
     bad_values = np.flatnonzero(left.values != right.values)
     if len(bad_values):
         bad_rows = np.searchsorted(left.offsets, bad_values, side="right") - 1
-        differ[same_length[np.unique(bad_rows)]] = True
+        differ[same_length[distinct(bad_rows)]] = True
     return differ
 
 
@@ -64,7 +64,7 @@ def attributes_differ(old: Texts, new: Texts, defaults: Mapping[int, str]) -> Fl
     differ: Flags = before != after
     if not bool(differ.any()):
         return differ
-    suspects = np.unique(np.concatenate([before[differ], after[differ]]))
+    suspects = distinct(np.concatenate([before[differ], after[differ]]))
     meaning: dict[str, int] = {}
     meanings = np.zeros(len(both.values), dtype=np.int64)
     for code in suspects.tolist():

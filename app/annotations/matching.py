@@ -36,6 +36,7 @@ from app.columns import (
     NarrowRagged,
     Ragged,
     Texts,
+    distinct,
     equal_cells,
     hash_cells,
     narrow_numbers,
@@ -215,7 +216,7 @@ class TextLookup:
         same = np.flatnonzero(hashes[1:] == hashes[:-1])
         differ = same[~self._are_equal(order[same + 1], order[same])]
         cells = self._rows.cells(slice(None)) if len(differ) else None
-        for value in np.unique(hashes[differ]):
+        for value in distinct(hashes[differ]):
             assert cells is not None
             start, stop = (int(np.searchsorted(hashes, value, side=side)) for side in ("left", "right"))
             order[start:stop] = sorted(order[start:stop].tolist(), key=cells.row_bytes)
@@ -382,7 +383,7 @@ class FrameIndex:
             self._by_path(ids, np.arange(len(ids)), rows, several)
             self._without_subset(ids, subsets, rows, several)
             for texts, _, lookup, ends in self._with_ends(ids, np.flatnonzero((rows < 0) & ~several)):
-                groups = np.unique(lookup.find(texts))
+                groups = distinct(lookup.find(texts))
                 groups = groups[groups >= 0]
                 if not len(groups):
                     continue
@@ -437,7 +438,7 @@ class FrameIndex:
             return
         named = subsets if isinstance(subsets, Texts) else Texts.same(subsets, len(ids))
         open_rows = np.flatnonzero((rows < 0) & ~several)
-        for code in np.unique(named.codes[open_rows]).tolist():
+        for code in distinct(named.codes[open_rows]).tolist():
             prefix = unicodedata.normalize("NFC", named.values[code]).encode() + b"/"
             if prefix == b"/":
                 continue
@@ -538,7 +539,7 @@ class FrameIndex:
         which they are, and the ends to look in."""
         texts = ids.take(asked)
         slashes = np.bincount(_rows_of(texts.offsets, np.flatnonzero(texts.values == SLASH)), minlength=len(texts))
-        for depth in np.unique(slashes[slashes <= MOST_END_SLASHES]).tolist():
+        for depth in distinct(slashes[slashes <= MOST_END_SLASHES]).tolist():
             places = np.flatnonzero(slashes == depth)
             if depth not in self._end_tables:
                 ends = self._ends(depth)
@@ -731,6 +732,9 @@ def has_repeated_rows(rows: Rows) -> bool:
     return bool((hashes[1:] == hashes[:-1]).any())
 
 
+HASHES_AT_ONCE = 1 << 16
+
+
 class TextSet:
     """Which texts were seen before, as 8 bytes a text: sorted arrays of hashes, merged as they grow."""
 
@@ -742,7 +746,9 @@ class TextSet:
 
     def has(self, texts: Ragged) -> Mask:
         """(N,) bool."""
-        hashes = _hashes(_Given(Cells.of(texts)))
+        return self._have(_hashes(_Given(Cells.of(texts))))
+
+    def _have(self, hashes: npt.NDArray[np.uint64]) -> Mask:
         seen = np.zeros(len(hashes), dtype=np.bool_)
         for level in self._levels:
             place = np.minimum(np.searchsorted(level, hashes), len(level) - 1)
@@ -759,13 +765,15 @@ class TextSet:
         new[rows[first]] = True
         self._levels.append(hashes)
         while len(self._levels) > 1 and len(self._levels[-2]) < 2 * len(self._levels[-1]):
-            last = self._levels.pop()
-            self._levels[-1] = np.union1d(self._levels[-1], last)
+            # No hash is in two levels. Two sorted stretches are merged; numpy's own union makes a hash table of them.
+            merged = np.concatenate([self._levels.pop(), self._levels.pop()])
+            merged.sort(kind="stable")
+            self._levels.append(merged)
         return new
 
     def count_missing(self, other: TextSet) -> int:
         """How many texts of this set the other does not hold."""
-        mine = np.concatenate(self._levels) if self._levels else np.empty(0, dtype=np.uint64)
-        for level in other._levels:
-            mine = np.setdiff1d(mine, level, assume_unique=True)
-        return len(mine)
+        parts = (
+            level[at : at + HASHES_AT_ONCE] for level in self._levels for at in range(0, len(level), HASHES_AT_ONCE)
+        )
+        return sum(len(part) - int(other._have(part).sum()) for part in parts)

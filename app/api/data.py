@@ -27,6 +27,7 @@ from app.api.queries import parse_choice, parse_whole
 from app.api.routing import Router
 from app.api.schemas import PathId, Whole, WriteModel
 from app.archive import ArchiveWriter
+from app.columns import distinct
 from app.errors import Damaged, InvalidInput, NotFound, shorten
 from app.images import (
     MIME_TYPES,
@@ -138,7 +139,7 @@ class Pictures:
         with services.storage.database.read() as conn:
             self._names = frames.load(conn, view.task.id, start, stop)
             self._places: FramePlaces = frames.load_places(conn, view.task.id, start, stop)
-            for pack in np.unique(self._places.packs).tolist():
+            for pack in distinct(self._places.packs).tolist():
                 self._packs[pack] = frames.open_pack(conn, services.storage.blobs, view.task.id, pack)
 
     def __len__(self) -> int:
@@ -378,7 +379,7 @@ def _change_meta(
     with services.storage.database.write() as conn:
         view = find(conn, caller, number)
         if body.deleted_frames is not None:
-            numbers = np.unique(np.array(body.deleted_frames, dtype=np.int64))
+            numbers = distinct(np.array(body.deleted_frames, dtype=np.int64))
             bad = numbers[(numbers < view.start) | (numbers >= view.stop)]
             if len(bad):
                 message = f"there is no frame {bad[0]} here; frames are {view.start} to {view.stop - 1}"

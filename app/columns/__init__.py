@@ -27,6 +27,7 @@ from app.columns.gapped import GappedLines
 from app.columns.joins import join_columns, join_lines, join_records, join_texts, join_words
 from app.columns.lazy import LazyRagged, LazyTexts
 from app.columns.narrow import NarrowRagged, narrow_numbers, steps, steps_within
+from app.columns.numbers import distinct
 from app.columns.packed import PackedRagged, Unpack
 from app.columns.places import HashPlaces
 from app.columns.ragged import Indices, Ragged, Texts
@@ -57,6 +58,7 @@ __all__ = [
     "decode_numbers",
     "decode_runs",
     "decode_texts",
+    "distinct",
     "encode_integers",
     "encode_numbers",
     "equal_cells",

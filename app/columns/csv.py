@@ -20,6 +20,7 @@ import numpy as np
 from app.columns.cells import Cells
 from app.columns.gapped import GappedLines
 from app.columns.joins import join_lines
+from app.columns.numbers import distinct
 from app.columns.ragged import Ragged
 from app.columns.records import COMMA, CR, QUOTE, Records, scan_records, split_records
 from app.columns.words import PAD, Bytes, Mask, Positions, Words, hash_lines
@@ -439,7 +440,7 @@ class CSVReader:
             bad[rows] = True
         if b"\0" in data:
             places = np.flatnonzero(records.buffer[PAD : PAD + records.n_bytes] == 0) + PAD
-            rows = np.unique(np.searchsorted(records.starts, places, side="right") - 1)
+            rows = distinct(np.searchsorted(records.starts, places, side="right") - 1)
             rows = rows[~bad[rows]]
             message = f"This row holds a NUL character. {_SAVE_AS_UTF8}"
             self._report_rows("csv.nul", records, rows, [message] * min(len(rows), self._report.room()))
@@ -471,7 +472,7 @@ class CSVReader:
 
     def _check_sizes(self, records: Records, bad: Mask) -> None:
         fields = np.flatnonzero(records.field_stops - records.field_starts > self._max_field_bytes)
-        rows = np.unique(np.searchsorted(records.first_fields, fields, side="right") - 1)
+        rows = distinct(np.searchsorted(records.first_fields, fields, side="right") - 1)
         rows = rows[~bad[rows]]
         message = f"This row has a cell of more than {self._max_field_bytes:,} bytes."
         self._report_rows("csv.too_big", records, rows, [message] * min(len(rows), self._report.room()))

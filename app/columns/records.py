@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from app.columns.cells import Cells
+from app.columns.numbers import distinct
 from app.columns.ragged import Ragged
 from app.columns.words import PAD, Bytes, Mask, Positions
 
@@ -213,7 +214,7 @@ def _unquote(records: Records, quotes: Positions) -> None:
     opening, closing = quotes[0::2], quotes[1::2]
     doubled = closing[:-1][opening[1:] == closing[:-1] + 1] + PAD
     if len(doubled):
-        holders = np.unique(np.searchsorted(starts, doubled, side="right") - 1)
+        holders = distinct(np.searchsorted(starts, doubled, side="right") - 1)
         _undouble(records, holders)
 
 

@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from app.annotations import Annotations, FrameIndex, LabelCatalog, Shapes, ShapeType, Tags, Tracks, expand_tracks
 from app.archive import Archive
-from app.columns import Ragged, Texts
+from app.columns import Ragged, Texts, distinct
 from app.errors import AppError, InvalidInput, Report, shorten
 from app.formats.base import (
     ClassWords,
@@ -527,7 +527,7 @@ class _LabelsSink:
         if batch.meaning is not None and batch.meaning.is_absent:
             used.append(batch.meaning.label_ids[:, 0])
         for label_ids in used:
-            self.label_ids.update(np.unique(label_ids).tolist())
+            self.label_ids.update(distinct(label_ids).tolist())
 
     def keep(self, data: bytes | memoryview) -> tuple[int, int, int]:
         return 0, len(data), 0

@@ -33,7 +33,7 @@ from app.annotations import (
     png_of,
     unpack_mask,
 )
-from app.columns import PackedRagged, Ragged, Texts
+from app.columns import PackedRagged, Ragged, Texts, distinct
 from app.errors import InvalidInput
 from app.images import BadPNG, prove_mask
 
@@ -184,7 +184,7 @@ def bring_masks(shapes: Shapes, document: Any, bounds: Bounds, read: Callable[[i
         rows = _numbers(document["runs"].get("kept", []), np.dtype(np.int64))
         if not len(rows):
             return shapes
-        if len(np.unique(rows)) < len(rows) or not 0 <= rows.min() <= rows.max() < len(shapes):
+        if len(distinct(rows)) < len(rows) or not 0 <= rows.min() <= rows.max() < len(shapes):
             raise ValueError("a mask of no row")
         _check_frames(shapes, len(bounds.widths))
         _check_kept(shapes.kept, bounds)

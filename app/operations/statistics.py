@@ -23,7 +23,7 @@ import orjson
 
 from app.annotations import Annotations, AttributeSpec, FrameTable, Label, LabelCatalog, Shapes, ShapeType, Tags
 from app.annotations.looks import UNHELPED_LOOKS, cut_for_looks, find_boxes
-from app.columns import Ragged, Texts
+from app.columns import Ragged, Texts, distinct
 from app.geometry import bounding_boxes, hull_boxes, rotated_corners
 from app.helpers import Crew
 from app.storage import Connection, frames, labels, tasks
@@ -312,7 +312,7 @@ def add_pairs(tally: Tally, shapes: Shapes, boxes: Boxes) -> None:
     masks, partners = mask_rows[has_box], order[places[has_box]]
     agreement = overlaps(boxes[masks], boxes[partners])
     tally.agreements += _binned(agreement, AGREEMENT_EDGES[1:], len(AGREEMENT_EDGES))
-    n_with = len(np.unique(partners))
+    n_with = len(distinct(partners))
     tally.boxes_with_mask += n_with
     tally.boxes_alone += int(is_box.sum()) - n_with
     tally.masks_alone += int(is_drawn.sum()) - len(masks)
@@ -363,7 +363,7 @@ def add_flags(tally: Tally, shapes: Shapes, rows: Ints) -> None:
     occluded.counts += [n_occluded, len(shapes) - n_occluded, 0]
     occluded.on[shapes.frames[shapes.occluded]] = True
     catalog = {label.id: label for label in tally.catalog.labels}
-    for row in np.unique(rows).tolist():
+    for row in distinct(rows).tolist():
         label = catalog[int(tally.label_ids[row])]
         specs = [spec for spec in label.attributes if spec.input_type == "checkbox" and spec.name != "occluded"]
         if specs:
@@ -416,7 +416,7 @@ def add_pictures_per_label(tally: Tally, shapes: Shapes, tags: Tags) -> None:
     n_frames = max(1, len(tally.table))
     rows = np.concatenate([tally.rows_of(shapes.label_ids), tally.rows_of(tags.label_ids)])
     on = np.concatenate([shapes.frames, tags.frames]).astype(np.int64)
-    pairs = np.unique(rows * n_frames + on)
+    pairs = distinct(rows * n_frames + on)
     tally.pictures_per_label += np.bincount(pairs // n_frames, minlength=len(tally.label_ids))
 
 
@@ -540,8 +540,8 @@ def frames_with_label(conn: Connection, task_id: int, label_id: int | None) -> I
     for batch in annotation_rows.iterate(conn, task_id, with_kept=False):
         for table in (batch.shapes, batch.tags, batch.tracks):
             chosen = table.frames if label_id is None else table.frames[table.label_ids == label_id]
-            found.append(np.unique(chosen))
-    return np.unique(np.concatenate(found)).astype(np.int64) if found else np.empty(0, dtype=np.int64)
+            found.append(distinct(chosen))
+    return distinct(np.concatenate(found)).astype(np.int64) if found else np.empty(0, dtype=np.int64)
 
 
 def frames_of_subset(conn: Connection, task_id: int, subset: str) -> Ints:
@@ -578,8 +578,8 @@ def frames_with_value(conn: Connection, task_id: int, name: str, value: str) -> 
                 of_label = np.flatnonzero(table.label_ids == label_id)
                 texts = table.attributes.take(of_label).compact()
                 has = np.array([needle in text.encode() for text in texts.values], dtype=np.bool_)
-                found.append(np.unique(table.frames[of_label[has[texts.codes]]]))
-    return np.unique(np.concatenate(found)).astype(np.int64) if found else np.empty(0, dtype=np.int64)
+                found.append(distinct(table.frames[of_label[has[texts.codes]]]))
+    return distinct(np.concatenate(found)).astype(np.int64) if found else np.empty(0, dtype=np.int64)
 
 
 def frames_where(conn: Connection, task_id: int, name: str, fits: Callable[[str], bool]) -> Ints:
@@ -592,8 +592,8 @@ def frames_where(conn: Connection, task_id: int, name: str, fits: Callable[[str]
         for table in (batch.shapes, batch.tags):
             texts = table.attributes.compact()
             has = np.array([_has_fitting(text, specs, fits) for text in texts.values], dtype=np.bool_)
-            found.append(np.unique(table.frames[has[texts.codes]]))
-    return np.unique(np.concatenate(found)).astype(np.int64) if found else np.empty(0, dtype=np.int64)
+            found.append(distinct(table.frames[has[texts.codes]]))
+    return distinct(np.concatenate(found)).astype(np.int64) if found else np.empty(0, dtype=np.int64)
 
 
 def _has_fitting(text: str, specs: Container[int], fits: Callable[[str], bool]) -> bool:

@@ -16,8 +16,8 @@ from app.storage import Request, RequestDraft, Storage, User, requests
 log = structlog.get_logger(__name__)
 
 FIRST_STEP_SECONDS, LAST_STEP_SECONDS, STEP_SHARE = 0.02, 0.15, 0.05
-"""A look takes 0.3 ms. Whoever waits is told of the end a twentieth too late at the most, or 20 ms: steps that grew from
-50 ms to 150 by themselves made an export of 0.6 s one of 0.7."""
+"""A look takes 0.3 ms. Whoever waits is told of the end a twentieth too late at the most, or 20 ms: steps that grew by
+themselves, from 50 ms to 150, made an export of 0.6 s one of 0.7."""
 
 
 def enqueue(

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from app.annotations import Annotations, Kept
 from app.blocks import BLOCK_BITS, blocks_of, encode_blocks, frames_of
+from app.columns import distinct
 from app.errors import InvalidInput, NotFound
 from app.storage.block_rows import (
     KEYS_A_STATEMENT,
@@ -167,13 +168,13 @@ def _find(
     found = np.full(len(ids), -1, dtype=np.int64)
     if len(ids) == 0 or start >= stop:
         return found
-    wanted = np.unique(ids)
+    wanted = distinct(ids)
     block_of = np.full(len(wanted), -1, dtype=np.int64)
     first, last = start >> BLOCK_BITS, (stop - 1) >> BLOCK_BITS
 
     def looks() -> Iterator[tuple[Ids, Ids]]:
         if near is not None and 0 < len(near) <= KEYS_A_STATEMENT:
-            yield _hits_among(conn, kind, task_id, "ids", wanted, blocks=np.unique(near).tolist())
+            yield _hits_among(conn, kind, task_id, "ids", wanted, blocks=distinct(near).tolist())
         yield from _hits(conn, kind, task_id, "ids", wanted, first, last)
 
     for values, blocks in looks():
@@ -239,7 +240,7 @@ def append(conn: Connection, task_id: int, new: Annotations, *, start: int = 0, 
 def _add_rows(conn: Connection, kind: str, task_id: int, base: int, table: Any) -> None:
     """Put rows into the base set, behind those that their frames have there."""
     row_blocks = blocks_of(table)
-    for blocks in _steps(conn, kind, task_id, np.unique(row_blocks), base):
+    for blocks in _steps(conn, kind, task_id, distinct(row_blocks), base):
         before = read_block_list(conn, kind, task_id, blocks, set_id=base, lazy=True)
         rows = table.take(np.flatnonzero(np.isin(row_blocks, blocks)))
         after = concatenate_placed([before, Placed(rows, np.full(len(rows), base, dtype=np.int64))])
@@ -274,7 +275,7 @@ def update(
         table = getattr(new, kind)
         if len(table) == 0:
             continue
-        if len(np.unique(table.ids)) < len(table):
+        if len(distinct(table.ids)) < len(table):
             raise InvalidInput("an id is there twice", place=kind)
         order, parts, leaving = [], [], []
         for rows, before, places in _stored_rows(conn, kind, task_id, table, start, stop):
@@ -307,7 +308,7 @@ def _stored_rows(
 ) -> Iterator[tuple[npt.NDArray[np.int64], Placed, npt.NDArray[np.int64]]]:
     """Which rows of `table` are stored in some blocks, these blocks whole, and where in them the rows stand; each row
     once. Raises NotFound."""
-    blocks = np.unique(blocks_of(table))
+    blocks = distinct(blocks_of(table))
     if len(blocks) <= NARROW_BLOCKS:  # most rows stay on their frame
         before = read_block_list(conn, kind, task_id, blocks, lazy=True)
         places = _match(before.table.ids, table.ids)
@@ -319,7 +320,7 @@ def _stored_rows(
     missing = np.flatnonzero(found < 0)
     if len(missing):
         raise _not_found(kind, int(table.ids[missing[0]]))
-    for blocks in _steps(conn, kind, task_id, np.unique(found)):
+    for blocks in _steps(conn, kind, task_id, distinct(found)):
         before = read_block_list(conn, kind, task_id, blocks, lazy=True)
         rows = np.flatnonzero(np.isin(found, blocks))
         places = _match(before.table.ids, table.ids[rows])
@@ -366,7 +367,7 @@ def replace_all(
         return Annotations()
     base, all_sets = _sets(conn, task_id)
     first, last = start >> BLOCK_BITS, (stop - 1) >> BLOCK_BITS
-    edges = np.unique(np.array([first, last], dtype=np.int64))
+    edges = distinct(np.array([first, last], dtype=np.int64))
     # No row lies behind the last frame, so the task's end is as good as a block's.
     partial = edges[(edges << BLOCK_BITS < start) | (((edges + 1) << BLOCK_BITS > stop) & (stop < size))]
     is_narrow = last - first < NARROW_BLOCKS
@@ -425,11 +426,11 @@ def replace_all(
         after = in_frame_order(concatenate_placed([outside, current]))
         if is_narrow:
             write_changed(conn, kind, task_id, after, [*pairs_of(before), *pairs_of(current)], before=compared)
-            left |= set(np.unique(before.set_ids).tolist())
-            held |= set(np.unique(after.set_ids).tolist())
+            left |= set(distinct(before.set_ids).tolist())
+            held |= set(distinct(after.set_ids).tolist())
             continue
         left |= delete_blocks(conn, kind, task_id, all_sets, first, last)
-        for set_id in np.unique(after.set_ids).tolist():
+        for set_id in distinct(after.set_ids).tolist():
             held.add(set_id)
             rows = after.table.take(np.flatnonzero(after.set_ids == set_id))
             insert_blocks(conn, kind, encode_blocks(rows, task_id=task_id, set_id=set_id, part=0))
@@ -477,7 +478,7 @@ def delete(
         wanted = np.asarray(ids.get(kind, ()), dtype=np.int64)
         hints = None if near is None else np.asarray(near.get(kind, ()), dtype=np.int64) >> BLOCK_BITS
         found = _find(conn, kind, task_id, wanted, start, stop, near=hints)
-        for blocks in _steps(conn, kind, task_id, np.unique(found[found >= 0])):
+        for blocks in _steps(conn, kind, task_id, distinct(found[found >= 0])):
             before = read_block_list(conn, kind, task_id, blocks, lazy=True)
             frames = frames_of(before.table)
             gone = np.isin(before.table.ids, wanted) & (frames >= start) & (frames < stop)
@@ -514,10 +515,10 @@ def clear(conn: Connection, task_id: int, *, start: int = 0, stop: int | None = 
 def remove_labelled(conn: Connection, task_id: int, label_ids: Sequence[int]) -> None:
     """Remove every annotation of these labels, as their labels go. Raises NotFound."""
     lock_task(conn, task_id)
-    wanted = np.unique(np.array(label_ids, dtype=np.int64))
+    wanted = distinct(np.array(label_ids, dtype=np.int64))
     for kind in OBJECT_KINDS:
         found = [blocks for _, blocks in _hits(conn, kind, task_id, "label_ids", wanted)]
-        blocks_of_labels = np.unique(np.concatenate([np.empty(0, dtype=np.int64), *map(np.unique, found)]))
+        blocks_of_labels = distinct(np.concatenate([np.empty(0, dtype=np.int64), *map(np.unique, found)]))
         for blocks in _steps(conn, kind, task_id, blocks_of_labels):
             before = read_block_list(conn, kind, task_id, blocks, lazy=True)
             _remove_rows(conn, kind, task_id, before, np.isin(before.table.label_ids, wanted))

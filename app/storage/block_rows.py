@@ -32,7 +32,7 @@ from app.blocks import (
     flat_columns,
     frames_of,
 )
-from app.columns import LazyRagged, LazyTexts, PackedRagged, Ragged, Texts
+from app.columns import LazyRagged, LazyTexts, PackedRagged, Ragged, Texts, distinct
 from app.storage.database import Connection
 from app.storage.schema import BLOCKS, TABLES_BY_KIND, annotation_sets, block_columns
 
@@ -269,7 +269,7 @@ def write_changed(
     by_set: dict[int, list[Ids]] = {}
     for set_id, parts in changed:
         by_set.setdefault(set_id, []).append(parts)
-    pairs = {set_id: np.unique(np.concatenate(parts)) for set_id, parts in sorted(by_set.items())}
+    pairs = {set_id: distinct(np.concatenate(parts)) for set_id, parts in sorted(by_set.items())}
     if before is not None and sum(map(len, pairs.values())) <= COMPARED_BLOCKS:
         pairs = {
             set_id: np.array(
@@ -421,7 +421,7 @@ def _same(old: Any, new: Any) -> bool:
 def pairs_of(placed: Placed) -> list[tuple[int, Ids]]:
     """The (set, blocks) pairs that these rows lie in."""
     blocks = blocks_of(placed.table)
-    return [(int(set_id), np.unique(blocks[placed.set_ids == set_id])) for set_id in np.unique(placed.set_ids)]
+    return [(int(set_id), distinct(blocks[placed.set_ids == set_id])) for set_id in distinct(placed.set_ids)]
 
 
 def visible_sets(conn: Connection, task_id: int) -> list[int]:
@@ -436,12 +436,12 @@ def remove_range(conn: Connection, kind: str, task_id: int, start: int, stop: in
     if start >= stop:
         return
     first, last = start >> BLOCK_BITS, (stop - 1) >> BLOCK_BITS
-    edges = np.unique(np.array([first, last], dtype=np.int64))
+    edges = distinct(np.array([first, last], dtype=np.int64))
     partial = edges[(edges << BLOCK_BITS < start) | ((edges + 1) << BLOCK_BITS > stop)]
     before = read_block_list(conn, kind, task_id, partial)
     frames = frames_of(before.table)
     outside = before.take(np.flatnonzero((frames < start) | (frames >= stop)))
     delete_blocks(conn, kind, task_id, visible_sets(conn, task_id), first, last)
-    for set_id in np.unique(outside.set_ids).tolist():
+    for set_id in distinct(outside.set_ids).tolist():
         rows = outside.table.take(np.flatnonzero(outside.set_ids == set_id))
         insert_blocks(conn, kind, encode_blocks(rows, task_id=task_id, set_id=set_id, part=0))

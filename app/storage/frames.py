@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from app.annotations import FrameTable
 from app.blocks import decode_arrays, decode_ragged, encode_array, encode_ragged
-from app.columns import LazyRagged, NarrowRagged, Ragged
+from app.columns import LazyRagged, NarrowRagged, Ragged, distinct
 from app.errors import Damaged, InvalidInput, NotFound
 from app.storage.blobs import Blobs, BlobSource
 from app.storage.changes import lock_task, touch_jobs, touch_task
@@ -228,7 +228,7 @@ class FrameSizes:
         widths, heights = np.empty(len(frames), dtype=np.int32), np.empty(len(frames), dtype=np.int32)
         blocks = frames // FRAMES_A_BLOCK
         with self.database.read() as conn:
-            for block in np.unique(blocks).tolist():
+            for block in distinct(blocks).tolist():
                 start = block * FRAMES_A_BLOCK
                 table = load(conn, self.task_id, start, start + FRAMES_A_BLOCK, with_names=False)
                 rows = np.flatnonzero(blocks == block)
@@ -309,7 +309,7 @@ def set_deleted(
         raise InvalidInput(f"there is no frame {number}; frames are {start} to {stop - 1}", place="deleted_frames")
     before = deleted(conn, task_id)
     kept = before[(before < start) | (before >= stop)]
-    after = np.unique(np.concatenate([kept, numbers.astype(np.int32)]))
+    after = distinct(np.concatenate([kept, numbers.astype(np.int32)]))
     if np.array_equal(before, after):
         return
     conn.execute(tasks.update().where(tasks.c.id == task_id).values(deleted_frames=after.astype("<i4").tobytes()))

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 
 from app.annotations import Annotations
 from app.blocks import BLOCK_BITS, blocks_of, frames_of
+from app.columns import distinct
 from app.errors import NotFound
 from app.storage.block_rows import KINDS, Ids, Placed, pairs_of, read_block_list, read_blocks, write_changed
 from app.storage.block_steps import block_steps
@@ -154,7 +155,7 @@ def publish_merged(
 
 def _take_away(conn: Connection, kind: str, task_id: int, places: npt.NDArray[np.int64]) -> None:
     """Write blocks without the rows at these places (set, block, number)."""
-    blocks = np.unique(places[:, 1])
+    blocks = distinct(places[:, 1])
     for some in block_steps(conn, task_id, (kind,), int(blocks[0]), int(blocks[-1]), among=blocks):
         before = read_block_list(conn, kind, task_id, some)
         here = places[np.isin(places[:, 1], some)]

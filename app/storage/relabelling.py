@@ -18,7 +18,7 @@ import orjson
 import sqlalchemy as sa
 
 from app.annotations import AttributeSpec, Label, LabelCatalog, Shapes, Tracks
-from app.columns import Ragged, Texts
+from app.columns import Ragged, Texts, distinct
 from app.errors import InvalidInput, shorten
 from app.storage.block_rows import (
     OBJECT_KINDS,
@@ -96,7 +96,7 @@ def _used_labels(conn: Connection, task_id: int) -> set[int]:
     for kind in OBJECT_KINDS:
         for blocks in block_steps(conn, task_id, (kind,)):
             ids = read_column(conn, kind, task_id, "label_ids", first=int(blocks[0]), last=int(blocks[-1]))
-            used |= set(np.unique(ids).tolist())
+            used |= set(distinct(ids).tolist())
     return used
 
 

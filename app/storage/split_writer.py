@@ -19,7 +19,7 @@ from isal import isal_zlib
 
 from app.annotations import Annotations
 from app.blocks import frames_of
-from app.columns import Ragged
+from app.columns import Ragged, distinct
 from app.storage.annotation_reader import shift_frames
 from app.storage.blobs import BlobWriter
 from app.storage.block_rows import KINDS
@@ -53,7 +53,7 @@ class SplitWriter:
                 continue
             owners = np.searchsorted(self._firsts, frames_of(table), side="right") - 1
             owners = np.maximum(owners, 0)
-            for owner in np.unique(owners).tolist():
+            for owner in distinct(owners).tolist():
                 rows = table.take(np.flatnonzero(owners == owner))
                 self._writers[owner].write(Annotations(**{kind: _moved(kind, rows, int(self._firsts[owner]))}))
         if sum(writer.waiting_bytes for writer in self._writers) >= BUFFER_BYTES:

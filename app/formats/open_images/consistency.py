@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from app.annotations import mix
+from app.columns import distinct
 from app.errors import Problem, Report, shorten
 from app.formats.open_images.parted_rows import PARTS, PartedRows
 from app.formats.rules import RULES
@@ -216,7 +217,7 @@ class Consistency:
             message = "lies on another box of the same class, at "
             self._tell_pairs("duplicate_box", ordered, twin, "XMin", message)
         if "parent_and_child" in self._rules and any(len(codes) for codes in above):
-            related = np.unique(mix(*_pairs(above)))
+            related = distinct(mix(*_pairs(above)))
             concerned = np.zeros(len(self._names), dtype=np.bool_)
             concerned[np.concatenate(_pairs(above))] = True
             some = boxes.take(concerned[boxes.codes]) if len(boxes) else boxes

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import orjson
 
 from app.annotations import Edit, Kept, Shapes, attributes_differ, ragged_differ
-from app.columns import Ragged, Texts
+from app.columns import Ragged, Texts, distinct
 from app.formats.open_images.layout import COORDINATES, FLAGS, MASK_COORDINATES, POINT_ATTRIBUTES, POINT_PLACE
 from app.formats.open_images.merge_sides import LABEL_NAMES, Sides, differing_cells
 from app.formats.open_images.said import Said
@@ -153,7 +153,7 @@ class Correction:
             if not differ.any():
                 continue
             told = np.zeros(len(rows), dtype=np.uint8)
-            for kind in np.unique(theirs.kinds[differ]).tolist():
+            for kind in distinct(theirs.kinds[differ]).tolist():
                 of_kind = theirs.kinds == kind
                 told[of_kind] = int(PARTS[kind].get(name, Edit.NONE) if kind in PARTS else ALL_PARTS)
                 self._is_whole[rows[of_kind & differ]] |= kind not in PARTS
@@ -204,7 +204,7 @@ class Correction:
             old_rows, which = self._old_units.members(self._old_of[rows[several]])
             new_rows, _ = self._new_units.members(self._new_of[rows[several]])
             other = _geometry_differs(self._old.take(old_rows), self._new.take(new_rows))
-            moved[several[np.unique(which[other])]] = True
+            moved[several[distinct(which[other])]] = True
         parts[moved & ~same_pixels] |= np.uint8(Edit.GEOMETRY)
         parts[mine.occluded != theirs.occluded] |= np.uint8(Edit.OCCLUDED)
         return parts

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from app.columns import distinct
 from app.formats.open_images.layout import HIGHEST, LOWEST
 
 Ints = npt.NDArray[np.int32]
@@ -54,7 +55,7 @@ class BoxClasses:
         self.starts = np.flatnonzero(new)  # (C,)
         self.sizes = np.diff(self.starts, append=np.int64(len(keys)))
         self._boxes = sorted_boxes[self.starts]  # (C, 4)
-        self._keys = np.unique(keys)
+        self._keys = distinct(keys)
         places = np.searchsorted(self._keys, keys[self.starts])
         self._values = places * _KEY_STEP + self._boxes[:, 0] + 1.0  # (C,) ascending
 

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from app.annotations import MOST_BYTES
 from app.archive import Archive, Members
+from app.columns import distinct
 from app.formats.open_images.mask_work import HELPED_PROOFS
 from app.formats.open_images.reading import Reading
 from app.helpers import Ahead, n_cores
@@ -51,7 +52,7 @@ class MaskProofs:
         self._archive = archive
         self._max_pixels, self._max_bytes = max_pixels, max_bytes
         is_worth_it = len(numbers) >= HELPED_PROOFS and min(most_helpers, n_cores() - 1) > 0
-        wanted = np.unique(numbers) if is_worth_it else numbers[:0]
+        wanted = distinct(numbers) if is_worth_it else numbers[:0]
         members = archive.members(wanted)
         chosen = np.flatnonzero(np.maximum(members.sizes, members.compressed_sizes) <= MOST_BYTES)
         order = chosen[np.argsort(members.offsets[chosen], kind="stable")]
@@ -81,7 +82,7 @@ class MaskProofs:
         starts, stops = np.array(self._bounds, dtype=np.int64).T
         jobs = np.searchsorted(starts, places, side="right") - 1
         jobs[(places >= stops[jobs]) | (places < 0)] = -1
-        for job in np.unique(jobs[jobs >= 0]).tolist():
+        for job in distinct(jobs[jobs >= 0]).tolist():
             rows = np.flatnonzero(jobs == job)
             sizes[rows] = self._ahead.answer(job)[places[rows] - starts[job]]
         return sizes

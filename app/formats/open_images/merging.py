@@ -30,7 +30,7 @@ import numpy.typing as npt
 import orjson
 
 from app.annotations import Annotations, Edit, Images, Rows, Tracks, mix, pair_in_order, texts_differ
-from app.columns import Texts
+from app.columns import Texts, distinct
 from app.errors import Problem, Report, shorten
 from app.formats.base import Changes, Held, ImportOptions, MergedDocuments, MergedRows, NewDocument, Target
 from app.formats.open_images.correction import Correction
@@ -68,7 +68,7 @@ class OpenImagesMerger:
 
     def merge(self, held: Held, new: Annotations) -> MergedRows:
         """See `formats.Merger`."""
-        named = np.unique(new.images.frames)
+        named = distinct(new.images.frames)
         goes: dict[str, Mask] = {}
         tables: dict[str, Table] = {}
         pairs: dict[str, tuple[Units, Units, Pairing]] = {}

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from app.annotations import FrameIndex, Kept, Shapes, Tags
-from app.columns import Cells, Ragged, Texts, decode_numbers, decode_runs, equal_cells, split_lines
+from app.columns import Cells, Ragged, Texts, decode_numbers, decode_runs, distinct, equal_cells, split_lines
 from app.errors import Problem, Report, shorten
 from app.formats.base import ExportOptions, Source, Target
 from app.formats.open_images.attributes import AttributeDecoder
@@ -274,7 +274,7 @@ def tables_of(kept: Kept, chosen: Rows | None = None) -> Iterator[tuple[int, int
     if (keys == keys[0]).all():
         yield int(keys[0] >> 32), int(keys[0] & 0xFFFFFFFF), imported
         return
-    for key in np.unique(keys).tolist():
+    for key in distinct(keys).tolist():
         yield key >> 32, key & 0xFFFFFFFF, imported[keys == key]
 
 

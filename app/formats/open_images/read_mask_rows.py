@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from app.columns import CSVBlock, decode_numbers
+from app.columns import CSVBlock, decode_numbers, distinct
 from app.errors import Problem, shorten
 from app.formats.open_images.layout import HIGHEST, LOWEST, MASK_COORDINATES
 from app.formats.open_images.mask_files import NOT_FOUND, SEVERAL, MaskFiles
@@ -151,7 +151,7 @@ def _by_subset(reading: Reading, table: TableState, frames: Ints, rows: Ids) -> 
     known = np.flatnonzero(frames[rows] >= 0)
     codes[known] = reading.subset_of[frames[rows[known]] - reading.target.frames.start]
     return [
-        (reading.subsets.values[code] if code >= 0 else None, rows[codes == code]) for code in np.unique(codes).tolist()
+        (reading.subsets.values[code] if code >= 0 else None, rows[codes == code]) for code in distinct(codes).tolist()
     ]
 
 

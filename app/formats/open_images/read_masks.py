@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from app.annotations import Annotations, Rows, RowsMeaning, Shapes, ShapeType, can_stay_packed, pack_masks, unpack_mask
 from app.archive import Entry
-from app.columns import CSVBlock, PackedRagged, Ragged, steps_within
+from app.columns import CSVBlock, PackedRagged, Ragged, distinct, steps_within
 from app.errors import ImportProblems, Problem, Severity, shorten
 from app.formats.open_images.kept_bytes import parts_note
 from app.formats.open_images.mask_files import MaskFiles
@@ -384,7 +384,7 @@ def _with_entries(
         return mask_check(labels.row_text(row), int(shapes.kept.png_crcs[at]), int(shapes.kept.png_sizes[at]))
 
     return reading.side.replace_shapes(
-        reading.side.entries(table.path, table.first, np.unique(block_rows)),
+        reading.side.entries(table.path, table.first, distinct(block_rows)),
         check,
         places,
         lambda: reading.sided_table(table),

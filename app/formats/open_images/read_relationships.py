@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from app.annotations import Annotations, Rows, RowsMeaning
-from app.columns import Cells, CSVBlock, decode_numbers, decode_texts
+from app.columns import Cells, CSVBlock, decode_numbers, decode_texts, distinct
 from app.errors import shorten
 from app.formats.open_images.layout import COORDINATES, ENDS, IS
 from app.formats.open_images.read_boxes import claim_subset
@@ -176,4 +176,4 @@ def _bits(has_box: Mask) -> npt.NDArray[np.int64]:
 
 
 def _used(has_box: Mask) -> set[int]:
-    return set(np.unique(_bits(has_box)).tolist())
+    return set(distinct(_bits(has_box)).tolist())

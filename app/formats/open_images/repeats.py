@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from app.columns import CSVBlock, HashPlaces
+from app.columns import CSVBlock, HashPlaces, distinct
 from app.errors import Problem, Report
 from app.formats.open_images.layout import TableFile
 from app.formats.open_images.reading import WARNINGS_LISTED, Reading, TableState
@@ -71,7 +71,7 @@ class RepeatedRows:
         for part in range(PARTS) if self._n else ():
             ascending = np.concatenate([some[some & (PARTS - 1) == part] for some in self._hashes])
             ascending.sort()
-            found.append(np.unique(ascending[1:][ascending[1:] == ascending[:-1]]))
+            found.append(distinct(ascending[1:][ascending[1:] == ascending[:-1]]))
         return np.sort(np.concatenate(found))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from app.annotations import Kept, Rows, Shapes, Tags, mix, pair_in_order, pair_nearest
-from app.columns import Cells, Ragged, decode_numbers
+from app.columns import Cells, Ragged, decode_numbers, distinct
 from app.formats.open_images.layout import COORDINATES, ENDS, LABEL_COLUMNS, POINT_PLACE
 from app.formats.open_images.merge_sides import Sides
 from app.formats.open_images.said import NO_KIND, Said, hash_ragged
@@ -170,7 +170,7 @@ class RowFinder:
     def _pair_rest(self, old: Table, new: Table, imported: Mask) -> Pairing:
         pairing = Pairing(len(old), len(new))
         old_said, new_said = self._sides.said(old.kept), self._sides.said(new.kept)
-        kinds = [kind for kind in np.unique(new_said.kinds).tolist() if kind != NO_KIND]
+        kinds = [kind for kind in distinct(new_said.kinds).tolist() if kind != NO_KIND]
         for kind in kinds:
             of_kind = old_said.kinds == kind, new_said.kinds == kind
             # Rows that say the same but for the spelling of the image's id are the same; those of one spelling before.

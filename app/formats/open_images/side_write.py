@@ -31,7 +31,7 @@ import orjson
 
 from app.annotations import Shapes, ShapeType, Tags, Tracks
 from app.archive import DeflatedMember
-from app.columns import Ragged, Texts, encode_integers
+from app.columns import Ragged, Texts, distinct, encode_integers
 from app.deflate import Piece, deflate_piece
 from app.errors import Report
 from app.formats.open_images.attributes import attributes_text, share_text, shown_value
@@ -378,7 +378,7 @@ class SideWriter:
 
     def prepare(self, frames: npt.NDArray[np.int32]) -> None:
         """Look up the ids and sizes of frames whose entries come next, all at once."""
-        places = np.unique(frames) - self._plan.start
+        places = distinct(frames) - self._plan.start
         if len(self._images) > MOST_IMAGES:
             self._images = {}
         widths, heights = (sides.tolist() for sides in self._plan.sizes_of(places + self._plan.start))

@@ -18,7 +18,7 @@ from isal import isal_zlib
 
 from app.annotations import Edit, Kept, Rows, Shapes, ShapeType
 from app.archive import ArchiveWriter
-from app.columns import CSVBlock, Ragged, encode_numbers, join_records, join_texts, steps_within
+from app.columns import CSVBlock, Ragged, distinct, encode_numbers, join_records, join_texts, steps_within
 from app.errors import Problem, shorten
 from app.formats.base import Source
 from app.formats.open_images.attributes import same_value, share_text
@@ -293,7 +293,7 @@ class MaskTable:
             )
             and (still_boxes[instance.box] if instance.box is not None else not grouped or _is_traced(shapes, instance))
         ]
-        places = np.unique(np.array(candidates, dtype=np.int64))
+        places = distinct(np.array(candidates, dtype=np.int64))
         lines = self._lines(shapes, places)
         row_of_place = {place: row for row, place in enumerate(lines.places.tolist())}
         cells = kept_columns(plan, shapes.kept.take(lines.places), ("MaskPath", "LabelName"))
@@ -398,7 +398,7 @@ class MaskTable:
         pngs = KeptBytes(self._source, shapes.kept, np.array(owners, dtype=np.int64))
         whole = whole_outlines(self._plan, shapes, instances, pngs)
         drawn = [one for one in instances if id(one) not in batch.unchanged and id(one) not in whole]
-        frames = np.unique(np.array([one.frame for one in instances], dtype=np.int32))
+        frames = distinct(np.array([one.frame for one in instances], dtype=np.int32))
         if self._side is not None:
             self._side.prepare(frames)
         cells = self._cells(shapes, drawn) if drawn else {}

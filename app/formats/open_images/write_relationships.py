@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from app.annotations import Edit, Rows, Shapes, ShapeType
-from app.columns import Cells, CSVBlock, Ragged, TextIndex, decode_numbers, decode_texts
+from app.columns import Cells, CSVBlock, Ragged, TextIndex, decode_numbers, decode_texts, distinct
 from app.formats.open_images.kept_rows import (
     Columns,
     Mask,
@@ -164,7 +164,7 @@ class _Boxes:
 
     def find(self, frames: Codes, cells: Columns, attributive: Mask) -> _Ends:
         """The boxes of rows of these frames (ascending)."""
-        shapes = self._of(np.unique(frames))
+        shapes = self._of(distinct(frames))
         index = TextIndex()
         codes = [index.codes(Cells.of(cells[f"LabelName{end}"])) for end in ENDS]
         codes[1] = np.where(attributive, codes[0], codes[1])
