@@ -240,7 +240,7 @@ class ArchiveWriter:
                 self.add_stored(name, data, crc, is_accepted=True)
             return
         is_first = not self.n_bytes
-        start = self.n_bytes
+        start, keys = self.n_bytes, map(str.lower, names)
         parts: list[Data] = []
         for name, data, crc, size in zip(names, datas, crcs, sizes, strict=True):
             raw = name.encode("ascii")
@@ -251,7 +251,8 @@ class ArchiveWriter:
             )
             self._records += raw
             start += LOCAL.size + len(raw) + size
-        self._names.update(map(str.lower, names))
+        # A name that is its own key is held once, together with whoever gave it.
+        self._names.update(name if name == key else key for name, key in zip(names, keys, strict=True))
         self._count += len(names)
         if is_first:  # a reader is to know at once that something comes
             self._buffer += parts[0]

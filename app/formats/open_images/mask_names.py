@@ -27,7 +27,7 @@ class MaskNames:
     def __init__(self, archive: ArchiveWriter, *, in_all_folders: bool) -> None:
         self._archive = archive
         self._names: set[str] | None = set() if in_all_folders else None
-        self._kept: dict[str, Identity] = {}
+        self._kept: dict[str, int] = {}  # the identity as one number, a third of the memory
         self._pending: set[str] = set()  # paths of kept PNGs that are claimed and not written, folded
         self._reserved: frozenset[str] = frozenset()
 
@@ -39,7 +39,7 @@ class MaskNames:
         """Take a name for a kept PNG; False where another PNG has it, or no file can."""
         path = folder + name
         if path in self._kept:
-            return self._kept[path] == identity
+            return self._kept[path] == _number(identity)
         if not (name.isascii() or unicodedata.is_normalized("NFC", name)) or not self._is_free(folder, name):
             return False
         self._keep(path, name, identity)
@@ -56,7 +56,7 @@ class MaskNames:
         is_taken = self._names is not None and (len(keys) < len(names) or not self._names.isdisjoint(keys))
         if is_taken or not self._pending.isdisjoint(folded) or not self._kept.keys().isdisjoint(paths):
             return []
-        self._kept.update(zip(paths, identities, strict=True))
+        self._kept.update(zip(paths, map(_number, identities), strict=True))
         if self._names is not None:
             self._names |= keys
         return paths
@@ -93,7 +93,12 @@ class MaskNames:
         return fold_name(folder + name) not in self._pending and self._archive.accepts(folder + name)
 
     def _keep(self, path: str, name: str, identity: Identity) -> None:
-        self._kept[path] = identity
+        self._kept[path] = _number(identity)
         self._pending.add(fold_name(path))
         if self._names is not None:
             self._names.add(fold_name(name))
+
+
+def _number(identity: Identity) -> int:
+    crc, size = identity
+    return size << 32 | crc

@@ -35,6 +35,7 @@ from app.formats.open_images.mask_names import MaskNames
 from app.formats.open_images.plan import Plan, make_plan
 from app.formats.open_images.side_write import SideWriter
 from app.formats.open_images.sizes import join_sizes
+from app.formats.open_images.waiting_rows import WaitingRows
 from app.formats.open_images.write_boxes import box_rows, is_rotated
 from app.formats.open_images.write_images import image_rows
 from app.formats.open_images.write_masks import MaskTable, NeedyShapes
@@ -302,14 +303,20 @@ class Writer:
         columns = header_columns(self._plan, ("masks",), subset)
         table = MaskTable(self._plan, self._source, self._archive, self._mask_names, subset, columns, self._side)
         # One after the other, so that neither names nor the order of PNGs depend on how the source cuts its batches.
-        hidden = list(table.hidden(self._source.rows())) if self._plan.has_table("masks") else []
+        hidden, shown = WaitingRows(), WaitingRows()
+        if self._plan.has_table("masks"):
+            self._hold(table.hidden(self._source.rows()), hidden, columns)
         turned = () if self._plan.options.rotated == "box" else (TURNED,)
         again = ((shapes, self._needed(shapes)) for shapes in self._shapes(*DRAWN, *turned))
-        shown = list(_joined(table.rows(again if self._held is None else self._held_shapes()), JOINED_ROWS))
-        for part in (*hidden, *shown):
+        rows = table.rows(again if self._held is None else self._held_shapes())
+        self._hold(_joined(rows, JOINED_ROWS), shown, columns)
+        self._write_table(self._path("masks", subset), columns, merge_by_frame(shown, hidden))
+
+    def _hold(self, parts: Iterable[TableRows], waiting: WaitingRows, columns: Sequence[str]) -> None:
+        for part in parts:
             names = decode_texts(split_lines(part.records, columns).cells("LabelName"))
             self._masked |= dict.fromkeys(names.values)
-        self._write_table(self._path("masks", subset), columns, merge_by_frame(shown, hidden))
+            waiting.add(part)
 
     def _path(self, kind: Kind, subset: str | None) -> str:
         return self._layout.table(kind, subset, self._all_subsets)
