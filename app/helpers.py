@@ -185,6 +185,12 @@ class Crew(Generic[Ticket, Job, Done]):
         for helper in self._helpers:
             helper.close()
 
+    def expect(self, n_jobs: int) -> None:
+        """So many jobs are sure to come, later: helpers that are worth it have started by then."""
+        if n_jobs > self._unhelped:
+            self._unhelped = 0
+            self._crew()
+
     def run(self, jobs: Iterable[tuple[Ticket, Job | None]]) -> Iterator[tuple[Ticket, Done | None]]:
         """The answers in the order of the jobs; a few jobs are taken ahead. No job (None) has no answer (None)."""
         source = iter(jobs)

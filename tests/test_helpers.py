@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from app import helpers
-from app.helpers import SENT_AHEAD, Ahead, Helper, n_cores, receive, send
+from app.helpers import SENT_AHEAD, Ahead, Crew, Helper, n_cores, receive, send
 
 
 def double(job: Any) -> Any:
@@ -147,6 +147,18 @@ def test_jobs_are_handed_over_while_the_helper_works() -> None:
         assert not helper.has_answer()
 
 
+def test_a_helper_has_as_many_jobs_as_was_said() -> None:
+    helper = Helper("tests.test_helpers:double", ahead=5)
+    helper.wait()
+    for number in range(5):
+        assert helper.has_room()
+        helper.send(np.full(300_000, number))
+    assert not helper.has_room()
+    answers = [helper.receive() for _ in range(5)]
+    assert [int(done[0][0]) for done in answers if done is not None] == [0, 2, 4, 6, 8]
+    helper.close()
+
+
 @pytest.mark.parametrize("end", ["raise", "die"])
 def test_a_helper_that_ends_answers_nothing_more(end: str) -> None:
     with started() as helper:
@@ -195,6 +207,21 @@ def test_a_helper_ends_with_its_reader() -> None:
     assert helper._process.wait(10) == 0
     helper._jobs = os.dup(2)
     helper.close()
+
+
+def test_a_crew_that_expects_jobs_has_its_helper_before_they_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(helpers, "n_cores", lambda: 2)
+    with Crew(double, 1, 8, 3) as crew:
+        crew.expect(8)
+        assert not crew._helpers, "so few are done here"
+        crew.expect(9)
+        (helper,) = crew._helpers
+        helper.wait()
+        jobs = [(number, np.full(300_000, number)) for number in range(20)]
+        found = [(number, None if done is None else int(done[0])) for number, done in crew.run(jobs)]
+        assert found == [(number, 2 * number) for number in range(20)]
+        assert crew._helpers == [helper]
+    assert helper._process.poll() is not None
 
 
 def test_answers_made_ahead_are_there_in_any_order() -> None:

@@ -239,22 +239,25 @@ class Writer:
     def write_tables(self) -> None:
         """Boxes, image labels, machine labels, points and masks of each subset; one without rows is not written."""
         for number, subset in enumerate(self._subsets):
-            self._write_boxes(subset)
-            if subset is None:
-                self._write_tags(subset, ("tags", "machine"))
-            else:
-                self._write_tags(subset, ("tags",))
-                if self._plan.has_table("machine"):
-                    self._write_tags(subset, ("machine",))
-            self._write_points(subset)
-            if self._plan.has_table("relationships") or self._layout.empty_tables:
-                self._write_relationships(subset)
-            self._write_masks(subset)
+            columns = header_columns(self._plan, ("masks",), subset)
+            masks = MaskTable(self._plan, self._source, self._archive, self._mask_names, subset, columns, self._side)
+            with masks:
+                self._write_boxes(subset, masks)
+                if subset is None:
+                    self._write_tags(subset, ("tags", "machine"))
+                else:
+                    self._write_tags(subset, ("tags",))
+                    if self._plan.has_table("machine"):
+                        self._write_tags(subset, ("machine",))
+                self._write_points(subset)
+                if self._plan.has_table("relationships") or self._layout.empty_tables:
+                    self._write_relationships(subset)
+                self._write_masks(subset, masks, columns)
             self._progress((number + 1) / (len(self._subsets) + 1))
 
-    def _write_boxes(self, subset: str | None) -> None:
+    def _write_boxes(self, subset: str | None, masks: MaskTable) -> None:
         columns = header_columns(self._plan, ("boxes",), subset)
-        rows = box_rows(self._plan, self._holding(self._shapes(), subset), subset, columns, self._side)
+        rows = box_rows(self._plan, self._holding(self._shapes(), subset, masks), subset, columns, self._side)
         if self._expansion is not None:
             rows = self._expansion.boxes(rows, columns)
         if self._layout.bright_masks:
@@ -298,10 +301,8 @@ class Writer:
         header = header_texts(plan, kinds, subset, columns)
         self._write_table(self._path("relationships", subset), columns, rows, header=header)
 
-    def _write_masks(self, subset: str | None) -> None:
+    def _write_masks(self, subset: str | None, table: MaskTable, columns: Sequence[str]) -> None:
         """PNGs leave as they are drawn; the rows wait for their table, which follows them."""
-        columns = header_columns(self._plan, ("masks",), subset)
-        table = MaskTable(self._plan, self._source, self._archive, self._mask_names, subset, columns, self._side)
         # One after the other, so that neither names nor the order of PNGs depend on how the source cuts its batches.
         hidden, shown = WaitingRows(), WaitingRows()
         if self._plan.has_table("masks"):
@@ -344,8 +345,9 @@ class Writer:
         if counting:
             self._met = frozenset(met)
 
-    def _holding(self, batches: Iterator[Shapes], subset: str | None) -> Iterator[Shapes]:
-        """The same batches; all that is no plain box is held for the pass of the subset's masks, while it is little."""
+    def _holding(self, batches: Iterator[Shapes], subset: str | None, masks: MaskTable) -> Iterator[Shapes]:
+        """The same batches; all that is no plain box is held for the pass of the subset's masks, while it is little,
+        and `masks` is told of it."""
         self._held = None
         held: deque[NeedyShapes] | None = deque()
         n_bytes = 0
@@ -356,6 +358,8 @@ class Writer:
                     wanted &= self._plan.in_subset(shapes.frames, subset)
                 if wanted.any():
                     part = _apart(shapes.take(wanted))
+                    if self._plan.selector is None:
+                        masks.expect(part)
                     n_bytes += part.kept.lines.nbytes + len(part) * HELD_ROW_BYTES
                     held.append((part, self._needed(shapes)[wanted]))
                     held = held if n_bytes <= HELD_BYTES else None
