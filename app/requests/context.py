@@ -107,7 +107,8 @@ class Context:
         """Extend the lease. A store that cannot be written for a moment is no reason to end. Raises Cancelled."""
         self._last_beat = time.monotonic()
         try:
-            with self.storage.database.write() as conn:
+            # Not synced: with the power the attempt is gone, too. A sync would wait for all that an import has written.
+            with self.storage.database.bulk_write() as conn:
                 requests.beat(
                     conn,
                     self.request.id,

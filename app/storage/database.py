@@ -116,7 +116,8 @@ class Database:
     @contextmanager
     def bulk_write(self) -> Iterator[Connection]:
         """A write transaction that may be lost by power loss until the next `write` of anybody: for rows that nobody
-        sees before a later transaction says so. That one syncs the log, and with it everything written before."""
+        sees before a later transaction says so, or that only tell how far work is. That one syncs the log, and with it
+        everything written before."""
         with self._write(self.bulk_writer) as conn:
             yield conn
 
