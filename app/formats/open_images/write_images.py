@@ -26,7 +26,7 @@ from app.formats.open_images.kept_rows import (
 from app.formats.open_images.plan import Plan
 from app.formats.open_images.write_boxes import id_cells
 
-# Frames that no archive named are written so many at a time.
+# So many frames are written at a time, whether an archive named them or not.
 STEP = 50_000
 
 
@@ -34,24 +34,21 @@ def image_rows(
     plan: Plan, batches: Iterator[Images], subset: str | None, columns: Sequence[str]
 ) -> Iterator[TableRows]:
     """One row for each shown frame of the subset, in frame order."""
-    start, n = plan.start, len(plan.ids)
     done = 0
     for images in batches:
         if not len(images):
             continue
-        first, stop = int(images.frames[0]) - start, int(images.frames[-1]) - start + 1
-        yield from _new_rows(plan, subset, columns, done, first)
         part = images.take(_one_a_frame(images))
-        kept = part.kept
-        told: Texts | None = part.subsets
-        if len(part) < stop - first:
-            told = None
-            order = np.full(stop - first, len(part), dtype=np.int64)
-            order[part.frames.astype(np.int64) - start - first] = np.arange(len(part), dtype=np.int64)
-            kept = Kept.concatenate([part.kept, Kept.empty(1)]).take(order)
-        yield from _rows(plan, subset, columns, first, kept, told)
-        done = stop
-    yield from _new_rows(plan, subset, columns, done, n)
+        places = part.frames.astype(np.int64) - plan.start
+        row = 0
+        while row < len(part):  # some frames of millions lie far from each other
+            first = int(places[row])
+            stop_row = int(np.searchsorted(places, first + STEP))
+            stop = int(places[stop_row - 1]) + 1
+            yield from _new_rows(plan, subset, columns, done, first)
+            yield from _listed_rows(plan, subset, columns, first, stop, part.slice(row, stop_row))
+            done, row = stop, stop_row
+    yield from _new_rows(plan, subset, columns, done, len(plan.ids))
 
 
 def _one_a_frame(images: Images) -> Mask:
@@ -59,6 +56,18 @@ def _one_a_frame(images: Images) -> Mask:
     last = np.ones(len(images), dtype=np.bool_)
     last[:-1] = images.frames[1:] != images.frames[:-1]
     return last
+
+
+def _listed_rows(
+    plan: Plan, subset: str | None, columns: Sequence[str], first: int, stop: int, part: Images
+) -> Iterator[TableRows]:
+    """Rows for the frames at places first … stop, of which `part` are listed."""
+    if len(part) == stop - first:
+        yield from _rows(plan, subset, columns, first, part.kept, part.subsets)
+        return
+    order = np.full(stop - first, len(part), dtype=np.int64)
+    order[part.frames.astype(np.int64) - plan.start - first] = np.arange(len(part), dtype=np.int64)
+    yield from _rows(plan, subset, columns, first, Kept.concatenate([part.kept, Kept.empty(1)]).take(order))
 
 
 def _new_rows(plan: Plan, subset: str | None, columns: Sequence[str], first: int, stop: int) -> Iterator[TableRows]:
