@@ -62,8 +62,9 @@ from app.helpers import Crew
 from app.images import decode_mask, encode_mask
 
 # Instances taken at once: those that are drawn, whose crops stand in memory together, and all that are looked at.
-TAKEN_AT_ONCE, KEPT_AT_ONCE = 32, 1024
-TAKEN_BYTES, TAKEN_VALUES = 8 << 20, 1 << 18
+TAKEN_AT_ONCE, KEPT_AT_ONCE = 64, 1024
+# And coordinates of those (traced masks: some thirty of them), and bytes of the PNGs of these.
+TAKEN_VALUES, TAKEN_BYTES = 1 << 16, 8 << 20
 UNHELPED_JOBS, JOBS_AHEAD = 16, 6
 # Tolerance of a link between a mask's box and a box row, as the reader has it.
 LINK_TOLERANCE = 1e-6 + 1e-12
