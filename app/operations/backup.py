@@ -57,7 +57,14 @@ from app.operations.backup_rows import (
     split_rows,
 )
 from app.operations.import_dataset import copy_pictures
-from app.operations.ingest_images import PICTURE_EXTENSIONS, extension, found_member, frame_columns, measure_all
+from app.operations.ingest_images import (
+    PICTURE_EXTENSIONS,
+    Holder,
+    extension,
+    found_member,
+    frame_columns,
+    measure_all,
+)
 from app.operations.names import backup_name
 from app.operations.targets import TaskSource
 from app.operations.work import Limits, Work
@@ -379,10 +386,8 @@ class Restoring:
                 raise damaged("a frame whose name is none")
         if len(set(names)) < len(names):
             raise damaged("two frames of one name")
-        found = [
-            found_member(self._archive, self._source, entry, name, 0)
-            for entry, name in zip(entries, names, strict=True)
-        ]
+        holder = Holder(self._source, 0, self._archive)
+        found = [found_member(holder, entry, name, 0) for entry, name in zip(entries, names, strict=True)]
         sizes = measure_all(found, self._limits, work)
         copied, segment = copy_pictures(work, self._archive, list(zip(entries, found, strict=True)))
         with self._storage.database.write() as conn:

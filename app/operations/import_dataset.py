@@ -30,6 +30,7 @@ from app.operations.ingest_images import (
     PICTURE_EXTENSIONS,
     STORED,
     Found,
+    Holder,
     extension,
     found_member,
     frame_columns,
@@ -153,6 +154,7 @@ def find_subsets(archive: Archive, source: ByteSource, format_: Format, limits: 
     if len(by_subset) > MAX_SUBSETS:
         raise InvalidInput(f"the dataset has {len(by_subset):,} subsets; {MAX_SUBSETS:,} are allowed", code="limit")
     subsets = []
+    holder = Holder(source, 0, archive)
     for name, listed in sorted(by_subset.items()):
         if len(name) > MAX_SUBSET_CHARACTERS:
             raise InvalidInput(f"a subset's name has at most {MAX_SUBSET_CHARACTERS} characters: {name[:80]!r}")
@@ -164,7 +166,7 @@ def find_subsets(archive: Archive, source: ByteSource, format_: Format, limits: 
                 )
             seen.add(picture.name)
         entries = [archive.entry(one.path) for one in listed]
-        found = [found_member(archive, source, entry, one.name, 0) for entry, one in zip(entries, listed, strict=True)]
+        found = [found_member(holder, entry, one.name, 0) for entry, one in zip(entries, listed, strict=True)]
         subsets.append(Subset(name, entries, found, measure_all(found, limits, work)))
     return subsets
 

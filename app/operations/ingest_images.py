@@ -6,7 +6,7 @@ Pictures stay where the upload put them (a form's body, a zip, a single file); w
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +31,13 @@ STORED, DEFLATED = 0, 8
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One picture within an upload. `read` gives the picture's own bytes (offset, length)."""
+    """One picture within an upload; there may be a million, so none has more than its numbers.
+
+    Attributes:
+        pack, offset: the upload, and where the picture begins in it.
+        member: its number among the members of its zip.
+        holder: what it was found in; all pictures of a zip have the same.
+    """
 
     name: str
     pack: int
@@ -40,7 +46,25 @@ class Found:
     size: int
     method: int
     crc: int
-    read: Callable[[int, int], bytes]
+    member: int
+    holder: Holder
+
+    def read(self, start: int, length: int) -> bytes:
+        """The picture's own bytes."""
+        if self.method == STORED:
+            place = self.offset - self.holder.offset
+            return self.holder.source.read_at(place + start, max(0, min(length, self.size - start)))
+        assert self.holder.archive is not None
+        return _inflated(self.holder.archive, self.holder.archive.entries[self.member], start, length)
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A file of an upload with pictures in it: its bytes, where it begins in the upload, and the zip that it is."""
+
+    source: ByteSource
+    offset: int
+    archive: Archive | None = None
 
 
 class Part:
@@ -123,9 +147,9 @@ def find_pictures(source: BlobSource, upload: Upload, pack: int, limits: Limits,
         name = client_name.replace("\\", "/").rsplit("/", 1)[-1]
         part = Part(source, offset, size)
         if part.read_at(0, 4)[:2] == b"PK":
-            found += find_members(open_archive(part, limits.archive), name, part, pack, offset, report)
+            found += find_members(Holder(part, offset, open_archive(part, limits.archive)), name, pack, report)
         elif extension(name) in PICTURE_EXTENSIONS:
-            found.append(Found(name, pack, offset, size, size, STORED, -1, part.read_at))
+            found.append(Found(name, pack, offset, size, size, STORED, -1, 0, Holder(part, offset)))
         else:
             raise InvalidInput(
                 f"{name!r} is neither a picture ({', '.join(sorted(PICTURE_EXTENSIONS))}) nor a zip of pictures",
@@ -134,17 +158,16 @@ def find_pictures(source: BlobSource, upload: Upload, pack: int, limits: Limits,
     return found
 
 
-def find_members(
-    archive: Archive, archive_name: str, part: Part, pack: int, offset: int, report: Report
-) -> list[Found]:
+def find_members(holder: Holder, archive_name: str, pack: int, report: Report) -> list[Found]:
     """The pictures in a zip, with their folders; anything else in it is left alone, as CVAT does, but not silently."""
     found = []
-    for entry in archive.entries:
+    assert holder.archive is not None
+    for entry in holder.archive.entries:
         base = posixpath.basename(entry.name)
         if entry.is_dir or entry.name.startswith(CLUTTER[0]) or base.startswith(CLUTTER[1]):
             continue
         if extension(entry.name) in PICTURE_EXTENSIONS:
-            found.append(found_member(archive, part, entry, entry.name, pack, offset))
+            found.append(found_member(holder, entry, entry.name, pack))
         elif extension(entry.name) == ".zip":
             report.warn(
                 "image.nested_zip",
@@ -156,16 +179,10 @@ def find_members(
     return found
 
 
-def found_member(archive: Archive, source: ByteSource, entry: Entry, name: str, pack: int, offset: int = 0) -> Found:
-    """A member of an archive as the picture `name`; `offset` is where the archive begins in the pack."""
-
-    def read(start: int, length: int) -> bytes:
-        if entry.method == STORED:
-            return source.read_at(entry.offset + start, max(0, min(length, entry.size - start)))
-        return _inflated(archive, entry, start, length)
-
-    place = offset + entry.offset
-    return Found(name, pack, place, entry.compressed_size, entry.size, entry.method, entry.crc, read)
+def found_member(holder: Holder, entry: Entry, name: str, pack: int) -> Found:
+    """A member of a zip as the picture `name`."""
+    place = holder.offset + entry.offset
+    return Found(name, pack, place, entry.compressed_size, entry.size, entry.method, entry.crc, entry.number, holder)
 
 
 def _inflated(archive: Archive, entry: Entry, start: int, length: int) -> bytes:
