@@ -388,12 +388,13 @@ def _foreground(stream: _Inflater, header: PNGHeader, part: _Pass, levels: _Leve
 
 def _unfilter(filters: Rows, rows: Rows, above: Rows) -> Rows:
     """Undo the filters of rows whose pixels are one byte wide (or less); `above` is the row before the first."""
-    if not filters.any():
+    highest = filters.max()
+    if highest == 0:
         return rows
-    if (filters == FILTER_SUB).all():
+    if highest == FILTER_SUB and filters.min() == FILTER_SUB:
         return _sum_rows(rows)
-    raw = np.zeros((len(rows) + 1, rows.shape[1] + 1), dtype=np.uint8)
-    raw[0, 1:] = above[0]
+    raw = np.empty((len(rows) + 1, rows.shape[1] + 1), dtype=np.uint8)
+    raw[0, 0], raw[0, 1:] = 0, above[0]
     raw[1:, 0] = filters
     raw[1:, 1:] = rows
     # The filters were checked, so nothing can fail here.
@@ -443,11 +444,10 @@ def _filled_lines(strip: Rows) -> tuple[int, int]:
     time, so there may be a line more. Where every line has a filter, all of them are filled."""
     flat, stride = strip.reshape(-1), strip.shape[1]
     n_words = len(flat) // 8
-    filled = flat[: n_words * 8].view(np.uint64) != 0
-    first = int(filled.argmax()) if n_words else 0
-    if not filled[first : first + 1].any() or flat[n_words * 8 :].any():
+    filled = (flat[: n_words * 8].view(np.uint64) != 0).tobytes()  # bytes are searched from either end at once
+    first, last = filled.find(1), filled.rfind(1)
+    if first < 0 or flat[n_words * 8 :].any():
         return 0, len(strip)
-    last = n_words - 1 - int(filled[::-1].argmax())
     return first * 8 // stride, min((last * 8 + 7) // stride + 1, len(strip))
 
 
