@@ -324,24 +324,24 @@ class _Attributes:
     def _completed(self, label_id: int, text: str, mutable: bool | None) -> bytes:
         ids, defaults = self._defaults(label_id, mutable)
         # Quotes within a value are escaped in JSON, so this finds the ids of the list and nothing else.
-        found = _SPEC_ID.findall(text)
+        parts = _SPEC_ID.split(text)  # between the ids: `,"value":"x"}` and a comma, or the bracket
+        found = parts[1::2]
         if found != ids:
-            starts = [match.start() for match in _SPEC_ID.finditer(text)]
-            stops = [*starts[1:], len(text)]  # behind a comma, or the bracket; none of an empty list
-            given = {key: text[at : stop - 1] for key, at, stop in zip(found, starts, stops, strict=False)}
-            text = f"[{','.join(map(given.get, ids, defaults))}]"
+            given = dict(zip(found, parts[2::2], strict=True))
+            told = [f'{{"spec_id":{key}{given.get(key, other)[:-1]}' for key, other in zip(ids, defaults, strict=True)]
+            text = f"[{','.join(told)}]"
         return text.encode("utf-8")
 
     def _defaults(self, label_id: int, mutable: bool | None) -> tuple[list[str], list[str]]:
-        """The ids of the label's attributes, ascending, and each with its default as JSON."""
+        """The ids of the label's attributes, ascending, and what stands behind each where it has its default."""
         known = self._of_label.get((label_id, mutable))
         if known is None:
             specs = self._specs(label_id, mutable)
-            known = (
+            values = (orjson.dumps(spec.default_value).decode("utf-8") for spec in specs)
+            known = self._of_label[label_id, mutable] = (
                 [str(spec.id) for spec in specs],
-                [orjson.dumps(value).decode("utf-8") for value in _with_defaults((), specs)],
+                [f',"value":{value}}},' for value in values],
             )
-            self._of_label[label_id, mutable] = known
         return known
 
     def _specs(self, label_id: int, mutable: bool | None) -> Specs:
