@@ -8,7 +8,8 @@ above the step change colour. On straight edges that is "the centre is inside, e
 Instead of walking, the steps over column middles are computed, edge by edge and column by column, with the same
 floating point operations in the same order, so the pixels are equal, ties of rounding included (tests compare with
 pycocotools itself). Cost: 30 to 50 ns and 100 bytes for each column that an edge crosses within the frame, whatever the
-length of the outline: far points cost nothing, and memory is bounded by working in chunks.
+length of the outline: far points cost nothing, and memory is bounded by working in chunks. Polygons that run along the
+edges of pixels have no slanting edge and are drawn apart (`pixel_outlines.py`), in a third of the time.
 
     crossings          flips             running exclusive or, down
     . . 1 . 1 .        0b00101000        0b00101000
