@@ -20,7 +20,7 @@ from __future__ import annotations
 import hashlib
 import posixpath
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from itertools import pairwise
 from typing import Any
@@ -436,9 +436,11 @@ class Restoring:
                 for entry in sorted(entries):
                     columns = _read_json(self._archive, entry)
                     rows = split_rows(TABLES[kind], columns, entry.name)
+                    parts: Iterable[Any] = (rows,)
                     if kind == "shapes" and kept is not None:
-                        rows = bring_masks(rows, columns, bounds, kept.read_at, entry.name)
-                    writer.write(Annotations(**{kind: settle(rows, renumbered, bounds, entry.name)}))
+                        parts = bring_masks(rows, columns, bounds, kept.read_at, entry.name)
+                    for part in parts:
+                        writer.write(Annotations(**{kind: settle(part, renumbered, bounds, entry.name)}))
                     self._work.progress(0.9, "writing the annotations")
             writer.close()
             with self._storage.database.write() as conn:

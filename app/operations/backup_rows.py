@@ -12,7 +12,7 @@ checked before it goes into the store.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ import numpy.typing as npt
 import orjson
 
 from app.annotations import (
+    MOST_BYTES,
     Kept,
     Shapes,
     ShapeType,
@@ -33,7 +34,7 @@ from app.annotations import (
     png_of,
     unpack_mask,
 )
-from app.columns import PackedRagged, Ragged, Texts, distinct
+from app.columns import PackedRagged, Ragged, Texts, distinct, steps_within
 from app.errors import InvalidInput
 from app.images import BadPNG, prove_mask
 
@@ -41,6 +42,7 @@ Flags = npt.NDArray[np.bool_]
 
 ID_COLUMNS = ("ids", "sets")  # the store gives both anew
 MAX_COORDINATE = 1e7
+STEP_BYTES = 8 << 20  # of PNGs that are looked at and stored together
 TYPE_NAMES = frozenset(kind.name.lower() for kind in ShapeType)
 _NUMBERS = {ShapeType.RECTANGLE: (4, 4), ShapeType.ELLIPSE: (4, 4), ShapeType.CUBOID: (16, 16), ShapeType.MASK: (0, 0)}
 _AT_LEAST = {ShapeType.POLYGON: 6, ShapeType.POLYLINE: 4, ShapeType.POINTS: 2}
@@ -173,8 +175,13 @@ def _numbers(values: Any, dtype: np.dtype[Any]) -> Any:
     return column
 
 
-def bring_masks(shapes: Shapes, document: Any, bounds: Bounds, read: Callable[[int, int], bytes], place: str) -> Shapes:
-    """The same rows with the masks that are kept as PNGs. Raises InvalidInput for any that cannot be.
+def bring_masks(
+    shapes: Shapes, document: Any, bounds: Bounds, read: Callable[[int, int], bytes], place: str
+) -> Iterator[Shapes]:
+    """The same rows with the masks that are kept as PNGs, a few MiB of them at a time: many rows may name one PNG.
+
+    Raises:
+        InvalidInput: a mask cannot be one.
 
     Args:
         document: what `shapes` was split of.
@@ -183,7 +190,8 @@ def bring_masks(shapes: Shapes, document: Any, bounds: Bounds, read: Callable[[i
     try:
         rows = _numbers(document["runs"].get("kept", []), np.dtype(np.int64))
         if not len(rows):
-            return shapes
+            yield shapes
+            return
         if len(distinct(rows)) < len(rows) or not 0 <= rows.min() <= rows.max() < len(shapes):
             raise ValueError("a mask of no row")
         _check_frames(shapes, len(bounds.widths))
@@ -191,14 +199,26 @@ def bring_masks(shapes: Shapes, document: Any, bounds: Bounds, read: Callable[[i
         has_png = (shapes.kept.png_offsets[rows] >= 0) & (shapes.kept.png_sizes[rows] > 0)
         if not bool((has_png & (shapes.types[rows] == ShapeType.MASK) & (shapes.runs.lengths[rows] == 0)).all()):
             raise ValueError("a mask whose PNG is not kept")
-        pngs = [b""] * len(shapes)
-        for row in rows.tolist():
-            pngs[row] = read(int(shapes.kept.png_offsets[row]), int(shapes.kept.png_sizes[row]))
-            _check_png(pngs[row], int(bounds.widths[shapes.frames[row]]), int(bounds.heights[shapes.frames[row]]))
-        widths, heights = bounds.widths[shapes.frames], bounds.heights[shapes.frames]
-        return shapes.replace(runs=PackedRagged(pack_masks(pngs, widths, heights), shapes.runs, unpack_mask))
+        sizes = np.zeros(len(shapes), dtype=np.int64)
+        sizes[rows] = shapes.kept.png_sizes[rows]
+        if int(sizes.max()) > MOST_BYTES:
+            raise ValueError("a mask that has to be decoded")
+        for step in steps_within(sizes, STEP_BYTES):
+            yield _with_pngs(shapes.slice(step.start, step.stop), sizes[step] > 0, bounds, read)
     except (AttributeError, BadPNG, KeyError, OverflowError, TypeError, ValueError) as error:
         raise damaged(f"{place}: {error}") from error
+
+
+def _with_pngs(shapes: Shapes, told: Flags, bounds: Bounds, read: Callable[[int, int], bytes]) -> Shapes:
+    """The same rows; those that are told have their PNG for a mask."""
+    widths, heights = bounds.widths[shapes.frames], bounds.heights[shapes.frames]
+    pngs = [b""] * len(shapes)
+    for row in np.flatnonzero(told).tolist():
+        pngs[row] = read(int(shapes.kept.png_offsets[row]), int(shapes.kept.png_sizes[row]))
+        if zlib.crc32(pngs[row]) != int(shapes.kept.png_crcs[row]):
+            raise ValueError("a mask that is not the PNG it was")
+        _check_png(pngs[row], int(widths[row]), int(heights[row]))
+    return shapes.replace(runs=PackedRagged(pack_masks(pngs, widths, heights), shapes.runs, unpack_mask))
 
 
 def _check_png(png: bytes, width: int, height: int) -> None:

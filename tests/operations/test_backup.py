@@ -7,6 +7,7 @@ import json
 import random
 import threading
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -326,9 +327,10 @@ def n_packed(storage: Storage, task_id: int) -> int:
         ({"types": [1]}, "not kept"),
         ({"kept": {"png_offsets": [-1]}}, "not kept"),
         ({"kept": {"png_sizes": [0]}}, "not kept"),
-        ({"kept": {"png_offsets": [1]}}, "not a PNG"),
+        ({"kept": {"png_offsets": [1]}}, "not the PNG"),
         ({"kept": {"png_offsets": [1 << 20]}}, "not there"),
         ({"kept": {"png_sizes": [60]}}, "PNG"),
+        ({"kept": {"png_crcs": [7]}}, "not the PNG it was"),
         ({"frames": [5]}, "frame"),
     ],
     ids=str,
@@ -344,11 +346,37 @@ def test_masks_that_cannot_be_kept_are_refused(
     assert told in refused(storage, ann, zipped({**entries, name: json.dumps(document).encode()}))
 
 
+def test_kept_masks_are_brought_back_a_few_at_a_time(
+    storage: Storage, ann: User, entries: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many rows name one PNG; and none is read that is larger than a kept one can be."""
+    name = "tasks/0/sets/0/shapes-00000.json"
+    one = split_rows(Shapes, json.loads(entries[name]), name)
+    many = json.loads(join_rows(one.take(np.zeros(50, dtype=np.int64)), np.ones(50, dtype=np.bool_)))
+    changed = {**entries, name: json.dumps(many).encode()}
+    written: list[int] = []
+    monkeypatch.setattr(backup_rows, "STEP_BYTES", 3 * int(one.kept.png_sizes[0]))
+    write = annotations.SetWriter.write
+    monkeypatch.setattr(
+        annotations.SetWriter,
+        "write",
+        lambda self, rows: (written.append(len(rows.shapes)) if len(rows.shapes) else None, write(self, rows))[1],
+    )
+    made = bring_back(storage, ann, zipped(changed))
+    assert made.result_id is not None
+    assert n_packed(storage, made.result_id) == 50
+    assert written[:17] == [3] * 16 + [2]  # then those of other sets
+    many["kept"]["png_sizes"][7] = (64 << 10) + 1
+    changed = {**entries, name: json.dumps(many).encode(), "kept/0": entries["kept/0"] + bytes(80 << 10)}
+    assert "has to be decoded" in refused(storage, ann, zipped(changed))
+
+
 def test_a_mask_that_has_to_be_decoded_is_no_kept_one(storage: Storage, ann: User, entries: dict[str, bytes]) -> None:
     name = "tasks/0/sets/0/shapes-00000.json"
     document = json.loads(entries[name])
     png = mask_png(np.ones((9, 9), dtype=np.bool_), kind="zero-one")
-    document["kept"] |= {"png_offsets": [len(entries["kept/0"])], "png_sizes": [len(png)]}
+    place = {"png_offsets": [len(entries["kept/0"])], "png_sizes": [len(png)], "png_crcs": [zlib.crc32(png)]}
+    document["kept"] |= place
     changed = {**entries, "kept/0": entries["kept/0"] + png, name: json.dumps(document).encode()}
     assert "has to be decoded" in refused(storage, ann, zipped(changed))
 
