@@ -36,7 +36,7 @@ from app.annotations import (
 )
 from app.api.encoding import TYPE_NAMES
 from app.api.outline import NotJSON, Outline, outline
-from app.columns import Ragged, Texts
+from app.columns import GrowingRagged, Ragged, Texts
 from app.errors import InvalidInput, Problem, Report, TooLarge, shorten
 
 MAX_INT32 = 2**31 - 1
@@ -377,11 +377,19 @@ class _Decoder:
 
     def annotations(self, document: Outline) -> Annotations:
         """All batches of all lists; memory follows the columns, not the JSON values."""
-        shapes = [self.shapes(fields) for fields in self.batches(document, "shapes")]
+        shapes: list[Shapes] = []
+        points, runs = GrowingRagged(np.float64), GrowingRagged(np.int32)  # the most of a body, by far
+        for fields in self.batches(document, "shapes"):
+            part = self.shapes(fields)
+            points.add(part.points)
+            runs.add(part.runs)
+            none = Ragged.empty(np.float64, len(part)), Ragged.empty(np.int32, len(part))
+            shapes.append(part.replace(points=none[0], runs=none[1]))
         tags = [self.tags(fields) for fields in self.batches(document, "tags")]
         tracks = [self.tracks(fields) for fields in self.batches(document, "tracks")]
         _check_count(sum(map(len, (*shapes, *tags, *tracks))), self.limits)
-        found = Annotations(Shapes.concatenate(shapes), Tags.concatenate(tags), Tracks.concatenate(tracks))
+        joined = Shapes.concatenate(shapes).replace(points=points.column(), runs=runs.column())
+        found = Annotations(joined, Tags.concatenate(tags), Tracks.concatenate(tracks))
         if self.need_ids:
             for name, ids in (("shapes", found.shapes.ids), ("tags", found.tags.ids), ("tracks", found.tracks.ids)):
                 self.check_distinct(name, ids)

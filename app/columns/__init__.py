@@ -30,7 +30,7 @@ from app.columns.narrow import NarrowRagged, narrow_numbers, steps, steps_within
 from app.columns.numbers import distinct
 from app.columns.packed import PackedRagged, Unpack
 from app.columns.places import HashPlaces
-from app.columns.ragged import Indices, Ragged, Texts
+from app.columns.ragged import GrowingRagged, Indices, Ragged, Texts
 from app.columns.words import equal_cells, hash_cells
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "FewTexts",
     "Flags",
     "GappedLines",
+    "GrowingRagged",
     "HashPlaces",
     "Indices",
     "LazyRagged",

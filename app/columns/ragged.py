@@ -158,6 +158,24 @@ class Ragged:
         return [row.decode("utf-8") for row in self.to_bytes_list()]
 
 
+class GrowingRagged:
+    """A Ragged that comes in parts: its values are held once, where `concatenate` has them twice for a moment."""
+
+    def __init__(self, dtype: npt.DTypeLike) -> None:
+        self._dtype = np.dtype(dtype)
+        self._values = bytearray()  # a large one grows in its place
+        self._lengths: list[Offsets] = []
+
+    def add(self, part: Ragged) -> None:
+        self._values += np.ascontiguousarray(part.values, dtype=self._dtype).view(np.uint8).data
+        self._lengths.append(part.lengths)
+
+    def column(self) -> Ragged:
+        """All parts so far; none may be added afterwards."""
+        lengths = np.concatenate([np.zeros(1, dtype=np.int64), *self._lengths])
+        return Ragged(np.frombuffer(self._values, dtype=self._dtype), np.cumsum(lengths, dtype=np.int64))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Texts:
     """N texts of which few are distinct: `codes` (N,) int32 into `values`; a value may be unused, none is repeated."""

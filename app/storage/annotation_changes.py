@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ from app.storage.block_rows import (
     write_changed,
     write_rows,
 )
-from app.storage.block_steps import LAST_BLOCK, block_steps
+from app.storage.block_steps import LAST_BLOCK, STEP_ROWS, block_steps
 from app.storage.changes import lock_task, take_numbers, touch_jobs, touch_jobs_between, touch_task
 from app.storage.database import Connection
 from app.storage.edits import continue_rows
@@ -423,21 +424,33 @@ def replace_all(
             compared = None if kind in staying else before
         frames = frames_of(before.table)
         outside = before.take(np.flatnonzero((frames < start) | (frames >= stop)))
-        after = in_frame_order(concatenate_placed([outside, current]))
+        after = concatenate_placed([outside, current]) if len(outside.table) else current
         if is_narrow:
+            after = in_frame_order(after)
             write_changed(conn, kind, task_id, after, [*pairs_of(before), *pairs_of(current)], before=compared)
             left |= set(distinct(before.set_ids).tolist())
             held |= set(distinct(after.set_ids).tolist())
             continue
         left |= delete_blocks(conn, kind, task_id, all_sets, first, last)
+        order = np.argsort(frames_of(after.table), kind="stable")
         for set_id in distinct(after.set_ids).tolist():
             held.add(set_id)
-            rows = after.table.take(np.flatnonzero(after.set_ids == set_id))
-            insert_blocks(conn, kind, encode_blocks(rows, task_id=task_id, set_id=set_id, part=0))
+            of_set = order[after.set_ids[order] == set_id]
+            for rows in _in_whole_blocks(after.table, of_set):  # not all of them encoded at once
+                insert_blocks(conn, kind, encode_blocks(rows, task_id=task_id, set_id=set_id, part=0))
     drop_emptied_sets(conn, task_id, left - held)
     touch_task(conn, task_id)
     touch_jobs_between(conn, task_id, start, stop)
     return stored
+
+
+def _in_whole_blocks(table: Any, order: Ids) -> Iterator[Any]:
+    """The rows at `order`, in ascending frames: some whole blocks at a time."""
+    blocks = frames_of(table)[order] >> BLOCK_BITS
+    starts = np.flatnonzero(np.diff(blocks, prepend=-1))
+    cuts = starts[np.flatnonzero(np.diff(starts // STEP_ROWS, prepend=-1))].tolist()
+    for start, stop in pairwise([*cuts, len(order)]):
+        yield table.take(order[start:stop])
 
 
 def _continuing(conn: Connection, kind: str, task_id: int, blocks: Ids, ids: Ids, start: int, stop: int) -> Placed:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from app.columns import Cells, Ragged, Texts
+from app.columns import Cells, GrowingRagged, Ragged, Texts
 from app.columns.words import Bytes, Positions, Words, copy_cells, equal_cells, hash_cells, hash_lines
 
 
@@ -43,6 +43,18 @@ def test_ragged_takes_slices_and_joins_as_lists_do(n: int) -> None:
     parts = [column.slice(0, start), column.slice(start, stop), column.slice(stop, n)]
     assert rows_of(Ragged.concatenate(parts)) == rows
     assert rows_of(Ragged.concatenate([column])) == rows
+
+
+@pytest.mark.parametrize("n", [0, 1, 5])
+def test_a_growing_column_is_all_of_its_parts(n: int) -> None:
+    rng = random.Random(n)
+    parts = [Ragged.from_arrays(random_rows(rng, rng.randrange(9)), np.float64) for _ in range(n)]
+    growing = GrowingRagged(np.float64)
+    for part in parts:
+        growing.add(part)
+    column = growing.column()
+    assert column.dtype == np.float64
+    assert rows_of(column) == [row for part in parts for row in rows_of(part)]
 
 
 def test_no_row_or_few_of_a_column_do_not_hold_its_values() -> None:

@@ -47,6 +47,7 @@ class Twin(RuleBasedStateMachine):
         patch.setattr(annotation_changes, "NARROW_BLOCKS", steps[0])
         patch.setattr(annotation_changes, "SCANNED_ROWS", steps[1])
         patch.setitem(block_steps.__kwdefaults__ or {}, "most_rows", steps[2])
+        patch.setattr(annotation_changes, "STEP_ROWS", steps[2])
         folder = self.stack.enter_context(tempfile.TemporaryDirectory())
         self.storage = self.stack.enter_context(open_store("sqlite", Path(folder)))
         self.task_id = make_task(self.storage, SIZE, ((0, 80), (70, SIZE))).id
