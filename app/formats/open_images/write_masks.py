@@ -63,7 +63,7 @@ from app.images import decode_mask, encode_mask
 
 # Instances taken at once: those that are drawn, whose crops stand in memory together, and all that are looked at.
 TAKEN_AT_ONCE, KEPT_AT_ONCE = 64, 1024
-# And coordinates of those (traced masks: some thirty of them), and bytes of the PNGs of these.
+# And coordinates of those (traced masks: some thirty of them), and bytes of the PNGs and lines of these.
 TAKEN_VALUES, TAKEN_BYTES = 1 << 16, 8 << 20
 UNHELPED_JOBS, JOBS_AHEAD = 16, 6
 # Tolerance of a link between a mask's box and a box row, as the reader has it.
@@ -683,9 +683,10 @@ def _grouped(shapes: Shapes, instances: Sequence[Instance]) -> list[bool]:
 
 
 def _chunks(batch: Batch) -> Iterator[list[Instance]]:
-    """Instances whose PNGs fit into memory together."""
+    """Instances whose PNGs and cells fit into memory together."""
     owners = np.array([row_of(instance) for instance in batch.instances], dtype=np.int64)
-    for part in steps_within(batch.shapes.kept.png_sizes[owners], TAKEN_BYTES, KEPT_AT_ONCE):
+    kept = batch.shapes.kept
+    for part in steps_within(kept.png_sizes[owners] + kept.lines.lengths[owners], TAKEN_BYTES, KEPT_AT_ONCE):
         yield batch.instances[part]
 
 
