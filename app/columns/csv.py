@@ -236,6 +236,7 @@ class CSVReader:
         self._line = 1
         self._width = len(columns or ())
         self._aliases = aliases
+        self._header_line = b""
         self.header = self.spelling = tuple(columns or ())
         self.header_row = 1
         self.usable = self._skip_mark()
@@ -332,6 +333,7 @@ class CSVReader:
             self.spelling = tuple(cells.row_bytes(i).decode("utf-8").strip() for i in range(len(cells)))
             self.header = self._canonical(self.spelling)
             self._width = len(self.header)
+            self._header_line = line
             return self._check_names(known, required, line)
         return False
 
@@ -346,7 +348,7 @@ class CSVReader:
         row, n_errors = self.header_row, self._report.n_errors
         shown = shorten(line.decode("utf-8"))
         if known and not any(self.has(name) for name in known):
-            other = next((name for byte, name in _OTHER_DELIMITERS.items() if byte in line), None)
+            other = other_delimiter(line)
             if other is not None:
                 message = f"The columns seem to be separated by {other}. Save the file with commas."
                 self._error("csv.delimiter", message, row, value=shown)
@@ -400,6 +402,7 @@ class CSVReader:
         bad = np.zeros(len(records), dtype=np.bool_)
         self._check_bytes(records, bad)
         self._check_quotes(records, bad)
+        self._check_header(records, bad)
         self._check_counts(records, counts, bad)
         if records.n_bytes > self._max_field_bytes:
             self._check_sizes(records, bad)
@@ -453,6 +456,20 @@ class CSVReader:
         self._report_rows("csv.quote", records, rows, messages)
         bad[rows] = True
 
+    def _check_header(self, records: Records, bad: Mask) -> None:
+        """Tables that were put together have their headers within."""
+        line = self._header_line
+        if not line:
+            return
+        lengths = records.stops - records.starts
+        rows = np.flatnonzero((lengths == len(line)) | (lengths == len(_BOM) + len(line)))
+        texts = (records.buffer[records.starts[row] : records.stops[row]].tobytes() for row in rows.tolist())
+        rows = rows[[text.removeprefix(_BOM) == line for text in texts]] if len(rows) else rows
+        rows = rows[~bad[rows]]
+        message = "This row is the header once more, as where tables were put together. Remove it."
+        self._report_rows("csv.repeated_header", records, rows, [message] * min(len(rows), self._report.room()))
+        bad[rows] = True
+
     def _check_counts(self, records: Records, counts: Positions, bad: Mask) -> None:
         for row, count in records.too_wide.items():
             counts[row] = count
@@ -493,6 +510,11 @@ class CSVReader:
 
     def _error(self, code: str, message: str, row: int, **place: str) -> None:
         self._report.error(code, message, file=self._file, row=row, **place)
+
+
+def other_delimiter(line: bytes) -> str | None:
+    """What a line seems to have in place of commas: `semicolons`, `tabs`, `bars`."""
+    return next((name for byte, name in _OTHER_DELIMITERS.items() if byte in line), None)
 
 
 def _first_bad_byte(data: bytes | memoryview) -> int | None:

@@ -169,6 +169,11 @@ def test_unnamed_columns_may_repeat() -> None:
 
 
 ROWS: dict[str, tuple[bytes, list[tuple[str, int]], list[int]]] = {
+    "the header again": (
+        b"a,b\n1,2\na,b\n3,4\n\xef\xbb\xbfa,b\na,c\n",
+        [("csv.repeated_header", 3), ("csv.repeated_header", 5)],
+        [2, 4, 6],
+    ),
     "too few cells": (b"a,b\n1\n1,2\n", [("csv.field_count", 2)], [3]),
     "too many cells": (b"a,b\n1,2\n1,2,3\n", [("csv.field_count", 3)], [2]),
     "far too many cells": (b"a,b\n1,2\n" + b"," * 5000 + b"\n1,2\n", [("csv.field_count", 3)], [2, 4]),

@@ -6,6 +6,7 @@ Source: Open Images reference 2.5 (headers), 3.5 (matching), 4.4 (what is writte
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from app.annotations import LabelCatalog
-from app.columns import Cells, Coded, CSVBlock, CSVReader, TextIndex
+from app.columns import Cells, Coded, CSVBlock, CSVReader, TextIndex, other_delimiter
 from app.errors import ImportProblems, Report, shorten
 from app.formats.open_images.extras import Extras
 from app.formats.open_images.layout import CLASS_HEADERS
@@ -54,6 +55,9 @@ class ClassNames:
             start = 1 if first and len(block) and _is_header(mids, names) else 0
             count.seen += block.n_seen - start
             count.dropped += block.n_seen - len(block)
+            if first and len(block) and _is_otherwise_separated(block, file, report):
+                count.dropped += len(block)
+                return
             first = first and not len(block)
             for row in range(start, len(block)):
                 mid, name = _mended(mids.row_text(row), names.row_text(row), file, int(block.rows[row]), repairs)
@@ -104,6 +108,18 @@ def _mended(mid: str, name: str, file: str, row: int, repairs: Repairs) -> tuple
             repairs.tell("class.swapped", file, 1, message, row, "LabelName", mid)
             return name, mid
     return mid, name
+
+
+def _is_otherwise_separated(block: CSVBlock, file: str, report: Report) -> bool:
+    """Whether the first row is one cell that holds a MID and a name; it is told."""
+    line = block.lines_at(np.zeros(1, dtype=np.int64)).row_bytes(0)
+    other = other_delimiter(line)
+    parts = re.split("[;\t|]", line.decode("utf-8"))
+    if int(block.field_counts[0]) > 1 or other is None or not (any(map(is_mid, parts)) or is_header_row(*parts[:2])):
+        return False
+    message = f"The columns seem to be separated by {other}. Save the file with commas."
+    report.error("csv.delimiter", message, file=file, row=int(block.rows[0]), value=shorten(line.decode("utf-8")))
+    return True
 
 
 def _is_header(mids: Cells, names: Cells) -> bool:

@@ -20,6 +20,7 @@ const WORDS = {
   "csv.quote": ["A quote is never closed", "Look at the row: a \" is missing or one too many."],
   "csv.no_header": ["The first row names no known column", "The first row must hold names such as ImageID,LabelName,XMin."],
   "csv.delimiter": ["Cells are not separated by commas", "Save the table with commas."],
+  "csv.repeated_header": ["A row is the header once more", "Tables were put together: remove the headers within."],
   "csv.missing_column": ["A column is missing", "Add it to the table."],
   "csv.duplicate_column": ["A column is there twice", "Remove one."],
   "csv.field_count": ["A row has fewer or more cells than the header", "Look for a comma inside a name: such a name needs quotes."],

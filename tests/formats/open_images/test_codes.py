@@ -67,6 +67,7 @@ ERRORS: dict[str, tuple[dict[str, str | bytes], Place]] = {
     "csv.delimiter": ({BOXES: BOX_HEADER.replace(",", ";")}, (BOXES, 1, None)),
     "csv.missing_column": ({BOXES: BOX_HEADER.replace("XMin,", "")}, (BOXES, 1, "XMin")),
     "csv.duplicate_column": ({BOXES: BOX_HEADER.replace("Source", "XMin")}, (BOXES, 1, "XMin")),
+    "csv.repeated_header": (boxes(BOX_HEADER), (BOXES, 3, None)),
     "csv.field_count": (boxes("a,,/m/c,1,0\n"), (BOXES, 3, None)),
     "value.missing": (boxes("a,,,1,0,1,0,1,0,0,0,0,0\n"), (BOXES, 3, "LabelName")),
     "value.not_number": (box("abc", "1", "0", "1"), (BOXES, 3, "XMin")),

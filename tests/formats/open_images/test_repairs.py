@@ -12,7 +12,7 @@ from app.columns import Cells, Ragged
 from app.formats.open_images import repairs
 from app.formats.open_images.repairs import REPAIRS, short_decimals
 from app.images import decode_mask
-from tests.formats.builders import all_attributes, exported, good, labels, places, read_zip, target
+from tests.formats.builders import all_attributes, exported, good, imported, labels, places, read_zip, target
 from tests.formats.memory import MemorySource
 from tests.formats.open_images.parts import BOX_HEADER, BOXES, CLASSES, MASK_HEADER, MASKS, SIZES, TAG_HEADER, TAGS
 from tests.samples import mask_png
@@ -148,3 +148,22 @@ def test_dark_masks_are_drawn_anew_for_fiftyone_alone() -> None:
     assert members["labels/masks/A/n.png"] == BIT
     assert report.counts == {"export.mask_redrawn": 1}
     assert read_zip(exported(MemorySource.of_sink(sink, TASK.frames), TASK)[0])["masks/train/m.png"] == DARK
+
+
+@pytest.mark.parametrize(
+    ("text", "is_told"),
+    [
+        ("/m/c;Cat\n/m/d;Dog\n", True),
+        ("/m/c\tCat\n", True),
+        ("Cat|/m/c\n", True),
+        ("LabelName;DisplayName\n/m/c;Cat\n", True),
+        ("/m/c,Cat; big\n/m/d,Dog\n", False),
+        ("Cat;Dog\nFox\n", False),
+        ("/m/c\n/m/d\n", False),
+    ],
+    ids=repr,
+)
+def test_a_class_file_without_commas_is_told(text: str, is_told: bool) -> None:
+    _, report = imported({CLASSES: text, BOXES: BOX_HEADER + "a,,Cat,1,0,1,0,1,0,0,0,0,0\n"}, TASK)
+    found = [(one.file, one.row) for one in report.errors if one.code == "csv.delimiter"]
+    assert found == ([(CLASSES, 1)] if is_told else [])
