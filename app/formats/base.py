@@ -10,6 +10,7 @@ A format meets four things, all given to it:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, NewType, Protocol
@@ -25,6 +26,14 @@ from app.errors import Report, shorten
 NAMES_TRIED, NAMES_SHOWN = 100, 5
 """Names of files that are compared with those of tables, and that a message shows."""
 _PACKED = (".zip", ".gz", ".tar", ".7z", ".rar", ".xz", ".bz2")
+_OTHER_FORMATS = {
+    "COCO": re.compile(r"(?:^|/)(?:instances|person_keypoints|captions|panoptic|stuff|image_info|labels)_[^/]+\.json$"),
+    "CVAT's XML": re.compile(r"(?:^|/)annotations\.xml$"),
+    "Pascal VOC": re.compile(r"(?:^|/)Annotations/[^/]+\.xml$"),
+    "YOLO": re.compile(r"(?:^|/)(?:obj_[^/]+_data/[^/]+\.txt|labels/(?:[^/]+/)*[^/]+\.txt|obj\.names|data\.ya?ml)$"),
+    "Datumaro's JSON": re.compile(r"(?:^|/)annotations/[^/]+\.json$"),
+}
+"""Names that tell another format, for messages; the first that fits."""
 
 Progress = Callable[[float], None]
 """Told 0..1 now and then; raises Cancelled when the work is no longer wanted."""
@@ -330,8 +339,12 @@ def hint_of_names(near: str | None, names: Iterable[str]) -> str:
     """What to do about an archive without a table; `near` is the name that one of its files should perhaps have."""
     if near:
         return f'. Did you mean "{shorten(near)}"?'
-    packed = sorted(name for name in names if name.lower().endswith(_PACKED))
-    return f'. "{shorten(packed[0])}" is not looked into: send what it holds' if packed else ""
+    names = sorted(names)
+    packed = next((name for name in names if name.lower().endswith(_PACKED)), None)
+    if packed:
+        return f'. "{shorten(packed)}" is not looked into: send what it holds'
+    other = next((what for what, path in _OTHER_FORMATS.items() if any(map(path.search, names))), None)
+    return f". It looks like {other}: export it as Open Images, or convert it (datumaro does)" if other else ""
 
 
 @dataclass(frozen=True, slots=True)

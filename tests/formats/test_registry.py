@@ -41,3 +41,23 @@ def test_what_to_do_about_an_archive_of_no_format_is_told() -> None:
     assert caught.value.report.errors[0].suggestion == "x/train-annotations-bbox.csv"
     with pytest.raises(ImportProblems, match=r'"upload\.zip" is not looked into: send what it holds'):
         detect([*pictures, "upload.zip"])
+
+
+@pytest.mark.parametrize(
+    ("names", "what"),
+    [
+        (["annotations/instances_default.json", "images/a.jpg"], "COCO"),
+        (["annotations.xml"], "CVAT's XML"),
+        (["VOC/Annotations/a.xml", "VOC/JPEGImages/a.jpg"], "Pascal VOC"),
+        (["obj.data", "obj.names", "obj_train_data/a.txt"], "YOLO"),
+        (["data.yaml", "labels/train/a.txt"], "YOLO"),
+        (["annotations/default.json"], "Datumaro's JSON"),
+        (["notes.txt"], None),
+    ],
+    ids=str,
+)
+def test_an_archive_of_another_format_is_called_by_its_name(names: list[str], what: str | None) -> None:
+    with pytest.raises(ImportProblems) as caught:
+        detect(names)
+    told = f"It looks like {what}: export it as Open Images, or convert it (datumaro does)"
+    assert caught.value.detail.endswith(told) if what else "looks like" not in caught.value.detail
