@@ -41,8 +41,12 @@ def test_workers_step_back_for_answers_within_one_session(service: Service) -> N
     """Linux shares the cores among sessions first: niceness counts only where both are in one."""
     parent = service.process.pid
     others = [pid for pid in family(parent) if pid != parent]
+    ours = os.getpriority(os.PRIO_PROCESS, 0)  # whoever runs the tests may have stepped back, too
+    theirs = min(ours + 5, 19)
     deadline = time.monotonic() + 30  # a worker that has just begun is loading its modules
-    while 5 not in (nice := {os.getpriority(os.PRIO_PROCESS, pid) for pid in others}) and time.monotonic() < deadline:
+    while (
+        theirs not in (nice := {os.getpriority(os.PRIO_PROCESS, pid) for pid in others}) and time.monotonic() < deadline
+    ):
         time.sleep(0.1)
-    assert {5} <= nice <= {0, 5}
+    assert {theirs} <= nice <= {ours, theirs}
     assert {os.getsid(pid) for pid in others} == {os.getsid(parent)}
