@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -92,7 +92,9 @@ class BlockCrew:
         self.settle()
 
     def settle(self) -> None:
-        """Wait for what this process is inserting. Raises what went wrong with it."""
+        """Wait for all that this process is inserting: who gives a set up removes what is there. Raises what went
+        wrong."""
+        wait(self._inserting)
         while self._inserting:
             self._inserting.popleft().result()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -292,3 +293,22 @@ def test_packed_masks_are_encoded_here() -> None:
             crew.take(BlockJob(parts, "new", 1, 1, 1, 0), lambda rows: None)
             assert len(crew._waiting) == n_waiting
         crew.finish()
+
+
+def test_an_error_is_told_when_nothing_is_inserted_any_more(eager: None) -> None:
+    """Who gives a set up for it removes what is there; rows that come later would stay."""
+    done: list[str] = []
+
+    def fail(rows: Blocks | None, *, is_again: bool = False) -> None:
+        raise OSError("full")
+
+    def insert(rows: Blocks | None, *, is_again: bool = False) -> None:
+        time.sleep(0.2)
+        done.append("inserted")
+
+    with BlockCrew(1, is_large=True) as crew:
+        for what in (fail, insert):
+            crew._insert(what, [])
+        with pytest.raises(OSError, match="full"):
+            crew.settle()
+        assert done == ["inserted"]
