@@ -253,7 +253,7 @@ def settle(table: Any, renumbered: Renumbered, bounds: Bounds, place: str) -> An
             bodies = [_body(text, renumbered) for text in table.bodies.to_bytes_list()]
             table = table.replace(bodies=Ragged.from_bytes(bodies))
         return table
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise damaged(f"{place}: {error}") from error
 
 
@@ -265,10 +265,9 @@ def _check_frames(table: Any, n_frames: int) -> None:
 
 
 def _check_kept(kept: Kept, bounds: Bounds) -> None:
-    ends = kept.png_offsets + kept.png_sizes
     has_png = kept.png_offsets >= 0
     wrong = (kept.tables < -1) | (kept.tables >= bounds.n_tables)
-    wrong |= has_png & ((kept.png_sizes < 0) | (ends > bounds.kept_bytes) | (kept.png_offsets > bounds.kept_bytes))
+    wrong |= has_png & ((kept.png_sizes < 0) | (kept.png_offsets > bounds.kept_bytes - kept.png_sizes))
     if bool(wrong.any()):
         raise ValueError("a kept line or file that is not there")
 
