@@ -5,18 +5,17 @@ rows of many tables, in any order ─▶ 64 parts by their image    each lies in
 
 from __future__ import annotations
 
-import tempfile
-import weakref
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from app.formats.open_images.spools import spool_of
+
 PARTS = 64
 STRETCH_ROWS = 50_000
 """Rows that are put into parts together."""
-SPOOL_BYTES = 4 << 20
 
 Rows = npt.NDArray[Any]
 
@@ -29,8 +28,7 @@ class PartedRows:
         fields: of the type, as numpy takes them.
         """
         self.dtype = np.dtype(fields)
-        self._file = tempfile.SpooledTemporaryFile(SPOOL_BYTES)  # noqa: SIM115 - closed with its owner
-        weakref.finalize(self, self._file.close)
+        self._file = spool_of(self)
         self._waiting: list[Rows] = []
         self._n_waiting = self._n_written = 0
         self._places: list[list[tuple[int, int]]] = [[] for _ in range(PARTS)]  # first row, rows

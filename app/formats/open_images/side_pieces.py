@@ -9,17 +9,14 @@ What is short waits as text, and is deflated together with its neighbours.
 from __future__ import annotations
 
 import struct
-import tempfile
-import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import IO
 
 from app.deflate import Piece, deflate_piece
+from app.formats.open_images.spools import spool_of
 
-SPOOL_BYTES = 4 << 20
-"""What waits for the end of an export lies on disk once it is more."""
 WRITTEN_BYTES = 64 << 10
 """Pieces that are handed to that disk together."""
 LONG_BYTES = 512
@@ -70,8 +67,7 @@ class HeldPieces:
     def add(self, piece: Piece) -> bytes:
         """The frame that stands for it."""
         if self._file is None:
-            self._file = tempfile.SpooledTemporaryFile(SPOOL_BYTES)  # noqa: SIM115 - closed when all was read
-            weakref.finalize(self, self._file.close)  # of an export that is cut off nobody reads them
+            self._file = spool_of(self)
         self._waiting += piece.packed
         if len(self._waiting) >= WRITTEN_BYTES:
             self._write()
@@ -104,8 +100,7 @@ class Pieces:
     def __init__(self) -> None:
         self.held = HeldPieces()
         self._text = bytearray()
-        self._frames = tempfile.SpooledTemporaryFile(SPOOL_BYTES)  # noqa: SIM115 - closed when it has been read
-        weakref.finalize(self, self._frames.close)
+        self._frames = spool_of(self)
 
     def add_text(self, text: bytes) -> None:
         self._text += text

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
-import weakref
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -29,12 +27,12 @@ from app.columns import CSVBlock, Ragged
 from app.errors import Report
 from app.formats.open_images.side_items import BadItem, Item, ItemCodec, need, shapes_table, tags_table
 from app.formats.open_images.side_write import VERSION
+from app.formats.open_images.spools import spool_of
 from app.geometry import Flips, ShapeTooComplex, flips_to_polygons, flips_to_runs
 
 MAX_BYTES = 2 << 30
 MAX_PARSED_BYTES = 32 << 20
 """JSON that is parsed at once: one entry, or a whole file that was laid out anew. It takes ten times as much memory."""
-SPOOL_BYTES = 4 << 20
 MAX_GROUP = 1 << 30
 _ROW = re.compile(rb'\{"row":\[([0-9]{1,9}),([0-9]{1,12})\],')
 _ROWLESS = b'{"row":null,'
@@ -377,8 +375,7 @@ class _Lines:
     """Lines in the order they came, on disk once they are much."""
 
     def __init__(self) -> None:
-        self._file = tempfile.SpooledTemporaryFile(SPOOL_BYTES)  # noqa: SIM115 - closed with its owner
-        weakref.finalize(self, self._file.close)
+        self._file = spool_of(self)
         self._offsets = array("q", [0])
 
     def __len__(self) -> int:

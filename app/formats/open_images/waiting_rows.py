@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import tempfile
-import weakref
 from collections.abc import Iterator
 
 import numpy as np
 
 from app.columns import Ragged
 from app.formats.open_images.kept_rows import TableRows
-
-SPOOL_BYTES = 4 << 20
+from app.formats.open_images.spools import spool_of
 
 
 class WaitingRows:
     """Batches of rows, given back in the order they came when all are there."""
 
     def __init__(self) -> None:
-        self._file = tempfile.SpooledTemporaryFile(SPOOL_BYTES)  # noqa: SIM115 - closed with its owner
-        weakref.finalize(self, self._file.close)
+        self._file = spool_of(self)
         self._have_entries: list[bool] = []
 
     def add(self, rows: TableRows) -> None:

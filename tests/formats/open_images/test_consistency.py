@@ -10,7 +10,7 @@ import pytest
 
 from app.errors import InvalidInput, Report
 from app.formats import RULES, parse_rules
-from app.formats.open_images import consistency, parted_rows
+from app.formats.open_images import consistency, parted_rows, spools
 from app.formats.open_images.consistency import Consistency, classes_above, overlaps
 from tests.formats.builders import imported, labels, target
 from tests.samples import mask_png
@@ -166,7 +166,7 @@ def test_rows_that_wait_on_disk_are_told_as_if_they_had_not(monkeypatch: pytest.
 
     in_memory = told()
     monkeypatch.setattr(parted_rows, "STRETCH_ROWS", 30)
-    monkeypatch.setattr(parted_rows, "SPOOL_BYTES", 100)
+    monkeypatch.setattr(spools, "SPOOL_BYTES", 100)
     assert told() == in_memory
     monkeypatch.setattr(consistency, "PARTS", 1)
     monkeypatch.setattr(parted_rows, "PARTS", 1)

@@ -12,7 +12,7 @@ from app.columns import Ragged
 from app.errors import Report
 from app.formats import ImportOptions, read_selected
 from app.formats.base import ListText
-from app.formats.open_images import parted_rows
+from app.formats.open_images import parted_rows, spools
 from app.formats.open_images.links import TOLERANCE, BoxFinder
 from app.formats.open_images.waiting_ends import WaitingEnds
 from tests.formats.builders import OPEN_IMAGES, exported, good, imported, labels, opened, places, read_zip, target
@@ -277,7 +277,7 @@ def test_boxes_are_found_as_by_the_twin(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(8))
 def test_ends_that_wait_on_disk_find_what_the_twin_finds(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parted_rows, "STRETCH_ROWS", 7)
-    monkeypatch.setattr(parted_rows, "SPOOL_BYTES", 100)
+    monkeypatch.setattr(spools, "SPOOL_BYTES", 100)
     random = np.random.default_rng(seed)
 
     def some(n: int) -> tuple[Any, Any, Any]:

@@ -15,7 +15,7 @@ from app.annotations import Annotations, AttributeSpec, Label, LabelCatalog, Sha
 from app.archive import ArchiveWriter
 from app.columns import Ragged, Texts
 from app.deflate import Piece
-from app.formats.open_images import side_pieces
+from app.formats.open_images import side_pieces, spools
 from app.formats.open_images.side_items import points_text
 from app.geometry import mask_to_runs, pack_mask
 from tests.formats.builders import all_attributes, exported, good, read_zip, target
@@ -594,7 +594,7 @@ def test_entries_are_read_from_disk_each_once(monkeypatch: pytest.MonkeyPatch) -
 
     polygons = [one(ShapeType.POLYGON, [1.25, 1.0, 6.0, 1.0 + at / 70, 6.0, 5.5]) for at in range(30)]
     members = members_of(*polygons)
-    monkeypatch.setattr(side_read, "SPOOL_BYTES", 10)
+    monkeypatch.setattr(spools, "SPOOL_BYTES", 10)
     monkeypatch.setattr(read_masks, "BATCH_MASKS", 4)
     read: list[int] = []
 
@@ -620,7 +620,7 @@ def test_entries_wait_in_pieces_and_come_back_in_order(monkeypatch: pytest.Monke
     expected = b"".join(b"<%d>%s" % (row, text[1:]) for row, text in enumerate(texts))
     found = []
     for room, text_bytes in ((1 << 20, 3000), (100, 3000), (0, 3000), (100, 20)):
-        monkeypatch.setattr(side_pieces, "SPOOL_BYTES", room)
+        monkeypatch.setattr(spools, "SPOOL_BYTES", room)
         monkeypatch.setattr(side_pieces, "TEXT_BYTES", text_bytes)
         pieces = side_pieces.Pieces()
         entries = [side_pieces.pack_entry(text) for text in texts]
