@@ -193,7 +193,7 @@ class Crew(Generic[Ticket, Job, Done]):
 
     def run(self, jobs: Iterable[tuple[Ticket, Job | None]]) -> Iterator[tuple[Ticket, Done | None]]:
         """The answers in the order of the jobs; a few jobs are taken ahead. No job (None) has no answer (None)."""
-        source = iter(jobs)
+        source, most_held = iter(jobs), HELD_JOBS * self._ahead
         waiting: deque[tuple[Ticket, Job | None, Helper | None, tuple[Done | None] | None]] = deque()
         is_over = False
 
@@ -205,16 +205,14 @@ class Crew(Generic[Ticket, Job, Done]):
 
         while True:
             for helper in self._crew():
-                while helper.has_room() and len(waiting) < HELD_JOBS * self._ahead and (found := take()) is not None:
+                while helper.has_room() and len(waiting) < most_held and (found := take()) is not None:
                     if found[1] is None:
                         waiting.append((*found, None, (None,)))
                         continue
                     helper.send(found[1])
                     waiting.append((*found, helper, None))
             head = waiting[0] if waiting else None
-            if head is None or (
-                head[2] is not None and not head[2].has_answer() and len(waiting) < HELD_JOBS * self._ahead
-            ):
+            if head is None or (head[2] is not None and not head[2].has_answer() and len(waiting) < most_held):
                 # Nothing to hand out yet: rather than wait, do the next job here.
                 if (found := take()) is not None:
                     self._unhelped -= found[1] is not None

@@ -38,7 +38,7 @@ from app.formats.open_images.sizes import join_sizes
 from app.formats.open_images.waiting_rows import WaitingRows
 from app.formats.open_images.write_boxes import box_rows, is_rotated
 from app.formats.open_images.write_images import image_rows
-from app.formats.open_images.write_masks import MaskTable, NeedyShapes
+from app.formats.open_images.write_masks import MaskTable, NeedyShapes, draw_crew
 from app.formats.open_images.write_points import point_rows
 from app.formats.open_images.write_relationships import RelationshipWriter, named_labels
 from app.formats.open_images.write_tags import hidden_rows, tag_rows
@@ -240,8 +240,10 @@ class Writer:
         """Boxes, image labels, machine labels, points and masks of each subset; one without rows is not written."""
         for number, subset in enumerate(self._subsets):
             columns = header_columns(self._plan, ("masks",), subset)
-            masks = MaskTable(self._plan, self._source, self._archive, self._mask_names, subset, columns, self._side)
-            with masks:
+            with draw_crew(self._plan.options.mask_helpers) as crew:
+                masks = MaskTable(
+                    self._plan, self._source, self._archive, self._mask_names, subset, columns, crew, self._side
+                )
                 self._write_boxes(subset, masks)
                 if subset is None:
                     self._write_tags(subset, ("tags", "machine"))

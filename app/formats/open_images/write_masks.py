@@ -12,8 +12,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial, reduce
 from operator import or_
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 from isal import isal_zlib
@@ -166,8 +164,16 @@ class PlainStretch:
     masks: PlainMasks
 
 
+DrawCrew = Crew[Stretch | PlainStretch, DrawJob, list[Drawn | None] | None]
+
+
+def draw_crew(most_helpers: int) -> DrawCrew:
+    """Who draws the masks of a table; to be entered."""
+    return Crew(draw_masks, most_helpers, UNHELPED_JOBS, JOBS_AHEAD)
+
+
 class MaskTable:
-    """Writes the PNGs of one table as they come and gives its rows: `with MaskTable(…) as table`."""
+    """Writes the PNGs of one table as they come and gives its rows."""
 
     def __init__(
         self,
@@ -177,34 +183,25 @@ class MaskTable:
         names: MaskNames,
         subset: str | None,
         columns: Sequence[str],
-        side: SideWriter | None = None,
+        crew: DrawCrew,
+        side: SideWriter | None,
     ) -> None:
         self._side = side
         self._plan, self._source, self._archive, self._names = plan, source, archive, names
         self._subset, self._columns = subset, columns
         self._last_folder = (-1, "")
         self._n_expected = 0
-        self._workers: Crew[Stretch | PlainStretch, DrawJob, list[Drawn | None] | None]
-        self._workers = Crew(draw_masks, plan.options.mask_helpers, UNHELPED_JOBS, JOBS_AHEAD)
-
-    def __enter__(self) -> Self:
-        self._workers.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._workers.__exit__(kind, error, trace)
+        self._crew = crew
 
     def expect(self, shapes: Shapes) -> None:
         """Shapes that will come to `rows`, told some time before: whoever helps to draw them has started by then."""
         edited = (shapes.kept.edits & GEOMETRY != 0) | (shapes.kept.tables < 0)
         self._n_expected += int(((shapes.types == POLYGON) & edited).sum())
-        self._workers.expect(self._n_expected // TAKEN_AT_ONCE)
+        self._crew.expect(self._n_expected // TAKEN_AT_ONCE)
 
     def rows(self, batches: Iterator[NeedyShapes]) -> Iterator[TableRows]:
         """The rows of shapes, one PNG written for each."""
-        for stretch, drawn in self._workers.run(self._jobs(batches)):
+        for stretch, drawn in self._crew.run(self._jobs(batches)):
             if isinstance(stretch, PlainStretch):
                 yield from self._write_plain(stretch)
             else:
