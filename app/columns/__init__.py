@@ -21,7 +21,7 @@ from app.columns.codecs import (
     encode_integers,
     encode_numbers,
 )
-from app.columns.csv import CSVBlock, CSVReader, other_delimiter, split_lines
+from app.columns.csv import CSVBlock, CSVReader, split_lines, told_delimiter
 from app.columns.few import Coded, FewTexts
 from app.columns.gapped import GappedLines
 from app.columns.joins import join_columns, join_lines, join_records, join_texts, join_words
@@ -70,8 +70,8 @@ __all__ = [
     "join_texts",
     "join_words",
     "narrow_numbers",
-    "other_delimiter",
     "split_lines",
     "steps",
     "steps_within",
+    "told_delimiter",
 ]

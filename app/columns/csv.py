@@ -348,9 +348,8 @@ class CSVReader:
         row, n_errors = self.header_row, self._report.n_errors
         shown = shorten(line.decode("utf-8"))
         if known and not any(self.has(name) for name in known):
-            other = other_delimiter(line)
-            if other is not None:
-                message = f"The columns seem to be separated by {other}. Save the file with commas."
+            message = told_delimiter(line)
+            if message is not None:
                 self._error("csv.delimiter", message, row, value=shown)
             else:
                 message = f"The first row names none of the columns {', '.join(known)}. Put a header above the rows."
@@ -515,9 +514,10 @@ class CSVReader:
         self._report.error(code, message, file=self._file, row=row, **place)
 
 
-def other_delimiter(line: bytes) -> str | None:
-    """What a line seems to have in place of commas: `semicolons`, `tabs`, `bars`."""
-    return next((name for byte, name in _OTHER_DELIMITERS.items() if byte in line), None)
+def told_delimiter(line: bytes) -> str | None:
+    """What to tell of a line that has something else in place of commas."""
+    other = next((name for byte, name in _OTHER_DELIMITERS.items() if byte in line), None)
+    return None if other is None else f"The columns seem to be separated by {other}. Save the file with commas."
 
 
 def _first_bad_byte(data: bytes | memoryview) -> int | None:

@@ -11,7 +11,6 @@ checked before it goes into the store.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import orjson
+from isal import isal_zlib
 
 from app.annotations import (
     MOST_BYTES,
@@ -86,7 +86,7 @@ def leave_masks(shapes: Shapes, widths: Any, heights: Any) -> tuple[Shapes, Flag
         png = png_of(packed)
         has_all = kept.png_offsets[row] >= 0 and len(png) == kept.png_sizes[row]
         is_size = frame_size_of(packed) == (widths[frame], heights[frame])
-        told[row] = has_all and is_size and zlib.crc32(png) == kept.png_crcs[row]
+        told[row] = has_all and is_size and isal_zlib.crc32(png) == kept.png_crcs[row]
     rest = [runs.row(row) if not told[row] else np.empty(0, dtype=np.int32) for row in places]
     order = np.arange(len(shapes), dtype=np.int64)
     order[places] = len(shapes) + np.arange(len(places), dtype=np.int64)
@@ -215,7 +215,7 @@ def _with_pngs(shapes: Shapes, told: Flags, bounds: Bounds, read: Callable[[int,
     pngs = [b""] * len(shapes)
     for row in np.flatnonzero(told).tolist():
         pngs[row] = read(int(shapes.kept.png_offsets[row]), int(shapes.kept.png_sizes[row]))
-        if zlib.crc32(pngs[row]) != int(shapes.kept.png_crcs[row]):
+        if isal_zlib.crc32(pngs[row]) != int(shapes.kept.png_crcs[row]):
             raise ValueError("a mask that is not the PNG it was")
         _check_png(pngs[row], int(widths[row]), int(heights[row]))
     return shapes.replace(runs=PackedRagged(pack_masks(pngs, widths, heights), shapes.runs, unpack_mask))

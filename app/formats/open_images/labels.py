@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from app.annotations import LabelCatalog
-from app.columns import Cells, Coded, CSVBlock, CSVReader, TextIndex, other_delimiter
+from app.columns import Cells, Coded, CSVBlock, CSVReader, TextIndex, told_delimiter
 from app.errors import ImportProblems, Report, shorten
 from app.formats.open_images.extras import Extras
 from app.formats.open_images.layout import CLASS_HEADERS
@@ -113,11 +113,10 @@ def _mended(mid: str, name: str, file: str, row: int, repairs: Repairs) -> tuple
 def _is_otherwise_separated(block: CSVBlock, file: str, report: Report) -> bool:
     """Whether the first row is one cell that holds a MID and a name; it is told."""
     line = block.lines_at(np.zeros(1, dtype=np.int64)).row_bytes(0)
-    other = other_delimiter(line)
+    message = told_delimiter(line)
     parts = re.split("[;\t|]", line.decode("utf-8"))
-    if int(block.field_counts[0]) > 1 or other is None or not (any(map(is_mid, parts)) or is_header_row(*parts[:2])):
+    if int(block.field_counts[0]) > 1 or message is None or not (any(map(is_mid, parts)) or is_header_row(*parts[:2])):
         return False
-    message = f"The columns seem to be separated by {other}. Save the file with commas."
     report.error("csv.delimiter", message, file=file, row=int(block.rows[0]), value=shorten(line.decode("utf-8")))
     return True
 
