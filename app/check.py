@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from itertools import accumulate
@@ -19,7 +19,7 @@ from app.annotations import AttributeSpec, FrameTable, Label, LabelCatalog
 from app.archive import Archive, FileRules, FileSource, JoinedSource, SentFile, open_files
 from app.background import limits_of
 from app.columns import Texts
-from app.errors import ImportProblems, InvalidInput, Problem, Report
+from app.errors import ImportProblems, InvalidInput, Problem, Report, shorten
 from app.findings import find_columns
 from app.formats import (
     Format,
@@ -32,7 +32,7 @@ from app.formats import (
     parse_renaming,
     read_selected,
 )
-from app.images import measure_picture
+from app.images import BadPicture, PictureTooBig, ReadAt, measure_picture
 from app.operations import (
     PICTURE_EXTENSIONS,
     CountingSink,
@@ -40,12 +40,14 @@ from app.operations import (
     choose_format,
     find_new_labels,
     import_options,
+    is_clutter,
     with_labels,
 )
 from app.settings import Settings
 
 # A size for frames of which nothing tells one: coordinates are relative, so any will do for a check.
 UNKNOWN_SIDE = 1000
+MAX_SIDE = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +142,7 @@ def frames_and_labels(
     """
     assert format_.survey is not None
     renaming = parse_renaming(options.map)
-    found = format_.survey(archive) if frames_path is None or labels_path is None else Survey()
+    found = format_.survey(archive, options) if frames_path is None or labels_path is None else Survey()
     if frames_path is not None:
         frames = read_frames(frames_path, unknown_side)
     else:
@@ -162,56 +164,102 @@ def _read_text(path: Path) -> str:
 
 
 def read_frames(path: Path, unknown_side: int = UNKNOWN_SIDE) -> FrameTable:
-    """Frames from a folder of pictures, or from a text file with `name [width height]` a line."""
-    names, widths, heights = [], [], []
-    if path.is_dir():
-        for file in sorted(path.rglob("*")):
-            if file.suffix.lower() in PICTURE_EXTENSIONS and file.is_file():
-                with FileSource(file) as source:
-                    size = measure_picture(source.read_at, source.size)
-                names.append(file.relative_to(path).as_posix())
-                widths.append(size.width)
-                heights.append(size.height)
-        return FrameTable.build(names, widths, heights)
-    for line in _read_text(path).splitlines():
+    """Frames from a folder of pictures, or from a text file with `name [width height]` a line.
+
+    Raises:
+        InvalidInput: a picture that cannot be measured, a line with an impossible size, a name that is there twice.
+    """
+    listed = _pictures_in(path) if path.is_dir() else _lines_of(path, unknown_side)
+    sizes: dict[str, tuple[int, int]] = {}
+    for place, name, size in listed:
+        if name in sizes:
+            raise InvalidInput(f'{place}: "{shorten(name)}" is there twice')
+        sizes[name] = size
+    return FrameTable.build(
+        list(sizes), [width for width, _ in sizes.values()], [height for _, height in sizes.values()]
+    )
+
+
+def _pictures_in(folder: Path) -> Iterator[tuple[str, str, tuple[int, int]]]:
+    for file in sorted(folder.rglob("*")):
+        name = file.relative_to(folder).as_posix()
+        if file.suffix.lower() in PICTURE_EXTENSIONS and file.is_file() and not is_clutter(name):
+            with FileSource(file) as source:
+                yield str(file), name, size_of_picture(str(file), source.read_at, source.size)
+
+
+def size_of_picture(path: str, read_at: ReadAt, n_bytes: int) -> tuple[int, int]:
+    """Width and height.
+
+    Raises:
+        InvalidInput: it is no picture, or its header is damaged; told with its path.
+    """
+    try:
+        size = measure_picture(read_at, n_bytes)
+    except (BadPicture, PictureTooBig) as error:
+        raise InvalidInput(f"{path}: {error.detail}", code=error.code) from error
+    return size.width, size.height
+
+
+def _lines_of(path: Path, unknown_side: int) -> Iterator[tuple[str, str, tuple[int, int]]]:
+    for number, line in enumerate(_read_text(path).splitlines(), 1):
         if not line.strip():
             continue
-        words = line.rsplit(None, 2)
-        if len(words) == 3 and words[1].isdigit() and words[2].isdigit():
-            names.append(words[0])
-            widths.append(int(words[1]))
-            heights.append(int(words[2]))
-        else:
-            names.append(line.strip())
-            widths.append(unknown_side)
-            heights.append(unknown_side)
-    return FrameTable.build(names, widths, heights)
+        words = line.strip().rsplit(None, 2)
+        if len(words) < 3 or not all(word.isascii() and word.isdecimal() for word in words[1:]):
+            yield f"{path}:{number}", line.strip(), (unknown_side, unknown_side)
+            continue
+        width, height = (int(word) if len(word) <= len(str(MAX_SIDE)) else 0 for word in words[1:])
+        if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
+            size = shorten(f"{words[1]} x {words[2]}")
+            raise InvalidInput(f"{path}:{number}: no picture measures {size}; each side has 1 to {MAX_SIDE:,} pixels")
+        yield f"{path}:{number}", words[0], (width, height)
 
 
 def read_labels(path: Path) -> LabelCatalog:
-    """Labels from CVAT's label JSON (a list of objects with a name), or a name a line."""
+    """Labels from CVAT's label JSON (the list that tasks are made with, or an answer that holds it), or a name a line.
+
+    Raises:
+        InvalidInput: JSON that is cut or holds no labels, and what the service would refuse in a task's labels.
+    """
     text = _read_text(path)
-    if not text.lstrip().startswith("["):
-        return labels_of([line.strip() for line in text.splitlines() if line.strip()])
+    if text.lstrip()[:1] not in ("[", "{"):
+        return labels_of(list(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip())))
+    from pydantic import TypeAdapter, ValidationError  # 0.4 s with the edge's own rules, which few checks need
+
+    from app.api.errors import describe_validation
+    from app.api.schemas.labels import Labels
+
     try:
-        entries = json.loads(text)
-        labels = []
-        for number, entry in enumerate(entries, 1):
-            specs = tuple(
-                AttributeSpec(
-                    100 * number + index,
-                    spec["name"],
-                    bool(spec.get("mutable", False)),
-                    spec.get("input_type", "text"),
-                    str(spec.get("default_value", (spec.get("values") or [""])[0])),
-                    tuple(str(value) for value in spec.get("values", ())),
-                )
-                for index, spec in enumerate(entry.get("attributes", ()))
+        drafts = TypeAdapter(Labels).validate_python(_entries_of(json.loads(text), path))
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise InvalidInput(f"{path} is not JSON: {error}") from error
+    except ValidationError as error:
+        raise InvalidInput(f"{path}: {describe_validation(error.errors())[0]}") from error
+    labels: list[Label] = []
+    for number, draft in enumerate((entry.draft(with_id=False) for entry in drafts), 1):
+        if any(label.name == draft.name for label in labels):
+            raise InvalidInput(f'{path}: the label name "{draft.name}" is there twice')
+        specs = tuple(
+            AttributeSpec(
+                100 * number + index, spec.name, spec.mutable, spec.input_type, spec.default_value, spec.values
             )
-            labels.append(Label(number, entry["name"], "#000000", entry.get("type", "any"), specs))
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-        raise InvalidInput(f"{path.name} is not CVAT's label JSON: {type(error).__name__} {error}") from error
+            for index, spec in enumerate(draft.attributes or ())
+        )
+        labels.append(Label(number, draft.name or "", "#000000", draft.type or "any", specs))
     return LabelCatalog(tuple(labels))
+
+
+def _entries_of(told: Any, path: Path) -> Any:
+    """The list of labels in a JSON: itself, or that of a page of labels."""
+    if isinstance(told, dict) and told.get("next"):
+        raise InvalidInput(f"{path} holds one page of the labels; ask for all of them (page_size={told.get('count')})")
+    found = told if isinstance(told, list) else next(filter(None, map(told.get, ("results", "labels"))), None)
+    if not isinstance(found, list):
+        raise InvalidInput(
+            f'{path} holds no list of labels; write [{{"name": "cat"}}], as tasks are made with, or a name a line'
+        )
+    return [{"name": entry} if isinstance(entry, str) else entry for entry in found]
 
 
 def labels_of(names: list[str]) -> LabelCatalog:

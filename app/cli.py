@@ -257,6 +257,12 @@ def demo(data_dir: Path | None, url: str | None, output: Path, frames: int, stop
     run_demo(data_dir=data_dir, url=url, output=output, n_frames=frames, stop=stop)
 
 
+class Unable(click.ClickException):
+    """What the machine refuses, where exit code 1 means something else."""
+
+    exit_code = 2
+
+
 class RefusingCommand(click.Command):
     """A command whose exit code 1 means that it found something; what keeps it from running is 2, like a bad option."""
 
@@ -265,6 +271,10 @@ class RefusingCommand(click.Command):
             return super().invoke(ctx)
         except AppError as error:
             raise click.UsageError(error.detail, ctx) from error
+        except OSError as error:
+            if error.strerror is None:
+                raise
+            raise Unable(f"{error.filename or self.name}: {error.strerror}") from error
 
 
 def one_of(name: str, values: list[str], words: str) -> Callable[[Command], Command]:
@@ -563,6 +573,8 @@ def convert(
 
     if output.exists() and not force:
         raise click.UsageError(f"{output} is there already; --force writes over it")
+    if not output.absolute().parent.is_dir():
+        raise click.UsageError(f"{output} cannot be written: there is no folder {output.parent}; make it first")
     selection = {field.name for field in dataclasses.fields(SelectionOptions)}
     names = {field.name for field in dataclasses.fields(ExportOptions)} - selection - {"mask_helpers"}
     export_options = ExportOptions(**{name: options.pop(name) for name in names})

@@ -19,12 +19,19 @@ import numpy as np
 from app.annotations import FrameTable
 from app.archive import Archive, ArchiveWriter, BytesSource, FileSource
 from app.background import limits_of
-from app.check import frames_and_labels, open_paths
+from app.check import frames_and_labels, open_paths, size_of_picture
 from app.columns import Ragged
 from app.errors import InvalidInput, Report, Unsupported, shorten
 from app.formats import ExportOptions, Format, Picture, Progress, Target, read_selected
-from app.images import measure_picture
-from app.operations import TaskSource, choose_format, find_new_labels, import_options, with_labels
+from app.operations import (
+    PICTURE_EXTENSIONS,
+    TaskSource,
+    choose_format,
+    extension,
+    find_new_labels,
+    import_options,
+    with_labels,
+)
 from app.settings import Settings
 from app.storage import FrameColumns, FramePlaces, Storage, TaskData, open_storage, tasks, users
 from app.storage import annotations as stored
@@ -65,7 +72,7 @@ def convert_archive(
             raise Unsupported(f"{format_.display_name} archives cannot be written")
         chosen = import_options(options, limits)
         target = frames_and_labels(archive, format_, frames_path, labels_path, chosen, unknown_side=0)
-        target = with_sizes(target, archive, format_, size)
+        target = with_pictures(target, archive, format_, size)
         target = with_labels(*find_new_labels(archive, format_, target, chosen, report))
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="annoport-"))
         storage = stack.enter_context(closing(open_storage("", "", Path(folder), min_free_bytes=0)))
@@ -125,29 +132,37 @@ def make_task(storage: Storage, n_frames: int) -> int:
         return tasks.attach_data(conn, task.id, data, columns).id
 
 
-def with_sizes(target: Target, archive: Archive, format_: Format, size: tuple[int, int] | None) -> Target:
+def with_pictures(target: Target, archive: Archive, format_: Format, size: tuple[int, int] | None) -> Target:
     """The target with a size for each frame: told, else that of the archive's picture, else `size`.
 
+    A frame that nothing names but its id is called as its picture is, whose extension tells readers what it is.
+
     Raises:
-        InvalidInput: a frame has none, or there is no frame.
+        InvalidInput: a frame has no size, a picture cannot be measured, or there is no frame.
     """
     frames = target.frames
     if not len(frames):
         raise InvalidInput("the archive names no image; give --frames")
     widths, heights = frames.widths.copy(), frames.heights.copy()
     names = frames.names.to_texts()
+    taken = set(names)
     entries = picture_entries(archive, format_)
     left = []
-    for row in np.flatnonzero(widths == 0).tolist():
-        path = entries.get(names[row]) or entries.get(_stem(names[row]))
+    for row, name in enumerate(names):
+        path = picture_of(name, entries)
+        if path is not None and extension(name) not in PICTURE_EXTENSIONS:
+            called = name + os.path.splitext(path)[1]
+            if called not in taken:
+                names[row] = called
+        if widths[row]:
+            continue
         if path is not None:
             data = archive.read(archive.entry(path))
-            found = measure_picture(BytesSource(bytes(data)).read_at, len(data))
-            widths[row], heights[row] = found.width, found.height
+            widths[row], heights[row] = size_of_picture(path, BytesSource(bytes(data)).read_at, len(data))
         elif size is not None:
             widths[row], heights[row] = size
         else:
-            left.append(names[row])
+            left.append(name)
     if left:
         some = ", ".join(f'"{shorten(name)}"' for name in left[:NAMES_TOLD])
         raise InvalidInput(
@@ -167,6 +182,12 @@ def picture_entries(archive: Archive, format_: Format) -> dict[str, str]:
     return found
 
 
+def picture_of(name: str, entries: Mapping[str, str]) -> str | None:
+    """The path of a frame's picture among the archive's own; another extension than the frame's will do."""
+    found = entries.get(name)
+    return entries.get(_stem(name)) if found is None and extension(name) in PICTURE_EXTENSIONS else found
+
+
 def _stem(name: str) -> str:
     return os.path.splitext(name)[0]
 
@@ -184,7 +205,7 @@ class Pictures:
         if self._folder is not None:
             path = self._folder / name
             return Picture(path.stat().st_size, lambda: _chunks(path))
-        entry = self._entries.get(name) or self._entries.get(_stem(name))
+        entry = picture_of(name, self._entries)
         if entry is None:
             raise InvalidInput(f'the archive has no picture of "{shorten(name)}"; give --frames FOLDER')
         member = self._archive.entry(entry)

@@ -19,6 +19,7 @@ from tests.formats.builders import zip_of
 from tests.formats.open_images.random_archives import make_archive
 from tests.formats.open_images.test_consistency import BOXES, TAGS, broken, members
 from tests.operations.test_random_imports import spoiled
+from tests.samples import picture
 
 BAD_ROW = "a,x,/m/cat,abc,0.1,0.5,0.1,0.5,7,0,0,0,0"
 
@@ -42,6 +43,54 @@ def sound(tmp_path: Path) -> Path:
 
 def check(*arguments: object) -> Result:
     return CliRunner().invoke(main, ["check", *map(str, arguments)])
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "wrong"),
+    [
+        ("--labels", '{"a": 1}', "holds no list of labels"),
+        ("--labels", '{"count": 9, "next": "x", "results": [{"name": "Cat"}]}', "one page of the labels"),
+        ("--labels", '[{"name": 5}]', "[0].name: Not a valid string"),
+        ("--labels", '[{"name": "Cat"}, {"name": "Cat"}]', '"Cat" is there twice'),
+        ("--labels", '[{"name": "Cat", "attributes": [{"name": "x", "input_type": "txt"}]}]', '"txt" is not a valid'),
+        ("--labels", '[{"name": "Cat"', "is not JSON"),
+        ("--labels", "[" * 100_000, "is not JSON"),
+        ("--frames", "a.png 99999999999999999999 5", "frames.txt:1: no picture measures 99999999999999999999 x 5"),
+        ("--frames", "a.png 0 5", "frames.txt:1: no picture measures 0 x 5"),
+        ("--frames", "a.png 4 5\n\na.png", 'frames.txt:3: "a.png" is there twice'),
+    ],
+)
+def test_frames_and_labels_that_cannot_be_are_told(
+    sound: Path, tmp_path: Path, option: str, text: str, wrong: str
+) -> None:
+    path = tmp_path / ("frames.txt" if option == "--frames" else "labels.json")
+    path.write_text(text, encoding="utf-8")
+    done = check(sound, option, path)
+    assert (done.exit_code, wrong in done.output) == (2, True), done.output
+
+
+@pytest.mark.parametrize(
+    "labels",
+    ['["Cat", "Dog"]', '{"next": null, "results": [{"name": "Cat", "id": 7}, {"name": "Dog"}]}', "Cat\nDog\nCat"],
+)
+def test_labels_are_told_in_several_ways(sound: Path, tmp_path: Path, labels: str) -> None:
+    path = tmp_path / "labels.json"
+    path.write_text(labels, encoding="utf-8")
+    assert check(sound, "--labels", path).exit_code == 0
+
+
+def test_a_folder_of_pictures_may_hold_what_desktops_leave(sound: Path, tmp_path: Path) -> None:
+    for name, body in {
+        "a.png": picture(100, 80), "in/b.jpg": picture(100, 80), "._a.png": b"\0", "in/__MACOSX/c.jpg": b"\0",
+    }.items():  # fmt: skip
+        path = tmp_path / "pictures" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(body)
+    done = check(sound, "--frames", tmp_path / "pictures")
+    assert done.exit_code == 0, done.output
+    (tmp_path / "pictures" / "in" / "d.png").write_bytes(b"junk")
+    done = check(sound, "--frames", tmp_path / "pictures")
+    assert (done.exit_code, "in/d.png: not a JPEG" in done.output) == (2, True), done.output
 
 
 def test_exit_codes_tell_sound_broken_and_impossible(bad: Path, sound: Path, tmp_path: Path) -> None:

@@ -84,6 +84,56 @@ def test_sizes_come_from_the_archives_own_pictures(tmp_path: Path) -> None:
     assert json.loads(found[HIERARCHY])["LabelName"] == "/m/0bl9f"
 
 
+def test_the_archives_own_pictures_keep_their_extension(tmp_path: Path) -> None:
+    told = members(sound())
+    pictures = {"images/train/a.JPG": picture(100, 80), "images/train/b.v2.png": picture(100, 80, 1)}
+    path = tmp_path / "in.zip"
+    path.write_bytes(zip_of(told | pictures))
+    assert convert(path, tmp_path / "out.zip", "--size", "100x80", "--save-images").exit_code == 2  # b has none
+    archive = {name: body.replace(b"\nb,", b"\nb.v2,") for name, body in read_zip(path.read_bytes()).items()}
+    path.write_bytes(zip_of(archive | pictures))
+    assert convert(path, tmp_path / "out.zip", "--save-images").exit_code == 0
+    found = read_zip((tmp_path / "out.zip").read_bytes())
+    assert {name: body for name, body in found.items() if name.startswith("images/")} == pictures
+    assert found["annotations/images.meta"] == b"a 80 100\nb.v2 80 100\n"
+
+
+def test_a_picture_that_is_none_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "in.zip"
+    path.write_bytes(zip_of(members(sound()) | {"images/train/a.png": b"junk"}))
+    done = convert(path, tmp_path / "out.zip", "--size", "100x80")
+    assert (done.exit_code, "images/train/a.png: not a JPEG" in done.output) == (2, True)
+
+
+@pytest.mark.parametrize("option", ["keep", "tags"])
+def test_images_of_every_table_that_is_read_are_written(tmp_path: Path, option: str) -> None:
+    relation = "ImageID,LabelName1,LabelName2,XMin1,XMax1,YMin1,YMax1,XMin2,XMax2,YMin2,YMax2,RelationshipLabel\n"
+    tags = "ImageID,Source,LabelName,Confidence\n"
+    path = tmp_path / "in.zip"
+    path.write_bytes(
+        zip_of(
+            {
+                "class-descriptions.csv": "/m/cat,Cat\n/m/dog,Dog\n",
+                "train-annotations-vrd.csv": relation + "a,/m/cat,/m/hat,0.1,0.2,0.1,0.2,0.3,0.4,0.3,0.4,at\n",
+                "train-annotations-machine-imagelabels.csv": tags + "b,machine,/m/dog,0.6\n",
+            }
+        )
+    )
+    done = convert(path, tmp_path / "out.zip", "--size", "100x80", "--machine-labels", option)
+    assert done.exit_code == 0, done.output
+    sizes = read_zip((tmp_path / "out.zip").read_bytes())["annotations/images.meta"]
+    assert sorted(sizes.split(b"\n")) == [b"", b"a 80 100", *([b"b 80 100"] if option == "tags" else [])]
+
+
+def test_what_cannot_be_written_is_told(tmp_path: Path, source: Path) -> None:
+    done = convert(source, tmp_path / "new" / "out.zip", "--size", "100x80")
+    assert (done.exit_code, "there is no folder" in done.output) == (2, True)
+    part = tmp_path / "out.zip.part"
+    part.mkdir()
+    done = convert(source, tmp_path / "out.zip", "--size", "100x80")
+    assert (done.exit_code, f"{part}: Is a directory" in done.output) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("wrong", "code"),
     [(("--size", "big"), 2), (("--layout", "coco"), 2), (("--label-ids", "number"), 2), (("-o", "clases=Cat"), 2)],

@@ -324,7 +324,7 @@ class Merger(Protocol):
 Accepts = Callable[[Sequence[str]], bool]
 Read = Callable[[Archive, Target, ImportOptions, Sink, Report, Progress], None]
 Write = Callable[[Source, Target, ArchiveWriter, ExportOptions, Report, Progress], None]
-TakeSurvey = Callable[[Archive], Survey]
+TakeSurvey = Callable[[Archive, ImportOptions], Survey]
 FindWords = Callable[[Archive, LabelCatalog], ClassWords]
 Relabel = Callable[[Mapping[str, Any], Mapping[int, int]], dict[str, Any] | None]
 Count = Callable[[Source, Target, ExportOptions, Report], None]
@@ -355,7 +355,8 @@ class Format:
         accepts: whether entry names look like this format; the names alone decide.
         read: writes batches to the sink and problems to the report; the caller decides what errors mean.
         write: writes the whole archive, but does not close the writer.
-        survey: tells which images and labels an archive speaks of; None for a format that is not read.
+        survey: tells which images and labels an archive speaks of, as far as an import with these options reads it;
+            None for a format that is not read.
         class_words: tells which words of an archive mean the labels of a target; None where only their names do.
         pictures: tells the pictures of an archive with their subsets; None where it never has any.
         looks_into: whether a zip of this name, within or beside an archive, is a folder of its members.

@@ -25,7 +25,15 @@ from app.images.png import (
     read_png_header,
 )
 from app.images.proofs import ProofJob, prove_stretch
-from app.images.sizes import MAX_PICTURE_PIXELS, BadPicture, PictureSize, PictureTooBig, measure_picture, read_size
+from app.images.sizes import (
+    MAX_PICTURE_PIXELS,
+    BadPicture,
+    PictureSize,
+    PictureTooBig,
+    ReadAt,
+    measure_picture,
+    read_size,
+)
 
 __all__ = [
     "MAX_PICTURE_PIXELS",
@@ -37,6 +45,7 @@ __all__ = [
     "PictureSize",
     "PictureTooBig",
     "ProofJob",
+    "ReadAt",
     "check_png",
     "compress_picture",
     "decode_mask",

@@ -12,7 +12,7 @@ from app.operations.dry_run import CountingSink
 from app.operations.export_dataset import export_dataset, stream_dataset
 from app.operations.import_annotations import choose_format, import_annotations, import_options
 from app.operations.import_dataset import import_dataset
-from app.operations.ingest_images import PICTURE_EXTENSIONS, ingest_images
+from app.operations.ingest_images import PICTURE_EXTENSIONS, extension, ingest_images, is_clutter
 from app.operations.names import download_name
 from app.operations.new_labels import find_new_labels, with_labels
 from app.operations.targets import TaskSource
@@ -28,12 +28,14 @@ __all__ = [
     "download_name",
     "export_backup",
     "export_dataset",
+    "extension",
     "find_new_labels",
     "import_annotations",
     "import_backup",
     "import_dataset",
     "import_options",
     "ingest_images",
+    "is_clutter",
     "named_order",
     "stream_dataset",
     "with_labels",

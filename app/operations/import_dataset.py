@@ -21,7 +21,7 @@ from app.annotations import FrameTable, Label, LabelCatalog
 from app.archive import Archive, ByteSource, Entry
 from app.columns import Ragged, Texts
 from app.errors import InvalidInput, Report, Unsupported
-from app.formats import ArchivePicture, Format, Target
+from app.formats import ArchivePicture, Format, ImportOptions, Target
 from app.images import PictureSize
 from app.operations.arrange import default_chunk_size
 from app.operations.dry_run import CountingSink
@@ -94,8 +94,9 @@ def import_dataset(work: Work, *, limits: Limits) -> None:
         subsets = find_subsets(archive, source, format_, limits, work)
         creating = options.get("labels") == "create"
         target = dataset_target(subsets, catalog, project.name)
-        target, new = find_new_labels(archive, format_, target, import_options(options, limits), report)
-        drafts = drafts_of(new) if creating else [] if catalog.labels else dataset_labels(archive, format_)
+        chosen = import_options(options, limits)
+        target, new = find_new_labels(archive, format_, target, chosen, report)
+        drafts = drafts_of(new) if creating else [] if catalog.labels else dataset_labels(archive, format_, chosen)
         report.summary["tasks"] = {subset.name: len(subset.pictures) for subset in subsets}
         if options.get("dry_run"):
             if creating:
@@ -171,13 +172,13 @@ def find_subsets(archive: Archive, source: ByteSource, format_: Format, limits: 
     return subsets
 
 
-def dataset_labels(archive: Archive, format_: Format) -> list[LabelDraft]:
+def dataset_labels(archive: Archive, format_: Format, options: ImportOptions) -> list[LabelDraft]:
     """The labels that a dataset names, for a project that has none.
 
     Raises:
         InvalidInput: a name that no label can have.
     """
-    names = format_.survey(archive).labels if format_.survey is not None else []
+    names = format_.survey(archive, options).labels if format_.survey is not None else []
     for name in names:
         if len(name) > MAX_LABEL_CHARACTERS or name != name.strip():
             raise InvalidInput(

@@ -23,7 +23,7 @@ from app.storage import BlobSource, FrameColumns, FramePlaces, TaskData, Upload,
 PICTURE_EXTENSIONS = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".dib", ".webp", ".tif", ".tiff")
 )
-CLUTTER = ("__MACOSX/", "._")
+CLUTTER = ("__MACOSX", "._")
 DEFAULT_QUALITY = 70
 HEADER_BYTES = 64 << 10
 STORED, DEFLATED = 0, 8
@@ -163,8 +163,7 @@ def find_members(holder: Holder, archive_name: str, pack: int, report: Report) -
     found = []
     assert holder.archive is not None
     for entry in holder.archive.entries:
-        base = posixpath.basename(entry.name)
-        if entry.is_dir or entry.name.startswith(CLUTTER[0]) or base.startswith(CLUTTER[1]):
+        if entry.is_dir or is_clutter(entry.name):
             continue
         if extension(entry.name) in PICTURE_EXTENSIONS:
             found.append(found_member(holder, entry, entry.name, pack))
@@ -193,6 +192,12 @@ def _inflated(archive: Archive, entry: Entry, start: int, length: int) -> bytes:
         if len(data) >= start + length:
             break
     return bytes(data[start : start + length])
+
+
+def is_clutter(name: str) -> bool:
+    """Whether a desktop left this beside the pictures, by whose name it goes."""
+    *folders, base = name.split("/")
+    return CLUTTER[0] in folders or base.startswith(CLUTTER[1])
 
 
 def extension(name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.archive import BytesSource, open_archive
-from app.formats import FORMATS, Format
+from app.formats import FORMATS, Format, ImportOptions
 from tests.formats import conformance
 from tests.formats.builders import exported, imported, opened, read_zip, target
 from tests.formats.conformance import Case
@@ -77,7 +77,7 @@ def test_a_survey_names_what_a_task_would_have_to_hold(one: Format) -> None:
     where = conformance.where()
     data, _ = exported(MemorySource(conformance.cases()[0].annotations, where.frames), where, one)
     assert one.survey is not None
-    found = one.survey(open_archive(BytesSource(data)))
+    found = one.survey(open_archive(BytesSource(data)), ImportOptions())
     assert sorted(found.images) == ["a", "c", "dir/b"]
     assert found.sizes == {"a": (8, 6), "dir/b": (13, 7), "c": (20, 20)}
     assert sorted(found.labels) == sorted(label.name for label in where.labels.labels)

@@ -164,6 +164,8 @@ def test_files_are_taken_for_what_the_service_takes_them_for(open_page: OpenPage
         "challenge-2019-classes-description-500.csv", "train-images-boxable-with-rotation.csv", "images.meta",
         "x/labels/points.csv", "bbox_labels_600_hierarchy.json", "oid_extra.json", "notes.csv", "labels/detections.csv",
         "train-annotations-machine-imagelabels.csv", "challenge-2019-train-segmentation-masks.csv", "image_ids.csv",
+        "challenge-2019-classes-vrd.csv", "challenge-2018-image-ids-valset-vrd.csv",
+        "challenge-2019-train-vrd-labels.csv",
     ]  # fmt: skip
     page = open_page("/help")
     found = page.evaluate(

@@ -150,14 +150,15 @@ _PATTERNS: tuple[tuple[Kind, str], ...] = (
     ("masks", _P + _SUBSET + r"-annotations-object-segmentation\.csv"),
     ("masks", r"masks_data\.csv"),
     ("boxes", _CHALLENGE + _SUBSET + r"-(?:detection|segmentation)-bbox\.csv"),
-    ("tags", _CHALLENGE + _SUBSET + r"-(?:detection|segmentation)-(?:human-image)?labels\.csv"),
+    ("tags", _CHALLENGE + _SUBSET + r"-(?:detection|segmentation|vrd)-(?:human-image)?labels\.csv"),
     ("masks", _CHALLENGE + _SUBSET + r"-segmentation-masks\.csv"),
     ("points", _P + _SUBSET + r"-annotations-point-labels\.csv"),
     ("relationships", _P + _SUBSET + r"-annotations-vrd\.csv"),
-    ("relationships", _CHALLENGE + _SUBSET + r"-vrd\.csv"),
+    ("relationships", _CHALLENGE + r"(?!classes-|image-ids-)" + _SUBSET + r"-vrd\.csv"),
     ("narratives", r".*(?:localized[_-]narratives|captions).*\.jsonl"),
     ("classes", _P + r"class-descriptions(?:-boxable)?\.csv"),
     ("classes", _CHALLENGE + r"class(?:es)?-descriptions?-(?:\d+|segmentable)\.csv"),
+    ("classes", _CHALLENGE + r"classes-vrd\.csv"),
     ("hierarchy", r".*hierarchy\.json"),
     ("sizes", r"images\.meta"),
     ("side", r"oid_extra\.json"),
@@ -173,7 +174,7 @@ _IN_FOLDER: dict[str, Kind] = {
     "metadata/image_ids.csv": "images",
 }
 _CLUTTER = re.compile(r"(?:^|/)(?:__MACOSX/|\._[^/]*$|(?:\.DS_Store|Thumbs\.db|desktop\.ini)$)", re.IGNORECASE)
-_PICTURE = re.compile(r"\.(?:jpe?g|png|bmp|gif|webp|tiff?)$", re.IGNORECASE)
+_PICTURE = re.compile(r"\.(?:jpe?g|jpe|jfif|png|bmp|dib|gif|webp|tiff?)$", re.IGNORECASE)
 _MASK = re.compile(r"(?:^|/)(?:masks|[^/]+-masks-[0-9a-f](?:\.zip)?)/(?:.*/)?[^/]+\.png$", re.IGNORECASE)
 _MASK_ZIP = re.compile(r"[^/]+-masks-[0-9a-f]\.zip", re.IGNORECASE)
 _INSIDE_ZIP = re.compile(r"(-masks-[0-9a-f])\.zip/", re.IGNORECASE)

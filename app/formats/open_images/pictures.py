@@ -40,7 +40,7 @@ def pictures(archive: Archive) -> list[ArchivePicture]:
 def _told_subsets(archive: Archive, layout: Layout) -> dict[str, str]:
     """The subset of each image id that a table names: by its row, else by the table's name; the first one counts."""
     told: dict[str, str] = {}
-    for file in layout.of("images", "boxes", "tags", "masks"):
+    for file in layout.of("images", "boxes", "tags", "masks", "points", "relationships", "machine"):
         reader = CSVReader(archive.blocks(archive.entry(file.path)), Report(limit=1), file.path)
         for block in reader:
             ids = block.cells("ImageID")

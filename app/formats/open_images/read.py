@@ -124,23 +124,24 @@ def read(
     progress(1.0)
 
 
-def survey(archive: Archive) -> Survey:
-    """What images, sizes and labels the tables of an archive name; problems are left to `read`."""
+def survey(archive: Archive, options: ImportOptions) -> Survey:
+    """What images, sizes and labels the tables that would be read name; problems are left to `read`."""
     scratch = Report(limit=1)
     layout = lay_out(archive.names(), scratch)
+    set_aside(layout, options)
     classes = ClassNames()
     for file in layout.of("classes"):
         classes.add_table(archive.blocks(archive.entry(file.path)), file.path, scratch, MAX_FIELD_BYTES, MAX_COLUMNS)
     images: dict[str, None] = {}
     labels: dict[str, None] = {}
-    for file in layout.of("images", "boxes", "tags", "masks", "points"):
+    for file in layout.of("images", "boxes", "tags", "machine", "masks", "points", "relationships"):
         aliases = ALIASES.get(file.kind, {})
         reader = CSVReader(archive.blocks(archive.entry(file.path)), scratch, file.path, aliases=aliases)
         label_column = LABEL_COLUMNS.get(file.kind, ("LabelName",))[0]
         names = TextIndex()
         for block in reader:
             images |= dict.fromkeys(text for text in decode_runs(block.cells("ImageID")).texts.to_texts() if text)
-            if file.kind != "images":
+            if file.kind not in ("images", "relationships"):  # relationships are kept whatever their labels
                 names.codes(block.cells(label_column))
         labels |= dict.fromkeys(classes.display_names.get(name) or name for name in names.values if name)
     sizes: dict[str, tuple[int, int]] = {}

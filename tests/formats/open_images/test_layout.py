@@ -47,6 +47,8 @@ from app.formats.open_images.layout import accepts, classify, lay_out, looks_int
         ("challenge-2019-train-segmentation-masks.csv", "masks", "train"),
         ("challenge-2019-classes-description-500.csv", "classes", None),
         ("challenge-2019-classes-description-segmentable.csv", "classes", None),
+        ("challenge-2019-classes-vrd.csv", "classes", None),
+        ("challenge-2018-train-vrd-labels.csv", "tags", "train"),
         ("train/labels/detections.csv", "boxes", "train"),
         ("open-images-v7/validation/metadata/image_ids.csv", "images", "validation"),
         ("2018_04/train/train-annotations-bbox.csv", "boxes", "train"),
@@ -70,6 +72,8 @@ def test_a_table_is_known_by_its_name(path: str, kind: str, subset: str | None) 
     [
         "oidv6-relationship-triplets.csv",
         "oidv7-train-annotations-points.csv",
+        "challenge-2018-image-ids-valset-vrd.csv",
+        "challenge-2019-relationships-description.csv",
         "notes.jsonl",
         "train-detection-bbox.csv",
         "classes.csv",
