@@ -146,7 +146,8 @@ async def _download(
         return RedirectResponse(place, status_code=302)
     source: BlobSource = place
     headers = {"Content-Disposition": content_disposition(result.filename), "Cache-Control": "private, no-cache"}
-    return send_source(request, source, result.size, f'"{result.etag or rq_id}"', headers, result.content_type)
+    # A result never changes, so its request's id is a tag of its bytes.
+    return send_source(request, source, result.size, f'"{rq_id}"', headers, result.content_type)
 
 
 @router.get("/api/tasks/{task_id}/dataset/download", responses=ZIP, name="download_task_dataset")

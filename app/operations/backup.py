@@ -17,7 +17,6 @@ CVAT's own backups are not read, and CVAT does not read these.
 
 from __future__ import annotations
 
-import hashlib
 import posixpath
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -108,17 +107,11 @@ def export_backup(work: Work) -> None:
     """Handler of `export:backup` of a task or project: a file to download."""
     request = work.request
     writer = work.storage.blobs.open_writer(work.result_key)
-    digest = hashlib.sha256()
-
-    def send(chunk: bytes) -> None:
-        digest.update(chunk)
-        writer.write(chunk)
-
     try:
         with work.storage.database.snapshot() as conn:
-            name = _write_backup(conn, work, send)
+            name = _write_backup(conn, work, writer.write)
         filename = work.options.get("filename") or backup_name(request.target, name, request.created_date)
-        result = Result(work.result_key, writer.size, filename, etag=digest.hexdigest()[:32])
+        result = Result(work.result_key, writer.size, filename)
         writer.finish(result)
     except BaseException:
         writer.abort()

@@ -5,7 +5,6 @@ One read snapshot serves the whole export, so it shows one state, at or after th
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -39,12 +38,6 @@ def export_dataset(work: Work, *, mask_helpers: int = 0) -> None:
     format_ = find_format(work.options.get("format") or DEFAULT_FORMAT)
     options = export_options({**work.options, "mask_helpers": mask_helpers})
     writer = work.storage.blobs.open_writer(work.result_key)
-    digest = hashlib.sha256()
-
-    def send(chunk: bytes) -> None:
-        digest.update(chunk)
-        writer.write(chunk)
-
     report = Report()
     try:
         write_dataset(
@@ -52,7 +45,7 @@ def export_dataset(work: Work, *, mask_helpers: int = 0) -> None:
             Exported(request.task_id, request.job_id, request.project_id),
             format_,
             options,
-            send,
+            writer.write,
             report,
             lambda done: work.progress(done, "writing the archive"),
         )
@@ -60,7 +53,7 @@ def export_dataset(work: Work, *, mask_helpers: int = 0) -> None:
         name = work.options.get("filename") or download_name(
             request.target, key, options.save_images, request.created_date, format_.display_name
         )
-        result = Result(work.result_key, writer.size, name, etag=digest.hexdigest()[:32])
+        result = Result(work.result_key, writer.size, name)
         writer.finish(result)
         reach("export.done")
     except BaseException:

@@ -99,9 +99,7 @@ def _named_blobs(conn: Connection) -> Mapping[str, Result | None]:
     for column in (upload_segments.c.key, packs.c.key, annotation_sets.c.kept_key):
         found |= dict.fromkeys(conn.execute(sa.select(column).where(column.is_not(None))).scalars())
     for row in conn.execute(sa.select(requests).where(requests.c.result_key.is_not(None))):
-        found[row.result_key] = Result(
-            row.result_key, row.result_size, row.result_filename, row.result_content_type, row.result_etag
-        )
+        found[row.result_key] = Result(row.result_key, row.result_size, row.result_filename, row.result_content_type)
     return found
 
 

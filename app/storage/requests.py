@@ -71,7 +71,7 @@ def _request(row: Any, upload_ids: tuple[str, ...]) -> Request:
     assert owner is not None, "the join is inner"
     result = None
     if row.result_key is not None:
-        result = Result(row.result_key, row.result_size, row.result_filename, row.result_content_type, row.result_etag)
+        result = Result(row.result_key, row.result_size, row.result_filename, row.result_content_type)
     return Request(
         id=row.id,
         type=row.type,
@@ -351,7 +351,6 @@ def finish(
             "result_size": result.size,
             "result_filename": result.filename,
             "result_content_type": result.content_type,
-            "result_etag": result.etag,
         }
     stay = timedelta(seconds=ttl_seconds)
     if not _end(conn, request_id, _own(request_id, attempt), "finished", stay, result_id=result_id, **values):

@@ -310,7 +310,6 @@ class Result:
     size: int
     filename: str
     content_type: str = "application/zip"
-    etag: str = ""
 
 
 @dataclass(frozen=True, slots=True)

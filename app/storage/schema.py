@@ -326,7 +326,6 @@ requests = sa.Table(
     sa.Column("result_size", sa.BigInteger),
     sa.Column("result_filename", sa.String(512)),
     sa.Column("result_content_type", sa.String(128)),
-    sa.Column("result_etag", sa.String(128)),
     sa.Column("result_id", sa.BigInteger),
     sa.Column("report", JSONText),
     sa.Index("ix_requests_status_queued_date", "status", "queued_date"),

@@ -247,7 +247,7 @@ ARCHIVE = bytes(range(256)) * 5000
 
 def write_archive(context: Context) -> None:
     context.storage.blobs.put(context.result_key, ARCHIVE)
-    result = Result(context.result_key, len(ARCHIVE), "task_1_dataset_2026_open images v6 1.0.zip", etag="abc")
+    result = Result(context.result_key, len(ARCHIVE), "task_1_dataset_2026_open images v6 1.0.zip")
     with context.finishing(result=result):
         pass
 

@@ -54,7 +54,7 @@ def test_the_way_of_a_request(storage: Storage, ann: User) -> None:
         requests.beat(conn, created.id, 1, lease_seconds=60, progress=1.5, message="half")
         beaten = requests.get(conn, ann, created.id)
         assert (beaten.progress, beaten.message) == (1.0, "half")
-        result = Result("results/x/1", 5, "t.zip", etag="e")
+        result = Result("results/x/1", 5, "t.zip")
         requests.finish(conn, created.id, 1, report={"counts": {}}, result=result, ttl_seconds=TTL)
         final = requests.get(conn, ann, created.id)
     assert (final.status, final.result, final.report, final.progress) == ("finished", result, {"counts": {}}, 1.0)

@@ -16,7 +16,7 @@ from app.storage.database import Connection, Database
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0003"  # the newest step in `versions/`; a test holds the two together
+HEAD = "0004"  # the newest step in `versions/`; a test holds the two together
 
 # Any number will do, as long as every version of this program uses the same.
 ADVISORY_LOCK = 0x616E6E6F
