@@ -361,6 +361,7 @@ class Format:
         pictures: tells the pictures of an archive with their subsets; None where it never has any.
         looks_into: whether a zip of this name, within or beside an archive, is a folder of its members.
         knows: whether a file of this name may come by itself, in no zip.
+        example: the name of a file that it reads, for messages.
         nearest: the path that one of these files was probably meant to have, whose name the format almost knows.
         list_images: the images that an export with these options would hold, as a text with one a line.
         relabel: the extras of an import with the ids of labels replaced (those of a task that was made anew); None
@@ -390,6 +391,7 @@ class Format:
     new_labels: FindNewLabels | None = None
     notes: TellRows | None = None
     list_images: ListImages | None = None
+    example: str = ""
     ext: str = "ZIP"
     dimension: str = "2d"
     carries: frozenset[str] = field(default_factory=frozenset)

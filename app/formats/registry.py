@@ -45,9 +45,11 @@ def detect(names: Sequence[str]) -> Format:
     held = ", ".join(shorten(name) for name in names[:NAMES_SHOWN]) or "nothing"
     formats = ", ".join(one.display_name for one in FORMATS)
     near = next(filter(None, (one.nearest(names) for one in FORMATS)), None)
+    examples = " or ".join(dict.fromkeys(one.example for one in FORMATS if one.example))
+    hint = hint_of_names(near, names) or f". Files are known by their names, such as {examples}"
     raise ImportProblems.single(
         "layout.not_found",
-        f"no annotation file of any format ({formats}); the zip holds {held}{hint_of_names(near, names)}",
+        f"no annotation file of any format ({formats}); the zip holds {held}{hint}",
         suggestion=near,
     )
 

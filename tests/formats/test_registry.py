@@ -31,7 +31,7 @@ def test_an_archive_tells_its_format() -> None:
     with pytest.raises(ImportProblems) as caught:
         detect(["a.jpg", "b.jpg"])
     assert caught.value.code == "layout.not_found"
-    assert "a.jpg" in caught.value.detail
+    assert "a.jpg, b.jpg. Files are known by their names, such as train-annotations-bbox.csv" in caught.value.detail
 
 
 def test_what_to_do_about_an_archive_of_no_format_is_told() -> None:

@@ -377,3 +377,26 @@ def test_tracks_and_shapes_without_rows_merge_by_the_side_file(storage: Storage,
     report = other.bring(desk.export(), mode="merge")
     assert moved(report) == {"shapes": (0, 1, 1)}
     assert members_of(other.export()) == members_of(desk.export())
+
+
+HIERARCHY = "annotations/bbox_labels_600_hierarchy.json"
+BARE = b'{"LabelName": "/m/0", "Subcategory": []}'
+TREES = [b'{"LabelName":"/m/0bl9f","Subcategory":[{"LabelName":"%s"}]}' % name for name in (b"/m/01yrx", b"/m/0bt9lr")]
+
+
+def with_tree(tree: bytes) -> OpenImages:
+    built = sample()
+    built.more = {HIERARCHY: tree}
+    return built
+
+
+def test_a_hierarchy_gives_way_to_one_that_says_more_and_none_is_lost(desk: Desk, zips: Zips) -> None:
+    desk.bring(zips(with_tree(TREES[0])))
+    desk.bring(zips(with_tree(BARE)), mode="append")  # as every export has one
+    assert members_of(desk.export())[HIERARCHY] == TREES[0]
+    desk.bring(zips(with_tree(TREES[1])), mode="append")
+    found = members_of(desk.export())
+    assert (found[HIERARCHY], found[HIERARCHY.replace(".json", "-2.json")]) == (TREES[1], TREES[0])
+    desk.bring(zips(with_tree(TREES[0])), mode="merge")
+    found = members_of(desk.export())
+    assert {name: text for name, text in found.items() if "hierarchy" in name} == {HIERARCHY: TREES[0]}

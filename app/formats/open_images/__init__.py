@@ -43,6 +43,7 @@ OPEN_IMAGES_V6 = Format(
     new_labels,
     notes,
     list_images=list_images,
+    example="train-annotations-bbox.csv",
     carries=_CARRIES,
 )
 OPEN_IMAGES_V7 = replace(OPEN_IMAGES_V6, name="Open Images V7")

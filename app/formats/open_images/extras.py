@@ -25,6 +25,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from app.formats.open_images.hierarchy import is_bare
+
 VERSION = 1
 
 
@@ -167,6 +169,7 @@ def merge_extras(
         hierarchy = extras.hierarchy or hierarchy
     renamed = {name: display for name, display in new.classes if classes.get(name, display) != display}
     fresh = {file.path for file in (*new.files, *new.masks) if files.get(file.path) != (file.size, file.crc)}
+    corrects_tree = new.hierarchy not in (None, hierarchy) and not is_bare(new.hierarchy or "")
     changed = {}
     for set_id, extras in earlier.items():
         other = replace(
@@ -174,6 +177,7 @@ def merge_extras(
             classes=tuple((name, renamed.get(name, display)) for name, display in extras.classes),
             files=tuple(file for file in extras.files if file.path not in fresh),
             masks=tuple(file for file in extras.masks if file.path not in fresh),
+            hierarchy=None if corrects_tree else extras.hierarchy,
         )
         if other != extras:
             changed[set_id] = other

@@ -74,6 +74,12 @@ def default_hierarchy(labels: Collection[str]) -> str:
     return json.dumps({"LabelName": f"/m/{number}", "Subcategory": []})
 
 
+def is_bare(text: str) -> bool:
+    """Whether a checked hierarchy is a root alone, as programs write it that know of none."""
+    tree = json.loads(text)
+    return not any(tree.get(key) for key in CHILDREN)
+
+
 def rename_classes(text: str, names: Mapping[str, str]) -> str:
     """A checked hierarchy with other names for the classes that have one."""
     tree = json.loads(text)

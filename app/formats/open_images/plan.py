@@ -19,6 +19,7 @@ from app.formats.base import ExportOptions, Source, Target
 from app.formats.open_images.attributes import AttributeDecoder
 from app.formats.open_images.export_layouts import LAYOUTS, ExportLayout
 from app.formats.open_images.extras import Extras, KeptTable
+from app.formats.open_images.hierarchy import is_bare
 from app.formats.open_images.image_ids import Ids, ImageIds
 from app.formats.open_images.layout import DEFAULT_SUBSET
 from app.formats.open_images.names import clean_subset, fold_name
@@ -177,6 +178,14 @@ class Plan:
         return bool(self.tables_of(kind, None))
 
     # --- labels ---
+
+    @cached_property
+    def hierarchies(self) -> list[str]:
+        """The trees that imports left, each once: the one that counts, which is the newest that says something, then
+        the others that do, the newest first."""
+        newest = [extras.hierarchy for extras in reversed([*self.extras.values()]) if extras.hierarchy is not None]
+        trees = list(dict.fromkeys(newest))
+        return [tree for tree in trees if not is_bare(tree)] or trees[:1] if len(trees) > 1 else trees
 
     @cached_property
     def decoder(self) -> AttributeDecoder:

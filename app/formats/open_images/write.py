@@ -143,8 +143,7 @@ class Writer:
     def select(self, selection: Selection) -> Plan:
         """The plan of what is selected: one pass over everything tells what there is."""
         plan = self._plan
-        trees = [extras.hierarchy for extras in plan.extras.values() if extras.hierarchy is not None]
-        words = ClassWords(plan.mids, plan.imported_classes, trees[-1] if trees else None)
+        words = ClassWords(plan.mids, plan.imported_classes, next(iter(plan.hierarchies), None))
         selector = Selector(selection, plan.target, words, plan.report)
         chosen = replace(plan, selector=selector)
         for shapes in self._with_tracks(plan.start):
@@ -181,22 +180,27 @@ class Writer:
         rows = [CLASS_COLUMNS, *classes] if self._layout.has_class_header else classes
         self._write_text(self._layout.classes, [csv_rows(rows)])
         self._write_text(self._layout.hierarchy, [self._hierarchy(classes).encode()])
+        for tree in self._plan.hierarchies[1:]:
+            name = self._free_path(self._layout.hierarchy)
+            message = f"imports left several class hierarchies; the newest counts, an earlier one became {name}"
+            self._plan.report.add_many([Problem("export.renamed", message, "warning", file=self._layout.hierarchy)], 1)
+            self._write_text(name, [tree.encode()])
 
     def _make_expansion(self) -> Expansion | None:
         """By the hierarchy that imports left, in the names that the tables of this export have."""
         plan = self._plan
-        trees = [extras.hierarchy for extras in plan.extras.values() if extras.hierarchy is not None]
+        trees = plan.hierarchies
         if not trees:
             message = "expand=hierarchy: no import has left a class hierarchy, so there is nothing to expand"
             plan.report.warn("export.unsupported", message)
             return None
         by_name = plan.options.label_ids == "name"
-        return Expansion(rename_classes(trees[-1], plan.names_of_mids) if by_name else trees[-1])
+        return Expansion(rename_classes(trees[0], plan.names_of_mids) if by_name else trees[0])
 
     def _hierarchy(self, classes: Sequence[tuple[str, str]]) -> str:
         plan = self._plan
-        trees = [extras.hierarchy for extras in plan.extras.values() if extras.hierarchy is not None]
-        tree = trees[-1] if trees else default_hierarchy([mid for mid, _ in classes])
+        trees = plan.hierarchies
+        tree = trees[0] if trees else default_hierarchy([mid for mid, _ in classes])
         if self._layout.names_hierarchy:
             return rename_classes(tree, {ROOT: "Entity"} | dict(classes))
         return rename_classes(tree, plan.names_of_mids) if trees and plan.options.label_ids == "name" else tree
