@@ -12,6 +12,7 @@ from dataclasses import fields, replace
 from itertools import chain
 from typing import Any
 
+from app.annotations import LabelCatalog
 from app.archive import Archive
 from app.errors import ImportProblems, Report
 from app.formats import Format, ImportOptions, Target, detect, find_format, read_selected
@@ -23,7 +24,7 @@ from app.operations.targets import job_range, task_target
 from app.operations.uploaded import open_upload
 from app.operations.work import Limits, Work
 from app.steps import reach
-from app.storage import AnnotationReader, BlockCrew, Connection, SetWriter, SplitWriter, uploads
+from app.storage import AnnotationReader, BlockCrew, Connection, SetWriter, SplitWriter, labels, uploads
 from app.storage import annotations as stored
 
 # Reading takes most of the time; the last part is the store's.
@@ -59,10 +60,10 @@ def import_annotations(work: Work, *, limits: Limits) -> None:
         report.summary["mode"] = mode
         target, new = find_new_labels(archive, format_, target, import_options(options, limits), report)
         if options.get("dry_run"):
-            import_into(work, archive, format_, with_labels(target, new), limits, report, start, stop)
+            import_into(work, archive, format_, with_labels(target, new), target.labels, limits, report, start, stop)
             return
         with making_labels(work, target, new) as (labelling, whole):
-            import_into(labelling, archive, format_, whole, limits, report, start, stop)
+            import_into(labelling, archive, format_, whole, target.labels, limits, report, start, stop)
 
 
 def import_into(
@@ -70,12 +71,17 @@ def import_into(
     archive: Archive,
     format_: Format,
     target: Target,
+    own: LabelCatalog,
     limits: Limits,
     report: Report,
     start: int,
     stop: int | None,
 ) -> None:
-    """Read the archive against a target with all its labels, and end the request: changed, or (a dry run) only told."""
+    """Read the archive against a target with all its labels, and end the request: changed, or (a dry run) only told.
+
+    Args:
+        own: the labels among them that the task had before.
+    """
     options, task_id = work.options, work.request.task_id
     mode = options.get("mode") or "replace"
     assert task_id is not None
@@ -85,7 +91,7 @@ def import_into(
             stored.begin_set(work.storage, task_id, start=start, stop=stop, ids="none", crew=crew) as staged,
         ):
             read_archive(archive, format_, target, options, limits, staged, report, work)
-            merge_staged(work, staged, format_, target, import_options(options, limits), report, start, stop)
+            merge_staged(work, staged, format_, target, own, import_options(options, limits), report, start, stop)
         return
     if options.get("dry_run"):
         counting = CountingSink()
@@ -104,6 +110,7 @@ def import_into(
             report.summary["changes"] = changes_of(conn, task_id, mode, added, start, stop)
             work.report, work.message = report.to_dict(), summary_line(report)
             stored.publish(conn, writer.set_id, mode=mode, start=start, stop=stop)
+            labels.check_kept(conn, own, task_id=task_id)
 
 
 def block_crew(work: Work, archive: Archive, limits: Limits) -> BlockCrew:

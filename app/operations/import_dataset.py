@@ -126,6 +126,7 @@ def import_dataset(work: Work, *, limits: Limits) -> None:
                         stored.publish(conn, set_id)
                     holder = task_ids[0] if drafts else None
                     unfinished.give_to_project(conn, request, project.id, holder, had_labels=bool(catalog.labels))
+                    labels.check_kept(conn, catalog, project_id=project.id)
                     unfinished.reveal(conn, request)
         except BaseException:
             with storage.database.write() as conn:

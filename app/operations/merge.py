@@ -15,11 +15,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from app.annotations import LabelCatalog
 from app.errors import Report, Unsupported
 from app.formats import Format, ImportOptions, Target
 from app.formats.base import Held, Merger, NewDocument
 from app.operations.work import Work
-from app.storage import AnnotationReader, Connection, SetWriter
+from app.storage import AnnotationReader, Connection, SetWriter, labels
 from app.storage import annotations as stored
 
 FREE_TRIES = 2
@@ -47,6 +48,7 @@ def merge_staged(
     staged: SetWriter,
     format_: Format,
     target: Target,
+    own: LabelCatalog,
     options: ImportOptions,
     report: Report,
     start: int,
@@ -54,12 +56,16 @@ def merge_staged(
 ) -> None:
     """Merge a closed staged set, and end the request; with `dry_run` only tell what it would do.
 
+    Args:
+        own: the labels of the target that the task had before.
+
     Raises:
+        Conflict: the task has them no more.
         Unsupported: archives of this format are not merged.
     """
     if format_.merger is None:
         raise Unsupported(f"{format_.display_name} archives cannot be merged; use mode=replace or mode=append")
-    merging = Merging(work, staged, format_, target, options, report, start, stop)
+    merging = Merging(work, staged, format_, target, own, options, report, start, stop)
     if work.options.get("dry_run"):
         with work.storage.database.snapshot() as conn:
             found = merging.compare(conn, None)
@@ -90,11 +96,13 @@ class Merging:
         staged: SetWriter,
         format_: Format,
         target: Target,
+        own: LabelCatalog,
         options: ImportOptions,
         report: Report,
         start: int,
         stop: int | None,
     ) -> None:
+        self._own = own
         self._work, self._staged, self._format = work, staged, format_
         self._target, self._options, self._report = target, options, report
         self._start, self._stop = start, stop
@@ -140,6 +148,7 @@ class Merging:
         """
         task_id = self._staged.task_id
         revision = stored.lock_for_merge(conn, task_id)
+        labels.check_kept(conn, self._own, task_id=task_id)
         if early is not None and early.revision != revision:
             raise _Changed
         found = early

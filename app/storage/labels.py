@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from app.annotations import INPUT_TYPES, LABEL_TYPES, AttributeSpec, Label, LabelCatalog
-from app.errors import AccessDenied, InvalidInput, NotFound, shorten
+from app.errors import AccessDenied, Conflict, InvalidInput, NotFound, shorten
 from app.storage.access import visible
 from app.storage.annotations import remove_labelled
 from app.storage.changes import labels_mark, touch_jobs, touch_labels, touch_project, touch_task
@@ -73,6 +73,22 @@ def of_task(conn: Connection, task_id: int) -> LabelCatalog:
 def of_project(conn: Connection, project_id: int) -> LabelCatalog:
     """The labels of a project."""
     return remembered(conn, labels_mark(conn), project_id=project_id)
+
+
+def check_kept(
+    conn: Connection, catalog: LabelCatalog, *, task_id: int | None = None, project_id: int | None = None
+) -> None:
+    """That a task (or project) still has all labels that it had. For who brings rows that were made for them: call it
+    in the transaction that shows them, with the task (or project) locked.
+
+    Raises:
+        Conflict: it has not.
+        NotFound: the task.
+    """
+    found = of_project(conn, project_id) if project_id is not None else of_task(conn, task_id or 0)
+    gone = [label.name for label_id, label in catalog.by_id.items() if label_id not in found.by_id]
+    if gone:
+        raise Conflict(f'the label "{shorten(gone[0])}" was removed, or the task moved, meanwhile; import again')
 
 
 class _Remembered:

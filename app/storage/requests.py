@@ -129,7 +129,7 @@ def create(
     Raises:
         Conflict: an import or data creation of the same task (or project) is queued or started.
         TooManyRequests, Busy: the limits.
-        NotFound: one of the uploads is gone.
+        NotFound: the task or project, or one of the uploads, is gone.
     """
     # All who ask lock the same thing first, so two at once see each other (SQLite has one writer anyway).
     _lock_target(conn, draft)
@@ -176,7 +176,9 @@ def create(
 def _lock_target(conn: Connection, draft: RequestDraft) -> None:
     for table, key in ((projects, draft.project_id), (tasks, draft.task_id)):
         if key is not None:
-            conn.execute(sa.select(table.c.id).where(table.c.id == key).with_for_update())
+            held = conn.execute(sa.select(table.c.id).where(table.c.id == key).with_for_update()).one_or_none()
+            if held is None:  # removed since it was looked at
+                raise NotFound(table.name.removesuffix("s"), key)
 
 
 def _fingerprint(conn: Connection, owner: User, draft: RequestDraft) -> str:

@@ -258,6 +258,7 @@ def _move(
 ) -> None:
     """Annotations get the labels of another project; the task's own go."""
     _check_project(conn, viewer, project_id)
+    _check_no_work(conn, task.id)  # of a task without annotations, too: an import may be bringing some
     if any(annotation_rows.counts(conn, task.id).values()):
         if project_id is None or relabel_extras is None:
             raise InvalidInput(
@@ -265,7 +266,6 @@ def _move(
                 "with labels of the same names, or remove them first",
                 place="project_id",
             )
-        _check_no_work(conn, task.id)
         before, after = label_rows.of_task(conn, task.id), label_rows.of_project(conn, project_id)
         relabel(conn, task.id, plan_moves(conn, task.id, before, after), relabel_extras)
     conn.execute(labels.delete().where(labels.c.task_id == task.id))

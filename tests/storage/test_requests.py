@@ -11,6 +11,7 @@ import pytest
 from app.annotations import Annotations
 from app.errors import Busy, Cancelled, Conflict, NotFound, TooManyRequests
 from app.storage import ListQuery, RequestDraft, Result, Storage, User, annotations, housekeeping, requests, uploads
+from app.storage.removal import remove_task
 from app.storage.schema import now
 from app.storage.schema import requests as table
 from tests.storage.stores import make_task, shapes
@@ -217,6 +218,15 @@ def test_uploads_belong_to_one_request_and_go_with_its_end(storage: Storage, ann
             uploads.load(conn, upload.id)
     with pytest.raises(NotFound):
         create(storage, ann, importing(task.id, upload_ids=(upload.id,)))
+
+
+def test_what_was_removed_meanwhile_is_asked_nothing_of(storage: Storage, ann: User) -> None:
+    task = make_task(storage, 1)
+    with storage.database.write() as conn:
+        remove_task(conn, task.id)
+    for draft in (importing(task.id), export(task.id), RequestDraft("import:dataset", "project", project_id=99)):
+        with pytest.raises(NotFound):
+            create(storage, ann, draft)
 
 
 def test_a_foreign_request_is_not_there(storage: Storage, ann: User, bob: User) -> None:
