@@ -21,7 +21,7 @@ import numpy as np
 
 from app.annotations import Shapes, ShapeType, expand_tracks
 from app.archive import ArchiveWriter, DeflatedMember
-from app.columns import Ragged, decode_flags, decode_texts, join_lines, split_lines
+from app.columns import Ragged, decode_flags, decode_texts, join_lines, split_lines, steps
 from app.errors import Problem, Report, shorten
 from app.formats.base import ClassWords, ExportOptions, Progress, Source, Target
 from app.formats.open_images.expansion import Expansion
@@ -518,7 +518,8 @@ class Writer:
             if member is None:
                 member = self._open(name, copies)
                 member.write(csv_rows([header]))
-            member.write_made(partial(join_lines, part.records))
+            for some in steps(len(part)):  # one picture may have millions
+                member.write_made(partial(join_lines, part.records.slice(some.start, some.stop)))
             if self._side is not None and part.entries is not None:
                 self._side.add_rows(name, n_rows, part.entries)
             n_rows += len(part)
