@@ -6,7 +6,16 @@ Start with `tables.py`; `labels.py` and `frames.py` say what the numbers in it r
 
 from app.annotations.comparing import attributes_differ, choose_texts, ragged_differ, texts_differ, without_defaults
 from app.annotations.frames import FrameTable
-from app.annotations.labels import INPUT_TYPES, LABEL_TYPES, AttributeSpec, Label, LabelCatalog
+from app.annotations.labels import (
+    INPUT_TYPES,
+    LABEL_TYPES,
+    MAX_NAME_CHARACTERS,
+    AttributeSpec,
+    Label,
+    LabelCatalog,
+    has_controls,
+    is_label_name,
+)
 from app.annotations.matching import (
     FrameIndex,
     Matches,
@@ -46,6 +55,7 @@ from app.annotations.tracks import expand_tracks
 __all__ = [
     "INPUT_TYPES",
     "LABEL_TYPES",
+    "MAX_NAME_CHARACTERS",
     "MOST_BYTES",
     "Annotations",
     "AttributeSpec",
@@ -74,7 +84,9 @@ __all__ = [
     "equal_rows",
     "expand_tracks",
     "frame_size_of",
+    "has_controls",
     "has_repeated_rows",
+    "is_label_name",
     "mix",
     "nearest_texts",
     "normalise_names",

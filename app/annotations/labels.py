@@ -21,6 +21,19 @@ LABEL_TYPES = (
 )
 
 
+MAX_NAME_CHARACTERS = 64
+
+
+def has_controls(name: str) -> bool:
+    """Whether a name holds control characters (C0, DEL, C1), which terminals and logs would obey."""
+    return any(c < " " or "\x7f" <= c <= "\x9f" for c in name)
+
+
+def is_label_name(name: str) -> bool:
+    """Whether a label or an attribute can be called so."""
+    return 1 <= len(name) <= MAX_NAME_CHARACTERS and name == name.strip() and not has_controls(name)
+
+
 @dataclass(frozen=True, slots=True)
 class AttributeSpec:
     """One attribute a label declares. All values are texts, as in CVAT."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from app.annotations import FrameTable, Label, LabelCatalog
+from app.annotations import MAX_NAME_CHARACTERS, FrameTable, Label, LabelCatalog, is_label_name
 from app.archive import Archive, ByteSource, Entry
 from app.columns import Ragged, Texts
 from app.errors import InvalidInput, Report, Unsupported
@@ -57,7 +57,6 @@ from app.storage import annotations as stored
 
 MAX_SUBSETS = 1000
 MAX_SUBSET_CHARACTERS = 64
-MAX_LABEL_CHARACTERS = 64
 BACKGROUND = "background"  # CVAT drops the label of this name
 COPIED = 0.4  # the share of the work that is done when the pictures are in their tasks
 
@@ -181,10 +180,10 @@ def dataset_labels(archive: Archive, format_: Format, options: ImportOptions) ->
     """
     names = format_.survey(archive, options).labels if format_.survey is not None else []
     for name in names:
-        if len(name) > MAX_LABEL_CHARACTERS or name != name.strip():
+        if not is_label_name(name):
             raise InvalidInput(
-                f"{name[:80]!r} cannot be a label: a name has 1 to {MAX_LABEL_CHARACTERS} characters, and no blank "
-                "around it. Give the project its labels first",
+                f"{name[:80]!r} cannot be a label: a name has 1 to {MAX_NAME_CHARACTERS} characters, no control "
+                "character and no blank around it. Give the project its labels first",
                 code="label.unknown",
             )
     return [LabelDraft(name) for name in names if name != BACKGROUND]

@@ -10,7 +10,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from app.annotations import INPUT_TYPES, LABEL_TYPES, AttributeSpec, Label, LabelCatalog
+from app.annotations import (
+    INPUT_TYPES,
+    LABEL_TYPES,
+    MAX_NAME_CHARACTERS,
+    AttributeSpec,
+    Label,
+    LabelCatalog,
+    is_label_name,
+)
 from app.errors import AccessDenied, Conflict, InvalidInput, NotFound, shorten
 from app.storage.access import visible
 from app.storage.annotations import remove_labelled
@@ -20,7 +28,6 @@ from app.storage.listing import Field, Listing, fetch_page
 from app.storage.rows import AttributeDraft, LabelDraft, ListQuery, Page, User
 from app.storage.schema import attribute_specs, jobs, labels, projects, tasks
 
-MAX_NAME_CHARACTERS = 64
 MAX_LABELS = 10_000
 REMEMBERED = 16
 MAX_VALUES_CHARACTERS = 1 << 20
@@ -379,13 +386,8 @@ def _check(draft: LabelDraft, old: Label | None, place: str) -> None:
     _unique((attribute.name for attribute in draft.attributes or ()), "attribute", f"{place}.attributes")
 
 
-def has_controls(name: str) -> bool:
-    """Whether a name holds control characters (C0, DEL, C1), which terminals and logs would obey."""
-    return any(c < " " or "\x7f" <= c <= "\x9f" for c in name)
-
-
 def _check_name(name: str | None, place: str) -> None:
-    if name is None or not 1 <= len(name) <= MAX_NAME_CHARACTERS or has_controls(name) or name != name.strip():
+    if name is None or not is_label_name(name):
         message = f"a name has 1 to {MAX_NAME_CHARACTERS} characters, no control character and no blank around it"
         raise InvalidInput(message, place=place)
 

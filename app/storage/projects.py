@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from app.annotations import has_controls
 from app.errors import Conflict, InvalidInput, NotFound
 from app.storage import labels as label_rows
 from app.storage.access import check_handing_over, check_owner, visible
@@ -37,7 +38,7 @@ LISTING = Listing(
 
 def check_name(name: object, place: str = "name") -> str:
     """A name of a task or project. Raises InvalidInput."""
-    if not isinstance(name, str) or not 1 <= len(name) <= 256 or label_rows.has_controls(name):
+    if not isinstance(name, str) or not 1 <= len(name) <= 256 or has_controls(name):
         raise InvalidInput("a name has 1 to 256 characters, none of them a control character", place=place)
     return name
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from app.annotations import Annotations, AttributeSpec
+from app.annotations import Annotations, AttributeSpec, is_label_name
 from app.archive import Archive
 from app.errors import ImportProblems, Report
 from app.formats.base import ImportOptions, NewLabel, Target
@@ -25,7 +25,6 @@ from app.formats.open_images.reading import Reading, TableState
 from app.formats.open_images.write_boxes import OCCLUDED
 from app.formats.selection import parse_selection
 
-MAX_NAME_CHARACTERS = 64  # of a label of CVAT
 _CHECKBOXES = {column: name for column, name in FLAGS.items() if column != OCCLUDED}  # that one is the shape's own flag
 _SCORED = {"Confidence": "score", "Source": "source"}
 _SHOWN: dict[Kind, dict[str, str]] = {
@@ -100,7 +99,7 @@ def _made_of(
                 _add(made, name, (word,), attributes)
     known = {label.name for label in reading.target.labels.labels}
     for name, attributes in beside.items():
-        if name in made or (name not in known and _is_label_name(name)):
+        if name in made or (name not in known and is_label_name(name)):
             _add(made, name, (), attributes)
     return list(made.values())
 
@@ -108,7 +107,7 @@ def _made_of(
 def _add(made: dict[str, NewLabel], name: str, words: tuple[str, ...], attributes: Iterable[str]) -> None:
     before = made.get(name, NewLabel(name))
     names = dict.fromkeys([*(spec.name for spec in before.attributes), *attributes])
-    made[name] = NewLabel(name, (*before.words, *words), tuple(_spec(one) for one in names if _is_label_name(one)))
+    made[name] = NewLabel(name, (*before.words, *words), tuple(_spec(one) for one in names if is_label_name(one)))
 
 
 def _spec(name: str) -> AttributeSpec:
@@ -121,8 +120,4 @@ def _name_of(reading: Reading, word: str) -> str | None:
     """What the label of a LabelName is to be called; None where no label can be called so."""
     display = reading.classes.display_names.get(word, "")
     names = (reading.renaming.label(word, display), display, word)
-    return next((name for name in names if name and _is_label_name(name)), None)
-
-
-def _is_label_name(name: str) -> bool:
-    return 1 <= len(name) <= MAX_NAME_CHARACTERS and name == name.strip() and "\0" not in name
+    return next((name for name in names if name and is_label_name(name)), None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 
 from app.annotations import Annotations, Shapes, ShapeType
 from app.columns import Ragged, Texts
@@ -102,3 +103,9 @@ def test_what_cannot_be_read_is_left_to_the_reader() -> None:
     assert found({**ARCHIVE}, max_rows=1) == []
     assert isinstance(found({**ARCHIVE, "annotations/oid_extra.json": b'{"version":1,"entries":[7]}'}), list)
     assert MemorySink().batches == []
+
+
+@pytest.mark.parametrize("display", ["D\to", "Do\x7f", "D\u0085o", " Do", "Do ", '"D\no"', LONG, ""], ids=repr)
+def test_a_display_name_that_no_label_can_have_is_not_taken(display: str) -> None:
+    members = {CLASSES: f"/m/dog,{display}\n", BOXES: BOX_HEADER + "a,x,/m/dog,1,0,1,0,1,0,0,0,0,0\n"}
+    assert [label.name for label in found(members)] == ["/m/dog"]
