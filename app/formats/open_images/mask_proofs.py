@@ -1,8 +1,9 @@
 """Proofs of masks, made by another process while this one reads the tables in front of them.
 
-    the zip   …▒▒▒▒▒▒▒▒▒▒▒▒…       PNGs that rows name, in the order in which they lie there
+    the zip   …▒▒▒▒▒▒▒▒▒▒▒▒…       the PNGs of its masks, in the order in which they lie there
     jobs        └──0──┘└──1──┘     stretches of the zip, sent as they are
 
+It begins before any row is read, for nearly every PNG is named by one.
 Only where masks stay masks, and are many. What is not proven here, for any reason, the reader finds out about itself.
 """
 
@@ -32,11 +33,13 @@ LEAST_MASKS = 32
 MAX_GAP_BYTES = 16 << 10
 
 
-def prove_ahead(reading: Reading, numbers: Ints) -> MaskProofs:
-    """For the PNGs of all mask rows, by their number in the archive; one may be there twice."""
-    options = reading.options
+def prove_ahead(reading: Reading) -> MaskProofs:
+    """For the PNGs of all masks of an archive; of a selection of its images nobody knows yet which are wanted."""
+    options, layout = reading.options, reading.layout
     stay_masks = not (options.conv_mask_to_poly or reading.consistency.is_on)
-    n_helpers = options.mask_helpers if stay_masks else 0
+    is_wanted = stay_masks and layout.of("masks") and reading.target.chosen is None
+    numbers = reading.archive.numbers(path for path in layout.masks if path.lower().endswith(".png"))
+    n_helpers = options.mask_helpers if is_wanted else 0
     return MaskProofs(reading.archive, numbers, n_helpers, options.max_mask_pixels, options.max_mask_bytes)
 
 
@@ -44,7 +47,7 @@ class MaskProofs:
     """Sizes of proven PNGs, by their number in the archive.
 
     Args:
-        numbers: (N,) of the PNGs.
+        numbers: (N,) of the PNGs; one may be there twice.
         most_helpers: none is used where it is 0, or there is one core.
     """
 

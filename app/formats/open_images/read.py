@@ -71,27 +71,28 @@ def read(
     set_aside(layout, options)
     reading = Reading(archive, layout, target, options, sink, report, progress)
     reading.expect(_bytes_to_read(archive, layout))
-    read_classes(reading)
-    reading.match_labels()
-    hierarchy = _read_hierarchy(reading)
-    images = ImageListReader(reading)
-    images.read()
-    sized = _read_sizes(reading)
-    side = read_side_file(reading)
-    files = MaskFiles([*layout.masks, *layout.pictures])
-    mask_rows = read_mask_rows(reading, files)
-    # Groups of links begin above those that the side file brings.
-    first_group = target.first_group + reading.side.max_group
-    links = MaskLinks(mask_rows.frames, mask_rows.label_codes, mask_rows.boxes, mask_rows.linkable, first_group)
-    relationships = read_relationship_rows(reading)
-    workers: Crew[Taken, MaskJob, MasksDone] = mask_crew(
-        len(mask_rows.places), options.mask_helpers, options.conv_mask_to_poly
-    )
-    trim_heap()
-    with workers as crew, prove_ahead(reading, mask_rows.numbers) as proofs:
-        read_boxes(reading, Waiting(links, relationships.ends))
-        write_relationships(reading, relationships)
-        read_masks(reading, mask_rows, links.mask_groups(), links.numbers, files, crew, proofs)
+    with prove_ahead(reading) as proofs:
+        read_classes(reading)
+        reading.match_labels()
+        hierarchy = _read_hierarchy(reading)
+        images = ImageListReader(reading)
+        images.read()
+        sized = _read_sizes(reading)
+        side = read_side_file(reading)
+        files = MaskFiles([*layout.masks, *layout.pictures])
+        mask_rows = read_mask_rows(reading, files)
+        # Groups of links begin above those that the side file brings.
+        first_group = target.first_group + reading.side.max_group
+        links = MaskLinks(mask_rows.frames, mask_rows.label_codes, mask_rows.boxes, mask_rows.linkable, first_group)
+        relationships = read_relationship_rows(reading)
+        workers: Crew[Taken, MaskJob, MasksDone] = mask_crew(
+            len(mask_rows.places), options.mask_helpers, options.conv_mask_to_poly
+        )
+        trim_heap()
+        with workers as crew:
+            read_boxes(reading, Waiting(links, relationships.ends))
+            write_relationships(reading, relationships)
+            read_masks(reading, mask_rows, links.mask_groups(), links.numbers, files, crew, proofs)
     read_tags(reading)
     read_points(reading)
     read_narratives(reading)
@@ -180,7 +181,7 @@ def set_aside(layout: Layout, options: ImportOptions) -> None:
 def _bytes_to_read(archive: Archive, layout: Layout) -> int:
     """What progress is measured against; some tables are read twice."""
     paths = [table.path for table in [*layout.tables, *layout.of("masks", "relationships", "narratives")]]
-    return sum(archive.entry(path).size for path in [*paths, *layout.masks, *layout.kept])
+    return int(archive.members(archive.numbers([*paths, *layout.masks, *layout.kept])).sizes.sum())
 
 
 def read_classes(reading: Reading) -> None:

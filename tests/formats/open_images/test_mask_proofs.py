@@ -7,8 +7,10 @@ import os
 import signal
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from app import helpers
@@ -105,6 +107,23 @@ def test_a_helper_that_dies_costs_nothing_but_time(proofs: MaskProofs) -> None:
     archive = open_archive(BytesSource(zip_of_masks()))
     sizes = proofs.sizes(archive.numbers(f"masks/train/m{number}.png" for number in range(N_MASKS)))
     assert int((sizes[:, 0] > 0).sum()) > 150
+
+
+@pytest.mark.parametrize(("chosen", "is_proven_ahead"), [(None, True), (np.ones(1, dtype=np.bool_), False)])
+def test_of_a_selection_nothing_is_proven_ahead(
+    chosen: npt.NDArray[np.bool_] | None, is_proven_ahead: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs: list[int] = []
+
+    def enter(self: MaskProofs) -> MaskProofs:
+        jobs.append(len(self._bounds))
+        return self
+
+    monkeypatch.setattr(MaskProofs, "__enter__", enter)
+    monkeypatch.setattr(MaskProofs, "sizes", lambda self, numbers: np.zeros((len(numbers), 2), dtype=np.int64))
+    imported(zip_of_masks(), replace(TASK, chosen=chosen), mask_helpers=1)
+    assert len(jobs) == 1
+    assert (jobs[0] > 0) == is_proven_ahead
 
 
 @pytest.mark.parametrize(("n_helpers", "cores", "least"), [(0, 2, 1), (1, 1, 1), (1, 2, 1000)])
