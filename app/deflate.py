@@ -10,7 +10,7 @@ them, for of fewer that routine keeps no hash: what comes next would be the begi
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from isal import isal_zlib
 
@@ -58,8 +58,7 @@ STORED_PIECE_BYTES = 48
 """What is shorter is stored as it is: a block of its own would hardly make it smaller."""
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(NamedTuple):
     """A part of a raw stream that needs nothing in front of it, begins and ends at a whole byte, and is not the last.
 
     Attributes:

@@ -22,11 +22,13 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import IO, Any, Generic, Self, TypeVar
 
 from app.heap import bound_heap
+from app.spools import spool_of
 
 Ticket = TypeVar("Ticket")
 Job = TypeVar("Job")
@@ -36,6 +38,8 @@ SENT_AHEAD = 2
 """Jobs that one helper has at most, where nobody says otherwise."""
 HELD_JOBS = 3
 """Jobs whose answers a crew keeps until they are asked for: so many times those that a helper has."""
+AHEAD_JOBS = 1024
+"""Jobs that are done or begun at most before anybody asks for the first of them, by `Crew.run_ahead`."""
 PIPE_BYTES = 1 << 20  # 64 KiB by itself, which makes both sides wait for each other
 PIECES_A_CALL = 512  # of memory, handed to the system at once
 SLOT_BYTES = 4 << 20
@@ -170,13 +174,13 @@ class Crew(Generic[Ticket, Job, Done]):
         self, work: Callable[[Job], Done], most_helpers: int, unhelped_jobs: int = 0, ahead: int = SENT_AHEAD
     ) -> None:
         self._work = work
-        self._ahead = ahead
+        self.ahead = ahead
         self._n_helpers = min(most_helpers, n_cores() - 1)
         self._unhelped = unhelped_jobs
         self._helpers: list[Helper] = []
 
     def __enter__(self) -> Self:
-        self._crew()  # they start while this process gets its first jobs
+        self.helpers()  # they start while this process gets its first jobs
         return self
 
     def __exit__(
@@ -189,51 +193,136 @@ class Crew(Generic[Ticket, Job, Done]):
         """So many jobs are sure to come, later: helpers that are worth it have started by then."""
         if n_jobs > self._unhelped:
             self._unhelped = 0
-            self._crew()
+            self.helpers()
 
     def run(self, jobs: Iterable[tuple[Ticket, Job | None]]) -> Iterator[tuple[Ticket, Done | None]]:
         """The answers in the order of the jobs; a few jobs are taken ahead. No job (None) has no answer (None)."""
-        source, most_held = iter(jobs), HELD_JOBS * self._ahead
-        waiting: deque[tuple[Ticket, Job | None, Helper | None, tuple[Done | None] | None]] = deque()
-        is_over = False
+        source = iter(jobs)
+        return Run(self, lambda: next(source, None), HELD_JOBS * self.ahead, HELD_JOBS * self.ahead)
 
-        def take() -> tuple[Ticket, Job | None] | None:
-            nonlocal is_over
-            found = None if is_over else next(source, None)
-            is_over = found is None
-            return found
+    def run_ahead(self, take: Callable[[], tuple[Ticket, Job | None] | None]) -> Run[Ticket, Job, Done]:
+        """The same for jobs that come while this process does something else: see `Run.go_on`.
 
-        while True:
-            for helper in self._crew():
-                while helper.has_room() and len(waiting) < most_held and (found := take()) is not None:
-                    if found[1] is None:
-                        waiting.append((*found, None, (None,)))
-                        continue
-                    helper.send(found[1])
-                    waiting.append((*found, helper, None))
-            head = waiting[0] if waiting else None
-            if head is None or (head[2] is not None and not head[2].has_answer() and len(waiting) < most_held):
-                # Nothing to hand out yet: rather than wait, do the next job here.
-                if (found := take()) is not None:
-                    self._unhelped -= found[1] is not None
-                    waiting.append((*found, None, (self._answer(found[1]),)))
-                    continue
-                if head is None:
-                    return
-            ticket, job, helper_of, done = waiting.popleft()
-            if helper_of is not None:
-                done = helper_of.receive()
-            # Where the helper is gone: what it cannot do is found out here.
-            yield ticket, self._answer(job) if done is None else done[0]
+        Args:
+            take: gives the next job; None while there is none.
+        """
+        return Run(self, take, AHEAD_JOBS, self.ahead)
 
-    def _answer(self, job: Job | None) -> Done | None:
+    def answer(self, job: Job | None) -> Done | None:
+        """Work on a job here."""
+        self._unhelped -= job is not None
         return None if job is None else self._work(job)
 
-    def _crew(self) -> list[Helper]:
+    def helpers(self) -> list[Helper]:
+        """Those there are by now."""
         if not self._helpers and self._unhelped <= 0:
             name = f"{self._work.__module__}:{self._work.__qualname__}"
-            self._helpers = [Helper(name, ahead=self._ahead) for _ in range(self._n_helpers)]
+            self._helpers = [Helper(name, ahead=self.ahead) for _ in range(self._n_helpers)]
         return self._helpers
+
+
+@dataclass(slots=True, eq=False)
+class _Place(Generic[Ticket, Job, Done]):
+    """A job of a run. `helper`: who works on it, and `again` gives the job; `done`: its answer, or `on_disk`: where
+    that begins."""
+
+    ticket: Ticket
+    job: Job | None
+    helper: Helper | None = None
+    again: Callable[[], Job] | None = None
+    done: tuple[Done | None] | None = None
+    on_disk: int | None = None
+
+
+class Run(Generic[Ticket, Job, Done]):
+    """Jobs of a crew and their answers in order: iterate over them, once. `Crew.run` and `run_ahead` make it.
+
+    Answers that are there before anybody asks for them wait on disk, but for `most_held` of them.
+    """
+
+    def __init__(
+        self,
+        crew: Crew[Ticket, Job, Done],
+        take: Callable[[], tuple[Ticket, Job | None] | None],
+        most_waiting: int,
+        most_held: int,
+    ) -> None:
+        self._crew, self._take = crew, take
+        self._most_waiting, self._most_held = most_waiting, most_held
+        self._waiting: deque[_Place[Ticket, Job, Done]] = deque()
+        self._sent: deque[_Place[Ticket, Job, Done]] = deque()
+        self._n_held = 0
+        self._file: IO[bytes] | None = None
+
+    def go_on(self) -> None:
+        """Take the answers that there are, and give helpers more to do. Nothing is waited for, and no job done here."""
+        while self._sent and self._sent[0].helper is not None and self._sent[0].helper.has_answer():
+            answered = self._sent.popleft()
+            self._put(answered, self._receive(answered))
+        for helper in self._crew.helpers():
+            while helper.has_room() and (place := self._next()) is not None:
+                if place.job is None:
+                    self._put(place, None)
+                    continue
+                place.helper, place.again, place.job = helper, helper.send(place.job), None
+                self._sent.append(place)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> tuple[Ticket, Done | None]:
+        while True:
+            self.go_on()
+            if not self._waiting or self._waiting[0].helper is not None:
+                # Nothing to hand out yet: rather than wait, do the next job here.
+                if (place := self._next()) is not None:
+                    self._put(place, self._crew.answer(place.job))
+                    continue
+                if not self._waiting:
+                    raise StopIteration
+            place = self._waiting.popleft()
+            if place.helper is not None:
+                self._sent.popleft()  # it was sent first, for all before it are answered
+                return place.ticket, self._receive(place)
+            return place.ticket, self._get(place)
+
+    def _next(self) -> _Place[Ticket, Job, Done] | None:
+        found = self._take() if len(self._waiting) < self._most_waiting else None
+        if found is None:
+            return None
+        self._waiting.append(_Place(*found))
+        return self._waiting[-1]
+
+    def _receive(self, place: _Place[Ticket, Job, Done]) -> Done | None:
+        assert place.helper is not None
+        assert place.again is not None
+        done = place.helper.receive()
+        # Where the helper is gone: what it cannot do is found out here.
+        answer = self._crew.answer(place.again()) if done is None else done[0]
+        place.helper = place.again = None
+        return answer
+
+    def _put(self, place: _Place[Ticket, Job, Done], done: Done | None) -> None:
+        """Keep an answer until it is asked for."""
+        place.job = None
+        if done is None or self._n_held < self._most_held:
+            place.done = (done,)
+            self._n_held += done is not None
+            return
+        if self._file is None:
+            self._file = spool_of(self)
+        place.on_disk = self._file.seek(0, os.SEEK_END)
+        pickle.dump(done, self._file, protocol=5)
+
+    def _get(self, place: _Place[Ticket, Job, Done]) -> Done | None:
+        if place.done is not None:
+            self._n_held -= place.done[0] is not None
+            return place.done[0]
+        assert self._file is not None
+        assert place.on_disk is not None
+        self._file.seek(place.on_disk)
+        done: Done | None = pickle.load(self._file)
+        return done
 
 
 class Ahead(Generic[Job, Done]):

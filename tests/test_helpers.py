@@ -224,6 +224,54 @@ def test_a_crew_that_expects_jobs_has_its_helper_before_they_come(monkeypatch: p
     assert helper._process.poll() is not None
 
 
+@pytest.mark.parametrize("n_helpers", [0, 1, 2])
+def test_jobs_that_come_later_are_begun_before_they_are_asked_for(
+    n_helpers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(helpers, "n_cores", lambda: 3)
+    monkeypatch.setattr(helpers, "AHEAD_JOBS", 12)
+    came: list[int] = []
+    with Crew(double, n_helpers, 0, 2) as crew:
+        run = crew.run_ahead(lambda: (came[0], job(came.pop(0))) if came else None)
+        for helper in crew.helpers():
+            helper.wait()
+        for number in range(40):
+            came.append(number)
+            run.go_on()
+        while n_helpers and len(came) > 28:
+            run.go_on()
+        assert len(came) == (28 if n_helpers else 40), "so many may be done or begun, and none is done here"
+        found = [(number, None if done is None else int(done[0])) for number, done in run]
+        came += [40, 43]
+        found += [(number, None if done is None else int(done[0])) for number, done in run]
+    assert found == [(number, None if number % 5 == 2 else 2 * number) for number in [*range(41), 43]]
+    assert (run._file is not None) == (n_helpers > 0), "some answers waited on disk"
+
+
+def job(number: int) -> Any:
+    """Nothing is to be done for some."""
+    return None if number % 5 == 2 else np.full(3000, number)
+
+
+def test_a_run_goes_on_without_its_helper(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(helpers, "n_cores", lambda: 2)
+    came = [*range(30)]
+    with Crew(double, 1, 0, 4) as crew:
+        run = crew.run_ahead(lambda: (came[0], np.full(300_000, came.pop(0))) if came else None)
+        (helper,) = crew.helpers()
+        helper.wait()
+        run.go_on()
+        assert len(came) == 26
+        os.kill(helper.pid, signal.SIGKILL)
+        for _ in range(3):
+            run.go_on()
+        found = []
+        for number, done in run:
+            assert done is not None
+            found.append((number, int(done[0])))
+    assert found == [(number, 2 * number) for number in range(30)]
+
+
 def test_answers_made_ahead_are_there_in_any_order() -> None:
     with Ahead(double, 30, lambda number: np.full(1000, number)) as ahead:
         for number in [7, 29, 0, 7, *range(30)]:

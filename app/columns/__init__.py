@@ -24,7 +24,7 @@ from app.columns.codecs import (
 from app.columns.csv import CSVBlock, CSVReader, split_lines, told_delimiter
 from app.columns.few import Coded, FewTexts
 from app.columns.gapped import GappedLines
-from app.columns.joins import join_columns, join_lines, join_records, join_texts, join_words
+from app.columns.joins import join_columns, join_lines, join_records, join_words
 from app.columns.lazy import LazyRagged, LazyTexts
 from app.columns.narrow import NarrowRagged, narrow_numbers, steps, steps_within
 from app.columns.numbers import distinct
@@ -67,7 +67,6 @@ __all__ = [
     "join_columns",
     "join_lines",
     "join_records",
-    "join_texts",
     "join_words",
     "narrow_numbers",
     "split_lines",

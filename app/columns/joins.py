@@ -57,17 +57,6 @@ def join_records(columns: Sequence[Column], rows: int) -> Ragged:
     return Ragged(np.concatenate(values), np.concatenate(ends))
 
 
-def join_texts(rows: Sequence[Sequence[str]], n_columns: int) -> Ragged:
-    """`join_records` of rows that are texts, some dozens at a time: most need no quotes, which is seen at once."""
-    lines = list(map(",".join, rows))
-    text = "\n".join(lines)
-    is_plain = '"' not in text and "\r" not in text and text.count("\n") == max(len(lines) - 1, 0)
-    if is_plain and n_columns > 1 and text.count(",") == len(lines) * (n_columns - 1):
-        return Ragged.from_bytes(list(map(str.encode, lines)))
-    columns = [Ragged.from_bytes([row[place].encode() for row in rows]) for place in range(n_columns)]
-    return join_records(columns, len(rows))
-
-
 def _joined(columns: Sequence[Column], rows: int, line_end: bytes) -> Iterator[tuple[Bytes, Positions]]:
     """Chunks of rows as bytes, with the end of each row (its line end included) in its chunk."""
     for column in columns:

@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from app.columns import CSVReader, Ragged, Texts, join_columns, join_lines, join_records, join_texts, join_words
+from app.columns import CSVReader, Ragged, Texts, join_columns, join_lines, join_records, join_words
 from app.errors import Report
 from tests import reference_columns as reference
 
@@ -122,16 +122,3 @@ def test_a_slice_of_a_column_is_written() -> None:
 def test_lines_are_written_as_they_are(lines: list[bytes]) -> None:
     assert join_lines(Ragged.from_bytes(lines)) == b"".join(line + b"\n" for line in lines)
     assert np.array_equal(Ragged.from_bytes(lines).lengths, [len(line) for line in lines])
-
-
-@pytest.mark.parametrize("seed", range(6))
-def test_texts_are_joined_as_columns_are(seed: int) -> None:
-    chance = np.random.default_rng(seed)
-    cells = ["", "a", "0.125", "ü", "a,b", 'say "x"', "two\nlines", "a\r", "-1"]
-    for n_columns in (1, 2, 5):
-        for kinds in (5, len(cells)):
-            rows = [[cells[i] for i in chance.integers(kinds - 1, size=n_columns)] for _ in range(chance.integers(9))]
-            columns = [Ragged.from_bytes([row[c].encode() for row in rows]) for c in range(n_columns)]
-            expected = join_records(columns, len(rows))
-            found = join_texts(rows, n_columns)
-            assert found.to_bytes_list() == expected.to_bytes_list()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -37,16 +38,14 @@ DRAWN_VALUES = 1 << 17
 """Coordinates of polygons that are drawn in one call: each edge takes some 200 bytes on the way."""
 
 
-@dataclass(frozen=True, slots=True)
-class Earlier:
+class Earlier(NamedTuple):
     """The stored PNG of a mask that came as polygons, and the digest of its pixels on the frame where that is noted."""
 
     png: bytes
     digest: int | None
 
 
-@dataclass(slots=True)
-class Drawn:
+class Drawn(NamedTuple):
     """One mask that was drawn, and has a pixel.
 
     Attributes:
@@ -110,7 +109,7 @@ def draw_masks(job: DrawJob) -> list[Drawn | None] | None:
             texts = [points_text(points[edges[place] : edges[place + 1]]) for place in places]
             png = drawn.png
             check = draft.stored if png is None else b"%08x,%d" % (isal_zlib.crc32(png), len(png))
-            drawn.entry = draft.entry(check, texts)
+            found[number] = drawn._replace(entry=draft.entry(check, texts))
     return found
 
 

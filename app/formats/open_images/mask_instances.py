@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,7 @@ import numpy.typing as npt
 from app.annotations import Edit, Shapes, ShapeType
 from app.errors import Problem, TooLarge
 from app.formats.open_images.kept_rows import Mask, is_kind
+from app.formats.open_images.kept_rows import Rows as Places
 from app.formats.open_images.mask_drawing import stretches
 from app.formats.open_images.plan import Plan
 from app.formats.open_images.write_boxes import is_rotated
@@ -110,15 +112,69 @@ def _link_boxes(shapes: Shapes, instances: Sequence[Instance]) -> None:
             instance.box = boxes.get((instance.frame, group, label))
 
 
-def row_of(instance: Instance) -> int:
-    """The place of the shape that speaks for the instance: label, attributes, kept row."""
-    return instance.rows[0] if instance.imported is None else instance.imported
+@dataclass(frozen=True, slots=True, eq=False)
+class InstanceColumns:
+    """What is asked of instances, by column.
+
+    Attributes:
+        firsts: (N,) the place of the first shape.
+        owners: (N,) the place of the shape that speaks for it: label, attributes, kept row.
+        sizes: (N,) how many shapes it has.
+        boxes: (N,) the place of the rectangle it is linked to; -1 for none.
+        imported: (N,) it is an imported row.
+        edits: (N,) what was changed of an imported one; 0 for a new one.
+        polygons: (N,) it is made of polygons alone.
+        unchanged: (N,) it is still the very mask that was imported: one mask shape, its pixels untouched.
+    """
+
+    frames: npt.NDArray[np.int32]
+    firsts: Places
+    owners: Places
+    sizes: Places
+    boxes: Places
+    imported: Mask
+    edits: npt.NDArray[np.uint8]
+    polygons: Mask
+    unchanged: Mask
+
+    @classmethod
+    def of(cls, shapes: Shapes, instances: Sequence[Instance]) -> Self:
+        rows, starts = rows_of(instances)
+        firsts = rows[starts[:-1]]
+        owners = np.array([-1 if one.imported is None else one.imported for one in instances], dtype=np.int64)
+        imported = owners >= 0
+        owners = np.where(imported, owners, firsts)
+        sizes = np.diff(starts)
+        edits, polygons = np.zeros(len(instances), dtype=np.uint8), np.zeros(len(instances), dtype=np.bool_)
+        if len(instances):
+            edits = np.bitwise_or.reduceat(shapes.kept.edits[rows], starts[:-1])
+            polygons = np.logical_and.reduceat(shapes.types[rows] == ShapeType.POLYGON, starts[:-1])
+        edits = np.where(imported, edits, np.uint8(0))
+        is_mask = shapes.types[firsts] == ShapeType.MASK
+        return cls(
+            frames=shapes.frames[firsts],
+            firsts=firsts,
+            owners=owners,
+            sizes=sizes,
+            boxes=np.array([-1 if one.box is None else one.box for one in instances], dtype=np.int64),
+            imported=imported,
+            edits=edits,
+            polygons=polygons,
+            unchanged=imported & (sizes == 1) & is_mask & (edits & Edit.GEOMETRY == 0),
+        )
+
+    @property
+    def traced(self) -> Mask:
+        """(N,) bool, the parts of one imported mask: their group may be theirs alone, and no link."""
+        return self.imported & (self.sizes > 1) & self.polygons
 
 
-def unchanged_masks(shapes: Shapes, instances: Sequence[Instance]) -> set[int]:
-    """The `id` of each instance that is still the very mask that was imported: one mask shape, its pixels untouched."""
-    is_still = ((shapes.types == ShapeType.MASK) & (shapes.kept.edits & Edit.GEOMETRY == 0)).tolist()
-    return {id(one) for one in instances if one.imported is not None and len(one.rows) == 1 and is_still[one.rows[0]]}
+def rows_of(instances: Sequence[Instance]) -> tuple[Places, Places]:
+    """(R,) the places of the shapes of all instances, and (K + 1,) where each instance begins."""
+    rows = np.array([row for instance in instances for row in instance.rows], dtype=np.int64)
+    starts = np.zeros(len(instances) + 1, dtype=np.int64)
+    np.cumsum([len(instance.rows) for instance in instances], out=starts[1:])
+    return rows, starts
 
 
 def draw_instances(plan: Plan, shapes: Shapes, instances: Sequence[Instance]) -> list[PackedMask | None]:

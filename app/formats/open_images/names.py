@@ -7,6 +7,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
 
 from app.formats.open_images.layout import DEFAULT_SUBSET
 
@@ -25,6 +29,13 @@ _RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\.|$)", re.IGNO
 def is_plain_name(text: str) -> bool:
     """Whether a text can be one component of a path: not empty, not `.` or `..`, no slash, backslash or NUL."""
     return bool(text) and text not in (".", "..") and _FORBIDDEN.search(text) is None
+
+
+def are_plain_names(texts: Sequence[str]) -> npt.NDArray[np.bool_]:
+    """(N,) bool, `is_plain_name` of each."""
+    if _FORBIDDEN.search("".join(texts)) is None:
+        return np.array([text not in ("", ".", "..") for text in texts], dtype=np.bool_)
+    return np.array(list(map(is_plain_name, texts)), dtype=np.bool_)
 
 
 def clean_subset(text: str) -> str:

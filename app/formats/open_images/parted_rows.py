@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from app.formats.open_images.spools import spool_of
+from app.spools import spool_of
 
 PARTS = 64
 STRETCH_ROWS = 50_000

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import chain
-from typing import IO
+from typing import IO, NamedTuple
 
 from app.deflate import Piece, deflate_piece
-from app.formats.open_images.spools import spool_of
+from app.spools import spool_of
 
 WRITTEN_BYTES = 64 << 10
 """Pieces that are handed to that disk together."""
@@ -33,8 +32,7 @@ FRAME = struct.Struct("<cQIII")
 Entry = bytes | Piece
 
 
-@dataclass(slots=True)
-class Draft:
+class Draft(NamedTuple):
     """An entry of a mask that is to be drawn.
 
     Attributes:

@@ -27,8 +27,8 @@ from app.columns import CSVBlock, Ragged
 from app.errors import Report
 from app.formats.open_images.side_items import BadItem, Item, ItemCodec, need, shapes_table, tags_table
 from app.formats.open_images.side_write import VERSION
-from app.formats.open_images.spools import spool_of
 from app.geometry import Flips, ShapeTooComplex, flips_to_polygons, flips_to_runs
+from app.spools import spool_of
 
 MAX_BYTES = 2 << 30
 MAX_PARSED_BYTES = 32 << 20

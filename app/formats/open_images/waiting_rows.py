@@ -8,7 +8,7 @@ import numpy as np
 
 from app.columns import Ragged
 from app.formats.open_images.kept_rows import TableRows
-from app.formats.open_images.spools import spool_of
+from app.spools import spool_of
 
 
 class WaitingRows:

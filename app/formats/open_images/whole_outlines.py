@@ -16,7 +16,7 @@ import numpy as np
 from app.annotations import Edit, Shapes, ShapeType, decoded_flips
 from app.formats.open_images.kept_bytes import KeptBytes
 from app.formats.open_images.kept_rows import Mask, is_sided
-from app.formats.open_images.mask_instances import Instance
+from app.formats.open_images.mask_instances import Instance, rows_of
 from app.formats.open_images.plan import Plan
 from app.geometry import polygon_areas, resize_flips
 from app.images import decode_mask
@@ -24,7 +24,7 @@ from app.images import decode_mask
 
 def untouched_outlines(plan: Plan, shapes: Shapes, instances: Sequence[Instance]) -> Mask:
     """(K,) bool: instances of polygons as they were traced; some of them may be gone."""
-    rows, starts = _rows_of(instances)
+    rows, starts = rows_of(instances)
     if not len(rows):
         return np.zeros(0, dtype=np.bool_)
     kept = shapes.kept
@@ -39,46 +39,34 @@ def untouched_outlines(plan: Plan, shapes: Shapes, instances: Sequence[Instance]
     return result
 
 
-def whole_outlines(plan: Plan, shapes: Shapes, instances: Sequence[Instance], pngs: KeptBytes) -> set[int]:
-    """The `id` of each instance that is, polygon by polygon, the outline of its stored PNG."""
-    candidates = [
-        instance
-        for instance, untouched in zip(instances, untouched_outlines(plan, shapes, instances).tolist(), strict=True)
-        if untouched
-    ]
-    found = set()
+def whole_outlines(plan: Plan, shapes: Shapes, instances: Sequence[Instance], pngs: KeptBytes) -> Mask:
+    """(K,) bool: instances that are, polygon by polygon, the outline of their stored PNG."""
+    whole = np.zeros(len(instances), dtype=np.bool_)
     unnoted = []
-    for instance in candidates:
+    for place in np.flatnonzero(untouched_outlines(plan, shapes, instances)).tolist():
+        instance = instances[place]
         assert instance.imported is not None
         n_parts = pngs.n_parts(instance.imported)
         if n_parts is None:
-            unnoted.append(instance)
-        elif n_parts == len(instance.rows):
-            found.add(id(instance))
-    return found | _of_equal_area(plan, shapes, unnoted, pngs)
+            unnoted.append(place)
+        else:
+            whole[place] = n_parts == len(instance.rows)
+    whole[unnoted] = _of_equal_area(plan, shapes, [instances[place] for place in unnoted], pngs)
+    return whole
 
 
-def _of_equal_area(plan: Plan, shapes: Shapes, candidates: Sequence[Instance], pngs: KeptBytes) -> set[int]:
+def _of_equal_area(plan: Plan, shapes: Shapes, candidates: Sequence[Instance], pngs: KeptBytes) -> list[bool]:
     if not candidates:
-        return set()
-    rows, starts = _rows_of(candidates)
+        return []
+    rows, starts = rows_of(candidates)
     points = shapes.points.take(rows)
     areas = np.add.reduceat(polygon_areas(points.values, points.offsets), starts[:-1]).tolist()  # (K,)
     frames = np.array([instance.frame for instance in candidates], dtype=np.int32)
     widths, heights = (sides.tolist() for sides in plan.sizes_of(frames))
-    found = set()
+    found = []
     for instance, area, width, height in zip(candidates, areas, widths, heights, strict=True):
         assert instance.imported is not None
         png = decode_mask(pngs.read(instance.imported))
         flips = resize_flips(decoded_flips(png), width, height)
-        if flips.area == area:
-            found.add(id(instance))
+        found.append(flips.area == area)
     return found
-
-
-def _rows_of(instances: Sequence[Instance]) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], ...]:
-    """(R,) the places of the shapes of all instances, and (K + 1,) where each instance begins."""
-    rows = np.array([row for instance in instances for row in instance.rows], dtype=np.int64)
-    starts = np.zeros(len(instances) + 1, dtype=np.int64)
-    np.cumsum([len(instance.rows) for instance in instances], out=starts[1:])
-    return rows, starts

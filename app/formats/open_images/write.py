@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import posixpath
 import unicodedata
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -21,7 +20,7 @@ import numpy as np
 
 from app.annotations import Shapes, ShapeType, expand_tracks
 from app.archive import ArchiveWriter, DeflatedMember
-from app.columns import Ragged, decode_flags, decode_texts, join_lines, split_lines, steps
+from app.columns import LazyRagged, Ragged, decode_flags, decode_texts, join_lines, split_lines, steps
 from app.errors import Problem, Report, shorten
 from app.formats.base import ClassWords, ExportOptions, Progress, Source, Target
 from app.formats.open_images.expansion import Expansion
@@ -31,6 +30,7 @@ from app.formats.open_images.hierarchy import default_hierarchy, rename_classes
 from app.formats.open_images.kept_rows import Mask, TableRows, header_columns, header_texts, merge_by_frame
 from app.formats.open_images.layout import FLAGS, SIDE_NAME, Kind
 from app.formats.open_images.mask_instances import DRAWN
+from app.formats.open_images.mask_jobs import NeedyShapes, draw_crew
 from app.formats.open_images.mask_names import MaskNames
 from app.formats.open_images.plan import Plan, make_plan
 from app.formats.open_images.side_write import SideWriter
@@ -38,7 +38,7 @@ from app.formats.open_images.sizes import join_sizes
 from app.formats.open_images.waiting_rows import WaitingRows
 from app.formats.open_images.write_boxes import box_rows, is_rotated
 from app.formats.open_images.write_images import image_rows
-from app.formats.open_images.write_masks import MaskTable, NeedyShapes, draw_crew
+from app.formats.open_images.write_masks import MaskTable
 from app.formats.open_images.write_points import point_rows
 from app.formats.open_images.write_relationships import RelationshipWriter, named_labels
 from app.formats.open_images.write_tags import hidden_rows, tag_rows
@@ -131,7 +131,8 @@ class Writer:
         self._unwritten = np.zeros(len(ShapeType), dtype=np.int64)
         self._is_counted = False
         self._met: frozenset[int] | None = None  # types of shapes that there are, when one pass has seen them all
-        self._held: deque[NeedyShapes] | None = None  # of a subset, in the place of `_shapes`
+        self._masks: MaskTable | None = None  # of a subset
+        self._held_until = -1  # the last frame whose shapes it holds
         self._tracks: Shapes | None = None
         self._expansion = self._make_expansion() if plan.options.expand == "hierarchy" else None
         # Entries tell rows by their number, and tracks by all their rows: not of copies, not of a part.
@@ -245,7 +246,7 @@ class Writer:
         for number, subset in enumerate(self._subsets):
             columns = header_columns(self._plan, ("masks",), subset)
             with draw_crew(self._plan.options.mask_helpers) as crew:
-                masks = MaskTable(
+                masks = self._masks = MaskTable(
                     self._plan, self._source, self._archive, self._mask_names, subset, columns, crew, self._side
                 )
                 self._write_boxes(subset, masks)
@@ -259,6 +260,7 @@ class Writer:
                 if self._plan.has_table("relationships") or self._layout.empty_tables:
                     self._write_relationships(subset)
                 self._write_masks(subset, masks, columns)
+                self._masks = None
             self._progress((number + 1) / (len(self._subsets) + 1))
 
     def _write_boxes(self, subset: str | None, masks: MaskTable) -> None:
@@ -314,8 +316,7 @@ class Writer:
         if self._plan.has_table("masks"):
             self._hold(table.hidden(self._source.rows()), hidden, columns)
         turned = () if self._plan.options.rotated == "box" else (TURNED,)
-        again = ((shapes, self._needed(shapes)) for shapes in self._shapes(*DRAWN, *turned))
-        rows = table.rows(again if self._held is None else self._held_shapes())
+        rows = table.rows(self._unheld(self._shapes(*DRAWN, *turned)))
         self._hold(_joined(rows, JOINED_ROWS), shown, columns)
         self._write_table(self._path("masks", subset), columns, merge_by_frame(shown, hidden))
 
@@ -352,34 +353,35 @@ class Writer:
             self._met = frozenset(met)
 
     def _holding(self, batches: Iterator[Shapes], subset: str | None, masks: MaskTable) -> Iterator[Shapes]:
-        """The same batches; all that is no plain box is held for the pass of the subset's masks, while it is little,
-        and `masks` is told of it."""
-        self._held = None
-        held: deque[NeedyShapes] | None = deque()
+        """The same batches; `masks` is told of all that is no plain box, while it is little, and holds it."""
         n_bytes = 0
+        self._held_until, is_held = -1, True
         for shapes in batches:
-            if held is not None and self._tracks is not None and not len(self._tracks):
+            is_held = is_held and n_bytes <= HELD_BYTES and self._tracks is not None and not len(self._tracks)
+            if is_held and len(shapes):
                 wanted = (shapes.types != ShapeType.RECTANGLE) | (shapes.groups != 0) | (shapes.rotations != 0)
                 if len(self._subsets) > 1:
                     wanted &= self._plan.in_subset(shapes.frames, subset)
                 if wanted.any():
                     part = _apart(shapes.take(wanted))
-                    if self._plan.selector is None:
-                        masks.expect(part)
+                    masks.expect(part, self._needed(shapes)[wanted])
                     n_bytes += part.kept.lines.nbytes + len(part) * HELD_ROW_BYTES
-                    held.append((part, self._needed(shapes)[wanted]))
-                    held = held if n_bytes <= HELD_BYTES else None
-            else:
-                held = None
+                self._held_until = int(shapes.frames[-1])
+            masks.go_on()
             yield shapes
-        self._held = held
+        if is_held:
+            self._held_until = self._plan.start + len(self._plan.target.frames)
         if self._side is not None:
             self._side.forget()
 
-    def _held_shapes(self) -> Iterator[NeedyShapes]:
-        assert self._held is not None
-        while self._held:
-            yield self._held.popleft()
+    def _unheld(self, batches: Iterator[Shapes]) -> Iterator[NeedyShapes]:
+        """What the pass of the boxes has not held, once more."""
+        if self._held_until >= self._plan.start + len(self._plan.target.frames):
+            return
+        for shapes in batches:
+            later = shapes.frames > self._held_until
+            if later.any():
+                yield shapes.take(later), self._needed(shapes)[later]
 
     def _needed(self, shapes: Shapes) -> Mask:
         """(N,) bool, shapes that need an entry in the side file."""
@@ -513,6 +515,8 @@ class Writer:
             member.write(csv_rows([header]))
         n_rows = 0
         for part in rows:
+            if self._masks is not None:
+                self._masks.go_on()
             if not len(part):
                 continue
             if member is None:
@@ -554,8 +558,14 @@ def _joined(parts: Iterable[TableRows], n_rows: int) -> Iterator[TableRows]:
 
 
 def _apart(shapes: Shapes) -> Shapes:
-    """The same shapes, holding nothing of the columns that are read of others."""
+    """The same shapes, holding nothing of the columns that are read of others. Lines, and attributes that are needed
+    in any case, are taken from what those others have read."""
     lazy = {name: column.apart() for name, column in shapes.columns().items() if hasattr(column, "apart")}
+    kept = shapes.kept
+    if kept.edits.any() or (kept.tables < 0).any():
+        lazy["attributes"] = shapes.attributes.compact()
+    if isinstance(kept.lines, LazyRagged):
+        lazy["kept"] = kept.replace(lines=kept.lines.column())
     return shapes.replace(**lazy)
 
 

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from app import spools
 from app.errors import InvalidInput, Report
 from app.formats import RULES, parse_rules
-from app.formats.open_images import consistency, parted_rows, spools
+from app.formats.open_images import consistency, parted_rows
 from app.formats.open_images.consistency import Consistency, classes_above, overlaps
 from tests.formats.builders import imported, labels, target
 from tests.samples import mask_png

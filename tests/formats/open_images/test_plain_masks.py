@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from app.annotations import Annotations, Edit, Shapes
-from app.formats.open_images import write_masks
+from app.formats.open_images import mask_jobs
 from app.formats.open_images.plain_masks import PlainMasks, find_plain
 from tests.formats.builders import all_attributes, exported, good, labels, read_zip, target
 from tests.formats.memory import MemorySink, MemorySource, edited
@@ -70,7 +70,7 @@ def exports(sink: MemorySink, shapes: Shapes, monkeypatch: pytest.MonkeyPatch, *
     annotations = Annotations(shapes, annotations.tags, annotations.tracks, annotations.images, annotations.rows)
     found = []
     for finder, held_bytes in ((find_plain, WRITE.HELD_BYTES), (lambda *_: None, WRITE.HELD_BYTES), (find_plain, -1)):
-        monkeypatch.setattr(write_masks, "find_plain", finder)
+        monkeypatch.setattr(mask_jobs, "find_plain", finder)
         monkeypatch.setattr(WRITE, "HELD_BYTES", held_bytes)
         data, report = exported(MemorySource.of_sink(sink, TASK.frames, annotations), TASK, **options)
         found.append(data + repr(report.to_dict()).encode())
@@ -85,7 +85,7 @@ def test_masks_leave_as_they_do_one_by_one(seed: int, monkeypatch: pytest.Monkey
     for _ in range(seed % 4 if len(shapes) else 0):
         shapes = touched(random_, shapes)
     if seed % 5 == 0:
-        monkeypatch.setattr(write_masks, "KEPT_AT_ONCE", 2)
+        monkeypatch.setattr(mask_jobs, "KEPT_AT_ONCE", 2)
     layout = random_.choice(["default", "official", "fiftyone"])
     by_columns, one_by_one, read_twice = exports(sink, shapes, monkeypatch, layout=layout)
     assert by_columns == one_by_one == read_twice
@@ -100,7 +100,7 @@ def seen(sink: MemorySink, monkeypatch: pytest.MonkeyPatch, shapes: Shapes | Non
         batches.append(plain is not None)
         return plain
 
-    monkeypatch.setattr(write_masks, "find_plain", find)
+    monkeypatch.setattr(mask_jobs, "find_plain", find)
     annotations = Annotations(shapes) if shapes is not None else None
     exported(MemorySource.of_sink(sink, TASK.frames, annotations, batch_frames=6), TASK)
     return batches
@@ -133,6 +133,6 @@ def test_a_name_that_is_taken_is_settled_one_by_one(monkeypatch: pytest.MonkeyPa
     sink, _ = good({MASKS: MASK_HEADER + rows, CLASSES: "cat,cat\ndog,dog\n", **files}, TASK)
     by_columns, one_by_one, _ = exports(sink, sink.annotations().shapes, monkeypatch)
     assert by_columns == one_by_one
-    monkeypatch.setattr(write_masks, "find_plain", find_plain)
+    monkeypatch.setattr(mask_jobs, "find_plain", find_plain)
     names = read_zip(exported(MemorySource.of_sink(sink, TASK.frames), TASK)[0])
     assert sorted(name for name in names if name.endswith(".png")) == ["masks/train/M-2.png", "masks/train/m.png"]

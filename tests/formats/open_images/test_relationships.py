@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from app import spools
 from app.annotations import Annotations, Edit, Shapes, ShapeType
 from app.columns import Ragged
 from app.errors import Report
 from app.formats import ImportOptions, read_selected
 from app.formats.base import ListText
-from app.formats.open_images import parted_rows, spools
+from app.formats.open_images import parted_rows
 from app.formats.open_images.links import TOLERANCE, BoxFinder
 from app.formats.open_images.waiting_ends import WaitingEnds
 from tests.formats.builders import OPEN_IMAGES, exported, good, imported, labels, opened, places, read_zip, target

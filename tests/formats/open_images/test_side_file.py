@@ -11,11 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from app import spools
 from app.annotations import Annotations, AttributeSpec, Label, LabelCatalog, Shapes, ShapeType, Tags, Tracks
 from app.archive import ArchiveWriter
 from app.columns import Ragged, Texts
 from app.deflate import Piece
-from app.formats.open_images import side_pieces, spools
+from app.formats.open_images import side_pieces
 from app.formats.open_images.side_items import points_text
 from app.geometry import mask_to_runs, pack_mask
 from tests.formats.builders import all_attributes, exported, good, read_zip, target

@@ -12,7 +12,7 @@ from app.formats.open_images.waiting_rows import WaitingRows
 
 @pytest.mark.parametrize("spool_bytes", [1 << 20, 64])
 def test_batches_come_back_in_their_order(monkeypatch: pytest.MonkeyPatch, spool_bytes: int) -> None:
-    monkeypatch.setattr("app.formats.open_images.spools.SPOOL_BYTES", spool_bytes)
+    monkeypatch.setattr("app.spools.SPOOL_BYTES", spool_bytes)
     random = np.random.default_rng(1)
     waiting, parts = WaitingRows(), []
     for batch in range(20):

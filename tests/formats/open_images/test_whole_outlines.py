@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import orjson
@@ -13,9 +13,11 @@ from app import helpers
 from app.annotations import Annotations, Edit, Shapes
 from app.columns import Ragged
 from app.deflate import Piece
-from app.formats.open_images import mask_drawing, read_masks, write_masks
+from app.formats.open_images import mask_drawing, mask_jobs, read_masks, write_masks
 from app.formats.open_images.kept_bytes import EARLIER_WORD, NOTE
+from app.formats.open_images.kept_rows import Mask
 from app.formats.open_images.mask_drawing import DrawJob, Earlier, draw_masks
+from app.formats.open_images.mask_instances import Instance
 from app.formats.open_images.mask_work import digest_of
 from app.formats.open_images.plan import Plan
 from app.formats.open_images.side_pieces import Draft
@@ -109,6 +111,10 @@ def source(request: pytest.FixtureRequest, sink: MemorySink) -> MemorySource:
     return MemorySource.of_sink(sink, TASK.frames, Annotations(shapes=shapes, images=found.images))
 
 
+def none_whole(plan: Plan, shapes: Shapes, instances: Sequence[Instance], *_: object) -> Mask:
+    return np.zeros(len(instances), dtype=np.bool_)
+
+
 OPTIONS = [{}, {"side_file": False}, {"layout": "official"}, {"label_ids": "name"}]
 
 
@@ -118,8 +124,9 @@ def test_the_archive_is_that_of_drawing_and_tracing(
 ) -> None:
     found = read_zip(exported(source, TASK, **options)[0])
     with monkeypatch.context() as patch:
-        patch.setattr(write_masks, "untouched_outlines", lambda plan, shapes, instances: np.zeros(len(instances)))
-        patch.setattr(write_masks, "whole_outlines", lambda plan, shapes, instances, pngs: set())
+        patch.setattr(write_masks, "untouched_outlines", none_whole)
+        patch.setattr(mask_jobs, "whole_outlines", none_whole)
+        patch.setattr(write_masks, "whole_outlines", none_whole)
         expected = read_zip(exported(source, TASK, **options)[0])
     assert list(found) == list(expected)
     for name, data in expected.items():
@@ -127,11 +134,39 @@ def test_the_archive_is_that_of_drawing_and_tracing(
 
 
 def test_polygons_are_drawn_in_parts_as_at_once(source: MemorySource, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(write_masks, "whole_outlines", lambda *_: set())
+    monkeypatch.setattr(mask_jobs, "whole_outlines", none_whole)
     expected = exported(source, TASK)[0]
     for values in (1, 40):
         monkeypatch.setattr(mask_drawing, "DRAWN_VALUES", values)
         assert exported(source, TASK)[0] == expected
+
+
+def test_a_helper_draws_what_is_drawn_here(sink: MemorySink, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It begins while boxes are written, and its answers wait on disk."""
+    found = sink.annotations()
+    shapes = EDITS["said to have moved"](found.shapes)
+    edited = Annotations(shapes=shapes.replace(ids=np.arange(1, len(shapes) + 1, dtype=np.int64)), images=found.images)
+    source = MemorySource.of_sink(sink, TASK.frames, edited, batch_frames=1)
+    expected = exported(source, TASK)[0]
+    monkeypatch.setattr(helpers, "n_cores", lambda: 2)
+    monkeypatch.setattr(mask_jobs, "TAKEN_AT_ONCE", 1)
+    monkeypatch.setattr(mask_jobs, "UNHELPED_JOBS", 0)
+    monkeypatch.setattr(mask_jobs, "JOBS_AHEAD", 2)
+    begun: list[object] = []
+    monkeypatch.setattr(helpers.Helper, "has_room", waiting_for_its_start(helpers.Helper.has_room, begun))
+    assert exported(source, TASK, mask_helpers=1)[0] == expected
+    assert begun
+
+
+def waiting_for_its_start(
+    has_room: Callable[[helpers.Helper], bool], begun: list[object]
+) -> Callable[[helpers.Helper], bool]:
+    def patched(helper: helpers.Helper) -> bool:
+        helper.wait()
+        begun.append(helper)
+        return has_room(helper)
+
+    return patched
 
 
 def test_an_untouched_outline_is_neither_drawn_nor_traced(sink: MemorySink, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,7 +185,7 @@ def test_notes_of_earlier_imports_tell_how_many_parts_there_are(monkeypatch: pyt
     monkeypatch.setattr(read_masks, "parts_note", lambda n_parts, _: NOTE.pack(EARLIER_WORD, n_parts, 1))
     earlier = masks_of_many_parts()
     assert bytes(earlier.pack) != bytes(noted.pack)
-    monkeypatch.setattr("app.formats.open_images.whole_outlines._of_equal_area", lambda *_: set())  # nothing is decoded
+    monkeypatch.setattr("app.formats.open_images.whole_outlines._of_equal_area", lambda *_: [])  # nothing is decoded
     for edit in ("untouched", "parts deleted", "said to have moved"):
         found = []
         for sink in (noted, earlier):
@@ -227,7 +262,7 @@ def test_a_job_of_polygons_is_what_drawing_them_one_by_one_gives(monkeypatch: py
 def test_a_job_with_a_polygon_that_is_too_complex_is_done_one_by_one(
     source: MemorySource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(write_masks, "whole_outlines", lambda *_: set())
+    monkeypatch.setattr(mask_jobs, "whole_outlines", none_whole)
     expected = exported(source, TASK)[0]
-    monkeypatch.setattr(write_masks, "draw_masks", lambda job: None)
+    monkeypatch.setattr(mask_jobs, "draw_masks", lambda job: None)
     assert exported(source, TASK)[0] == expected
