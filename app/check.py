@@ -8,24 +8,26 @@ from __future__ import annotations
 
 import json
 import tempfile
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 from typing import IO, Any
 
-from app.annotations import AttributeSpec, FrameTable, Label, LabelCatalog
+import numpy as np
+
+from app.annotations import AttributeSpec, FrameTable, Label, LabelCatalog, TextLookup
 from app.archive import Archive, FileRules, FileSource, JoinedSource, SentFile, open_files
 from app.background import limits_of
-from app.columns import Texts
+from app.columns import Ragged, Texts
 from app.errors import ImportProblems, InvalidInput, Problem, Report, shorten
 from app.findings import find_columns
 from app.formats import (
     Format,
     ImportOptions,
     Progress,
-    Survey,
     Target,
     knows,
     looks_into,
@@ -142,23 +144,27 @@ def frames_and_labels(
     """
     assert format_.survey is not None
     renaming = parse_renaming(options.map)
-    found = format_.survey(archive, options) if frames_path is None or labels_path is None else Survey()
+    found = format_.survey(archive, options) if frames_path is None or labels_path is None else None
     if frames_path is not None:
         frames = read_frames(frames_path, unknown_side)
     else:
-        sizes = [found.sizes.get(name, (unknown_side, unknown_side)) for name in found.images]
-        frames = FrameTable.build(list(found.images), [w for w, _ in sizes], [h for _, h in sizes])
-    labels = (
-        read_labels(labels_path)
-        if labels_path is not None
-        else labels_of(list(dict.fromkeys([*found.labels, *renaming.labels.values()])))
-    )
+        assert found is not None
+        widths, heights = (np.where(sides > 0, sides, unknown_side) for sides in (found.widths, found.heights))
+        frames = FrameTable(found.images, widths, heights, np.zeros(len(found.images), dtype=np.bool_)).narrow()
+    if labels_path is not None:
+        labels = read_labels(labels_path)
+    else:
+        assert found is not None
+        labels = labels_of(list(dict.fromkeys([*found.labels, *renaming.labels.values()])))
     return Target(frames, labels, Texts.same("", len(frames)), "the archive itself" if frames_path is None else "")
 
 
-def _read_text(path: Path) -> str:
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[str]]:
+    """A text. Raises InvalidInput where it cannot be read as UTF-8."""
     try:
-        return path.read_text(encoding="utf-8-sig")
+        with path.open(encoding="utf-8-sig") as file:
+            yield file
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(f"{path} cannot be read as UTF-8 text: {error}") from error
 
@@ -169,15 +175,28 @@ def read_frames(path: Path, unknown_side: int = UNKNOWN_SIDE) -> FrameTable:
     Raises:
         InvalidInput: a picture that cannot be measured, a line with an impossible size, a name that is there twice.
     """
-    listed = _pictures_in(path) if path.is_dir() else _lines_of(path, unknown_side)
-    sizes: dict[str, tuple[int, int]] = {}
-    for place, name, size in listed:
-        if name in sizes:
-            raise InvalidInput(f'{place}: "{shorten(name)}" is there twice')
-        sizes[name] = size
-    return FrameTable.build(
-        list(sizes), [width for width, _ in sizes.values()], [height for _, height in sizes.values()]
-    )
+    names, ends, sides = bytearray(), array("q", [0]), array("i")  # a list may have millions of lines
+    for place, name, size in _listed(path, unknown_side):
+        try:
+            names += name.encode("utf-8")
+        except UnicodeEncodeError:
+            raise InvalidInput(f"{place!a}: its name is not UTF-8; rename it") from None
+        ends.append(len(names))
+        sides.extend(size)
+    column = Ragged(np.frombuffer(names, dtype=np.uint8), np.array(ends, dtype=np.int64))
+    if not TextLookup(column).is_unique:
+        seen: set[str] = set()
+        for place, name, _ in _listed(path, unknown_side):
+            if name in seen:
+                raise InvalidInput(f'{place}: "{shorten(name)}" is there twice')
+            seen.add(name)
+    widths, heights = np.array(sides, dtype=np.int32).reshape(-1, 2).T
+    return FrameTable(column, widths, heights, np.zeros(len(column), dtype=np.bool_)).narrow()
+
+
+def _listed(path: Path, unknown_side: int) -> Iterator[tuple[str, str, tuple[int, int]]]:
+    """(place for messages, name, width and height) of each picture in a folder, or line of a text."""
+    return _pictures_in(path) if path.is_dir() else _lines_of(path, unknown_side)
 
 
 def _pictures_in(folder: Path) -> Iterator[tuple[str, str, tuple[int, int]]]:
@@ -202,18 +221,21 @@ def size_of_picture(path: str, read_at: ReadAt, n_bytes: int) -> tuple[int, int]
 
 
 def _lines_of(path: Path, unknown_side: int) -> Iterator[tuple[str, str, tuple[int, int]]]:
-    for number, line in enumerate(_read_text(path).splitlines(), 1):
-        if not line.strip():
-            continue
-        words = line.strip().rsplit(None, 2)
-        if len(words) < 3 or not all(word.isascii() and word.isdecimal() for word in words[1:]):
-            yield f"{path}:{number}", line.strip(), (unknown_side, unknown_side)
-            continue
-        width, height = (int(word) if len(word) <= len(str(MAX_SIDE)) else 0 for word in words[1:])
-        if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
-            size = shorten(f"{words[1]} x {words[2]}")
-            raise InvalidInput(f"{path}:{number}: no picture measures {size}; each side has 1 to {MAX_SIDE:,} pixels")
-        yield f"{path}:{number}", words[0], (width, height)
+    with _opened(path) as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            words = line.strip().rsplit(None, 2)
+            if len(words) < 3 or not all(word.isascii() and word.isdecimal() for word in words[1:]):
+                yield f"{path}:{number}", line.strip(), (unknown_side, unknown_side)
+                continue
+            width, height = (int(word) if len(word) <= len(str(MAX_SIDE)) else 0 for word in words[1:])
+            if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
+                size = shorten(f"{words[1]} x {words[2]}")
+                raise InvalidInput(
+                    f"{path}:{number}: no picture measures {size}; each side has 1 to {MAX_SIDE:,} pixels"
+                )
+            yield f"{path}:{number}", words[0], (width, height)
 
 
 def read_labels(path: Path) -> LabelCatalog:
@@ -222,7 +244,8 @@ def read_labels(path: Path) -> LabelCatalog:
     Raises:
         InvalidInput: JSON that is cut or holds no labels, and what the service would refuse in a task's labels.
     """
-    text = _read_text(path)
+    with _opened(path) as file:
+        text = file.read()
     if text.lstrip()[:1] not in ("[", "{"):
         return labels_of(list(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip())))
     from pydantic import TypeAdapter, ValidationError  # 0.4 s with the edge's own rules, which few checks need

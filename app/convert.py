@@ -143,33 +143,30 @@ def with_pictures(target: Target, archive: Archive, format_: Format, size: tuple
     frames = target.frames
     if not len(frames):
         raise InvalidInput("the archive names no image; give --frames")
-    widths, heights = frames.widths.copy(), frames.heights.copy()
-    names = frames.names.to_texts()
-    taken = set(names)
+    widths, heights = frames.widths.astype(np.int32), frames.heights.astype(np.int32)
     entries = picture_entries(archive, format_)
-    left = []
+    names = frames.names.to_texts() if entries else []
+    taken = set(names)
     for row, name in enumerate(names):
         path = picture_of(name, entries)
         if path is not None and extension(name) not in PICTURE_EXTENSIONS:
             called = name + os.path.splitext(path)[1]
             if called not in taken:
                 names[row] = called
-        if widths[row]:
-            continue
-        if path is not None:
+        if path is not None and not widths[row]:
             data = archive.read(archive.entry(path))
             widths[row], heights[row] = size_of_picture(path, BytesSource(bytes(data)).read_at, len(data))
-        elif size is not None:
-            widths[row], heights[row] = size
-        else:
-            left.append(name)
-    if left:
-        some = ", ".join(f'"{shorten(name)}"' for name in left[:NAMES_TOLD])
+    left = np.flatnonzero(widths == 0)
+    if len(left) and size is None:
+        some = ", ".join(f'"{shorten(frames.name(row))}"' for row in left[:NAMES_TOLD].tolist())
         raise InvalidInput(
             f"the size of {len(left):,} images is told nowhere, such as {some}; give --frames (a folder, or lines of "
             "`name width height`) or --size WIDTHxHEIGHT"
         )
-    sized = FrameTable.build(names, widths.tolist(), heights.tolist())
+    if size is not None:
+        widths[left], heights[left] = size
+    column = Ragged.from_bytes([name.encode("utf-8") for name in names]) if names else frames.names
+    sized = FrameTable(column, widths, heights, frames.deleted).narrow()
     return Target(sized, target.labels, target.subsets, target.name)
 
 

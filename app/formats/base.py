@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from app.annotations import Annotations, AttributeSpec, FrameTable, Images, LabelCatalog, Rows, Shapes, Tags, Tracks
 from app.archive import Archive, ArchiveWriter
-from app.columns import Texts
+from app.columns import Ragged, Texts
 from app.errors import Report, shorten
 
 NAMES_TRIED, NAMES_SHOWN = 100, 5
@@ -179,14 +179,15 @@ class Survey:
     """What an archive says it is about, before it is read against a target.
 
     Attributes:
-        images: the ids of its images, in order of first mention.
-        sizes: (width, height) by id, where the archive tells one.
+        images: (N,) bytes, the ids of its images, in order of first mention.
+        widths, heights: (N,) int32, pixels; 0 where the archive tells none.
         labels: the names of its labels as a task would call them (display names where there are any).
     """
 
-    images: list[str] = field(default_factory=list)
-    sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
-    labels: list[str] = field(default_factory=list)
+    images: Ragged
+    widths: npt.NDArray[np.int32]
+    heights: npt.NDArray[np.int32]
+    labels: list[str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,8 +78,9 @@ def test_a_survey_names_what_a_task_would_have_to_hold(one: Format) -> None:
     data, _ = exported(MemorySource(conformance.cases()[0].annotations, where.frames), where, one)
     assert one.survey is not None
     found = one.survey(open_archive(BytesSource(data)), ImportOptions())
-    assert sorted(found.images) == ["a", "c", "dir/b"]
-    assert found.sizes == {"a": (8, 6), "dir/b": (13, 7), "c": (20, 20)}
+    sizes = zip(found.widths.tolist(), found.heights.tolist(), strict=True)
+    told = dict(zip(found.images.to_texts(), sizes, strict=True))
+    assert told == {"a": (8, 6), "dir/b": (13, 7), "c": (20, 20)}
     assert sorted(found.labels) == sorted(label.name for label in where.labels.labels)
 
 

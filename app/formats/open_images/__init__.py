@@ -20,7 +20,8 @@ from app.formats.open_images.merging import OpenImagesMerger
 from app.formats.open_images.new_labels import new_labels
 from app.formats.open_images.notes import notes
 from app.formats.open_images.pictures import pictures
-from app.formats.open_images.read import read, survey
+from app.formats.open_images.read import read
+from app.formats.open_images.survey import survey
 from app.formats.open_images.write import count, list_images, write
 
 _CARRIES = frozenset({"tag", "track", "rectangle", "polygon", "mask", "ellipse", "points"})

@@ -15,13 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from app.archive import Archive
-from app.columns import CSVReader, TextIndex, decode_runs
 from app.errors import Problem, Report, shorten
-from app.formats.base import NAMES_TRIED, ImportOptions, Progress, Sink, Survey, Target
+from app.formats.base import NAMES_TRIED, ImportOptions, Progress, Sink, Target
 from app.formats.open_images.extras import Extras, KeptFile
 from app.formats.open_images.hierarchy import MAX_BYTES, read_hierarchy, unknown_labels
-from app.formats.open_images.labels import ClassNames, recorded_mids
-from app.formats.open_images.layout import ALIASES, LABEL_COLUMNS, Layout, lay_out, nearest_name
+from app.formats.open_images.labels import recorded_mids
+from app.formats.open_images.layout import Layout, lay_out, nearest_name
 from app.formats.open_images.links import MaskLinks
 from app.formats.open_images.mask_files import MaskFiles
 from app.formats.open_images.mask_proofs import prove_ahead
@@ -40,7 +39,6 @@ from app.heap import trim_heap
 from app.helpers import Crew
 
 KEPT_LISTED = 20
-MAX_FIELD_BYTES, MAX_COLUMNS = 16 << 20, 256
 _KINDS = {
     "images": "image list",
     "boxes": "boxes",
@@ -123,34 +121,6 @@ def read(
     )
     sink.extras(extras.to_dict())
     progress(1.0)
-
-
-def survey(archive: Archive, options: ImportOptions) -> Survey:
-    """What images, sizes and labels the tables that would be read name; problems are left to `read`."""
-    scratch = Report(limit=1)
-    layout = lay_out(archive.names(), scratch)
-    set_aside(layout, options)
-    classes = ClassNames()
-    for file in layout.of("classes"):
-        classes.add_table(archive.blocks(archive.entry(file.path)), file.path, scratch, MAX_FIELD_BYTES, MAX_COLUMNS)
-    images: dict[str, None] = {}
-    labels: dict[str, None] = {}
-    for file in layout.of("images", "boxes", "tags", "machine", "masks", "points", "relationships"):
-        aliases = ALIASES.get(file.kind, {})
-        reader = CSVReader(archive.blocks(archive.entry(file.path)), scratch, file.path, aliases=aliases)
-        label_column = LABEL_COLUMNS.get(file.kind, ("LabelName",))[0]
-        names = TextIndex()
-        for block in reader:
-            images |= dict.fromkeys(text for text in decode_runs(block.cells("ImageID")).texts.to_texts() if text)
-            if file.kind not in ("images", "relationships"):  # relationships are kept whatever their labels
-                names.codes(block.cells(label_column))
-        labels |= dict.fromkeys(classes.display_names.get(name) or name for name in names.values if name)
-    sizes: dict[str, tuple[int, int]] = {}
-    for file in layout.of("sizes"):
-        for lines in read_sizes(archive.blocks(archive.entry(file.path)), file.path, scratch):
-            columns = (lines.ids.to_texts(), lines.heights.tolist(), lines.widths.tolist())
-            sizes |= {name: (width, height) for name, height, width in zip(*columns, strict=True)}
-    return Survey(list(images), sizes, list(labels))
 
 
 # --- before the tables ---
