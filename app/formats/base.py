@@ -336,14 +336,19 @@ TakePictures = Callable[[Archive], list[ArchivePicture]]
 MakeMerger = Callable[["NewDocument", Target, ImportOptions, Report], Merger]
 
 
+def hint_of_packed(names: Iterable[str]) -> str:
+    """That what is missed may lie in an archive of its own; "" where there is none."""
+    packed = min((name for name in names if name.lower().endswith(_PACKED)), default="")
+    return f'. "{shorten(packed)}" is not looked into: send what it holds' if packed else ""
+
+
 def hint_of_names(near: str | None, names: Iterable[str]) -> str:
     """What to do about an archive without a table; `near` is the name that one of its files should perhaps have."""
     if near:
         return f'. Did you mean "{shorten(near)}"?'
     names = sorted(names)
-    packed = next((name for name in names if name.lower().endswith(_PACKED)), None)
-    if packed:
-        return f'. "{shorten(packed)}" is not looked into: send what it holds'
+    if packed := hint_of_packed(names):
+        return packed
     other = next((what for what, path in _OTHER_FORMATS.items() if any(map(path.search, names))), None)
     return f". It looks like {other}: export it as Open Images, or convert it (datumaro does)" if other else ""
 

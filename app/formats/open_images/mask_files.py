@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from app.annotations import TextLookup, nearest_texts, normalise_names
 from app.columns import NarrowRagged, Ragged
+from app.formats.base import hint_of_packed
 
 Places = npt.NDArray[np.int64]
 
@@ -42,16 +43,16 @@ def _subset_of(path: str) -> str:
 
 
 class MaskFiles:
-    """The PNG members of an archive, by name.
+    """The PNG members of an archive, by name; `others` are those that nobody reads.
 
     Attributes:
         paths: of all of them; places below are indices into it.
         used: (P,) bool, which of them a row names; readers set it.
     """
 
-    def __init__(self, paths: Sequence[str]) -> None:
+    def __init__(self, paths: Sequence[str], others: Sequence[str] = ()) -> None:
         self.paths = [path for path in paths if path.lower().endswith(".png")]
-        self._given = paths
+        self._given, self._others = paths, others
         self._bases = NarrowRagged.of(Ragged.from_bytes([path.rpartition("/")[2].encode() for path in self.paths]))
         self._by_base = TextLookup(self._bases)
         self.used = np.zeros(len(self.paths), dtype=np.bool_)
@@ -108,6 +109,11 @@ class MaskFiles:
         """Paths of pictures that are no PNGs, by the name alone; for messages."""
         others = (path for path in self._given if not path.lower().endswith(".png"))
         return {path.rpartition("/")[2]: path for path in others}
+
+    @cached_property
+    def hint(self) -> str:
+        """Why a PNG may be missing, where nothing has a name like it; for messages."""
+        return hint_of_packed(self._others) or ("" if self.paths else "; there are no masks in the zip")
 
     def nearest(self, name: str) -> list[str]:
         """Names of PNGs that look like one; for messages."""

@@ -77,7 +77,7 @@ def read(
         images.read()
         sized = _read_sizes(reading)
         side = read_side_file(reading)
-        files = MaskFiles([*layout.masks, *layout.pictures])
+        files = MaskFiles([*layout.masks, *layout.pictures], layout.kept)
         mask_rows = read_mask_rows(reading, files)
         # Groups of links begin above those that the side file brings.
         first_group = target.first_group + reading.side.max_group

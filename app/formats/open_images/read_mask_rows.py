@@ -157,7 +157,7 @@ def _by_subset(reading: Reading, table: TableState, frames: Ints, rows: Ids) -> 
 
 def _missing_file(table: TableState, files: MaskFiles, row: int, name: str) -> Problem:
     near = files.nearest(name)
-    hint = f'; did you mean "{shorten(near[0])}"?' if near else "" if files.paths else "; there are no masks in the zip"
+    hint = f'; did you mean "{shorten(near[0])}"?' if near else files.hint
     message = f'there is no file "{shorten(name)}" in the zip{hint}'
     if name in files.no_pngs:
         message = f'"{shorten(files.no_pngs[name])}" is not read: masks are PNGs, and are called .png'

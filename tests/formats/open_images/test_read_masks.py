@@ -157,6 +157,12 @@ def test_a_missing_file_names_the_nearest() -> None:
     _, report = imported(archive(ALONE.replace("m.png", "m.jpg"), {"masks/train/m.jpg": PNG}), TASK)
     assert places(report.errors) == [("mask.missing_file", MASKS, 2, "MaskPath")]
     assert report.errors[0].message.startswith('"masks/train/m.jpg" is not read: masks are PNGs')
+    members = {name: text for name, text in archive(ALONE).items() if not name.endswith(".png")}
+    for more, hint in (
+        ({}, "; there are no masks in the zip"),
+        ({"x/masks.zip": "PK"}, '. "x/masks.zip" is not looked'),
+    ):
+        assert hint in imported(members | more, TASK)[1].errors[0].message
 
 
 def test_the_size_of_a_png_is_limited_before_it_is_decoded() -> None:
