@@ -23,7 +23,7 @@ from app.formats.base import (
     Survey,
     Target,
 )
-from app.formats.registry import FORMATS, detect, find_format, knows, looks_into, notes_of, relabel_extras
+from app.formats.registry import FORMATS, detect, find_format, kept_checker, knows, looks_into, notes_of, relabel_extras
 from app.formats.renaming import Renaming, parse_renaming
 from app.formats.rules import RULES, parse_rules
 from app.formats.selection import count_selected, parse_selection, read_selected, wanted_labels
@@ -49,6 +49,7 @@ __all__ = [
     "count_selected",
     "detect",
     "find_format",
+    "kept_checker",
     "knows",
     "looks_into",
     "notes_of",

@@ -18,7 +18,18 @@ from typing import Any, Literal, NewType, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from app.annotations import Annotations, AttributeSpec, FrameTable, Images, LabelCatalog, Rows, Shapes, Tags, Tracks
+from app.annotations import (
+    Annotations,
+    AttributeSpec,
+    FrameTable,
+    Images,
+    Kept,
+    LabelCatalog,
+    Rows,
+    Shapes,
+    Tags,
+    Tracks,
+)
 from app.archive import Archive, ArchiveWriter
 from app.columns import Ragged, Texts
 from app.errors import Report, shorten
@@ -328,6 +339,7 @@ Write = Callable[[Source, Target, ArchiveWriter, ExportOptions, Report, Progress
 TakeSurvey = Callable[[Archive, ImportOptions], Survey]
 FindWords = Callable[[Archive, LabelCatalog], ClassWords]
 Relabel = Callable[[Mapping[str, Any], Mapping[int, int]], dict[str, Any] | None]
+CheckKept = Callable[[Mapping[str, Any], Kept], None]
 Count = Callable[[Source, Target, ExportOptions, Report], None]
 TellRows = Callable[[Mapping[str, Any], Rows], list[Note] | None]
 FindNewLabels = Callable[[Archive, Target, ImportOptions], list[NewLabel]]
@@ -372,6 +384,8 @@ class Format:
         list_images: the images that an export with these options would hold, as a text with one a line.
         relabel: the extras of an import with the ids of labels replaced (those of a task that was made anew); None
             where they are not this format's. Raises ValueError where they are damaged.
+        check_kept: looks whether kept rows can be those of an import, told its extras, which `relabel` took; raises
+            ValueError where they cannot. None: anything can be.
         new_labels: the labels that an import with these options would lack, in order of their first row; problems are
             left to `read`. None for a format that cannot tell.
         notes: tells what kept rows of an import say, told its extras; None where those are not this format's.
@@ -398,6 +412,7 @@ class Format:
     notes: TellRows | None = None
     list_images: ListImages | None = None
     example: str = ""
+    check_kept: CheckKept | None = None
     ext: str = "ZIP"
     dimension: str = "2d"
     carries: frozenset[str] = field(default_factory=frozenset)

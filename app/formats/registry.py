@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
+from functools import partial
 from typing import Any
 
-from app.annotations import Rows
+from app.annotations import Kept, Rows
 from app.errors import ImportProblems, InvalidInput, shorten
 from app.formats.base import NAMES_SHOWN, Format, Note, hint_of_names
 from app.formats.open_images import OPEN_IMAGES_V6, OPEN_IMAGES_V7
@@ -75,6 +76,15 @@ def relabel_extras(extras: Mapping[str, Any], label_ids: Mapping[int, int]) -> d
         if found is not None:
             return found
     raise ValueError("the document of an import is of no format that there is")
+
+
+def kept_checker(extras: Mapping[str, Any]) -> Callable[[Kept], None]:
+    """Who looks whether kept rows can be those of an import with these extras, which `relabel_extras` has taken; it
+    raises ValueError where they cannot."""
+    for one in FORMATS:
+        if one.check_kept is not None and one.relabel is not None and one.relabel(extras, {}) is not None:
+            return partial(one.check_kept, extras)
+    return lambda kept: None
 
 
 def notes_of(documents: Mapping[int, Mapping[str, Any]], rows: Rows) -> list[Note]:

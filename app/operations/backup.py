@@ -32,6 +32,7 @@ from app.annotations import (
     AttributeSpec,
     FrameTable,
     Images,
+    Kept,
     Label,
     LabelCatalog,
     Rows,
@@ -43,7 +44,7 @@ from app.annotations import (
 from app.archive import Archive, ArchiveWriter, ByteSource, Entry, open_archive
 from app.columns import Ragged
 from app.errors import InvalidInput
-from app.formats import relabel_extras
+from app.formats import kept_checker, relabel_extras
 from app.operations.backup_rows import (
     Bounds,
     Flags,
@@ -420,7 +421,8 @@ class Restoring:
                 writer.share(key, kept_bytes)
                 kept = stack.enter_context(closing(self._storage.blobs.open_key(key)))
             n_tables = len(extras.get("tables", ())) if extras is not None else 0
-            bounds = Bounds(n_tables, kept_bytes, table.widths, table.heights)
+            check = kept_checker(extras) if extras is not None else _nothing_kept
+            bounds = Bounds(n_tables, check, kept_bytes, table.widths, table.heights)
             if extras is not None:
                 writer.extras(extras)
             for kind, entries in self._sets[number, place].items():
@@ -457,6 +459,10 @@ class Restoring:
 
     def _json(self, name: str) -> Any:
         return _read_json(self._archive, self._archive.entry(name))
+
+
+def _nothing_kept(kept: Kept) -> None:
+    """Of a set without a document: no row of it says that it is of a table."""
 
 
 def _label_in(told: Mapping[str, Any]) -> LabelDraft:

@@ -58,9 +58,11 @@ class Renumbered:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What a set of the backup has: tables in its document, bytes kept, and sizes of the task's frames."""
+    """What a set of the backup has: tables in its document, and who looks whether a row can be one of theirs; bytes
+    kept, and sizes of the task's frames."""
 
     n_tables: int
+    check_kept: Callable[[Kept], None]
     kept_bytes: int
     widths: np.ndarray[Any, np.dtype[np.int32]]
     heights: np.ndarray[Any, np.dtype[np.int32]]
@@ -239,6 +241,7 @@ def settle(table: Any, renumbered: Renumbered, bounds: Bounds, place: str) -> An
         _check_frames(table, len(bounds.widths))
         if "kept" in table.columns():
             _check_kept(table.kept, bounds)
+            bounds.check_kept(table.kept)
         if not isinstance(table, Shapes | Tags | Tracks):
             return table
         table = table.replace(

@@ -394,3 +394,23 @@ def test_rows_come_back_bit_for_bit(rows: int) -> None:
         elements=Ragged.from_bytes([b"\x00\xff\n"] * rows),
     )  # fmt: skip
     assert plain(split_rows(Shapes, json.loads(join_rows(shapes)), "x")) == plain(shapes)
+
+
+@pytest.mark.parametrize(
+    ("columns", "told"),
+    [
+        (lambda columns: columns[1:], "no row of"),
+        (lambda columns: [*columns, "more"], "no row of"),
+        (lambda columns: "x", "another type"),
+    ],
+    ids=["one less", "one more", "a text"],
+)
+def test_kept_lines_that_are_of_no_table_are_refused(
+    storage: Storage, ann: User, entries: dict[str, bytes], columns: Callable[[Any], Any], told: str
+) -> None:
+    """Else a task would be restored that cannot be exported."""
+    name = "tasks/0/sets/0/set.json"
+    document = json.loads(entries[name])
+    for table in document["extras"]["tables"]:
+        table[3] = columns(table[3])
+    assert told in refused(storage, ann, zipped({**entries, name: json.dumps(document).encode()}))

@@ -25,6 +25,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
+from app.annotations import Kept
+from app.columns import distinct, split_lines
+from app.errors import Damaged, shorten
 from app.formats.open_images.hierarchy import is_bare
 
 VERSION = 1
@@ -135,11 +140,26 @@ def relabel(document: Mapping[str, Any], label_ids: Mapping[int, int]) -> dict[s
         numbers += [*extras.linked.values(), *extras.mapped.values()]
         mapped = {name: label_ids[label_id] for name, label_id in extras.mapped.items() if label_id in label_ids}
         whole = all(type(number) is int and number >= 0 for number in numbers)
+        whole &= all(isinstance(told[3], list) for told in document["tables"])
         if not whole or not all(isinstance(text, str) for text in (*texts, *(file.path for file in kept))):
             raise ValueError("a value of another type than it should be")
     except (AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"the document of an import is damaged: {error}") from error
     return replace(extras, mids=mids, mapped=mapped, plain=()).to_dict()
+
+
+def check_kept(document: Mapping[str, Any], kept: Kept) -> None:
+    """That kept rows are rows of the document's tables.
+
+    Raises:
+        ValueError: a line that is no row of its table.
+    """
+    tables = [KeptTable.from_list(told) for told in document["tables"]]
+    for number in distinct(kept.tables[kept.tables >= 0]).tolist():
+        try:
+            split_lines(kept.lines.take(np.flatnonzero(kept.tables == number)), tables[number].columns)
+        except Damaged as error:
+            raise ValueError(f"a kept line that is no row of {shorten(tables[number].path)}") from error
 
 
 def merge_extras(
