@@ -414,3 +414,13 @@ def test_kept_lines_that_are_of_no_table_are_refused(
     for table in document["extras"]["tables"]:
         table[3] = columns(table[3])
     assert told in refused(storage, ann, zipped({**entries, name: json.dumps(document).encode()}))
+
+
+@pytest.mark.parametrize("tree", [{}, [], 0, False, 7], ids=repr)
+def test_a_hierarchy_that_is_no_text_is_refused(
+    storage: Storage, ann: User, entries: dict[str, bytes], tree: Any
+) -> None:
+    name = "tasks/0/sets/0/set.json"
+    document = json.loads(entries[name])
+    document["extras"]["hierarchy"] = tree
+    assert "another type" in refused(storage, ann, zipped({**entries, name: json.dumps(document).encode()}))

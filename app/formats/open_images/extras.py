@@ -141,6 +141,7 @@ def relabel(document: Mapping[str, Any], label_ids: Mapping[int, int]) -> dict[s
         mapped = {name: label_ids[label_id] for name, label_id in extras.mapped.items() if label_id in label_ids}
         whole = all(type(number) is int and number >= 0 for number in numbers)
         whole &= all(isinstance(told[3], list) for told in document["tables"])
+        whole &= extras.hierarchy is None or isinstance(extras.hierarchy, str)
         if not whole or not all(isinstance(text, str) for text in (*texts, *(file.path for file in kept))):
             raise ValueError("a value of another type than it should be")
     except (AttributeError, TypeError, ValueError) as error:
