@@ -223,8 +223,8 @@ class _Edges:
 
 def _link(stack: _Stack, tops: Ints, bottoms: Ints) -> _Edges:
     """The edges of all masks, each with its successor; `tops` and `bottoms` are the ends of T and B edges."""
-    top_lines, top_x = np.divmod(tops, stack.span)  # (2 T,) each: left and right ends in turn
-    bottom_lines, bottom_x = np.divmod(bottoms, stack.span)  # (2 B,)
+    top_lines, bottom_lines = tops // stack.span, bottoms // stack.span  # (2 T,) and (2 B,): left and right in turn
+    top_x, bottom_x = tops - top_lines * stack.span, bottoms - bottom_lines * stack.span
     lines = np.concatenate([top_lines[0::2], bottom_lines[0::2]])  # (E,)
     xa = np.concatenate([top_x[0::2], bottom_x[1::2]])
     xb = np.concatenate([top_x[1::2], bottom_x[0::2]])

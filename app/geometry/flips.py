@@ -99,20 +99,20 @@ def _find(rows: npt.NDArray[np.uint8], width: int) -> tuple[Places, Places]:
 
 
 def _find_all(rows: npt.NDArray[np.uint8], width: int) -> tuple[Places, Places]:
-    places = bit_positions(_changes(rows, width)).astype(np.int32)
-    line_bits = np.int32((width // 8 + 1) * 8)
+    changes = _changes(rows, width)
+    places = bit_positions(changes).astype(np.int32)
+    line_bits = np.int32(len(changes) // len(rows) * 8)
     lines = places // line_bits
     return lines, places - lines * line_bits
 
 
 def _changes(rows: npt.NDArray[np.uint8], width: int) -> npt.NDArray[np.uint8]:
-    """(height * (width // 8 + 1),) a bit set at each flip of some packed rows."""
+    """(height * bytes of a line,) a bit set at each flip of some packed rows."""
     height, row_bytes = rows.shape
-    line_bytes = width // 8 + 1  # one clear bit at least behind each row: no row meets the next
-    if line_bytes == row_bytes:
+    if width % 8 or not (rows[:, -1] & 1).any():  # no row meets the next: one clear bit at least is behind each
         flat = rows.reshape(-1)
     else:
-        roomy = np.zeros((height, line_bytes), dtype=np.uint8)
+        roomy = np.zeros((height, row_bytes + 1), dtype=np.uint8)
         roomy[:, :row_bytes] = rows
         flat = roomy.reshape(-1)
     changes = flat >> np.uint8(1)

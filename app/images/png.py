@@ -399,17 +399,16 @@ def _unfilter(filters: Rows, rows: Rows, above: Rows) -> Rows:
     raw[1:, 1:] = rows
     # The filters were checked, so nothing can fail here.
     picture = Image.frombytes("L", (rows.shape[1], len(raw)), _stored(raw.data.cast("B")), "zip", "L", 0)
-    return np.asarray(picture)[1:]
+    return np.frombuffer(picture.tobytes(), dtype=np.uint8).reshape(len(raw), -1)[1:]
 
 
 def _stored(data: memoryview) -> bytes:
-    """A zlib stream that holds the bytes as they are: what zlib makes at level 0, in a third of its time."""
+    """A zlib stream that holds the bytes as they are; without the sum at its end, for Pillow stops at the last row."""
     parts: list[bytes | memoryview] = [b"\x78\x01"]
     for start in range(0, len(data), MAX_STORED_BYTES):
         piece = data[start : start + MAX_STORED_BYTES]
         is_last = start + len(piece) == len(data)
         parts += struct.pack("<BHH", is_last, len(piece), len(piece) ^ MAX_STORED_BYTES), piece
-    parts.append(struct.pack(">I", isal_zlib.adler32(data)))
     return b"".join(parts)
 
 

@@ -229,6 +229,12 @@ class Layout:
     def of(self, *kinds: Kind) -> list[TableFile]:
         return [table for table in self.tables if table.kind in kinds]
 
+    def likely_masks(self) -> list[str]:
+        """The PNGs that rows of masks will name, as far as can be told before a row is read."""
+        return (
+            [path for path in self.masks or self.pictures if path.lower().endswith(".png")] if self.of("masks") else []
+        )
+
 
 def classify(path: str) -> TableFile | None:
     """The table that an entry's name says it is, or None."""

@@ -35,11 +35,10 @@ MAX_GAP_BYTES = 16 << 10
 
 def prove_ahead(reading: Reading) -> MaskProofs:
     """For the PNGs of all masks of an archive; of a selection of its images nobody knows yet which are wanted."""
-    options, layout = reading.options, reading.layout
+    options = reading.options
     stay_masks = not (options.conv_mask_to_poly or reading.consistency.is_on)
-    is_wanted = stay_masks and layout.of("masks") and reading.target.chosen is None
-    numbers = reading.archive.numbers(path for path in layout.masks if path.lower().endswith(".png"))
-    n_helpers = options.mask_helpers if is_wanted else 0
+    n_helpers = options.mask_helpers if stay_masks and reading.target.chosen is None else 0
+    numbers = reading.archive.numbers(reading.layout.likely_masks())
     return MaskProofs(reading.archive, numbers, n_helpers, options.max_mask_pixels, options.max_mask_bytes)
 
 

@@ -235,8 +235,11 @@ def _trace(done: MasksDone, places: Sequence[int], masks: Sequence[Flips]) -> se
     return whole
 
 
-def mask_crew(n_masks: int, most_helpers: int, is_traced: bool) -> Crew[Ticket, MaskJob, MasksDone]:
-    """Who works on so many masks: helpers are not worth their start for few. Where masks are only proven
-    (`mask_proofs.py` does most of that), they wait until there was one whose proof is not enough."""
+def mask_crew(
+    n_masks: int, most_helpers: int, is_traced: bool, *, is_sure: bool = True
+) -> Crew[Ticket, MaskJob, MasksDone]:
+    """Who works on so many masks: helpers are not worth their start for few. They start before the first row is read,
+    while this process is alone; where masks are only proven (`mask_proofs.py` does most of that), or nobody is sure
+    that there is any, they wait until there was one job."""
     is_worth_it = n_masks >= (HELPED_MASKS if is_traced else HELPED_PROOFS)
-    return Crew(work_masks, most_helpers if is_worth_it else 0, 0 if is_traced else 1)
+    return Crew(work_masks, most_helpers if is_worth_it else 0, 0 if is_traced and is_sure else 1)

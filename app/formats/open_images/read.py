@@ -69,7 +69,13 @@ def read(
     set_aside(layout, options)
     reading = Reading(archive, layout, target, options, sink, report, progress)
     reading.expect(_bytes_to_read(archive, layout))
-    with prove_ahead(reading) as proofs:
+    workers: Crew[Taken, MaskJob, MasksDone] = mask_crew(
+        len(layout.likely_masks()),
+        options.mask_helpers,
+        options.conv_mask_to_poly,
+        is_sure=target.chosen is None,  # a selection may leave few, and is read twice
+    )
+    with workers as crew, prove_ahead(reading) as proofs:
         read_classes(reading)
         reading.match_labels()
         hierarchy = _read_hierarchy(reading)
@@ -83,14 +89,10 @@ def read(
         first_group = target.first_group + reading.side.max_group
         links = MaskLinks(mask_rows.frames, mask_rows.label_codes, mask_rows.boxes, mask_rows.linkable, first_group)
         relationships = read_relationship_rows(reading)
-        workers: Crew[Taken, MaskJob, MasksDone] = mask_crew(
-            len(mask_rows.places), options.mask_helpers, options.conv_mask_to_poly
-        )
         trim_heap()
-        with workers as crew:
-            read_boxes(reading, Waiting(links, relationships.ends))
-            write_relationships(reading, relationships)
-            read_masks(reading, mask_rows, links.mask_groups(), links.numbers, files, crew, proofs)
+        read_boxes(reading, Waiting(links, relationships.ends))
+        write_relationships(reading, relationships)
+        read_masks(reading, mask_rows, links.mask_groups(), links.numbers, files, crew, proofs)
     read_tags(reading)
     read_points(reading)
     read_narratives(reading)

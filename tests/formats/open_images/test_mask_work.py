@@ -141,6 +141,8 @@ def test_few_masks_are_worked_on_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [mask_crew(count, 1, True)._n_helpers for count in (0, 511, 512)] == [0, 0, 1]
     assert [mask_crew(count, 1, False)._n_helpers for count in (512, 4095, 4096)] == [0, 0, 1]
     assert mask_crew(10_000, 0, True)._n_helpers == 0
+    assert [mask_crew(512, 1, *of)._unhelped for of in ((True,), (False,))] == [0, 1]
+    assert mask_crew(512, 1, True, is_sure=False)._unhelped == 1
     monkeypatch.setattr(helpers, "n_cores", lambda: 1)
     assert mask_crew(10_000, 4, True)._n_helpers == 0
 
