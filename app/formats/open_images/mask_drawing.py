@@ -19,7 +19,7 @@ from app.columns import steps_within
 from app.errors import TooLarge
 from app.formats.open_images.mask_work import digest_of, glance_at
 from app.formats.open_images.side_items import points_text, whole_points
-from app.formats.open_images.side_pieces import Draft, Entry
+from app.formats.open_images.side_pieces import Entry, fill_draft
 from app.geometry import (
     PackedMask,
     equal_masks,
@@ -36,13 +36,6 @@ Ids = npt.NDArray[np.int64]
 
 DRAWN_VALUES = 1 << 17
 """Coordinates of polygons that are drawn in one call: each edge takes some 200 bytes on the way."""
-
-
-class Earlier(NamedTuple):
-    """The stored PNG of a mask that came as polygons, and the digest of its pixels on the frame where that is noted."""
-
-    png: bytes
-    digest: int | None
 
 
 class Drawn(NamedTuple):
@@ -67,9 +60,11 @@ class DrawJob:
         points, offsets: of all polygons, as in `polygons_to_masks`.
         owners: (P,) the mask that each polygon is a part of, ascending.
         widths, heights: (K,) of the frames.
-        earlier: the stored PNG of each mask that has one.
+        pngs, digests: the stored PNG of each mask that came as polygons, else nothing, and the digest of its pixels on
+            the frame where that is noted.
         with_edges: see `Drawn`.
-        drafts: of the side file's entry of each mask that is to get one here.
+        drafts: of the side file's entry of each mask that is to get one here, else nothing.
+        checks: for the first gap of the draft of a mask that keeps its stored PNG.
     """
 
     points: npt.NDArray[np.float64]
@@ -77,9 +72,11 @@ class DrawJob:
     owners: Ids
     widths: Sequence[int]
     heights: Sequence[int]
-    earlier: Sequence[Earlier | None]
+    pngs: Sequence[bytes]
+    digests: Sequence[int | None]
     with_edges: bool
-    drafts: Sequence[Draft | None]
+    drafts: Sequence[bytes]
+    checks: Sequence[bytes]
 
 
 def draw_masks(job: DrawJob) -> list[Drawn | None] | None:
@@ -97,19 +94,19 @@ def draw_masks(job: DrawJob) -> list[Drawn | None] | None:
         for owner, mask in zip(owners[stretch].tolist(), masks, strict=True):
             if mask is not None:
                 parts[owner].append(mask)
-    each = zip(parts, job.widths, job.heights, job.earlier, strict=True)
+    each = zip(parts, job.widths, job.heights, job.pngs, job.digests, strict=True)
     found = [
-        finish_mask(merge_masks(some), width, height, earlier, job.with_edges) if some else None
-        for some, width, height, earlier in each
+        finish_mask(merge_masks(some), width, height, png, digest, job.with_edges) if some else None
+        for some, width, height, png, digest in each
     ]
     bounds, edges = np.searchsorted(owners, np.arange(len(found) + 1)).tolist(), job.offsets.tolist()
     for number, (drawn, draft) in enumerate(zip(found, job.drafts, strict=True)):
-        if drawn is not None and draft is not None:
+        if drawn is not None and draft:
             places = range(bounds[number], bounds[number + 1])
             texts = [points_text(points[edges[place] : edges[place + 1]]) for place in places]
             png = drawn.png
-            check = draft.stored if png is None else b"%08x,%d" % (isal_zlib.crc32(png), len(png))
-            found[number] = drawn._replace(entry=draft.entry(check, texts))
+            check = job.checks[number] if png is None else b"%08x,%d" % (isal_zlib.crc32(png), len(png))
+            found[number] = Drawn(png, drawn.edges, fill_draft(draft, check, texts))
     return found
 
 
@@ -118,22 +115,22 @@ def stretches(offsets: Ids) -> Iterator[slice]:
     return steps_within(np.diff(offsets), DRAWN_VALUES)
 
 
-def finish_mask(mask: PackedMask, width: int, height: int, earlier: Earlier | None, with_edges: bool) -> Drawn:
-    """The PNG of a mask, unless it is the stored one."""
+def finish_mask(
+    mask: PackedMask, width: int, height: int, stored: bytes, digest: int | None, with_edges: bool
+) -> Drawn:
+    """The PNG of a mask, unless it is the stored one; see `DrawJob`."""
     tight = tighten_mask(mask) if with_edges else None
     edges = (tight.left, tight.top, tight.left + tight.width, tight.top + tight.height) if tight is not None else None
     # The same pixels are the same mask, whatever became of its outline.
-    is_stored = earlier is not None and _is_stored(mask, width, height, earlier)
+    is_stored = bool(stored) and _is_stored(mask, width, height, stored, digest)
     return Drawn(None if is_stored else _png(mask, width, height), edges)
 
 
-def _is_stored(mask: PackedMask, width: int, height: int, earlier: Earlier) -> bool:
+def _is_stored(mask: PackedMask, width: int, height: int, png: bytes, digest: int | None) -> bool:
     # What was drawn ends where its polygons do, so there is no smaller rectangle to look for.
-    if earlier.digest is not None and (
-        earlier.digest >> 16 != glance_at(mask) or earlier.digest != digest_of(find_flips(mask, is_tight=True))
-    ):
+    if digest is not None and (digest >> 16 != glance_at(mask) or digest != digest_of(find_flips(mask, is_tight=True))):
         return False
-    kept = decode_mask(earlier.png)
+    kept = decode_mask(png)
     if (kept.width, kept.height) == (width, height) and kept.changes is None:
         return equal_masks(mask, decoded_part(kept))
     return equal_masks(mask, resize_mask(PackedMask(kept.rows, kept.width), width, height))

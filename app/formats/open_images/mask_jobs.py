@@ -24,12 +24,11 @@ from app.formats.open_images.kept_rows import KeptLines, Mask, kept_columns, kep
 from app.formats.open_images.kept_rows import Rows as Places
 from app.formats.open_images.layout import MASK_COORDINATES
 from app.formats.open_images.mask_cells import label_column
-from app.formats.open_images.mask_drawing import DrawJob, Drawn, Earlier, draw_masks
+from app.formats.open_images.mask_drawing import DrawJob, Drawn, draw_masks
 from app.formats.open_images.mask_instances import Instance, InstanceColumns, drawn_shapes, find_instances, rows_of
 from app.formats.open_images.names import is_plain_name, is_safe_box_id
 from app.formats.open_images.plain_masks import PlainMasks, find_plain
 from app.formats.open_images.plan import Plan
-from app.formats.open_images.side_pieces import Draft
 from app.formats.open_images.side_write import SideWriter, mask_check, may_be_outlines
 from app.formats.open_images.whole_outlines import whole_outlines
 from app.helpers import Crew
@@ -201,30 +200,35 @@ class MaskJobs:
         return KeptBytes(self._source, batch.shapes.kept, masks.owners[numbers[masks.imported[numbers]]])
 
     def _draw_job(
-        self, stretch: Stretch, points: Ragged, pngs: KeptBytes, drafts: Mapping[int, Draft]
+        self, stretch: Stretch, points: Ragged, pngs: KeptBytes, drafts: Mapping[int, tuple[bytes, bytes]]
     ) -> DrawJob | None:
         """None where there is nothing to draw."""
         numbers = stretch.by_job
         if not len(numbers):
             return None
         batch = stretch.chunk.batch
-        rows, starts = rows_of([batch.instances[number] for number in numbers.tolist()])
+        instances = [batch.instances[number] for number in numbers.tolist()]
+        rows, starts = rows_of(instances)
         outlines = points.take(rows)
         widths, heights = (sides.tolist() for sides in self._plan.sizes_of(batch.masks.frames[numbers]))
+        earlier = [self.earlier(instance, pngs) for instance in instances]
+        made = [drafts.get(number, (b"", b"")) for number in numbers.tolist()]
         return DrawJob(
             outlines.values,
             outlines.offsets,
             np.repeat(np.arange(len(numbers), dtype=np.int64), np.diff(starts)),
             widths,
             heights,
-            [self.earlier(batch, number, pngs) for number in numbers.tolist()],
+            [png for png, _ in earlier],
+            [digest for _, digest in earlier],
             self._plan.layout.fills_boxes,
-            [drafts.get(number) for number in numbers.tolist()],
+            [draft for draft, _ in made],
+            [check for _, check in made],
         )
 
-    def _drafts(self, chunk: Chunk) -> dict[int, Draft]:
-        """Of the side file's entries of instances that are drawn by jobs; none where there is no entry, or where the
-        polygons may be the mask's outline."""
+    def _drafts(self, chunk: Chunk) -> dict[int, tuple[bytes, bytes]]:
+        """Of the side file's entries of instances that are drawn by jobs, and what they say of a stored PNG; none where
+        there is no entry, or where the polygons may be the mask's outline."""
         batch, masks = chunk.batch, chunk.batch.masks
         numbers = Stretch(chunk, chunk.start, chunk.stop).by_job
         if self._side is None or not len(numbers):
@@ -244,13 +248,15 @@ class MaskJobs:
                 continue
             if is_imported and not is_moved and may_be_outlines(shapes, rows):
                 continue
-            stored = mask_check("", *identity(shapes.kept, owner))[1:] if is_imported else ""
-            drafts[number] = self._side.draft(shapes, rows, label, stored)
+            check = mask_check("", *identity(shapes.kept, owner))[1:] if is_imported else ""
+            drafts[number] = self._side.draft(shapes, rows, label), check.encode()
         return drafts
 
-    def earlier(self, batch: Batch, number: int, pngs: KeptBytes) -> Earlier | None:
-        owner = batch.instances[number].imported
-        return None if owner is None else Earlier(bytes(pngs.read(owner)), pngs.digest(owner))
+    def earlier(self, instance: Instance, pngs: KeptBytes) -> tuple[bytes, int | None]:
+        """The stored PNG of an imported instance, and the digest of its pixels where that is noted."""
+        if instance.imported is None:
+            return b"", None
+        return bytes(pngs.read(instance.imported)), pngs.digest(instance.imported)
 
     def lines(self, shapes: Shapes, places: Places) -> KeptLines:
         """Of the places, those whose line can be written as it came."""

@@ -33,7 +33,7 @@ from app.columns import (
 )
 from app.errors import Damaged, ImportProblems, Problem, Report, Severity, shorten
 from app.formats.base import ImportOptions, Progress, Sink, Target
-from app.formats.open_images.attributes import AttributeEncoder, TextsByKind
+from app.formats.open_images.attributes import AttributeDecoder, AttributeEncoder, TextsByKind
 from app.formats.open_images.consistency import Consistency
 from app.formats.open_images.extras import KeptFile, KeptTable
 from app.formats.open_images.labels import ClassNames, LabelMatcher
@@ -183,7 +183,10 @@ class Reading:
         self._few: dict[tuple[tuple[str, ...], tuple[str, ...]], tuple[FewTexts, TextsByKind]] = {}
         self._list_root: bytes | None = None
         self.side = SideFile(
-            target.frames, ItemCodec(target.labels), lambda ids: self.index.match(ids).frames, target.first_group
+            target.frames,
+            ItemCodec(target.labels, AttributeDecoder(target.labels)),
+            lambda ids: self.index.match(ids).frames,
+            target.first_group,
         )
         self.tables: list[KeptTable] = []
         self._states: list[TableState] = []

@@ -15,7 +15,6 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ import orjson
 
 from app.annotations import Kept, Label, LabelCatalog, Shapes, ShapeType, Tags, Tracks
 from app.columns import Ragged, Texts
+from app.formats.open_images.attributes import AttributeDecoder
 from app.geometry import check_runs
 
 Item = dict[str, Any]
@@ -113,9 +113,10 @@ class ShapeRows:
 
 @dataclass(frozen=True)
 class ItemCodec:
-    """Items of one catalog of labels."""
+    """Items of one catalog of labels; `decoder` is of the same."""
 
     labels: LabelCatalog
+    decoder: AttributeDecoder
 
     # --- out ---
 
@@ -209,16 +210,8 @@ class ItemCodec:
         return named
 
     def _add_attributes(self, item: Item, label: Label, attributes: str) -> None:
-        if attributes == "[]":
-            return
-        names = self._attribute_names[label.id]
-        values = {names[one["spec_id"]]: one["value"] for one in orjson.loads(attributes) if one["spec_id"] in names}
-        if values:
+        if attributes != "[]" and (values := self.decoder.values(label.id, attributes)):
             item["attributes"] = values
-
-    @cached_property
-    def _attribute_names(self) -> dict[int, dict[int, str]]:
-        return {label.id: {spec.id: spec.name for spec in label.attributes} for label in self.labels.by_id.values()}
 
     # --- in ---
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from itertools import chain
-from typing import IO, NamedTuple
+from typing import IO
 
 from app.deflate import Piece, deflate_piece
 from app.spools import spool_of
@@ -32,21 +32,15 @@ FRAME = struct.Struct("<cQIII")
 Entry = bytes | Piece
 
 
-class Draft(NamedTuple):
-    """An entry of a mask that is to be drawn.
+def fill_draft(draft: bytes, check: bytes, points: Sequence[bytes]) -> Entry:
+    """The entry of a mask that was drawn.
 
-    Attributes:
-        parts: what stands before, between and behind its gaps: CRC-32 and size of the PNG, then the points of each
-            polygon.
-        stored: the first gap of a mask that keeps its stored PNG.
+    Args:
+        draft: its text with gaps.
+        check: CRC-32 and size of the PNG, for the first gap.
+        points: of each polygon, for the others.
     """
-
-    parts: Sequence[bytes]
-    stored: bytes
-
-    def entry(self, check: bytes, points: Sequence[bytes]) -> Entry:
-        """The whole of it."""
-        return pack_entry(b"".join(chain.from_iterable(zip(self.parts, (check, *points, b""), strict=True))))
+    return pack_entry(b"".join(chain.from_iterable(zip(draft.split(GAP), (check, *points, b""), strict=True))))
 
 
 def pack_entry(entry: bytes) -> Entry:

@@ -41,7 +41,7 @@ from app.formats.open_images.mask_instances import DRAWN
 from app.formats.open_images.names import is_safe_box_id
 from app.formats.open_images.plan import Plan
 from app.formats.open_images.side_items import MANUAL, Item, ItemCodec, ShapeRows
-from app.formats.open_images.side_pieces import GAP, HELD, Draft, Entry, Pieces, pack_entry
+from app.formats.open_images.side_pieces import GAP, HELD, Entry, Pieces, pack_entry
 from app.formats.open_images.write_boxes import confidence_rule, flag_rule, is_rotated, norm_boxes, source_rule
 from app.formats.open_images.write_points import new_point_rule, norm_points
 from app.geometry import PackedMask, ShapeTooComplex, boxes_to_pixels, mask_to_polygons, points_to_pixels
@@ -70,7 +70,7 @@ class SideWriter:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._quiet = replace(plan, report=Report(limit=1))  # rules that are asked beforehand warn when they write
-        self._codec = ItemCodec(plan.target.labels)
+        self._codec = ItemCodec(plan.target.labels, plan.decoder)
         self._pieces = Pieces()
         self._files: dict[str, int] = {}
         self._max_group = self._n_wholes = 0
@@ -320,16 +320,12 @@ class SideWriter:
         ids = self._rows_of(shapes).ids
         return any(ids[row] < 0 for row in rows)
 
-    def draft(self, shapes: Shapes, rows: list[int], label: str, stored: str) -> Draft:
-        """`mask_entry` of polygons that nobody has traced, before they are drawn.
-
-        Args:
-            label: the LabelName of the row.
-            stored: CRC-32 and size of the PNG, as in `mask_check`, should it stay the stored one.
-        """
+    def draft(self, shapes: Shapes, rows: list[int], label: str) -> bytes:
+        """`mask_entry` of polygons that nobody has traced, before they are drawn: with a gap for CRC-32 and size of the
+        PNG, and one for the points of each. `label`: the LabelName of the row."""
         items = [self._item(shapes, row, True, GAP) for row in rows]
         check = orjson.Fragment(orjson.dumps(label)[:-1] + b"," + GAP + b'"')
-        return Draft(self._entry(int(shapes.frames[rows[0]]), check, items).split(GAP), stored.encode())
+        return self._entry(int(shapes.frames[rows[0]]), check, items)
 
     def outline_entry(self, shapes: Shapes, rows: list[int], check: str) -> bytes:
         """`mask_entry` of polygons that are the outline of their PNG, all of them and in order."""
@@ -378,9 +374,12 @@ class SideWriter:
 
     def prepare(self, frames: npt.NDArray[np.int32]) -> None:
         """Look up the ids and sizes of frames whose entries come next, all at once."""
-        places = distinct(frames) - self._plan.start
         if len(self._images) > MOST_IMAGES:
             self._images = {}
+        places = np.array(
+            [place for place in (distinct(frames) - self._plan.start).tolist() if place not in self._images],
+            dtype=np.int32,
+        )
         widths, heights = (sides.tolist() for sides in self._plan.sizes_of(places + self._plan.start))
         for place, image, *size in zip(
             places.tolist(), self._plan.ids.take(places).to_texts(), widths, heights, strict=True

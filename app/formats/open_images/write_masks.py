@@ -278,9 +278,9 @@ class MaskTable:
             masks = draw_instances(self._plan, batch.shapes, [batch.instances[number] for number in numbers])
             sizes = zip(*(sides.tolist() for sides in self._plan.sizes_of(batch.masks.frames[numbers])), strict=True)
             for number, mask, (width, height) in zip(numbers, masks, sizes, strict=True):
-                earlier = self._jobs.earlier(batch, number, pngs) if batch.masks.polygons[number] else None
-                fills_boxes = self._plan.layout.fills_boxes
-                drawn[number] = None if mask is None else finish_mask(mask, width, height, earlier, fills_boxes)
+                instance, fills_boxes = batch.instances[number], self._plan.layout.fills_boxes
+                earlier = self._jobs.earlier(instance, pngs) if batch.masks.polygons[number] else (b"", None)
+                drawn[number] = None if mask is None else finish_mask(mask, width, height, *earlier, fills_boxes)
         return drawn, pngs
 
     def _made_cells(self, batch: Batch, settled: Settled, made: Places, drawn: Mapping[int, Drawn | None]) -> Columns:

@@ -16,11 +16,11 @@ from app.deflate import Piece
 from app.formats.open_images import mask_drawing, mask_jobs, read_masks, write_masks
 from app.formats.open_images.kept_bytes import EARLIER_WORD, NOTE
 from app.formats.open_images.kept_rows import Mask
-from app.formats.open_images.mask_drawing import DrawJob, Earlier, draw_masks
+from app.formats.open_images.mask_drawing import DrawJob, draw_masks
 from app.formats.open_images.mask_instances import Instance
 from app.formats.open_images.mask_work import digest_of
 from app.formats.open_images.plan import Plan
-from app.formats.open_images.side_pieces import Draft
+from app.formats.open_images.side_pieces import GAP
 from app.geometry import PackedMask, find_flips, place_mask, polygons_to_mask, tighten_mask
 from app.images import encode_mask, encode_mask_grey
 from tests.formats.builders import all_attributes, exported, good, labels, read_zip, target
@@ -218,21 +218,13 @@ def test_a_job_of_polygons_is_what_drawing_them_one_by_one_gives(monkeypatch: py
     grey = [b"" if mask is None else encode_mask_grey(mask.rows, mask.width) for mask in whole]
     twice = [b"" if mask is None else enlarged(mask) for mask in whole]
     other = encode_mask(np.full((20, 3), 0x0F, dtype=np.uint8), 20)
-    earlier = [
-        (
-            None,
-            Earlier(same[n], None),
-            Earlier((grey, twice)[n // 6][n], digests[n]),
-            Earlier(same[n], 7),
-            Earlier(other, None),
-            Earlier(other, digests[n]),
-        )[n % 6]
-        for n in range(12)
-    ]
+    stored = [(b"", same[n], (grey, twice)[n // 6][n], same[n], other, other)[n % 6] for n in range(12)]
+    noted = [(None, None, digests[n], 7, None, digests[n])[n % 6] for n in range(12)]
     widths, heights = zip(*sizes, strict=True)
     n_parts = np.bincount(owners, minlength=12).tolist()
-    drafts = [Draft([b"{<", *[b"|"] * n_parts[n], b">"], b"stored") if n % 2 == 0 else None for n in range(12)]
-    job = DrawJob(points.values, points.offsets, owners, widths, heights, earlier, True, drafts)
+    drafts = [GAP.join([b"{<", *[b"|"] * n_parts[n], b">"]) if n % 2 == 0 else b"" for n in range(12)]
+    checks = [b"stored"] * 12
+    job = DrawJob(points.values, points.offsets, owners, widths, heights, stored, noted, True, drafts, checks)
     monkeypatch.setattr(helpers, "n_cores", lambda: 2)
     with helpers.Crew(draw_masks, 1) as crew:
         helped = [done for _, done in crew.run([(None, job)] * 3)]
