@@ -17,6 +17,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol, cast
+from urllib.parse import unquote_to_bytes
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -31,6 +32,8 @@ MAX_PADDING_BYTES = 64
 MAX_EPILOGUE_BYTES = 4 << 10
 MAX_TEXT_BYTES = 8 << 20
 MAX_NAME_CHARACTERS = 1024
+_QUOTED = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"')
+_EXTENDED_NAME = re.compile(r";\s*+filename\*\s*+=\s*+utf-8'[^']*+'([^;\s]++)", re.IGNORECASE)
 PLAIN_ENCODINGS = frozenset({"", "binary", "8bit", "7bit"})
 
 
@@ -219,8 +222,11 @@ class FormReader:
         if encoding not in PLAIN_ENCODINGS:
             raise _bad(f"a part of the form is encoded as {shorten(encoding)}, which is not read")
         self._file_name = None
-        if b"filename" in options:
-            self._begin_file(_decoded(options[b"filename"]))
+        client_name = _extended_name(self._headers["content-disposition"])
+        if client_name is None and b"filename" in options:
+            client_name = _decoded(options[b"filename"])
+        if client_name is not None:
+            self._begin_file(client_name)
         else:
             self._n_parts += 1
             if self._n_parts > self._limits.max_fields:
@@ -275,6 +281,16 @@ def base_name(client_name: str, place: str = "filename") -> str:
     ):
         raise InvalidInput(f'"{shorten(client_name)}" is no file name', place=place, code="upload.name")
     return name
+
+
+def _extended_name(disposition: str) -> str | None:
+    """What `filename*=UTF-8''na%C3%AFve.png` says, as some clients write names beside (or without) a plain `filename`,
+    in which they escape them; None where there is none.
+
+    Source: RFC 5987; forms should not have it (RFC 7578), but CVAT takes it.
+    """
+    found = _EXTENDED_NAME.search(_QUOTED.sub("", disposition))
+    return None if found is None else _decoded(unquote_to_bytes(found[1]))
 
 
 def _decoded(text: bytes) -> str:

@@ -65,6 +65,21 @@ def test_a_path_becomes_its_last_component(client_path: str, name: str) -> None:
     assert base_name(client_path) == name
 
 
+@pytest.mark.parametrize(
+    ("option", "name"),
+    [
+        ("filename*=UTF-8''%C3%BC%20%22.png", 'ü ".png'),
+        ("filename=\"%C3%BC.png\"; filename*=utf-8'en'%C3%BC.png", "ü.png"),
+        ("filename*=utf-8''x%2F..%2Fa.png; filename=b.png", "a.png"),
+        ("filename=\"a; filename*=UTF-8''b.png\"", "a; filename*=UTF-8''b.png"),
+        ("filename=\"a.png\"; filename*=latin9''b.png", "a.png"),
+    ],
+)
+def test_an_extended_name_is_read(option: str, name: str) -> None:
+    body, headers = raw_form([(f'name="client_files[0]"; {option}', b"x")])
+    assert read(body, headers["Content-Type"])[0].parts[0].name == name
+
+
 @pytest.mark.parametrize("name", ["", "/", "a/", "..", ".", "a/..", "\\", "a\x01b", "x" * 2000])
 def test_what_cannot_name_a_file_is_refused(name: str) -> None:
     with pytest.raises(InvalidInput):
@@ -151,6 +166,8 @@ BAD = {
     "long preamble": b"p" * 5000 + raw_form([('name="a"', b"x")])[0],
     "long epilogue": raw_form([('name="a"', b"x")])[0] + b"e" * 100_000,
     "huge part header": raw_form([('name="client_files"; filename="' + "a" * 20_000 + '"', b"x")])[0],
+    "an extended name of control characters": raw_form([("name=client_files; filename*=UTF-8''a%00", b"x")])[0],
+    "an extended name that is no UTF-8": raw_form([("name=client_files; filename*=UTF-8''a%FF", b"x")])[0],
     "encoded": raw_form([('name="a"\r\nContent-Transfer-Encoding: base64', b"eA==")])[0],
 }
 
