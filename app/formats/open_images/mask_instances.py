@@ -206,7 +206,8 @@ def _draw(plan: Plan, shapes: Shapes, rows: npt.NDArray[np.int64]) -> list[Packe
         rotation = float(part.rotations[place])
         result[place] = ellipse_to_mask(part.points.row(place), rotation, int(widths[place]), int(heights[place]))
     for place in np.flatnonzero(part.types == ShapeType.MASK).tolist():
-        result[place] = runs_to_mask(part.runs.row(place))
+        mask = runs_to_mask(part.runs.row(place))
+        result[place] = mask if mask.first_pixel is not None else None
     return result
 
 

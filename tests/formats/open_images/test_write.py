@@ -13,7 +13,7 @@ from PIL import Image
 from app.annotations import Annotations, Shapes, ShapeType, Tags, Tracks
 from app.columns import Ragged, Texts
 from app.formats import Target
-from tests.formats.builders import all_attributes, exported, labels, places, read_zip, target
+from tests.formats.builders import all_attributes, exported, imported, labels, places, read_zip, target
 from tests.formats.memory import MemorySource
 from tests.formats.open_images.parts import BOX_HEADER, CLASSES, HIERARCHY, LIST_HEADER, MASK_HEADER, SIZES, TAG_HEADER
 
@@ -192,11 +192,17 @@ def test_equal_box_ids_do_not_overwrite_one_another() -> None:
 def test_shapes_without_a_pixel_are_left_out_and_told() -> None:
     where = target(FRAME, PLAIN)
     shapes = Shapes.concatenate(
-        [shape(ShapeType.POLYGON, [20, 20, 30, 20, 30, 30]), shape(ShapeType.POLYGON, [1, 1, 1.2, 1, 1.2, 1.2])]
+        [
+            shape(ShapeType.POLYGON, [20, 20, 30, 20, 30, 30]),
+            shape(ShapeType.POLYGON, [1, 1, 1.2, 1, 1.2, 1.2]),
+            shape(ShapeType.MASK, [4, 0, 0, 1, 1]),
+        ]
     )
     data, report = exported(MemorySource(Annotations(shapes=shapes), where.frames), where)
     assert rows(read_zip(data), "object-segmentation") == []
-    assert report.counts == {"export.empty_mask": 2}
+    assert report.counts == {"export.empty_mask": 3}
+    back = imported(data, where)[0].annotations().shapes
+    assert sorted(back.types.tolist()) == sorted(shapes.types.tolist())  # by the side file
 
 
 def test_what_no_table_holds_is_told() -> None:
