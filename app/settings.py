@@ -80,7 +80,7 @@ class Settings(BaseSettings):
     )
     worker_memory_bytes: int = Field(4 * GIB, ge=512 * MIB, description="Address space of a worker process")
     import_timeout_seconds: int = Field(3600, ge=1, description="Wall time of one background request")
-    lease_seconds: int = Field(60, ge=5, description="A worker silent for this long has lost its request")
+    lease_seconds: int = Field(60, ge=5, le=3600, description="A worker silent for this long has lost its request")
     stop_timeout_seconds: int = Field(15, ge=1, description="Time for running answers and work when stopping")
     request_hold_seconds: float = Field(
         4.0, ge=0, le=60, description="How long GET /api/requests/{id} waits for an end"

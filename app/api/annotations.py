@@ -201,6 +201,7 @@ async def _write(
 
     def store(scene: Scene, new: Annotations) -> Response:
         with services.storage.database.write() as conn:
+            stored.lock_task(conn, scene.task_id)  # from here on its labels stay
             now = scene_of(conn, caller, target, number)
             if now.labels != scene.labels:
                 raise Conflict("the labels were changed meanwhile; read them and send the annotations again")

@@ -265,9 +265,9 @@ class Intake:
 
 
 def forget(services: Services, upload: Upload) -> None:
-    """Remove a staged upload that nothing will come of."""
+    """Remove a staged upload that nothing will come of; not where work has got it in spite of an error."""
     with services.storage.database.write() as conn:
-        uploads.delete(conn, upload.id)
+        uploads.give_up(conn, upload.id)
     housekeeping.collect(services.storage)
 
 

@@ -165,7 +165,8 @@ class _WithLabels:
         result: Result | None = None,
         result_id: int | None = None,
     ) -> Iterator[Connection]:
+        assert self.request.task_id is not None
         with self.inner.finishing(message=message, report=report, result=result, result_id=result_id) as conn:
+            unfinished.hold_home(conn, self.request.task_id)
             yield conn
-            assert self.request.task_id is not None
             unfinished.give_labels(conn, self.request, self.request.task_id, self.holder_id)

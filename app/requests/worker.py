@@ -35,6 +35,7 @@ detail; a handler that returns without `finishing` finishes without a result."""
 POLL_SECONDS = 0.025  # half of it is the mean wait of a request where the queue does not wake its receivers
 MONITOR_SECONDS = 0.5
 UNRESPONSIVE_SECONDS = 30  # a handler that has not seen the end of its time by then never will
+ORPHAN_SECONDS = 600  # beyond the wall time of work, which makes blobs and sets before it says what they are
 PROBLEMS_IN_MESSAGE = 3
 FAIL_TRIES = 10
 EXIT_CODE = 70  # EX_SOFTWARE: the supervisor starts another one
@@ -125,7 +126,11 @@ class _Chores:
                 self._has_swept = True
                 if not housekeeping.take_turn(self._storage, pause_seconds):
                     return
-                swept = housekeeping.sweep(self._storage, upload_ttl_seconds=self._limits.upload_ttl_seconds)
+                swept = housekeeping.sweep(
+                    self._storage,
+                    upload_ttl_seconds=self._limits.upload_ttl_seconds,
+                    orphan_age_seconds=ORPHAN_SECONDS + round(self._limits.timeout_seconds),
+                )
                 log.info("housekeeping done", removed=repr(swept))
         except (Busy, NoSpace) as error:
             log.warning("a sweep was put off", reason=error.detail)

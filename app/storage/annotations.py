@@ -44,6 +44,7 @@ from app.storage.block_rows import (
     read_column,
 )
 from app.storage.block_steps import STEP_BYTES, block_steps, large_bytes
+from app.storage.changes import lock_task
 from app.storage.database import Connection
 from app.storage.merging import BothSides, Leaving, lock_for_merge, publish_merged, read_both, revision_of
 from app.storage.schema import BLOCKS, annotation_sets, tasks
@@ -64,6 +65,7 @@ __all__ = [
     "iterate_set",
     "load",
     "lock_for_merge",
+    "lock_task",
     "publish",
     "publish_merged",
     "read_both",

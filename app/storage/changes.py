@@ -136,6 +136,12 @@ def lock_task(conn: Connection, task_id: int) -> int:
     return int(row.size)
 
 
+def lock_tasks_of(conn: Connection, project_id: int) -> list[int]:
+    """The same with the tasks that a project has now, in ascending id. Returns them."""
+    chosen = sa.select(tasks.c.id).where(tasks.c.project_id == project_id)
+    return list(conn.execute(chosen.order_by(tasks.c.id).with_for_update()).scalars())
+
+
 @cache
 def _locking() -> sa.Select[Any]:
     return sa.select(tasks.c.size).where(tasks.c.id == sa.bindparam("task")).with_for_update()

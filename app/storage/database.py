@@ -5,7 +5,9 @@ driver's own way of beginning lost 371 of 600 concurrent updates without an erro
 with "database is locked" (stack.md, section 4). Writers of one process wait for each other in a queue of our own,
 which is fair and wakes at once, where SQLite's busy handler sleeps and tries again. Readers have connections of their
 own that refuse to write.
-PostgreSQL: READ COMMITTED, lock_timeout 5 s; who reads a row in order to change it takes `with_for_update()`.
+PostgreSQL: READ COMMITTED, lock_timeout 5 s; who reads a row in order to change it takes `with_for_update()`. Who
+needs several takes requests first, then tasks by ascending id, then projects by ascending id, then the mark of labels:
+nobody waits in a circle.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from app.block_inserts import LOCK_TIMEOUT_SECONDS, PAGE_BYTES, WRITE_CACHE_KIB, set_up
-from app.errors import AppError, Busy, Damaged, NoSpace
+from app.errors import AppError, Busy, Conflict, Damaged, NoSpace
 
 Connection = sa.Connection
 
@@ -258,6 +260,8 @@ def known_error(database: Database, error: BaseException | None) -> AppError | N
         return busy
     if state == "53100":
         return full
+    if state == "23503":  # between the look at a row and the writing of another that refers to it
+        return Conflict("what this belongs to was removed meanwhile")
     if state == "" and type(error).__name__ == "OperationalError":  # no connection at all
         return Busy("the database cannot be reached, try again")
     return None

@@ -32,7 +32,7 @@ from app.storage.schema import (
 )
 from app.storage.storage import STORE_ID_KEY, Storage
 
-STALE_SET = timedelta(hours=1)  # an import that has not written for so long is dead (its wall time is less)
+STALE_SET = timedelta(hours=1)  # an import that has not written for so long is dead
 TURN = "last-sweep"  # among the facts
 BLOBS_A_STEP = 1000
 BLOCKS_A_STEP = 256  # rows of one transaction: others wait no longer than that
@@ -55,10 +55,11 @@ def take_turn(storage: Storage, pause_seconds: float) -> bool:
     sweep lists every blob there is."""
     moment = now()
     due = (moment - timedelta(seconds=pause_seconds)).isoformat()
+    is_due = sa.or_(facts.c.value <= due, facts.c.value > moment.isoformat())  # or the clock was set back
     with storage.database.write() as conn:
         insert = (sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert)(facts)
         turn = insert.values(name=TURN, value=moment.isoformat()).on_conflict_do_update(
-            index_elements=["name"], set_={"value": insert.excluded.value}, where=facts.c.value <= due
+            index_elements=["name"], set_={"value": insert.excluded.value}, where=is_due
         )
         return conn.execute(turn.returning(facts.c.name)).one_or_none() is not None
 
@@ -66,11 +67,12 @@ def take_turn(storage: Storage, pause_seconds: float) -> bool:
 def sweep(storage: Storage, *, upload_ttl_seconds: int = 86400, orphan_age_seconds: int = 3600) -> Swept:
     """Remove expired requests with their results, uploads without a chunk for `upload_ttl_seconds`, annotation sets
     that were never published, what requests that ended were still making, dead sessions and tokens, discarded blobs,
-    and blobs without a row that are older than `orphan_age_seconds`. May run anywhere, any time, twice at once."""
+    and blobs without a row that are older than `orphan_age_seconds`, which must be more than work may take. May run
+    anywhere, any time, twice at once."""
     moment = now()
     is_final = requests.c.status.in_(("finished", "failed"))
     is_silent = uploads.c.updated_date < moment - timedelta(seconds=upload_ttl_seconds)
-    is_stale = annotation_sets.c.touched_date < moment - STALE_SET
+    is_stale = annotation_sets.c.touched_date < moment - max(STALE_SET, timedelta(seconds=orphan_age_seconds))
     with storage.database.write() as conn:
         n_requests = forget_requests(conn, sa.and_(is_final, requests.c.expiry_date < moment))
         n_uploads = remove_uploads(conn, sa.and_(is_silent, uploads.c.request_id.is_(None)))

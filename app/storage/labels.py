@@ -22,7 +22,7 @@ from app.annotations import (
 from app.errors import AccessDenied, Conflict, InvalidInput, NotFound, shorten
 from app.storage.access import visible
 from app.storage.annotations import remove_labelled
-from app.storage.changes import labels_mark, touch_jobs, touch_labels, touch_project, touch_task
+from app.storage.changes import labels_mark, lock_tasks_of, touch_jobs, touch_labels, touch_project, touch_task
 from app.storage.database import Connection
 from app.storage.listing import Field, Listing, fetch_page
 from app.storage.rows import AttributeDraft, LabelDraft, ListQuery, Page, User
@@ -289,12 +289,10 @@ def apply(
     assert (task_id is None) != (project_id is None), "labels belong to a task or to a project"
     home = {"task_id": task_id, "project_id": project_id}
     chosen = labels.c.task_id == task_id if project_id is None else labels.c.project_id == project_id
-    task_ids = _tasks_of(conn, project_id) if project_id is not None else [task_id] if task_id is not None else []
+    task_ids = [task_id] if task_id is not None else _hold_tasks(conn, project_id or 0)
     for one in task_ids:
         touch_task(conn, one)  # takes the lock too: no annotation is written with a label that goes away
         touch_jobs(conn, one)
-    if project_id is not None:
-        touch_project(conn, project_id)
     catalog = _catalog(conn, chosen)
     current = {label.id: label for label in catalog.labels}
     for index, draft in enumerate(drafts):
@@ -333,10 +331,11 @@ def as_new(drafts: Sequence[LabelDraft]) -> list[LabelDraft]:
     ]
 
 
-def _tasks_of(conn: Connection, project_id: int) -> list[int]:
-    return list(
-        conn.execute(sa.select(tasks.c.id).where(tasks.c.project_id == project_id).order_by(tasks.c.id)).scalars()
-    )
+def _hold_tasks(conn: Connection, project_id: int) -> list[int]:
+    """The tasks of a project, all locked, and the project: those that came into it before it was locked, too."""
+    lock_tasks_of(conn, project_id)
+    touch_project(conn, project_id)
+    return lock_tasks_of(conn, project_id)
 
 
 def _check_names(current: Mapping[int, Label], drafts: Sequence[LabelDraft]) -> None:

@@ -25,8 +25,8 @@ from app.storage.block_rows import KINDS, Ids, Placed, pairs_of, read_block_list
 from app.storage.block_steps import block_steps
 from app.storage.changes import lock_task, touch_jobs, touch_task
 from app.storage.database import Connection
-from app.storage.removal import drop_sets
 from app.storage.schema import annotation_sets, tasks
+from app.storage.set_writer import leave_writing
 
 Mask = npt.NDArray[np.bool_]
 
@@ -137,15 +137,18 @@ def publish_merged(
 
     Returns:
         Whether anything has changed; if not, neither has the task's revision.
+
+    Raises:
+        Conflict: one of the sets is gone.
     """
-    drop_sets(conn, annotation_sets.c.id == staged_id)
+    leave_writing(conn, staged_id, "dropped")
     for kind, parts in leaving.places.items():
         _take_away(conn, kind, task_id, np.concatenate(parts))
     for set_id, extras in documents.items():
         conn.execute(annotation_sets.update().where(annotation_sets.c.id == set_id).values(extras=dict(extras)))
     shows = is_needed or len(arriving) > 0
     if shows:
-        conn.execute(annotation_sets.update().where(annotation_sets.c.id == merged_id).values(state="visible"))
+        leave_writing(conn, merged_id, "visible")
     if not shows and not leaving.places and not documents:
         return False
     touch_task(conn, task_id)

@@ -11,7 +11,7 @@ from app.annotations import has_controls
 from app.errors import Conflict, InvalidInput, NotFound
 from app.storage import labels as label_rows
 from app.storage.access import check_handing_over, check_owner, visible
-from app.storage.changes import later
+from app.storage.changes import later, lock_tasks_of
 from app.storage.database import Connection
 from app.storage.listing import Field, Listing, fetch_page
 from app.storage.removal import forget_requests, remove_task
@@ -192,13 +192,13 @@ def change(conn: Connection, viewer: User, project_id: int, **fields: Any) -> Pr
         values["bug_tracker"] = check_text(fields.pop("bug_tracker"), "bug_tracker", 2000)
     if fields:
         raise InvalidInput("this field cannot be changed", place=next(iter(fields)))
+    if drafts:  # first, for it locks the tasks
+        label_rows.apply(conn, drafts, project_id=project_id)
     conn.execute(
         projects.update()
         .where(projects.c.id == project_id)
         .values(revision=projects.c.revision + 1, updated_date=later(projects.c.updated_date), **values)
     )
-    if drafts:
-        label_rows.apply(conn, drafts, project_id=project_id)
     return _load(conn, _select(), project_id)
 
 
@@ -206,10 +206,19 @@ def delete(conn: Connection, viewer: User, project_id: int) -> None:
     """Remove it with all its tasks. Raises AccessDenied for an assignee, Conflict while work runs on it."""
     project = get(conn, viewer, project_id)
     check_owner(project.owner.id if project.owner else None, viewer, "project")
-    running = requests.c.project_id == project_id, requests.c.status.in_(("queued", "started"))
-    if conn.execute(sa.select(requests.c.id).where(*running).limit(1)).one_or_none():
-        raise Conflict("work is running on this project; cancel it or wait for its end")
-    for task_id in conn.execute(sa.select(tasks.c.id).where(tasks.c.project_id == project_id)).scalars().all():
+    lock_tasks_of(conn, project_id)
+    conn.execute(sa.select(projects.c.id).where(projects.c.id == project_id).with_for_update())
+    task_ids = lock_tasks_of(conn, project_id)  # with those that came before nobody could any more
+    of_it = sa.or_(
+        requests.c.project_id == project_id,
+        requests.c.task_id.in_(sa.select(tasks.c.id).where(tasks.c.project_id == project_id)),
+    )
+    running = sa.select(requests.c.task_id).where(of_it, requests.c.status.in_(("queued", "started"))).limit(1)
+    found = conn.execute(running).one_or_none()
+    if found is not None:
+        where = "this project" if found.task_id is None else f"task {found.task_id} of this project"
+        raise Conflict(f"work is running on {where}; cancel it or wait for its end")
+    for task_id in task_ids:
         remove_task(conn, task_id)
     forget_requests(conn, requests.c.project_id == project_id)
     conn.execute(projects.delete().where(projects.c.id == project_id))

@@ -7,17 +7,20 @@ later, also after a crash. Annotation sets are only marked here: their blocks ar
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from app.errors import NotFound
+from app.storage.changes import lock_task
 from app.storage.database import Connection
 from app.storage.schema import annotation_sets, discarded_blobs, now, packs, requests, tasks, upload_segments, uploads
 
 # An export reads rows in one transaction, which shows it pictures and kept PNGs that were given up meanwhile. It has as
-# long as a worker's wall time allows, and more.
-READERS_MAY_TAKE = timedelta(minutes=15)
+# long as a worker's wall time allows by default, and more.
+READERS_MAY_TAKE = timedelta(minutes=75)
 
 
 def discard_blobs(conn: Connection, keys: Iterable[str], *, has_readers: bool = False) -> None:
@@ -36,7 +39,7 @@ def drop_sets(conn: Connection, chosen: sa.ColumnElement[bool]) -> None:
 
 def remove_uploads(conn: Connection, chosen: sa.ColumnElement[bool], *, keep_bytes: bool = False) -> int:
     """Forget uploads. Returns how many."""
-    ids = conn.execute(sa.select(uploads.c.id).where(chosen)).scalars().all()
+    ids = conn.execute(sa.select(uploads.c.id).where(chosen).with_for_update()).scalars().all()
     if not ids:
         return 0
     if not keep_bytes:
@@ -49,7 +52,8 @@ def remove_uploads(conn: Connection, chosen: sa.ColumnElement[bool], *, keep_byt
 
 def forget_requests(conn: Connection, chosen: sa.ColumnElement[bool]) -> int:
     """Remove requests with their results and staged uploads. Returns how many."""
-    rows = conn.execute(sa.select(requests.c.id, requests.c.result_key).where(chosen)).all()
+    found = sa.select(requests.c.id, requests.c.result_key).where(chosen)
+    rows = conn.execute(found.order_by(requests.c.id).with_for_update()).all()
     if not rows:
         return 0
     ids = [row.id for row in rows]
@@ -60,7 +64,9 @@ def forget_requests(conn: Connection, chosen: sa.ColumnElement[bool]) -> int:
 
 
 def remove_task(conn: Connection, task_id: int) -> None:
-    """Remove a task with everything of it."""
+    """Remove a task with everything of it. It is locked first: what others were writing of it goes, too."""
+    with suppress(NotFound):
+        lock_task(conn, task_id)
     keys = conn.execute(sa.select(packs.c.key).where(packs.c.task_id == task_id)).scalars().all()
     discard_blobs(conn, keys, has_readers=True)
     drop_sets(conn, annotation_sets.c.task_id == task_id)

@@ -30,6 +30,7 @@ ACTIVE = ("queued", "started")
 KEEP_UPLOAD = "keep_upload"
 """An option of work that only looks at its uploads: they wait for the next request that names them."""
 LOST_AFTER = timedelta(minutes=1)  # a queued request whose message may be gone
+NEVER_AHEAD = timedelta(days=1)  # a date beyond is of a clock that was set back: nobody waits until it comes again
 MAX_MESSAGE_CHARACTERS = 4000
 
 
@@ -258,7 +259,7 @@ def cancel(conn: Connection, viewer: User, request_id: str) -> Request:
 def claim(conn: Connection, request_id: str, *, lease_seconds: float, max_attempts: int = 3) -> Request | None:
     """Take a request that is queued, or whose worker went silent; None where there is nothing to do."""
     moment = now()
-    is_lost = sa.and_(requests.c.status == "started", requests.c.lease_until < moment)
+    is_lost, _ = _lost_conditions()
     taken = conn.execute(
         requests.update()
         .where(
@@ -389,8 +390,12 @@ def release(conn: Connection, request_id: str, attempt: int, *, counts: bool = F
 def _lost_conditions() -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
     """Started and silent; queued and not taken up for a minute."""
     moment = now()
-    silent = sa.and_(requests.c.status == "started", requests.c.lease_until < moment)
-    forgotten = sa.and_(requests.c.status == "queued", requests.c.queued_date <= moment - LOST_AFTER)
+
+    def is_off(date: sa.ColumnElement[Any], until: datetime) -> sa.ColumnElement[bool]:
+        return sa.or_(date <= until, date > moment + NEVER_AHEAD)
+
+    silent = sa.and_(requests.c.status == "started", is_off(requests.c.lease_until, moment))
+    forgotten = sa.and_(requests.c.status == "queued", is_off(requests.c.queued_date, moment - LOST_AFTER))
     return silent, forgotten
 
 

@@ -37,6 +37,7 @@ NUMBERS_AHEAD = 1 << 17
 """Ids that a flush takes for those behind it, too: what is left at the end is given back. 14.6 million rows are some
 1,500 flushes, each of which waited for the blocks of the one before to be written."""
 TOUCHED_SECONDS = 60.0  # a set that nobody touches for an hour is taken for dead
+GONE = "the imported annotations are gone, import again"
 
 
 class SetWriter:
@@ -214,8 +215,14 @@ class SetWriter:
             self._kept.abort()
         with suppress(Exception):  # what went wrong is told already, or the set was published long ago
             self._crew.settle()
+        if self._conn is not None:
+            return  # undone with the caller's transaction, and the number may be another set's by now
         with self._storage.database.write() as conn:
             drop_sets(conn, sa.and_(annotation_sets.c.id == self.set_id, annotation_sets.c.state == "writing"))
+            known = sa.select(annotation_sets.c.id).where(annotation_sets.c.id == self.set_id)
+            if conn.execute(known).one_or_none() is None:  # removed with its task: what was written after that, too
+                for table in BLOCKS.values():
+                    conn.execute(table.delete().where(table.c.set_id == self.set_id))
 
     def __enter__(self) -> Self:
         return self
@@ -283,7 +290,7 @@ def publish(conn: Connection, set_id: int, *, mode: str = "replace", start: int 
     )
     task_id = conn.execute(found).scalar()
     if task_id is None:
-        raise Conflict("the imported annotations are gone, import again")
+        raise Conflict(GONE)
     size = lock_task(conn, task_id)
     stop = size if stop is None else min(stop, size)
     before = used_sets(conn, task_id)
@@ -295,9 +302,16 @@ def publish(conn: Connection, set_id: int, *, mode: str = "replace", start: int 
             for kind in KINDS:
                 remove_range(conn, kind, task_id, start, stop)
             drop_emptied_sets(conn, task_id, before)
-    conn.execute(annotation_sets.update().where(annotation_sets.c.id == set_id).values(state="visible"))
+    leave_writing(conn, set_id, "visible")
     touch_task(conn, task_id)
     touch_jobs(conn, task_id, None if start <= 0 and stop >= size else np.arange(start, stop))
+
+
+def leave_writing(conn: Connection, set_id: int, state: str) -> None:
+    """A set at work becomes `visible` or `dropped`. Raises Conflict where housekeeping took it for dead meanwhile."""
+    writing = sa.and_(annotation_sets.c.id == set_id, annotation_sets.c.state == "writing")
+    if conn.execute(annotation_sets.update().where(writing).values(state=state)).rowcount == 0:
+        raise Conflict(GONE)
 
 
 def used_sets(conn: Connection, task_id: int) -> set[int]:

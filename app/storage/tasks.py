@@ -14,7 +14,7 @@ from app.errors import Conflict, InvalidInput, NotFound
 from app.storage import annotations as annotation_rows
 from app.storage import labels as label_rows
 from app.storage.access import Viewer, check_handing_over, check_owner, visible
-from app.storage.changes import later, touch_jobs, touch_labels, touch_project, touch_task
+from app.storage.changes import later, lock_task, touch_jobs, touch_labels, touch_project, touch_task
 from app.storage.database import Connection
 from app.storage.frames import FrameColumns, insert_frames
 from app.storage.listing import Field, Listing, fetch_page
@@ -228,7 +228,9 @@ def change(
         InvalidInput: unknown user or project, bad value, a project that lacks a label which annotations have.
         NotFound: the task, or a label id.
     """
-    task = get(conn, viewer, task_id)
+    get(conn, viewer, task_id)
+    touch_task(conn, task_id)
+    task = get(conn, viewer, task_id)  # as it is now that nobody else changes it
     check_handing_over(viewer, task, fields, "task")
     drafts = fields.pop("labels", None)
     values = people(conn, tasks, fields)
@@ -240,24 +242,22 @@ def change(
     project_id = fields.pop("project_id", task.project_id)
     if fields:
         raise InvalidInput("this field cannot be changed", place=next(iter(fields)))
-    touch_task(conn, task_id)
     if project_id != task.project_id:
-        _move(conn, viewer, task, project_id, relabel_extras)
+        _check_project(conn, viewer, project_id)
+    for touched in sorted({project_id, task.project_id} - {None}):  # its labels stay as they are, too
+        touch_project(conn, touched)
+    if project_id != task.project_id:
+        _move(conn, task, project_id, relabel_extras)
         values["project_id"] = project_id
     if values:
         conn.execute(tasks.update().where(tasks.c.id == task_id).values(**values))
     if drafts and project_id is None:
         label_rows.apply(conn, drafts, task_id=task_id)
-    for touched in {project_id, task.project_id} - {None}:
-        touch_project(conn, touched)
     return load(conn, task_id)
 
 
-def _move(
-    conn: Connection, viewer: User, task: Task, project_id: int | None, relabel_extras: RelabelExtras | None
-) -> None:
+def _move(conn: Connection, task: Task, project_id: int | None, relabel_extras: RelabelExtras | None) -> None:
     """Annotations get the labels of another project; the task's own go."""
-    _check_project(conn, viewer, project_id)
     _check_no_work(conn, task.id)  # of a task without annotations, too: an import may be bringing some
     if any(annotation_rows.counts(conn, task.id).values()):
         if project_id is None or relabel_extras is None:
@@ -275,6 +275,8 @@ def _move(
 
 def delete(conn: Connection, viewer: User, task_id: int) -> None:
     """Remove it with jobs, data, annotations. Raises AccessDenied for an assignee, Conflict while work runs on it."""
+    get(conn, viewer, task_id)
+    lock_task(conn, task_id)  # who asks for work on it, or moves it, does so before or finds it gone
     task = get(conn, viewer, task_id)
     if (
         task.project_id is None

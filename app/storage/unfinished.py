@@ -10,10 +10,12 @@ Where no attempt follows a killed one, the sweep does it (`clear_dead`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import sqlalchemy as sa
 
 from app.errors import Conflict, shorten
-from app.storage.changes import later, touch_jobs, touch_labels, touch_project, touch_task
+from app.storage.changes import later, lock_tasks_of, touch_jobs, touch_labels, touch_project, touch_task
 from app.storage.database import Connection
 from app.storage.removal import remove_task
 from app.storage.rows import Request
@@ -55,20 +57,26 @@ def give_labels(conn: Connection, maker: Request, task_id: int, holder_id: int) 
     project_id = row.project_id
     home = {"task_id": task_id if project_id is None else None, "project_id": project_id}
     of_home = labels.c.task_id == task_id if project_id is None else labels.c.project_id == project_id
+    _touch_tasks(conn, [task_id] if project_id is None else lock_tasks_of(conn, project_id))
     if project_id is not None:
         touch_project(conn, project_id)
-    siblings = sa.select(tasks.c.id).where(tasks.c.id == task_id if project_id is None else _in(project_id))
-    for one in conn.execute(siblings.order_by(tasks.c.id)).scalars().all():
-        touch_task(conn, one)
-        touch_jobs(conn, one)
     _check_free_names(conn, of_home, holder_id)
     conn.execute(labels.update().where(labels.c.task_id == holder_id).values(**home))
     touch_labels(conn)
     clear(conn, maker)
 
 
-def _in(project_id: int) -> sa.ColumnElement[bool]:
-    return tasks.c.project_id == project_id
+def hold_home(conn: Connection, task_id: int) -> None:
+    """Lock the tasks that `give_labels` will change, before any of them is."""
+    project_id = conn.execute(sa.select(tasks.c.project_id).where(tasks.c.id == task_id)).scalar()
+    if project_id is not None:
+        lock_tasks_of(conn, project_id)
+
+
+def _touch_tasks(conn: Connection, task_ids: Sequence[int]) -> None:
+    for one in task_ids:
+        touch_task(conn, one)
+        touch_jobs(conn, one)
 
 
 def _check_free_names(conn: Connection, of_home: sa.ColumnElement[bool], holder_id: int) -> None:
@@ -87,6 +95,8 @@ def give_to_project(
     Raises:
         Conflict: the project is gone, or got labels of these names meanwhile; or any, if it had none at the start.
     """
+    if label_task_id is not None:  # which all tasks of the project have from now on
+        _touch_tasks(conn, lock_tasks_of(conn, project_id))
     touch_project(conn, project_id)
     if conn.execute(sa.select(projects.c.id).where(projects.c.id == project_id)).one_or_none() is None:
         raise Conflict("the project is gone")
@@ -122,6 +132,6 @@ def clear_dead(conn: Connection) -> None:
 
 
 def _clear(conn: Connection, of_tasks: sa.ColumnElement[bool], of_projects: sa.ColumnElement[bool]) -> None:
-    for task_id in conn.execute(sa.select(tasks.c.id).where(of_tasks)).scalars().all():
+    for task_id in conn.execute(sa.select(tasks.c.id).where(of_tasks).order_by(tasks.c.id)).scalars().all():
         remove_task(conn, task_id)
     conn.execute(projects.delete().where(of_projects))

@@ -242,6 +242,11 @@ def delete(conn: Connection, upload_id: str, *, keep_bytes: bool = False) -> Non
     remove_uploads(conn, uploads.c.id == upload_id, keep_bytes=keep_bytes)
 
 
+def give_up(conn: Connection, upload_id: str) -> None:
+    """The same, unless a request works on it."""
+    remove_uploads(conn, sa.and_(uploads.c.id == upload_id, uploads.c.request_id.is_(None)))
+
+
 # ---- bytes
 
 

@@ -190,7 +190,7 @@ def authenticate(
     with database.read() as conn:
         since = now() - FAILURE_WINDOW
         n_failures = conn.execute(
-            recent.where(login_failures.c.key == place, login_failures.c.moment > since)
+            recent.where(login_failures.c.key == place, login_failures.c.moment.between(since, now()))
         ).scalar_one()
         row = conn.execute(sa.select(users).where(users.c.username_key == username.casefold()[:150])).one_or_none()
     if n_failures >= max_failures_per_minute:
