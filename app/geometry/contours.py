@@ -164,9 +164,7 @@ class _Stack:
         events[:n] = places * 2
         events[n:] = places * 2 + (2 * self.span + 1)
         events.sort()
-        above = (events & 1).astype(np.uint8)
-        np.cumsum(above, dtype=np.uint8, out=above)  # of a byte, which keeps what is even
-        above &= 1  # behind each event
+        above = np.bitwise_xor.accumulate((events & 1).astype(np.uint8))  # behind each event
         below = above.copy()
         below[0::2] ^= 1
         events >>= 1
@@ -295,14 +293,14 @@ def _bridge(edges: _Edges, stack: _Stack, rings: _Rings, holes: Ints) -> _Edges:
     a new edge, the bridge, into the hole. As the border lies left of the hole, no circle of bridges can come about.
     """
     span = int(stack.first_lines[-1])
-    order, lengths = rings.order, np.diff(rings.starts)
-    is_bottom = order >= edges.n_tops
+    lengths = np.diff(rings.starts)
+    of_hole = np.zeros(len(lengths), dtype=np.bool_)
+    of_hole[holes] = True
+    order, lengths = rings.order[np.repeat(of_hole, lengths)], lengths[holes]  # edges of holes only
     corners = edges.xb[order] * span + edges.lines[order]
-    corners[~is_bottom] = np.iinfo(np.int64).max
-    first_corners = np.minimum.reduceat(corners, rings.starts[:-1])  # (rings,)
-    is_entry = corners == np.repeat(first_corners, lengths)
-    is_entry &= np.repeat(np.isin(np.arange(len(lengths)), holes), lengths)
-    lids = order[is_entry]  # (H,) the B edge above the corner of each hole
+    corners[order < edges.n_tops] = np.iinfo(np.int64).max
+    first_corners = np.minimum.reduceat(corners, np.cumsum(lengths) - lengths)  # (H,)
+    lids = order[corners == np.repeat(first_corners, lengths)]  # (H,) the B edge above the corner of each hole
     lines, columns = edges.lines[lids], edges.xb[lids]
 
     run_starts = stack.places[0::2]

@@ -47,7 +47,7 @@ class Flips:
     @property
     def area(self) -> int:
         """How many pixels are set."""
-        return int(self.columns[1::2].sum(dtype=np.int64) - self.columns[0::2].sum(dtype=np.int64))
+        return int((self.columns[1::2] - self.columns[0::2]).sum(dtype=np.int64))
 
     @property
     def box(self) -> Box | None:
