@@ -45,13 +45,15 @@ class Taken:
     """Some rows of a block with the bytes of their PNGs, in the order in which those lie in the zip.
 
     Attributes:
+        first: rows of the table in front of the block. Jobs are taken ahead, of the blocks behind, too.
         block_rows: (K,) places in the block.
         mask_rows: (K,) places in `MaskRows`.
         numbers, crcs: (K,) of the PNGs: in the archive, and of their bytes.
-        tell: what is to be told before them. Jobs are taken ahead, and reports must not depend on how far.
+        tell: what is to be told before them: reports must not depend on how far ahead jobs are taken.
     """
 
     block: CSVBlock
+    first: int
     block_rows: Ids
     mask_rows: Ids
     numbers: Ints
@@ -74,7 +76,7 @@ class Taken:
             proven=self.job.proven[start:],
         )
         rows, mask_rows = self.block_rows[start:], self.mask_rows[start:]
-        return Taken(self.block, rows, mask_rows, self.numbers[start:], self.crcs[start:], job, self.tell)
+        return Taken(self.block, self.first, rows, mask_rows, self.numbers[start:], self.crcs[start:], job, self.tell)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -207,7 +209,7 @@ def _take(
         proven=proven,
     )
     tell = partial(_tell_too_big, reading, table, too_big)
-    return Taken(block, block_rows, mask_rows, numbers, members.crcs, job, tell)
+    return Taken(block, table.first, block_rows, mask_rows, numbers, members.crcs, job, tell)
 
 
 def _tell_too_big(reading: Reading, table: TableState, entries: list[tuple[Entry, int]]) -> None:
@@ -309,9 +311,9 @@ def _write_done(
         runs=runs,
         kept=kept.take(source),
     )
-    if reading.side.has_entries(table.path, table.first, len(block)):
+    if reading.side.has_entries(table.path, taken.first, len(block)):
         masks = [done.flips[at] for at in found.at.tolist()]
-        shapes = _with_entries(reading, table, block, block_rows, source, shapes, masks)
+        shapes = _with_entries(reading, table, taken, block_rows, source, shapes, masks)
     nothing = rows.label_ids[mask_rows_of[empty]].reshape(-1, 1)
     meaning = RowsMeaning("segmentations", nothing, is_absent=True)
     reading.write(Annotations(shapes=shapes, rows=Rows(frames[empty], kept.take(empty)), meaning=meaning))
@@ -362,7 +364,7 @@ def _see(
 def _with_entries(
     reading: Reading,
     table: TableState,
-    block: CSVBlock,
+    taken: Taken,
     block_rows: Ids,
     source: Ids,
     shapes: Shapes,
@@ -374,7 +376,7 @@ def _with_entries(
         block_rows: (S,) the row of the block that each shape shows.
         source: (S,) the mask that it shows.
     """
-    labels = block.cells("LabelName")
+    labels = taken.block.cells("LabelName")
 
     def places(row: int) -> Ids:
         return np.flatnonzero(block_rows == row)
@@ -384,7 +386,7 @@ def _with_entries(
         return mask_check(labels.row_text(row), int(shapes.kept.png_crcs[at]), int(shapes.kept.png_sizes[at]))
 
     return reading.side.replace_shapes(
-        reading.side.entries(table.path, table.first, distinct(block_rows)),
+        reading.side.entries(table.path, taken.first, distinct(block_rows)),
         check,
         places,
         lambda: reading.sided_table(table),

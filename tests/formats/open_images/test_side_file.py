@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -641,3 +642,25 @@ def test_entries_wait_in_pieces_and_come_back_in_order(monkeypatch: pytest.Monke
         assert read_zip(b"".join(chunks)) == {"a.json": expected}  # CRC and size too
         found.append(b"".join(chunks))
     assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.parametrize("traced", [False, True])
+def test_entries_of_masks_are_found_however_far_ahead_jobs_are_taken(
+    traced: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blocks of a few rows, and a helper that is given jobs of the blocks behind."""
+    from app import helpers
+    from app.formats.open_images import mask_work, read_masks, reading
+
+    polygons = [one(ShapeType.POLYGON, [1.25, 1.0, 6.0, 1.0 + at / 70, 6.0, 5.5]) for at in range(30)]
+    members = members_of(*polygons)
+    monkeypatch.setattr(reading, "CSVReader", partial(reading.CSVReader, block_bytes=300))
+    monkeypatch.setattr(helpers, "n_cores", lambda: 2)
+    has_room = helpers.Helper.has_room
+    monkeypatch.setattr(helpers.Helper, "has_room", lambda self: self.wait() or has_room(self))
+    monkeypatch.setattr(read_masks, "BATCH_MASKS", 2)
+    monkeypatch.setattr(mask_work, "HELPED_MASKS", 1)
+    monkeypatch.setattr(mask_work, "HELPED_PROOFS", 1)
+    shapes, codes, _ = reread(members, conv_mask_to_poly=traced, mask_helpers=1)
+    assert codes == []
+    assert shapes.points.values.tolist() == Shapes.concatenate(polygons).points.values.tolist()
