@@ -37,7 +37,7 @@ from app.helpers import Crew
 TAKEN_AT_ONCE, KEPT_AT_ONCE = 64, 1024
 # And coordinates of those (traced masks: some thirty of them), and bytes of the PNGs and lines of these.
 TAKEN_VALUES, TAKEN_BYTES = 1 << 16, 8 << 20
-UNHELPED_JOBS, JOBS_AHEAD = 16, 8
+UNHELPED_JOBS, JOBS_AHEAD = 16, 12
 MASKS = ("masks",)
 # An enumeration's attributes are slow to get, and these are asked for once a mask.
 POLYGON = int(ShapeType.POLYGON)
