@@ -450,5 +450,18 @@ def same_value(one: str, other: str) -> bool:
     return flag is not None and flag == FLAG_TEXTS.get(other.strip().lower())
 
 
+def is_silent(spec: AttributeSpec | None, value: str, cell: str, is_flag: bool = False) -> bool:
+    """Whether the attribute of an imported row says nothing: its cell holds nothing that it can show, and it is at its
+    default still.
+
+    Args:
+        cell: as it came; "1" or "0" of a flag.
+    """
+    if spec is None or not same_value(value, spec.default_value):
+        return False
+    text = cell.strip()
+    return not text or shown_value(spec, text, is_flag) is None
+
+
 def distinct(texts: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(texts))

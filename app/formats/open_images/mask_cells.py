@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from app.annotations import Edit, Shapes
 from app.columns import Cells, Ragged, decode_numbers, encode_numbers, equal_cells
-from app.formats.open_images.attributes import same_value, share_text
+from app.formats.open_images.attributes import is_silent, same_value, share_text
 from app.formats.open_images.kept_rows import Columns, Mask, is_kind, kept_columns, only_kept, pick, put
 from app.formats.open_images.kept_rows import Rows as Places
 from app.formats.open_images.layout import COORDINATES, MASK_COORDINATES
@@ -65,7 +65,7 @@ def box_ids(plan: Plan, shapes: Shapes, masks: InstanceColumns, chosen: Places) 
     owners = masks.owners[chosen]
     part = shapes.take(owners)
     kept = kept_columns(plan, only_kept(part.kept, masks.imported[chosen]), ("BoxID",))["BoxID"].to_texts()
-    wanted = [values.get("box_id", "") for values in attribute_values(plan, shapes, owners)]
+    wanted = said_of(plan, shapes, owners, "box_id", masks.imported[chosen], kept)
     texts = list(map(_fixed_box_id, wanted, kept))
     nameless = [place for place, text in enumerate(texts) if not text]
     if nameless:
@@ -84,10 +84,17 @@ def box_ids(plan: Plan, shapes: Shapes, masks: InstanceColumns, chosen: Places) 
     return texts
 
 
-def attribute_values(plan: Plan, shapes: Shapes, rows: Places) -> list[dict[str, str]]:
-    """The attributes of shapes, by name."""
+def said_of(plan: Plan, shapes: Shapes, rows: Places, name: str, imported: Mask, kept: Sequence[str]) -> list[str]:
+    """The values of an attribute of shapes; "" where an imported one's says nothing that its kept cell does not."""
     texts = shapes.attributes.take(rows).to_list()
-    return list(map(plan.decoder.values, shapes.label_ids[rows].tolist(), texts))
+    found = []
+    for label_id, text, is_imported, cell in zip(
+        shapes.label_ids[rows].tolist(), texts, imported.tolist(), kept, strict=True
+    ):
+        value = plan.decoder.values(label_id, text).get(name, "")
+        is_unsaid = is_imported and is_silent(plan.decoder.spec(label_id, name), value, cell)
+        found.append("" if is_unsaid else value)
+    return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -179,8 +186,8 @@ def _fill_boxes(plan: Plan, part: Shapes, cells: Columns, edges: npt.NDArray[np.
 
 def _put_quality(plan: Plan, rows: MadeRows, cells: Columns, redrawn: Mask) -> None:
     """PredictedIoU: the attribute, else the kept cell while the pixels are the imported ones."""
-    values = attribute_values(plan, rows.shapes, rows.masks.owners[rows.chosen])
-    wanted = [one.get("predicted_iou", "") for one in values]
+    owners, imported = rows.masks.owners[rows.chosen], rows.masks.imported[rows.chosen]
+    wanted = said_of(plan, rows.shapes, owners, "predicted_iou", imported, cells["PredictedIoU"].to_texts())
     said = np.array([bool(text.strip()) for text in wanted], dtype=np.bool_)
     column = put(cells["PredictedIoU"], redrawn & ~said, b"")
     places = np.flatnonzero(said)

@@ -199,7 +199,7 @@ class SideWriter:
         pairs = [(label_id, values)]
         cells = {
             "score": (confidence_rule(self._quiet, pairs)(0, ""), False),
-            "source": (source_rule(pairs)(0, ""), False),
+            "source": (source_rule(self._quiet, pairs, False)(0, ""), False),
         }
         for name in FLAGS.values():
             cell = str(int(occluded)) if name == "occluded" else flag_rule(self._quiet, pairs, name)(0, "")
@@ -239,7 +239,7 @@ class SideWriter:
         pairs = [(label_id, self._plan.decoder.values(label_id, text))]
         cells = {
             "score": (confidence_rule(self._quiet, pairs)(0, ""), False),
-            "source": (source_rule(pairs)(0, ""), False),
+            "source": (source_rule(self._quiet, pairs, False)(0, ""), False),
         }
         return self._shown(label_id, cells) != text
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from app.annotations import Edit, Shapes, ShapeType
 from app.columns import Cells, CSVBlock, Ragged, decode_flags, decode_texts, encode_numbers, equal_cells
 from app.errors import Problem, shorten
-from app.formats.open_images.attributes import flag_text, same_value, share_text, shown_value
+from app.formats.open_images.attributes import flag_text, is_silent, same_value, share_text, shown_value
 from app.formats.open_images.kept_rows import (
     SIDE,
     UNKNOWN,
@@ -168,17 +168,19 @@ def _attribute_cells(plan: Plan, shapes: Shapes, cells: Columns, imported: Mask,
     rows = np.flatnonzero(free)
     places, pairs = plan.decoder.pairs(shapes.label_ids[rows], shapes.attributes.take(rows))
 
-    def speak(column: str, change: Callable[[int, str], str]) -> None:
-        if len(rows):
-            kept = decode_texts(Cells.of(cells[column].take(rows)))
-            cells[column] = put(cells[column], rows, map_texts(places, kept, change))
+    def speak(column: str, change: Callable[[int, str], str], among: Mask | None = None) -> None:
+        some = np.arange(len(rows), dtype=np.int64) if among is None else np.flatnonzero(among[rows])
+        if len(some):
+            kept = decode_texts(Cells.of(cells[column].take(rows[some])))
+            cells[column] = put(cells[column], rows[some], map_texts(places[some], kept, change))
 
     speak("Confidence", confidence_rule(plan, pairs))
     cells["Confidence"] = fill_confidence(cells["Confidence"])
     if plan.options.box_source:
         cells["Source"] = put(cells["Source"], ~imported, plan.options.box_source.encode())
     before = Cells.of(cells["Source"])
-    speak("Source", source_rule(pairs))
+    for among, is_imported in ((imported, True), (~imported, False)):
+        speak("Source", source_rule(plan, pairs, is_imported), among)
     # Who drew a box that was moved is not known, unless somebody said it anew.
     after = Cells.of(cells["Source"])
     same = equal_cells(before.buffer, before.starts, before.stops, after.buffer, after.starts, after.stops)
@@ -203,7 +205,7 @@ def confidence_rule(plan: Plan, pairs: Pairs) -> Callable[[int, str], str]:
         score = values.get("score", "")
         if score.strip() == "":
             return kept or "1"
-        if kept and same_value(score, kept):
+        if kept and (same_value(score, kept) or is_silent(plan.decoder.spec(label_id, "score"), score, kept)):
             return kept
         text = share_text(score)
         if text is None:
@@ -214,9 +216,17 @@ def confidence_rule(plan: Plan, pairs: Pairs) -> Callable[[int, str], str]:
     return confidence
 
 
-def source_rule(pairs: Pairs) -> Callable[[int, str], str]:
+def source_rule(plan: Plan, pairs: Pairs, is_imported: bool) -> Callable[[int, str], str]:
     """Source of a row whose attributes speak: the attribute, else what was kept."""
-    return lambda pair, kept: pairs[pair][1].get("source") or kept
+
+    def source(pair: int, kept: str) -> str:
+        label_id, values = pairs[pair]
+        said = values.get("source", "")
+        if not said or (is_imported and is_silent(plan.decoder.spec(label_id, "source"), said, kept)):
+            return kept
+        return said
+
+    return source
 
 
 def fill_confidence(column: Ragged) -> Ragged:
@@ -237,12 +247,14 @@ def flag_rule(plan: Plan, pairs: Pairs, name: str) -> Callable[[int, str], str]:
                 return flag_text(spec.default_value) or UNKNOWN
             return kept
         value = values[name]
+        known = flag_text(kept) if kept else None
+        if known in ("0", "1") and is_silent(spec, value, known, True):
+            return kept
         text = flag_text(value)
         if text is None:
             if value.strip():
                 _warn_bad_attribute(plan, label_id, name, value, kept or UNKNOWN, "a flag such as true or false")
             return kept or UNKNOWN
-        known = flag_text(kept) if kept else None
         if known == UNKNOWN and same_value(value, spec.default_value):
             return kept
         if known is not None and known != UNKNOWN and shown_value(spec, known, True) == value:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from app.annotations import Edit, Kept, Shapes, ShapeType
 from app.columns import Cells, CSVBlock, Ragged, decode_texts, encode_numbers
 from app.errors import Problem, shorten
-from app.formats.open_images.attributes import plain_decimal, same_value
+from app.formats.open_images.attributes import is_silent, plain_decimal, same_value
 from app.formats.open_images.kept_rows import (
     SIDE,
     Columns,
@@ -145,8 +145,8 @@ def edited_point_rule(plan: Plan, pairs: Pairs, column: str) -> Callable[[int, s
         spec, value = plan.decoder.spec(label_id, name), values.get(name)
         if value is None or same_value(value, kept.strip()):
             return kept
-        if not kept.strip() and spec is not None and same_value(value, spec.default_value):
-            return kept  # the cell says nothing, and nobody has changed that
+        if is_silent(spec, value, kept):
+            return kept
         return _cell(plan, label_id, column, value, kept)
 
     return cell

@@ -82,12 +82,15 @@ def tag_columns(plan: Plan, tags: Tags, columns: Sequence[str]) -> Columns:
     cells["LabelName"] = label_cells(plan, cells["LabelName"], tags.label_ids, imported, edits)
     if plan.options.tag_source:
         cells["Source"] = put(cells["Source"], ~imported, plan.options.tag_source.encode())
-    rows = np.flatnonzero(~imported | (edits & (Edit.ATTRIBUTES | Edit.LABEL) != 0))
-    if len(rows):
+    spoken = ~imported | (edits & (Edit.ATTRIBUTES | Edit.LABEL) != 0)
+    if spoken.any():
         places, pairs = plan.decoder.pairs(tags.label_ids, tags.attributes)
-        for column, rule in (("Confidence", confidence_rule(plan, pairs)), ("Source", source_rule(pairs))):
-            kept = decode_texts(Cells.of(cells[column].take(rows)))
-            cells[column] = put(cells[column], rows, map_texts(places[rows], kept, rule))
+        for is_imported in (True, False):
+            rows = np.flatnonzero(spoken & (imported == is_imported))
+            rules = {"Confidence": confidence_rule(plan, pairs), "Source": source_rule(plan, pairs, is_imported)}
+            for column, rule in rules.items() if len(rows) else ():
+                kept = decode_texts(Cells.of(cells[column].take(rows)))
+                cells[column] = put(cells[column], rows, map_texts(places[rows], kept, rule))
     cells["Confidence"] = fill_confidence(cells["Confidence"])
     return cells
 
