@@ -117,7 +117,7 @@ def _changes(rows: npt.NDArray[np.uint8], width: int) -> npt.NDArray[np.uint8]:
         flat = roomy.reshape(-1)
     changes = flat >> np.uint8(1)
     changes ^= flat
-    changes[1:] ^= flat[:-1] * np.uint8(1 << 7)  # a shift to the left takes six times as long
+    changes[1:] ^= flat[:-1] * np.uint8(1 << 7)  # `<<` takes six times as long
     return changes
 
 

