@@ -40,7 +40,9 @@ def make_certificates(folder: Path) -> Path:
 
     (folder / "san.cnf").write_text("subjectAltName = IP:127.0.0.1, DNS:localhost\n")
     key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-    openssl("req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.pem", "-days", "2", "-subj", "/CN=test authority")
+    # Without the usage Python 3.13 does not believe in it.
+    authority = ("-subj", "/CN=test authority", "-addext", "keyUsage = critical, keyCertSign, cRLSign")
+    openssl("req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.pem", "-days", "2", *authority)
     openssl("req", *key, "-keyout", "host.key", "-out", "host.csr", "-subj", "/CN=127.0.0.1")
     openssl(
         *("x509", "-req", "-in", "host.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"),

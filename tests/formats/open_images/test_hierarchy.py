@@ -31,7 +31,7 @@ def test_a_byte_order_mark_is_no_part_of_the_text() -> None:
 @pytest.mark.parametrize(
     ("data", "problem"),
     [
-        (b'{"LabelName":\n"a",\n}', ("hierarchy.bad_json", 3, None)),
+        (b'{"LabelName":\n"a",\n"x"}', ("hierarchy.bad_json", 3, None)),
         (b"", ("hierarchy.bad_json", 1, None)),
         (b'{"LabelName":\n"\xff"}', ("hierarchy.bad_json", 2, None)),
         (b'{"LabelName":"a","x":' + b"9" * 5000 + b"}", ("hierarchy.bad_json", None, None)),
