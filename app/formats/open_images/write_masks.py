@@ -69,7 +69,10 @@ from app.images import decode_mask, encode_mask
 
 LAST_BOX_NUMBER = 0xFFFFFFFF
 WHOLE_FRAME = ("0", "1", "0", "1")
-MASKS = ("masks",)
+
+
+Found = dict[int, Drawn | None]
+"""What became of drawn instances, by their number; None for one without a pixel."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,18 +134,42 @@ class MaskTable:
     def rows(self, rest: Iterator[NeedyShapes]) -> Iterator[TableRows]:
         """The rows of all that was expected and of the rest, one PNG written for each."""
         self._jobs.rest = rest
-        waiting: list[tuple[Stretch, Done]] = []
+        drawn: Found = {}
+        start: int | None = None
         n_bytes = 0
         for stretch, done in self._drawing:
             if isinstance(stretch, PlainStretch):
                 yield from self._write_plain(stretch)
                 continue
-            waiting.append((stretch, done))
-            n_bytes += sum([len(one.png) for one in done or () if one is not None and one.png is not None])
+            start = stretch.start if start is None else start
+            found = self._found(stretch, done)
+            drawn |= found
+            n_bytes += sum([len(one.png) for one in found.values() if one is not None and one.png is not None])
             if stretch.stop == stretch.chunk.stop or n_bytes >= TAKEN_BYTES:
-                yield from self._write(waiting)
-                waiting, n_bytes = [], 0
+                yield from self._write(stretch.chunk, start, stretch.stop, drawn)
+                drawn, start, n_bytes = {}, None, 0
         self._last_settled = None, None
+
+    # --- what is drawn ---
+
+    def _found(self, stretch: Stretch, done: Done) -> Found:
+        """What became of each drawn instance: what no job has drawn is drawn here."""
+        batch, chunk, start = stretch.chunk.batch, stretch.chunk, stretch.start
+        found: Found = {}
+        if done is not None:
+            found.update(zip(stretch.by_job.tolist(), done, strict=True))
+        wanted = (start + np.flatnonzero(chunk.drawn[start : stretch.stop])).tolist()
+        rest = np.array([number for number in wanted if number not in found], dtype=np.int64)
+        if not len(rest):
+            return found
+        pngs, fills_boxes = self._jobs.pngs(batch, rest), self._plan.layout.fills_boxes
+        masks = draw_instances(self._plan, batch.shapes, [batch.instances[number] for number in rest.tolist()])
+        sizes = zip(*(sides.tolist() for sides in self._plan.sizes_of(batch.masks.frames[rest])), strict=True)
+        for number, mask, (width, height) in zip(rest.tolist(), masks, sizes, strict=True):
+            of_polygons = batch.masks.polygons[number]
+            earlier = self._jobs.earlier(batch.instances[number], pngs) if of_polygons else (b"", None)
+            found[number] = None if mask is None else finish_mask(mask, width, height, *earlier, fills_boxes)
+        return found
 
     # --- what is written ---
 
@@ -163,13 +190,12 @@ class MaskTable:
             batch = self._jobs.batch(shapes, stretch.needed, stretch.chosen)
             start = int(np.searchsorted(batch.masks.firsts, rows[0]))  # an instance each
             chunk = self._jobs.chunk(batch, start, start + len(rows), KeptBytes(self._source, kept, rows))
-            yield from self._write([(Stretch(chunk, chunk.start, chunk.stop), None)])
+            yield from self._write(chunk, chunk.start, chunk.stop, {})
             return
         yield TableRows(shapes.frames[rows], masks.records)
 
-    def _write(self, stretches: Sequence[tuple[Stretch, Done]]) -> Iterator[TableRows]:
-        """Write the PNGs of some stretches of a chunk, in order, and give their rows."""
-        chunk, start, stop = stretches[0][0].chunk, stretches[0][0].start, stretches[-1][0].stop
+    def _write(self, chunk: Chunk, start: int, stop: int, drawn: Found) -> Iterator[TableRows]:
+        """Write the PNGs of some instances of a chunk, in order, and give their rows."""
         batch, masks, kept = chunk.batch, chunk.batch.masks, chunk.batch.shapes.kept
         settled = self._settle(batch)
         folders = self._folders(masks.frames[start:stop])
@@ -179,7 +205,8 @@ class MaskTable:
             name, folder = settled.paths[settled.line_of[number]], folders[number - start]
             if self._names.claim(folder, name, identity(kept, masks.owners[number])):
                 lines[number] = folder + name
-        drawn, pngs = self._draw_rest(chunk, stretches)
+        redrawn = [number for number, one in drawn.items() if one is not None and one.png is not None]
+        pngs = self._jobs.pngs(batch, np.setdiff1d(np.arange(start, stop, dtype=np.int64), redrawn))
         empty = sorted([number for number, one in drawn.items() if one is None])
         is_made = np.ones(stop - start, dtype=np.bool_)
         is_made[np.array([*lines, *empty], dtype=np.int64) - start] = False
@@ -260,30 +287,7 @@ class MaskTable:
             whole[part] = whole_outlines(self._plan, batch.shapes, some, self._jobs.pngs(batch, numbers[part]))
         return whole
 
-    def _draw_rest(
-        self, chunk: Chunk, stretches: Sequence[tuple[Stretch, Done]]
-    ) -> tuple[dict[int, Drawn | None], KeptBytes]:
-        """What became of each drawn instance, None for one without a pixel: what no job has drawn is drawn here. And
-        the stored PNGs of all that may need theirs."""
-        batch, start, stop = chunk.batch, stretches[0][0].start, stretches[-1][0].stop
-        drawn: dict[int, Drawn | None] = {}
-        for stretch, done in stretches:
-            drawn.update(zip(stretch.by_job.tolist() if done is not None else (), done or (), strict=True))
-        redrawn = [number for number, one in drawn.items() if one is not None and one.png is not None]
-        pngs = self._jobs.pngs(batch, np.setdiff1d(np.arange(start, stop, dtype=np.int64), redrawn))
-        wanted = (start + np.flatnonzero(chunk.drawn[start:stop])).tolist()
-        rest = [number for number in wanted if number not in drawn]
-        for first in range(0, len(rest), TAKEN_AT_ONCE):
-            numbers = rest[first : first + TAKEN_AT_ONCE]
-            masks = draw_instances(self._plan, batch.shapes, [batch.instances[number] for number in numbers])
-            sizes = zip(*(sides.tolist() for sides in self._plan.sizes_of(batch.masks.frames[numbers])), strict=True)
-            for number, mask, (width, height) in zip(numbers, masks, sizes, strict=True):
-                instance, fills_boxes = batch.instances[number], self._plan.layout.fills_boxes
-                earlier = self._jobs.earlier(instance, pngs) if batch.masks.polygons[number] else (b"", None)
-                drawn[number] = None if mask is None else finish_mask(mask, width, height, *earlier, fills_boxes)
-        return drawn, pngs
-
-    def _made_cells(self, batch: Batch, settled: Settled, made: Places, drawn: Mapping[int, Drawn | None]) -> Columns:
+    def _made_cells(self, batch: Batch, settled: Settled, made: Places, drawn: Found) -> Columns:
         numbers = made.tolist()
         found = [drawn.get(number) for number in numbers]
         redrawn = np.array([one is not None and one.png is not None for one in found], dtype=np.bool_)
@@ -303,7 +307,7 @@ class MaskTable:
         settled: Settled,
         numbers: Places,
         cells: Columns,
-        drawn: Mapping[int, Drawn | None],
+        drawn: Found,
         pngs: KeptBytes,
     ) -> Ragged | None:
         """Of the rows of some instances: first those that are made of `cells`, then those whose line stays."""

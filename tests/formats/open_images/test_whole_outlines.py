@@ -139,6 +139,10 @@ def test_polygons_are_drawn_in_parts_as_at_once(source: MemorySource, monkeypatc
     for values in (1, 40):
         monkeypatch.setattr(mask_drawing, "DRAWN_VALUES", values)
         assert exported(source, TASK)[0] == expected
+    monkeypatch.setattr(write_masks, "TAKEN_BYTES", 1)  # so many wait for their rows
+    for at_once in (1, 3):
+        monkeypatch.setattr(mask_jobs, "TAKEN_AT_ONCE", at_once)
+        assert exported(source, TASK)[0] == expected
 
 
 def test_a_helper_draws_what_is_drawn_here(sink: MemorySink, monkeypatch: pytest.MonkeyPatch) -> None:
