@@ -108,6 +108,8 @@ def _open_result(
     try:
         return work.result, services.storage.blobs.open_key(work.result.key)
     except NotFound:
+        with services.storage.database.write() as conn:
+            requests.lose_result(conn, work.id)
         raise Expired("this export has expired: export again") from None
 
 

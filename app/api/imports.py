@@ -18,7 +18,7 @@ from app.api.queries import check_names, option_names, parse_choice, parse_flag,
 from app.errors import InvalidInput, Unsupported, shorten
 from app.formats.base import Format, ImportOptions
 from app.requests import enqueue
-from app.storage import Request, RequestDraft, Upload, tasks
+from app.storage import Request, RequestDraft, Upload, labels, tasks
 from app.storage.database import Connection
 
 MODES = ("replace", "append", "merge")
@@ -134,7 +134,14 @@ def backup_draft(goal: Goal, upload: Upload) -> RequestDraft:
 
 
 def ask(services: Services, caller: Caller, draft: RequestDraft, *, reuse_finished: bool = False) -> Request:
-    """Record the work and tell the workers. Blocks: call it in a thread."""
+    """Record the work and tell the workers. Blocks: call it in a thread.
+
+    Raises:
+        AccessDenied: labels of a task or project that the caller has but a job (or task) of.
+    """
+    if draft.options.get("labels") == "create" and draft.task_id is not None and not draft.options.get("dry_run"):
+        with services.storage.database.read() as conn:
+            labels.check_may_add(conn, caller.user, draft.task_id)
     return enqueue(
         services.storage,
         services.queue,

@@ -113,7 +113,7 @@ def memory_of(request: Request) -> Memory:
 
 def send(request: Request, task: Task, body: Callable[[], bytes]) -> Response:
     """The JSON of a task's revision, or 304."""
-    etag = f'"{task.id}-{task.revision}"'
+    etag = f'"{task.id}-{task.revision}-{task.created_date.timestamp():.0f}"'
     headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
     if etag_matches(request, etag):
         return Response(status_code=304, headers=headers)

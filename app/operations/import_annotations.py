@@ -45,7 +45,7 @@ def import_annotations(work: Work, *, limits: Limits) -> None:
     assert task_id is not None
     mode = options.get("mode") or "replace"
     report = Report(limit=limits.max_problems)
-    with work.storage.database.read() as conn:
+    with work.storage.database.snapshot() as conn:
         upload = uploads.load(conn, request.upload_ids[0])
         start, stop = job_range(conn, request.job_id)
         target = known_before(

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from app.annotations import FrameTable
 from app.blocks import decode_arrays, decode_ragged, encode_array, encode_ragged
 from app.columns import LazyRagged, NarrowRagged, Ragged, distinct
-from app.errors import Damaged, InvalidInput, NotFound
+from app.errors import AppError, Damaged, InvalidInput, NotFound
 from app.storage.blobs import Blobs, BlobSource
 from app.storage.changes import lock_task, touch_jobs, touch_task
 from app.storage.database import Connection, Database
@@ -186,7 +186,7 @@ def load(
             at += high - low
             yield rows, counts, low, high
         if at != stop:
-            raise Damaged(f"frames of task {task_id} are missing in the store")
+            raise _missing(conn, task_id)
 
     def names(*more: str) -> Ragged:
         return NarrowRagged(
@@ -281,8 +281,15 @@ def _blocks(conn: Connection, task_id: int, start: int, stop: int, columns: Sequ
     first, last = start // FRAMES_A_BLOCK, (stop - 1) // FRAMES_A_BLOCK
     rows = [row for _, some in _pieces(conn, task_id, start, stop, columns) for row in some]
     if len(rows) != last - first + 1:
-        raise Damaged(f"frames of task {task_id} are missing in the store")
+        raise _missing(conn, task_id)
     return rows, first * FRAMES_A_BLOCK
+
+
+def _missing(conn: Connection, task_id: int) -> AppError:
+    """Why there are less blocks than the task has: without a snapshot, it may be gone since it was looked at."""
+    if conn.execute(sa.select(tasks.c.id).where(tasks.c.id == task_id)).one_or_none() is None:
+        return NotFound("task", task_id)
+    return Damaged(f"frames of task {task_id} are missing in the store")
 
 
 def deleted(conn: Connection, task_id: int, start: int = 0, stop: int | None = None) -> Int32s:

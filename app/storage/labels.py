@@ -261,10 +261,22 @@ def _top_level(conn: Connection, viewer: User, label_id: int) -> OwnedLabel:
     owned = get(conn, viewer, label_id)
     if owned.label.parent_id is not None:
         raise InvalidInput("a sublabel cannot be changed alone; change the label it belongs to", place="id")
-    table, key = (tasks, owned.task_id) if owned.project_id is None else (projects, owned.project_id)
+    _check_home(conn, viewer, owned.task_id, owned.project_id)
+    return owned
+
+
+def check_may_add(conn: Connection, viewer: User, task_id: int) -> None:
+    """That the viewer sees whose labels a task has. Raises NotFound, AccessDenied."""
+    row = conn.execute(_task_project(tasks.c.id == task_id)).one_or_none()
+    if row is None:
+        raise NotFound("task", task_id)
+    _check_home(conn, viewer, row.id, row.project_id)
+
+
+def _check_home(conn: Connection, viewer: User, task_id: int | None, project_id: int | None) -> None:
+    table, key = (tasks, task_id) if project_id is None else (projects, project_id)
     if conn.execute(visible(sa.select(table.c.id), table, viewer).where(table.c.id == key)).one_or_none() is None:
         raise AccessDenied("these labels belong to a task or project that is not yours; ask its owner")
-    return owned
 
 
 def apply(

@@ -440,6 +440,11 @@ def mark_downloaded(conn: Connection, request_id: str, *, ttl_seconds: int) -> N
     )
 
 
+def lose_result(conn: Connection, request_id: str) -> None:
+    """Its file is gone: nobody is given it again in place of a new export."""
+    conn.execute(requests.update().where(requests.c.id == request_id).values(expiry_date=now()))
+
+
 def counts(conn: Connection) -> dict[str, int]:
     """Number of requests by status, for metrics."""
     rows = conn.execute(sa.select(requests.c.status, sa.func.count()).group_by(requests.c.status)).all()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from contextlib import suppress
 from datetime import timedelta
 from functools import cache
 from typing import Any
@@ -211,14 +212,22 @@ def authenticate(
             changes: dict[str, Any] = {"last_login": now()}
             if _hasher.check_needs_rehash(known_hash):
                 changes["password_hash"] = _hasher.hash(password)
-            conn.execute(users.update().where(users.c.id == row.id).values(**changes))
-            return get(conn, row.id)
+            still = sa.and_(users.c.id == row.id, users.c.password_hash == known_hash, users.c.is_active)
+            if conn.execute(users.update().where(still).values(**changes)).rowcount:  # else changed while we looked
+                return get(conn, row.id)
     raise NotAuthenticated("wrong user name or password")
 
 
 def ensure_local_admin(conn: Connection, username: str = "admin") -> User:
     """The account of `auth_mode=local`: made without a password when there is none of that name."""
-    return find(conn, username) or create(conn, username, None, is_admin=True)
+    found = find(conn, username)
+    if found is None:
+        # Several processes may be the first one, on PostgreSQL at the same moment.
+        with suppress(sa.exc.IntegrityError), conn.begin_nested():
+            return create(conn, username, None, is_admin=True)
+        found = find(conn, username)
+        assert found is not None, "somebody else has made it"
+    return found
 
 
 def has_password(conn: Connection, user_id: int) -> bool:

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,18 +20,23 @@ import pytest
 import sqlalchemy as sa
 
 from app.annotations import Annotations
-from app.errors import AppError, Conflict, InvalidInput, NotFound
-from app.formats import relabel_extras
+from app.api import ApiSettings, Services, build_app
+from app.api.receiving import forget
+from app.errors import AppError, Conflict, InvalidInput, NotAuthenticated, NotFound
+from app.formats import FORMATS, relabel_extras
+from app.requests import open_queue
 from app.storage import (
     Connection,
     LabelDraft,
     Request,
     RequestDraft,
+    Result,
     Storage,
     Task,
     TaskData,
     User,
     annotations,
+    frames,
     housekeeping,
     issues,
     jobs,
@@ -36,13 +44,19 @@ from app.storage import (
     projects,
     requests,
     tasks,
+    tokens,
     unfinished,
+    uploads,
     users,
 )
 from app.storage.schema import BLOCKS, annotation_sets, facts, login_failures, now
 from app.storage.schema import labels as label_rows
 from app.storage.schema import requests as request_rows
 from tests.storage.stores import frame_columns, make_task, shapes
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from starlette.testclient import TestClient
 
 Change = Callable[[Connection], Any]
 
@@ -381,3 +395,158 @@ def test_failures_of_the_future_lock_nobody_out(storage: Storage) -> None:
     with storage.database.write() as conn:
         conn.execute(login_failures.update().values(moment=now() + timedelta(days=900)))
     assert users.authenticate(storage.database, "eve", "a password", "::1", max_failures_per_minute=2).username == "eve"
+
+
+# ---- accounts
+
+
+def test_the_local_admin_is_made_by_two(storage: Storage) -> None:
+    def make(conn: Connection) -> User:
+        return users.ensure_local_admin(conn, "local")
+
+    made: list[User] = []
+    assert both(storage, lambda conn: made.append(make(conn)), make) == made[0]
+
+
+def test_a_password_that_is_changed_while_the_old_one_is_checked(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with storage.database.write() as conn:
+        eve = users.create(conn, "eve", "old")
+
+    hasher = users._hasher
+
+    class Slow:
+        check_needs_rehash = staticmethod(lambda known: True)
+        hash = staticmethod(hasher.hash)
+
+        def verify(self, known: str, password: str) -> bool:
+            found = hasher.verify(known, password)
+            with storage.database.write() as conn:
+                users.set_password(conn, eve.id, "new")
+            return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(users, "_hasher", Slow())
+        with pytest.raises(NotAuthenticated):
+            users.authenticate(storage.database, "eve", "old", "::1")
+    assert users.authenticate(storage.database, "eve", "new", "::1").id == eve.id
+
+
+# ---- reading
+
+
+@pytest.mark.parametrize("read", [frames.load, frames.load_places])
+def test_frames_of_a_task_that_goes_while_they_are_read(
+    storage: Storage, ann: User, monkeypatch: pytest.MonkeyPatch, read: Callable[..., Any]
+) -> None:
+    """Without a snapshot the task may be there, and its frames not any more."""
+    task = make_task(storage, 4)
+    real = frames._pieces
+
+    def pieces(*given: Any) -> Any:
+        with storage.database.write() as other:
+            tasks.delete(other, ann, task.id)
+        yield from real(*given)
+
+    monkeypatch.setattr(frames, "_pieces", pieces)
+    with storage.database.read() as conn:
+        if storage.database.is_sqlite:
+            assert len(read(conn, task.id)) == 4
+            return
+        with pytest.raises(NotFound):
+            read(conn, task.id)
+
+
+# ---- through the API
+
+
+CAR = [{"name": "car"}]
+SHAPE = {"type": "rectangle", "frame": 0, "points": [1.0, 1.0, 3.0, 3.0]}
+
+
+@pytest.fixture
+def service(storage: Storage, tmp_path: Path) -> Iterator[Services]:
+    queue = open_queue("", tmp_path / "queue")
+    yield Services(ApiSettings(allowed_hosts=("localhost",)), storage, queue, "0", FORMATS)
+    queue.close()
+
+
+def caller(service: Services, user: User) -> TestClient:
+    app = build_app(replace(service, settings=replace(service.settings, auth_mode="users")))
+    with service.storage.database.write() as conn:
+        _, secret = tokens.create(conn, user.id)
+    return TestClient(app, base_url="http://localhost", headers={"Authorization": f"Bearer {secret}"})
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH"])
+def test_a_label_goes_while_annotations_are_saved(storage: Storage, service: Services, ann: User, method: str) -> None:
+    task = task_of(storage, ann, None, "cat", "dog")
+    dog = label_ids(storage, task.id)["dog"]
+    client = caller(service, ann)
+    body = {"shapes": [{**SHAPE, "label_id": dog}], "tags": [], "tracks": []}
+    query = {"action": "create"} if method == "PATCH" else {}
+    answers: list[Any] = []
+
+    def save() -> None:
+        answers.append(client.request(method, f"/api/tasks/{task.id}/annotations", json=body, params=query))
+
+    saving = threading.Thread(target=save)
+    with storage.database.write() as conn:
+        labels.delete(conn, ann, dog)
+        saving.start()
+        until = time.monotonic() + 2
+        while saving.is_alive() and time.monotonic() < until and not _is_waiting(storage):
+            time.sleep(0.01)
+    saving.join(20)
+    assert answers[0].status_code in (400, 409), answers[0].text
+    assert used_labels(storage, task.id) == set()
+
+
+@pytest.mark.parametrize("door", ["import", "annotations"])
+def test_who_has_but_a_job_makes_no_labels(
+    storage: Storage, service: Services, ann: User, bob: User, door: str
+) -> None:
+    task = task_of(storage, ann, None, "cat")
+    with storage.database.write() as conn:
+        job = jobs.change(conn, ann, jobs.of_task(conn, task.id)[0].id, assignee_id=bob.id)
+    query = {"labels": "create", "format": "Open Images V6 1.0"}
+    files = {"file" if door == "import" else "annotation_file": ("a.zip", b"PK")}
+    path = f"/api/jobs/{job.id}/{door}"
+    answer = caller(service, bob).post(path, files=files, params=query)
+    assert answer.status_code == 403, answer.text
+    with storage.database.read() as conn:
+        assert uploads.waiting(conn, bob, kind="annotations", target="job", target_id=job.id) == ()
+    wait = {"wait": "0"} if door == "import" else {}
+    answer = caller(service, ann).post(path, files=files, params={**query, **wait})
+    assert answer.status_code == 202, answer.text
+
+
+def test_an_export_whose_file_is_gone_is_made_again(storage: Storage, service: Services, ann: User) -> None:
+    task = task_of(storage, ann, None, "cat")
+    client = caller(service, ann)
+    path, query = f"/api/tasks/{task.id}/dataset", {"format": "Open Images V6 1.0"}
+    first = client.post(f"{path}/export", params=query).json()["rq_id"]
+    with storage.database.write() as conn:
+        claimed = requests.claim(conn, first, lease_seconds=60)
+        assert claimed is not None
+        requests.finish(conn, first, claimed.attempt, result=Result("results/gone", 3, "a.zip"), ttl_seconds=60)
+    assert client.post(f"{path}/export", params=query).json()["rq_id"] == first
+    if storage.database.is_sqlite:  # a bucket gives its files itself
+        assert client.get(f"{path}/download", params={"rq_id": first}).status_code == 404
+        assert client.post(f"{path}/export", params=query).json()["rq_id"] != first
+
+
+def test_an_upload_that_work_has_is_not_given_up(storage: Storage, service: Services, ann: User) -> None:
+    """The answer to the commit may be lost, where the commit was not."""
+    task = task_of(storage, ann, None, "cat")
+    where = {"kind": "annotations", "target": "task", "target_id": task.id}
+    writer = uploads.open_body(storage, ann, filename="a.zip", max_bytes=9, **where)
+    writer.write(b"abc")
+    upload = writer.finish()
+    asked = ask(storage, ann, "import:annotations", "task", task_id=task.id, upload_ids=(upload.id,))
+    forget(service, upload)
+    with storage.database.read() as conn:
+        assert requests.get(conn, ann, asked.id).upload_ids == (upload.id,)
+    with closing(uploads.open_source(storage, upload)) as source:
+        assert source.read_at(0, 3) == b"abc"
