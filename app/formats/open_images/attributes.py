@@ -109,17 +109,23 @@ class AttributeEncoder:
         labels = {label.id: label for label in catalog.labels}
         self._specs = [{spec.name: spec for spec in labels[label_id].attributes} for label_id in self._ids.tolist()]
         self._declaring: dict[str, npt.NDArray[np.bool_]] = {}
+        self._showing: dict[tuple[str, str], npt.NDArray[np.bool_]] = {}
         self._known: dict[tuple[tuple[str, bool], ...], _Combinations] = {}
 
     def is_declared(self, name: str) -> bool:
         """Whether any label declares an attribute of this name."""
         return bool(self._labels_with(name).any())
 
-    def declares(self, label_ids: Codes, name: str) -> npt.NDArray[np.bool_]:
-        """(N,) bool, whether the label of each row declares an attribute of this name."""
+    def can_show(self, label_ids: Codes, name: str, cell: str) -> npt.NDArray[np.bool_]:
+        """(N,) bool, whether the label of each row declares an attribute of this name that can show such a cell."""
         if not len(label_ids):
             return np.zeros(0, dtype=np.bool_)
-        return self._labels_with(name)[np.searchsorted(self._ids, label_ids)]
+        if (name, cell) not in self._showing:
+            shown = np.zeros(len(self._specs), dtype=np.bool_)
+            for place in np.flatnonzero(self._labels_with(name)).tolist():
+                shown[place] = shown_value(self._specs[place][name], cell, False) is not None
+            self._showing[name, cell] = shown
+        return self._showing[name, cell][np.searchsorted(self._ids, label_ids)]
 
     def _labels_with(self, name: str) -> npt.NDArray[np.bool_]:
         """(L,) bool, which labels declare it."""

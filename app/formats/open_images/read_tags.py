@@ -56,7 +56,8 @@ def _read_block(reading: Reading, table: TableState, block: CSVBlock, repeats: R
     absent[good] = confidences == 0
     reading.consistency.add_tags(table.path, block.rows[good], frames[good], codes[good], confidences)
     hidden = absent.copy()
-    hidden[good] &= ~reading.attributes.declares(label_ids[good], "score")
+    # Nor by one that has no such value, whose default would say the opposite.
+    hidden[good] &= ~reading.attributes.can_show(label_ids[good], "score", "0")
     message = 'says that the label is absent; kept, but no tag: the label has no attribute "score" to say so'
     reading.tell(
         table, "warning", "tag.negative_hidden", block.rows, hidden, "Confidence", message, block.cells("Confidence")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from app.annotations import AttributeSpec, Label, LabelCatalog
 from tests.formats.builders import all_attributes, attribute_values, good, imported, labels, places, target
 from tests.formats.open_images.parts import CLASSES, TAG_HEADER, TAGS
 
@@ -41,6 +42,29 @@ def test_a_verified_absence_is_a_tag_of_score_nought_where_the_label_has_one() -
     sink, report = good(archive("a,,cat,0\n"), SCORED)
     assert attribute_values(SCORED, 1, sink.annotations().tags.attributes.row(0)) == {"score": "0"}
     assert report.warnings == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "shown"),
+    [
+        ("select", ("1", "0.5"), False),
+        ("radio", ("high", "low"), False),
+        ("select", ("0.0", "1"), True),
+        ("checkbox", ("true",), True),
+        ("number", ("0.5", "1", "0.1"), True),
+        ("text", ("",), True),
+    ],
+)
+def test_a_verified_absence_is_no_tag_where_the_score_cannot_say_so(
+    kind: str, values: tuple[str, ...], shown: bool
+) -> None:
+    """Its default would say that the label is there."""
+    score = AttributeSpec(1, "score", False, kind, values[0], values)
+    where = target({"a.jpg": (8, 8)}, LabelCatalog((Label(1, "cat", "#000000", "any", (score,)),)))
+    sink, report = good(archive("a,,cat,0\n"), where)
+    assert len(sink.annotations().tags) == shown
+    assert report.counts.get("tag.negative_hidden", 0) == (not shown)
+    assert "attribute.no_value" not in report.counts
 
 
 def test_contradicting_rows_are_all_kept() -> None:
