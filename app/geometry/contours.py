@@ -52,20 +52,23 @@ class Outlines:
     """The polygons of many masks.
 
     Attributes:
-        points: (2 P,) float64, x before y, pixels of the frame.
+        points: (2 P,) int32, x before y, pixels of the frame: corners of pixels are whole numbers.
         offsets: (K + 1,) int64, polygon k is points[offsets[k]:offsets[k + 1]].
         masks: (K,) int64, ascending: the mask that polygon k is a part of. A mask without pixels has none.
     """
 
-    points: npt.NDArray[np.float64]
+    points: npt.NDArray[np.int32]
     offsets: Ints
     masks: Ints
+
+    def split(self) -> list[npt.NDArray[np.float64]]:
+        """Each polygon as the points of a shape, (2 K,)."""
+        return np.split(self.points.astype(np.float64), self.offsets[1:-1]) if len(self.masks) else []
 
 
 def mask_to_polygons(mask: PackedMask) -> list[npt.NDArray[np.float64]]:
     """The polygons of one mask, each (2 K,) float64; see `masks_to_polygons`."""
-    outlines = masks_to_polygons([mask])
-    return np.split(outlines.points, outlines.offsets[1:-1]) if len(outlines.masks) else []
+    return masks_to_polygons([mask]).split()
 
 
 def masks_to_polygons(masks: Sequence[PackedMask]) -> Outlines:
@@ -90,7 +93,7 @@ def flips_to_polygons(masks: Sequence[Flips]) -> Outlines:
         parts += _trace(masks[start:stop], start)
         start = stop
     if not parts:
-        return Outlines(np.empty(0), np.zeros(1, dtype=np.int64), np.empty(0, dtype=np.int64))
+        return Outlines(np.empty(0, dtype=np.int32), np.zeros(1, dtype=np.int64), np.empty(0, dtype=np.int64))
     lengths = np.concatenate([np.diff(part.offsets) for part in parts])
     offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
     np.cumsum(lengths, out=offsets[1:])
@@ -377,7 +380,7 @@ def _polygons(rings: _Rings, stack: _Stack, masks: Sequence[Flips], first_mask: 
     edge_masks = np.repeat(ring_masks, np.diff(offsets) // 4)
     lefts = np.array([mask.left for mask in masks], dtype=np.int64)
     tops = np.array([mask.top for mask in masks], dtype=np.int64) - stack.first_lines[:-1]
-    points = np.empty((len(firsts), 4), dtype=np.float64)
+    points = np.empty((len(firsts), 4), dtype=np.int32)
     points[:, 0] = edges.xa[order[firsts]] + lefts[edge_masks]
     points[:, 2] = edges.xb[order[lasts]] + lefts[edge_masks]
     points[:, 1] = points[:, 3] = lines[firsts] + tops[edge_masks]

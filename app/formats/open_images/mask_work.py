@@ -216,7 +216,7 @@ def _trace(done: MasksDone, places: Sequence[int], masks: Sequence[Flips]) -> se
         outlines = flips_to_polygons(masks)
         points, offsets, owners = outlines.points, outlines.offsets, np.array(places, dtype=np.int64)[outlines.masks]
     except ShapeTooComplex:
-        parts, lengths, owned = [np.empty(0, dtype=np.float64)], [], []
+        parts, lengths, owned = [np.empty(0, dtype=np.int32)], [], []
         for place, mask in zip(places, masks, strict=True):
             try:
                 outlines = flips_to_polygons([mask])
@@ -230,7 +230,7 @@ def _trace(done: MasksDone, places: Sequence[int], masks: Sequence[Flips]) -> se
         points = np.concatenate(parts)
         offsets = np.concatenate([[0], np.cumsum(np.array(lengths, dtype=np.int64))]).astype(np.int64)
         owners = np.array(owned, dtype=np.int64)
-    done.outlines = Ragged(points.astype(np.int32), offsets)  # corners of pixels: whole numbers
+    done.outlines = Ragged(points, offsets)
     done.owners = owners
     return whole
 

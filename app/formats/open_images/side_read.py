@@ -437,8 +437,7 @@ def _outlines(mask: Flips | None) -> list[npt.NDArray[np.float64]]:
     need(mask is not None, "no pixels")
     assert mask is not None
     try:
-        outlines = flips_to_polygons([mask])
-        return np.split(outlines.points, outlines.offsets[1:-1])
+        return flips_to_polygons([mask]).split()
     except ShapeTooComplex as error:
         raise BadItem(error.detail) from error
 
