@@ -23,8 +23,8 @@ from app.requests import (
     wait_until_final,
     wait_until_final_async,
 )
-from app.requests.worker import run_request
-from app.storage import Request, RequestDraft, annotations, requests
+from app.requests.worker import _Chores, run_request
+from app.storage import Request, RequestDraft, annotations, housekeeping, requests
 from tests.requests.conftest import ROOT, Place
 from tests.requests.handlers import HANDLERS, limits
 from tests.storage.stores import make_task, shapes, user
@@ -103,6 +103,16 @@ def test_work_that_takes_too_long_fails(place: Place) -> None:
     assert (final.status, final.message) == ("failed", "the work took longer than the allowed 0 seconds")
     assert final.report is not None
     assert final.report["counts"] == {"limit.time": 1}
+
+
+def test_housekeeping_leaves_alone_what_work_may_still_be_making(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    ages: list[int] = []
+    monkeypatch.setattr(housekeeping, "sweep", lambda _, orphan_age_seconds, **more: ages.append(orphan_age_seconds))
+    chores = _Chores(place.storage, place.queue, limits(timeout_seconds=20_000))
+    chores._next_housekeeping = 0
+    chores.run()
+    assert len(ages) == 1
+    assert ages[0] > 20_000
 
 
 def test_a_busy_store_is_tried_again_three_times(place: Place) -> None:
