@@ -29,12 +29,11 @@ import numpy.typing as npt
 import orjson
 from isal import isal_zlib
 
-from app.columns import PackedRagged, Ragged, Texts, Unpack
+from app.columns import LARGEST_WHOLE, PackedRagged, Ragged, Texts, Unpack, WholeRagged
 from app.errors import Damaged
 
 RAW, CONSTANT, RANGE, DEFLATED, WHOLE, PACKED = 0, 1, 2, 3, 4, 5
 WHOLE_FROM_VALUES, LOOKED_AT = 64, 8
-LARGEST_WHOLE = 32767
 DEFLATE_ERROR: type[Exception] = isal_zlib.error  # type: ignore[assignment]
 DEFLATE_FROM_BYTES = 512  # less is not worth the call
 LENGTH = struct.Struct("<I")
@@ -108,6 +107,8 @@ def encoder(column: Any, *, deflate: bool = False) -> bytes | Callable[[int, int
         return lambda start, stop: encode_texts(column, start, stop)
     if isinstance(column, PackedRagged):
         return lambda start, stop: encode_packed(column, start, stop)
+    if isinstance(column, WholeRagged):
+        return lambda start, stop: encode_whole(column, start, stop)
     if isinstance(column, Ragged):
         lengths = column.lengths
         if not is_constant(lengths):
@@ -124,7 +125,7 @@ def encoder(column: Any, *, deflate: bool = False) -> bytes | Callable[[int, int
     return lambda start, stop: encode_array(column[start:stop])
 
 
-_CONSTANT = bytes([CONSTANT])
+_CONSTANT, _WHOLE = bytes([CONSTANT]), bytes([WHOLE])
 
 
 def _are_same(blobs: Sequence[bytes], rows: Sequence[int]) -> bool:
@@ -190,9 +191,22 @@ def encode_packed(column: PackedRagged, start: int, stop: int) -> bytes:
 
 
 def decode_ragged(
-    blobs: Sequence[bytes], rows: Sequence[int], dtype: npt.DTypeLike, unpack: Unpack | None = None
+    blobs: Sequence[bytes],
+    rows: Sequence[int],
+    dtype: npt.DTypeLike,
+    unpack: Unpack | None = None,
+    *,
+    keep_whole: bool = False,
 ) -> Ragged:
-    """The Raggeds of several blocks, one after the other; `unpack` where rows may be packed. Raises Damaged."""
+    """The Raggeds of several blocks, one after the other.
+
+    Args:
+        unpack: where rows may be packed.
+        keep_whole: blocks of whole numbers are held as such (`WholeRagged`).
+
+    Raises:
+        Damaged: as `decode_arrays`.
+    """
     heads, values = _split(blobs)
     lengths = decode_arrays(heads, rows, np.int32)
     ends = np.zeros(len(rows) + 1, dtype=np.int64)
@@ -200,6 +214,18 @@ def decode_ragged(
     offsets = _offsets(np.maximum(lengths, 0))
     sizes = np.diff(offsets[ends]).tolist()
     if not len(lengths) or lengths.min() >= 0:
+        are_whole = [blob[:1] == _WHOLE for blob in values]
+        if keep_whole and any(are_whole):
+            in_whole = np.repeat(are_whole, rows)
+            whole = [
+                _whole_array(blob, size) for blob, size, this in zip(values, sizes, are_whole, strict=True) if this
+            ]
+            others = [(blob, size) for blob, size, this in zip(values, sizes, are_whole, strict=True) if not this]
+            plain = decode_arrays([blob for blob, _ in others], [size for _, size in others], dtype)
+            return WholeRagged(
+                Ragged(np.concatenate(whole), _offsets(np.where(in_whole, lengths, 0))),
+                Ragged(plain, _offsets(np.where(in_whole, 0, lengths))),
+            )
         return Ragged(decode_arrays(values, sizes, dtype), offsets)
     if unpack is None:
         raise Damaged("a stored column has packed rows where there are none")
@@ -215,6 +241,24 @@ def decode_ragged(
         values[place] = blob[size + 1 :]
     packed = Ragged(np.frombuffer(b"".join(cells), dtype=np.uint8), packed_offsets)
     return PackedRagged(packed, Ragged(decode_arrays(values, sizes, dtype), offsets), unpack)
+
+
+def encode_whole(column: WholeRagged, start: int, stop: int) -> bytes:
+    """The bytes of `encode_ragged`; where all rows are held as whole numbers, nobody looks whether they are such."""
+    some = column.slice(start, stop)
+    if isinstance(some, WholeRagged) and not len(some.plain.values):
+        values = some.whole.values
+        if len(values) >= WHOLE_FROM_VALUES and not is_constant(values):
+            lengths = encode_array(some.lengths.astype(np.int32))
+            return b"".join((LENGTH.pack(len(lengths)), lengths, _WHOLE, values.astype("<i2", copy=False).tobytes()))
+    return encode_ragged(some, 0, stop - start)
+
+
+def _whole_array(blob: bytes, count: int) -> npt.NDArray[np.int16]:
+    """The values of one block of whole numbers. Raises Damaged."""
+    if len(blob) != 1 + 2 * count:
+        raise Damaged("a stored column cannot be read: it is cut off")
+    return np.frombuffer(blob, dtype="<i2", offset=1).astype(np.int16, copy=False)
 
 
 def _offsets(lengths: Array) -> npt.NDArray[np.int64]:

@@ -31,9 +31,11 @@ from app.columns.numbers import distinct
 from app.columns.packed import PackedRagged, Unpack
 from app.columns.places import HashPlaces
 from app.columns.ragged import GrowingRagged, Indices, Ragged, Texts
+from app.columns.whole import LARGEST_WHOLE, WholeRagged, as_doubles, held_values
 from app.columns.words import equal_cells, hash_cells
 
 __all__ = [
+    "LARGEST_WHOLE",
     "CSVBlock",
     "CSVReader",
     "Cells",
@@ -54,6 +56,8 @@ __all__ = [
     "TextIndex",
     "Texts",
     "Unpack",
+    "WholeRagged",
+    "as_doubles",
     "decode_flags",
     "decode_naturals",
     "decode_numbers",
@@ -64,6 +68,7 @@ __all__ = [
     "encode_numbers",
     "equal_cells",
     "hash_cells",
+    "held_values",
     "join_columns",
     "join_lines",
     "join_records",

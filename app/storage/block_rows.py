@@ -132,11 +132,14 @@ def _block_statement(kind: str, columns: tuple[str, ...], given: frozenset[str])
     return found.where(*(condition for name, condition in bounds.items() if name in given))
 
 
-def decode_column(kind: str, name: str, blobs: Sequence[bytes], counts: Sequence[int]) -> Any:
-    """One stored column of several parts."""
+def decode_column(
+    kind: str, name: str, blobs: Sequence[bytes], counts: Sequence[int], *, keep_whole: bool = False
+) -> Any:
+    """One stored column of several parts. `keep_whole` as in `decode_ragged`."""
     model = _MODELS[kind][name]
     if isinstance(model, Ragged):
-        return decode_ragged(blobs, counts, model.dtype, unpack_mask if name == "runs" else None)
+        unpack = unpack_mask if name == "runs" else None
+        return decode_ragged(blobs, counts, model.dtype, unpack, keep_whole=keep_whole and name == "points")
     if isinstance(model, Texts):
         return decode_texts(blobs, counts)
     return decode_arrays(blobs, counts, model.dtype)
@@ -218,7 +221,7 @@ def read_blocks(conn: Connection, kind: str, task_id: int, *, lazy: bool = False
 def read_column(conn: Connection, kind: str, task_id: int, name: str, **chosen: Any) -> Any:
     """One column of some blocks, in the order of `decode_rows`."""
     rows = fetch_blocks(conn, kind, task_id, (name,), **chosen)
-    return decode_column(kind, name, [row[-1] for row in rows], [row.n_rows for row in rows])
+    return decode_column(kind, name, [row[-1] for row in rows], [row.n_rows for row in rows], keep_whole=True)
 
 
 def read_block_list(

@@ -18,7 +18,7 @@ from app.blocks.codec import (
     encode_texts,
     encoder,
 )
-from app.columns import PackedRagged, Ragged, Texts
+from app.columns import PackedRagged, Ragged, Texts, WholeRagged
 from app.errors import Damaged
 
 DTYPES = ("i8", "i4", "u1", "u4", "f8", "?")
@@ -162,6 +162,30 @@ def test_whole_numbers_take_a_quarter_and_come_back_bit_by_bit() -> None:
             blob = encode_array(other)
             assert len(blob) == 8001
             assert decode_arrays([blob], [1000], np.float64).tobytes() == other.tobytes()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_blocks_of_whole_numbers_stay_whole_where_that_is_wanted(seed: int) -> None:
+    chance = np.random.default_rng(seed)
+    parts = []
+    for _ in range(chance.integers(1, 6)):
+        lengths = chance.integers(0, 90, chance.integers(1, 5))
+        step = 1 if chance.random() < 0.6 else 4
+        rows = [chance.integers(-400, 400, length) / step for length in lengths.tolist()]
+        parts.append(Ragged.from_arrays(rows, np.float64))
+    blobs, counts = [encode_ragged(part, 0, len(part)) for part in parts], list(map(len, parts))
+    found = decode_ragged(blobs, counts, np.float64, keep_whole=True)
+    expected = decode_ragged(blobs, counts, np.float64)
+    assert isinstance(found, WholeRagged) == any(blob[4 + int.from_bytes(blob[:4], "little")] == 4 for blob in blobs)
+    assert (found.values.tobytes(), found.offsets.tolist()) == (expected.values.tobytes(), expected.offsets.tolist())
+    again = encoder(found)
+    assert not isinstance(again, bytes)
+    edges = np.cumsum([0, *counts]).tolist()
+    assert [again(start, stop) for start, stop in itertools.pairwise(edges)] == blobs
+    for blob, count in zip(blobs, counts, strict=True):
+        if blob[4 + int.from_bytes(blob[:4], "little")] == 4:
+            with pytest.raises(Damaged):
+                decode_ragged([blob[:-1]], [count], np.float64, keep_whole=True)
 
 
 def test_equal_values_take_one_value() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -57,7 +57,7 @@ class DrawJob:
     """Some masks.
 
     Attributes:
-        points, offsets: of all polygons, as in `polygons_to_masks`.
+        points, offsets: of all polygons, as in `polygons_to_masks`; points may be whole numbers.
         owners: (P,) the mask that each polygon is a part of, ascending.
         widths, heights: (K,) of the frames.
         pngs, digests: the stored PNG of each mask that came as polygons, else nothing, and the digest of its pixels on
@@ -67,7 +67,7 @@ class DrawJob:
         checks: for the first gap of the draft of a mask that keeps its stored PNG.
     """
 
-    points: npt.NDArray[np.float64]
+    points: npt.NDArray[Any]
     offsets: Ids
     owners: Ids
     widths: Sequence[int]

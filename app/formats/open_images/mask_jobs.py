@@ -17,7 +17,7 @@ from functools import partial
 import numpy as np
 
 from app.annotations import Edit, Kept, Shapes, ShapeType
-from app.columns import CSVBlock, LazyRagged, Ragged, steps_within
+from app.columns import CSVBlock, LazyRagged, Ragged, held_values, steps_within
 from app.formats.base import Source
 from app.formats.open_images.kept_bytes import KeptBytes
 from app.formats.open_images.kept_rows import KeptLines, Mask, kept_columns, kept_lines, only_kept
@@ -214,7 +214,7 @@ class MaskJobs:
         earlier = [self.earlier(instance, pngs) for instance in instances]
         made = [drafts.get(number, (b"", b"")) for number in numbers.tolist()]
         return DrawJob(
-            outlines.values,
+            held_values(outlines),
             outlines.offsets,
             np.repeat(np.arange(len(numbers), dtype=np.int64), np.diff(starts)),
             widths,

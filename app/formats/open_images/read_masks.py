@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from app.annotations import Annotations, Rows, RowsMeaning, Shapes, ShapeType, can_stay_packed, pack_masks, unpack_mask
 from app.archive import Entry
-from app.columns import CSVBlock, PackedRagged, Ragged, distinct, steps_within
+from app.columns import CSVBlock, PackedRagged, Ragged, as_doubles, distinct, steps_within
 from app.errors import ImportProblems, Problem, Severity, shorten
 from app.formats.open_images.kept_bytes import parts_note
 from app.formats.open_images.mask_files import MaskFiles
@@ -416,7 +416,7 @@ def _shapes_of(
     ordinals = np.arange(len(at), dtype=np.int64) - np.repeat(np.cumsum(counts) - counts, counts)
     parts = np.searchsorted(done.owners, masks)[at] + ordinals
     points = _rows_or_none(done.outlines, np.where(is_mask, len(done.outlines), parts))
-    points = Ragged(points.values.astype(np.float64), points.offsets)
+    points = as_doubles(points)
     runs = _rows_or_none(done.runs, np.where(is_mask, masks[at], len(done.runs)))
     is_packed = np.array(done.is_packed, dtype=np.bool_)[masks]
     if is_packed.any():  # nothing is traced then: a shape each

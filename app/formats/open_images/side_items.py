@@ -53,8 +53,8 @@ def need(condition: bool, what: str) -> None:
 
 def whole_points(points: Points) -> Points:
     """The same points as 32-bit integers, where all of them are such, bit by bit."""
-    if points.dtype == np.int32:
-        return points
+    if points.dtype.kind == "i":
+        return points.astype(np.int32, copy=False)
     with np.errstate(invalid="ignore"):  # far out there are no whole numbers of 32 bits
         whole = points.astype(np.int32)
     points = np.ascontiguousarray(points)
