@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from app.annotations import Kept
-from app.columns import Cells, CSVBlock, Ragged, Texts, join_records, split_lines
+from app.columns import Cells, CSVBlock, Ragged, Texts, decode_texts, join_records, split_lines
 from app.formats.open_images.layout import CLICK_COLUMNS, COLUMNS, LABEL_COLUMNS, Kind
 from app.formats.open_images.plan import Plan, tables_of
 
@@ -167,6 +167,7 @@ def kept_lines(
             continue
         block = split_lines(lines, table.columns)
         foreign = plan.foreign_ids(block.cells("ImageID"), frames[rows], exact="masks" in kinds)
+        foreign |= _has_foreign_name(plan, set_id, block)
         good = ~foreign & is_plain(block, rows)
         parts.append((rows[good], lines if good.all() else pick(lines, np.flatnonzero(good))))
     if not parts:
@@ -200,20 +201,21 @@ def table_rows(frames: Codes, chosen: Rows, kept: KeptLines, cells: Columns, col
 
 
 def kept_columns(plan: Plan, kept: Kept, columns: Sequence[str]) -> Columns:
-    """The kept cells of N rows by output column; a blank cell where the row or its table has none."""
+    """The kept cells of N rows by output column; a blank cell where the row or its table has none. Labels have the
+    name that they have in this export (`Plan.foreign_names`)."""
     n = len(kept)
-    tables = [(plan.table(set_id, number), rows) for set_id, number, rows in tables_of(kept)]
+    tables = [(set_id, plan.table(set_id, number), rows) for set_id, number, rows in tables_of(kept)]
     if not tables:
         return {name: _blank(name, 1).take(np.zeros(n, dtype=np.int64)) for name in columns}
-    order = np.concatenate([rows for _, rows in tables])
+    order = np.concatenate([rows for _, _, rows in tables])
     back = np.full(n, len(order), dtype=np.int64)  # rows never imported read the blank cell at the end
     back[order] = np.arange(len(order), dtype=np.int64)
-    blocks = [split_lines(pick(kept.lines, rows), table.columns) for table, rows in tables]
+    blocks = [(set_id, split_lines(pick(kept.lines, rows), table.columns)) for set_id, table, rows in tables]
     return {
         name: pick(
             Ragged.concatenate(
                 [
-                    *(block.cells(name).ragged() if block.has(name) else _blank(name, len(block)) for block in blocks),
+                    *(_cells(plan, set_id, block, name) for set_id, block in blocks),
                     _blank(name, 1),
                 ]
             ),
@@ -221,6 +223,30 @@ def kept_columns(plan: Plan, kept: Kept, columns: Sequence[str]) -> Columns:
         )
         for name in columns
     }
+
+
+def _cells(plan: Plan, set_id: int, block: CSVBlock, name: str) -> Ragged:
+    if not block.has(name):
+        return _blank(name, len(block))
+    column, instead = block.cells(name).ragged(), plan.foreign_names.get(set_id)
+    if not instead or name not in _LABEL_COLUMNS:
+        return column
+    texts = decode_texts(Cells.of(column))
+    if not instead.keys() & set(texts.values):
+        return column
+    names = Ragged.from_bytes([instead.get(text, text).encode() for text in texts.values])
+    return pick(names, texts.codes.astype(np.int64))
+
+
+def _has_foreign_name(plan: Plan, set_id: int, block: CSVBlock) -> Mask:
+    """(N,) bool: rows of a set that name a label as another one is called in this export."""
+    found = np.zeros(len(block), dtype=np.bool_)
+    instead = plan.foreign_names.get(set_id)
+    for name in _LABEL_COLUMNS if instead else ():
+        if instead and block.has(name):
+            texts = decode_texts(block.cells(name))
+            found |= np.array([text in instead for text in texts.values], dtype=np.bool_)[texts.codes]
+    return found
 
 
 def _blank(name: str, rows: int) -> Ragged:

@@ -303,6 +303,7 @@ class LabelMatcher:
         if name not in self._classes and name not in self._by_display:
             self.undeclared[name] = self._label_names[label_id]
             self._report.warn("label.undeclared", f'"{shorten(name)}" is in no class file', **place)
+        self._tell_contradiction(name, label_id, place)
         if name in self.mapped:
             return label_id
         first = self._used.setdefault(label_id, name)
@@ -315,6 +316,19 @@ class LabelMatcher:
             )
         self.mids.setdefault(label_id, name)
         return label_id
+
+    def _tell_contradiction(self, name: str, label_id: int, place: dict[str, Any]) -> None:
+        """A LabelName that an earlier import brought for one label, and that a class file calls like another one."""
+        display = self._classes.get(name, "")
+        other = self._names.get(display, label_id)
+        if name in self.mapped or name in self._names or other == label_id:
+            return
+        label = shorten(self._label_names[label_id])
+        message = (
+            f'"{shorten(name)}" is named "{shorten(display)}", but an earlier import brought it for "{label}", which '
+            f'its rows mean; if they are to be "{shorten(display)}", say map=label:{shorten(name)}={shorten(display)}'
+        )
+        self._report.warn("label.name_conflict", message, **place)
 
     def _is_mapped_to_nothing(self, name: str, place: dict[str, Any]) -> bool:
         """Whether the options map a LabelName to a label that the task has not, which is told once."""
@@ -336,7 +350,11 @@ class LabelMatcher:
         wanted = self._renaming.label(name, self._classes.get(name, ""))
         if wanted is None:
             found = self._match(name)
-            return self.mapped.get(name) if found is None else found
+            if found is None:
+                return self.mapped.get(name)
+            if self.mapped.get(name, found) != found:
+                del self.mapped[name]  # what an earlier import was told says nothing of this one's rows
+            return found
         found = self._match(wanted)
         if found is None:
             alike = self._folded.get(fold_name(wanted), [])
@@ -370,8 +388,11 @@ class LabelMatcher:
         has the label's name."""
         found = dict(self.mids)
         for label_id, name in self._label_names.items():
-            if label_id not in found and name in self._by_display and name not in self._sharing:
-                found[label_id] = self._by_display[name]
+            if label_id in found or name not in self._by_display or name in self._sharing:
+                continue
+            mid = self._by_display[name]
+            if self._by_mid.get(mid, label_id) == label_id:  # else its rows mean another label
+                found[label_id] = mid
         return found
 
     def _meant_name(self, name: str) -> tuple[str, str | None]:

@@ -161,7 +161,9 @@ class Plan:
 
     def has_plain_lines(self, set_id: int, number: int, frames: Codes) -> bool:
         """Whether these kept rows of a table (of no other frames) are written as they came, as their import noted."""
-        return number in self.extras[set_id].plain and not self.ids.kinds[frames - self.start].any()
+        if number not in self.extras[set_id].plain or set_id in self.foreign_names:
+            return False
+        return not self.ids.kinds[frames - self.start].any()
 
     def tables_of(self, kind: str, subset: str | None) -> list[KeptTable]:
         """The tables of this kind that may have rows in a subset (None: in any)."""
@@ -193,11 +195,94 @@ class Plan:
 
     @cached_property
     def mids(self) -> dict[int, str]:
-        """The recorded MID of each label that has one; the newest import's."""
+        """The recorded MID of each label that has one; the newest import's, of those that are no other label's."""
         found: dict[int, str] = {}
         for extras in self.extras.values():
-            found.update({key: mid for key, mid in extras.mids.items() if key in self.target.labels.by_id})
+            own = {key: mid for key, mid in extras.mids.items() if self.owners.get(mid, key) == key}
+            found.update({key: mid for key, mid in own.items() if key in self.target.labels.by_id})
         return found
+
+    @cached_property
+    def owners(self) -> dict[str, int]:
+        """LabelNames by which some import means another label than the export → the label that has the name here: the
+        one that is called so, else what the first import means that was not told by options."""
+        return {
+            name: owner for name, (owner, told) in self._contests.items() if any(one != owner for one in told.values())
+        }
+
+    @cached_property
+    def foreign_names(self) -> dict[int, dict[str, str]]:
+        """By set: the LabelNames of its kept rows that are another label's here → what is written in their place."""
+        found: dict[int, dict[str, str]] = {}
+        for name, owner in self.owners.items():
+            for set_id, label_id in self._contests[name][1].items():
+                if label_id != owner:
+                    found.setdefault(set_id, {})[name] = self.label_names[label_id]
+        return found
+
+    @cached_property
+    def _contests(self) -> dict[str, tuple[int, dict[int, int]]]:
+        """LabelNames that may mean several labels → which of them has it, and the label that each set means."""
+        by_name, records = self.target.labels.by_name, self.extras.values()
+        said: dict[str, set[int]] = {}
+        for extras in records:
+            for label_id, name in extras.mids.items():
+                said.setdefault(name, set()).add(label_id)
+            for name, label_id in extras.mapped.items():
+                said.setdefault(name, set()).add(label_id)
+        for name, ids in said.items():
+            told = (self._called(self.imported_classes.get(name, "")), by_name[name].id if name in by_name else None)
+            ids.update(label_id for label_id in told if label_id is not None)
+        asked = {name for name, ids in said.items() if len(ids) > 1} | self._renamed_classes.keys()
+        found: dict[str, tuple[int, dict[int, int]]] = {}
+        displays = {
+            set_id: {name: display for name, display in extras.classes if name in asked}
+            for set_id, extras in (self.extras.items() if asked else ())
+        }
+        for name in sorted(asked):
+            meant = {set_id: self._meant(extras, name, displays[set_id]) for set_id, extras in self.extras.items()}
+            told_by = {set_id: label_id for set_id, label_id in meant.items() if label_id is not None}
+            plain = [label_id for set_id, label_id in told_by.items() if name not in self.extras[set_id].mapped]
+            if told_by:
+                owner = by_name[name].id if name in by_name else [*plain, *told_by.values()][0]
+                found[name] = owner, told_by
+        return found
+
+    def _meant(self, extras: Extras, name: str, displays: Mapping[str, str]) -> int | None:
+        """The label that a LabelName meant when an import was read, as far as it is still known."""
+        labels = self.target.labels
+        recorded = (label_id for label_id, mid in extras.mids.items() if mid == name)
+        for label_id in (extras.mapped.get(name), *recorded):
+            if label_id is not None and label_id in labels.by_id:
+                return label_id
+        return labels.by_name[name].id if name in labels.by_name else self._called(displays.get(name, ""))
+
+    @cached_property
+    def _folded_names(self) -> dict[str, list[str]]:
+        folded: dict[str, list[str]] = {}
+        for name in self.target.labels.by_name:
+            folded.setdefault(name.casefold(), []).append(name)
+        return folded
+
+    def _called(self, display: str) -> int | None:
+        """The label that a display name means: the one of that name, else the only one but for letter case."""
+        labels = self.target.labels.by_name
+        if display in labels:
+            return labels[display].id
+        alike = self._folded_names.get(display.casefold(), [])
+        return labels[alike[0]].id if len(alike) == 1 else None
+
+    def tell_foreign_names(self) -> None:
+        """A warning for each label that cannot be written by the name that its rows came with."""
+        names = {key: label.name for key, label in self.target.labels.by_id.items()}
+        for name, owner in self.owners.items() if self.options.label_ids == "mid" else ():
+            for label_id in sorted({*self._contests[name][1].values()} - {owner}):
+                own, other = shorten(names[owner]), shorten(names[label_id])
+                message = (
+                    f'"{shorten(name)}" means "{own}" in this export, but rows of "{other}" came with it, too; they '
+                    f'are called "{shorten(self.label_names[label_id])}"'
+                )
+                self.report.add_many([Problem("export.renamed", message, "warning", value=shorten(name))], 1)
 
     @cached_property
     def label_names(self) -> dict[int, str]:
@@ -214,7 +299,7 @@ class Plan:
 
     @cached_property
     def imported_classes(self) -> dict[str, str]:
-        """DisplayName by LabelName, of all imports, in their order."""
+        """DisplayName by LabelName, of all imports, in their order; the first of each."""
         rows: dict[str, str] = {}
         for extras in self.extras.values():
             for mid, name in extras.classes:
@@ -222,24 +307,26 @@ class Plan:
         return rows
 
     @cached_property
+    def _renamed_classes(self) -> dict[str, None]:
+        """LabelNames that not all imports give the same DisplayName."""
+        known = self.imported_classes
+        told = (row for extras in [*self.extras.values()][1:] for row in extras.classes)
+        return {mid: None for mid, name in told if known[mid] != name}
+
+    @cached_property
     def names_of_mids(self) -> dict[str, str]:
         """LabelName of kept rows → name of the task's label that it means."""
-        labels = self.target.labels.by_name
-        folded: dict[str, list[str]] = {}
-        for name in labels:
-            folded.setdefault(name.casefold(), []).append(name)
+        by_id = self.target.labels.by_id
         found: dict[str, str] = {}
         for mid, display in self.imported_classes.items():
-            alike = folded.get(display.casefold(), [])
-            if display in labels:
-                found[mid] = display
-            elif len(alike) == 1:
-                found[mid] = alike[0]
-        by_id = self.target.labels.by_id
+            called = self._called(display)
+            if called is not None:
+                found[mid] = by_id[called].name
         for extras in self.extras.values():
             found.update({name: by_id[label_id].name for name, label_id in extras.mapped.items() if label_id in by_id})
         found.update({mid: by_id[label_id].name for label_id, mid in self.mids.items()})
-        found.update({name: name for name in labels})
+        found.update({name: by_id[label_id].name for name, label_id in self.owners.items()})
+        found.update({name: name for name in self.target.labels.by_name})
         return found
 
     @cached_property
@@ -265,6 +352,10 @@ class Plan:
             rows.update({mid: self.imported_classes.get(mid, mid) for mid in self.strays})
             return list(rows.items())
         rows = dict(self.imported_classes)
+        for mid, label_id in ({mid: label_id for label_id, mid in self.mids.items()} | self.owners).items():
+            called = self._called(rows.get(mid, ""))
+            if called != label_id and (called is not None or mid in self._renamed_classes or mid in self.owners):
+                rows[mid] = self.target.labels.by_id[label_id].name  # else other readers take its rows for another's
         for label in labels:
             rows.setdefault(self.label_names[label.id], label.name)
         for name in self.strays:
@@ -301,7 +392,9 @@ def make_plan(source: Source, target: Target, options: ExportOptions, report: Re
     settled = Ids(target.frames, source.images, LAYOUTS[options.layout].flat_ids, report)
     if LAYOUTS[options.layout].flat_ids:
         _ = settled.ids  # they may be worth a warning, which comes first
-    return Plan(target, options, report, settled, subsets, subset_names, moved, ~target.frames.deleted, extras)
+    plan = Plan(target, options, report, settled, subsets, subset_names, moved, ~target.frames.deleted, extras)
+    plan.tell_foreign_names()
+    return plan
 
 
 # --- subsets ---
