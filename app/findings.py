@@ -59,6 +59,7 @@ MEANINGS = {
     "image.subset_conflict": "An image is in two subsets",
     "image.bad_subset": "A subset cannot be the name of a folder",
     "image.duplicate": "An image is listed twice",
+    "image.replaced": "An earlier import says something else of an image",
     "label.unknown": "A label name is that of no label",
     "label.undeclared": "A label name is in no class file",
     "label.shared_name": "Two label names have one display name",

@@ -59,6 +59,8 @@ class Target:
         name: the task's (or project's) name, for messages.
         earlier: extras of the sets the target holds already, oldest first, as `Source.extras` gives them: what an
             import may know of the imports before it (such as the ids that labels came with).
+        listed: the images of which the target has rows that stay beside those of an appended import, in ascending
+            frames, those of one frame oldest first; None: no row stays.
         first_group: the lowest group number an import may give; above every group in use where rows are appended.
         chosen: (number of frames,) bool, the frames whose rows a selection can take; rows of others need no label.
             None: any can.
@@ -70,6 +72,7 @@ class Target:
     subsets: Texts
     name: str = ""
     earlier: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    listed: Callable[[], Iterator[Images]] | None = None
     first_group: int = 1
     chosen: npt.NDArray[np.bool_] | None = None
     unneeded: frozenset[str] = frozenset()

@@ -12,7 +12,7 @@ from dataclasses import fields, replace
 from itertools import chain
 from typing import Any
 
-from app.annotations import LabelCatalog
+from app.annotations import Images, LabelCatalog
 from app.archive import Archive
 from app.errors import ImportProblems, Report
 from app.formats import Format, ImportOptions, Target, detect, find_format, read_selected
@@ -53,6 +53,8 @@ def import_annotations(work: Work, *, limits: Limits) -> None:
             task_target(conn, task_id, start, stop),
             appends=mode != "replace",
         )
+    if mode == "append":
+        target = replace(target, listed=lambda: listed_images(work, task_id, start, stop))
     with telling(work, report), open_upload(work.storage, upload, limits) as (archive, _):
         format_ = choose_format(options.get("format"), archive.names())
         report.summary["format"] = format_.display_name
@@ -147,6 +149,16 @@ def known_before(reader: AnnotationReader, target: Target, *, appends: bool) -> 
         return replace(target, earlier=reader.extras(), first_group=first_group)
     finally:
         reader.close()
+
+
+def listed_images(work: Work, task_id: int, start: int, stop: int | None) -> Iterator[Images]:
+    """The images of which a task has rows, as they are now."""
+    with work.storage.database.read() as conn:
+        reader = AnnotationReader(conn, work.storage, task_id, start=start, stop=stop, skip_deleted=False)
+        try:
+            yield from reader.images()
+        finally:
+            reader.close()
 
 
 @contextmanager

@@ -12,14 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from app.annotations import Annotations, Images, Kept, TextLookup, equal_rows, normalise_names
-from app.columns import Cells, CSVBlock, Ragged, TextIndex, Texts, decode_runs, hash_cells
-from app.errors import shorten
+from app.columns import Cells, CSVBlock, Ragged, TextIndex, Texts, decode_runs
+from app.errors import Problem, shorten
 from app.formats.open_images.layout import DEFAULT_SUBSET
+from app.formats.open_images.listed_before import ListedBefore, content_hashes
 from app.formats.open_images.names import is_plain_name
-from app.formats.open_images.reading import Ints, Mask, Reading, TableState
+from app.formats.open_images.reading import WARNINGS_LISTED, Ints, Mask, Reading, TableState
 
 _PICTURE_FOLDER = re.compile(r"(?:^|/)images/([^/]+)/(.+)$", re.IGNORECASE)
-_KEYS = ("imageid", "subset")
 
 Hashes = npt.NDArray[np.uint64]
 Positions = npt.NDArray[np.int64]
@@ -33,11 +33,13 @@ class ImageListReader:
         self._reading = reading
         self._content: Hashes = np.zeros(n_frames, dtype=np.uint64)  # of the row that stands for an image
         self._is_written: Mask = np.zeros(n_frames, dtype=np.bool_)
+        self._before: ListedBefore  # read with the lists
         self._tables: list[TableState] = []
         self._waiting: list[TableState] = []  # tables with rows whose subset only annotation tables can tell
 
     def read(self) -> None:
         """Every image list: subsets are claimed, one row an image is written."""
+        self._before = ListedBefore(self._reading.target)
         for file in self._reading.layout.of("images"):
             table = self._reading.open_table(file)
             self._tables.append(table)
@@ -54,6 +56,7 @@ class ImageListReader:
                 self._write_waiting(table, block)
         for frames, ids in self._reading.named_images():
             subsets = self._subsets_of(frames, ids)
+            self._tell_moved(frames, ids, subsets)
             self._reading.write(Annotations(images=Images(frames, ids, subsets, Kept.empty(len(frames)))))
 
     def _read_block(self, table: TableState, block: CSVBlock, in_this_table: Mask) -> None:
@@ -66,7 +69,7 @@ class ImageListReader:
         reading.claim(table, block.rows, frames, codes, bad)
         good = np.flatnonzero(~bad)  # (G,)
         at = frames[good] - reading.target.frames.start
-        content = _content_hashes(block)[good]
+        content = content_hashes(block)[good]
         first = np.zeros(len(good), dtype=np.bool_)
         first[np.unique(at, return_index=True)[1]] = True
         new = first & ~reading.is_listed[at]
@@ -79,6 +82,10 @@ class ImageListReader:
         repeated[good[~new & ~again]] = True
         message = "this image has a row already; the first one is taken"
         reading.tell(table, "warning", "image.duplicate", block.rows, repeated, "ImageID", message, ids)
+        other = np.zeros(len(block), dtype=np.bool_)
+        other[good[new & self._before.differs(at.astype(np.int64), content)]] = True
+        message = "a list of an earlier import says something else of this image; exports have this row in its place"
+        reading.tell(table, "warning", "image.replaced", block.rows, other, "ImageID", message, ids)
         count = reading.report.table(table.path)
         count.kept += int((new | again).sum())
         count.dropped += len(block) - int((new | again).sum())
@@ -107,8 +114,43 @@ class ImageListReader:
         names = ids.take(chosen).ragged()
         kept = self._reading.kept(table.number, block.lines.take(chosen))
         subsets = self._subsets_of(frames[chosen], names)
+        at = frames[chosen].astype(np.int64) - self._reading.target.frames.start
+        moved = np.zeros(len(block), dtype=np.bool_)
+        moved[chosen[self._before.is_moved(at, subsets)]] = True
+        self._reading.tell(
+            table,
+            "warning",
+            "image.replaced",
+            block.rows,
+            moved,
+            "Subset",
+            lambda place: self._moved_words(int(frames[place]), subsets.row(int(np.searchsorted(chosen, place)))),
+            ids,
+        )
         self._reading.see_lines(table, lambda: _tell_subsets(block.cells("Subset").take(chosen), subsets))
         self._reading.write(Annotations(images=Images(frames[chosen], names, subsets, kept)))
+
+    def _moved_words(self, frame: int, subset: str) -> str:
+        before = self._before.subsets(np.array([frame - self._reading.target.frames.start], dtype=np.int64))[0]
+        return f'an earlier import had this image in "{shorten(before)}"; it is in "{shorten(subset)}" from now on'
+
+    def _tell_moved(self, frames: Ints, ids: Ragged, subsets: Texts) -> None:
+        """Images without a row of a list, of which files of another subset speak now."""
+        at = frames.astype(np.int64) - self._reading.target.frames.start
+        moved = np.flatnonzero(self._before.is_moved(at, subsets))
+        if not len(moved):
+            return
+        problems = [
+            Problem(
+                "image.replaced",
+                self._moved_words(int(frames[row]), subsets.row(row)),
+                "warning",
+                column="ImageID",
+                value=shorten(ids.row_bytes(row).decode("utf-8")),
+            )
+            for row in moved[:WARNINGS_LISTED].tolist()
+        ]
+        self._reading.report.add_many(problems, len(moved))
 
     def _check_subsets(self, table: TableState, block: CSVBlock, names: Texts, bad: Mask) -> None:
         unusable = np.array([bool(name) and not is_plain_name(name) for name in names.values], dtype=np.bool_)
@@ -139,7 +181,8 @@ class ImageListReader:
                     return
 
     def _subsets_of(self, frames: Ints, ids: Ragged) -> Texts:
-        """The subset of each image: told by a row, else the folder of its picture or mask, else `default`."""
+        """The subset of each image: told by a row, else the folder of its picture or mask, else an earlier import
+        that stays, else `default`."""
         reading = self._reading
         at = frames - reading.target.frames.start
         codes = reading.subset_of[at]  # a copy
@@ -147,6 +190,7 @@ class ImageListReader:
         if len(silent):
             codes[silent] = self._folder_codes(ids.take(silent))
             codes = np.where(codes >= 0, codes, reading.weak_subset_of[at])
+            codes = np.where(codes >= 0, codes, self._before.codes(at.astype(np.int64), reading.subsets))
             codes = np.where(codes >= 0, codes, np.int32(reading.subset_code(DEFAULT_SUBSET)))
         return reading.subsets.texts(codes)
 
@@ -183,17 +227,3 @@ def _tell_subsets(cells: Cells, subsets: Texts) -> bool:
     """Whether each cell is the subset of its row."""
     told = Cells.of(Ragged.from_bytes([value.encode("utf-8") for value in subsets.values])).take(subsets.codes)
     return bool(equal_rows(cells, told).all())
-
-
-def _content_hashes(block: CSVBlock) -> Hashes:
-    """(N,) uint64, of what a row says beside its id and subset, whatever the order of the columns."""
-    total = np.zeros(len(block), dtype=np.uint64)
-    for place, name in enumerate(block.columns):
-        if name.casefold() in _KEYS:
-            continue
-        key = Cells.of(Ragged.from_bytes([name.casefold().encode()]))
-        factor = hash_cells(key.buffer, key.starts, key.stops) | np.uint64(1)  # (1,)
-        cells = block.cells_at(place)
-        hashes = hash_cells(cells.buffer, cells.starts, cells.stops) * factor
-        total += np.where(cells.lengths > 0, hashes, np.uint64(0))
-    return total

@@ -52,10 +52,15 @@ def image_rows(
 
 
 def _one_a_frame(images: Images) -> Mask:
-    """The last row of each frame: the newest import's."""
-    last = np.ones(len(images), dtype=np.bool_)
-    last[:-1] = images.frames[1:] != images.frames[:-1]
-    return last
+    """The last row of each frame that has a line, the newest import's; where none has one, the last."""
+    if len(images) and (np.diff(images.frames) > 0).all():  # almost always
+        return np.ones(len(images), dtype=np.bool_)
+    order = np.lexsort((images.kept.tables >= 0, images.frames))  # stable
+    is_last = np.ones(len(images), dtype=np.bool_)
+    is_last[:-1] = images.frames[order[1:]] != images.frames[order[:-1]]
+    chosen = np.zeros(len(images), dtype=np.bool_)
+    chosen[order[is_last]] = True
+    return chosen
 
 
 def _listed_rows(
