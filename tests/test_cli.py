@@ -86,6 +86,22 @@ def test_a_taken_port_is_said_plainly(tmp_path: Path) -> None:
     assert f"cannot listen on 127.0.0.1 port {port}" in done.stderr
 
 
+@pytest.mark.parametrize("name", [".", "annoport.sqlite3", "blobs"])
+def test_a_folder_that_cannot_be_written_is_named(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a read-only disk, which not every machine lets a test make."""
+    annoport("migrate", "--data-dir", str(tmp_path))
+    allowed, refused = os.access, tmp_path / name
+    monkeypatch.setattr(
+        os,
+        "access",
+        lambda path, mode, **more: not (mode & os.W_OK and Path(path) == refused) and allowed(path, mode, **more),
+    )
+    result = CliRunner().invoke(main, ["migrate", "--data-dir", str(tmp_path)])
+    assert result.exit_code == 1
+    assert f"Error: {refused} cannot be written" in result.output
+    assert "ANNOPORT_DATA_DIR" in result.output
+
+
 @pytest.mark.parametrize("command", [["migrate"], ["user", "add", "ann", "--password", "p"], ["serve", "--port", "0"]])
 def test_a_folder_that_cannot_be_made_is_said_plainly(command: list[str]) -> None:
     done = subprocess.run([*COMMAND, *command, "--data-dir", "/proc/none"], capture_output=True, text=True, timeout=60)

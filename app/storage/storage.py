@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy as sa
 
-from app.errors import Conflict, Damaged, NotFound
+from app.errors import AppError, Conflict, Damaged, NotFound
 from app.storage import migrations
 from app.storage.blobs import Blobs, open_blobs
 from app.storage.database import MIN_SQLITE, Database
@@ -73,8 +74,10 @@ def open_storage(
     Raises:
         Damaged: the database cannot be read, or is not the one that the blobs belong to; everything is left as it is.
         Conflict: the database was made by a newer version, or (without `migrate`) by an older one.
+        AppError: the data folder cannot be written.
     """
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    check_writable(data_dir)
     database = Database(
         database_url or f"sqlite:///{(data_dir / 'annoport.sqlite3').absolute()}",
         pool_size=pool_size,
@@ -108,6 +111,17 @@ def open_storage(
         database.close()
         raise
     return Storage(database, blobs)
+
+
+def check_writable(data_dir: Path) -> None:
+    """Refuse by name what this user may not write to, or what lies on a read-only disk. Raises AppError."""
+    for path in (data_dir, *(data_dir / name for name in ("annoport.sqlite3", "blobs", "spool"))):
+        is_there = path == data_dir or os.path.exists(path)
+        if is_there and not os.access(path, os.W_OK | (os.X_OK if os.path.isdir(path) else 0)):
+            raise AppError(
+                f"{path.absolute()} cannot be written, and the service keeps its data there; let the user who runs "
+                "annoport write to it, or choose another folder (--data-dir, ANNOPORT_DATA_DIR)"
+            )
 
 
 def check_sqlite(database: Database) -> None:
