@@ -186,6 +186,13 @@ def _sqlite_engine(path: Path, pool_size: int, begin: str, *, read_only: bool, s
     )
 
     def connect(connection: Any, _record: Any) -> None:
+        try:
+            prepare(connection)
+        except BaseException:
+            connection.close()  # nobody else knows of it yet
+            raise
+
+    def prepare(connection: Any) -> None:
         connection.isolation_level = None  # BEGIN is ours
         # str.lower knows all letters, SQLite's own lower() only ASCII; PostgreSQL's knows them too.
         connection.create_function(

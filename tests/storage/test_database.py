@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -192,10 +193,9 @@ def test_space_that_nothing_uses_goes_back_to_the_disk(tmp_path: Path) -> None:
 
 def test_a_file_that_cannot_shrink_is_left_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "old.sqlite3"
-    with sqlite3.connect(path) as old:
+    with closing(sqlite3.connect(path, isolation_level=None)) as old:
         old.execute("CREATE TABLE t (a)")
         old.executemany("INSERT INTO t VALUES (zeroblob(100000))", [()] * 50)
-    with sqlite3.connect(path) as old:
         old.execute("DELETE FROM t")
     base = database.Database(f"sqlite:///{path}")
     assert base.give_back_space(kept_bytes=0) == 0
