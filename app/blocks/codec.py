@@ -22,6 +22,7 @@ from __future__ import annotations
 import struct
 import sys
 from collections.abc import Callable, Sequence
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -152,14 +153,14 @@ def decode_arrays(blobs: Sequence[bytes], rows: Sequence[int], dtype: npt.DTypeL
         try:
             form = blob[0]
             if form == RAW:
-                out[start:stop] = np.frombuffer(blob, dtype=kind, offset=1)
+                out[start:stop] = _values(blob, kind, count)
             elif form == CONSTANT:
                 out[start:stop] = np.frombuffer(blob, dtype=kind, offset=1)[0]
             elif form == DEFLATED:
                 data = isal_zlib.decompress(memoryview(blob)[1:], bufsize=count * kind.itemsize + 1)
                 out[start:stop] = np.frombuffer(data, dtype=kind)
             elif form == WHOLE:
-                out[start:stop] = np.frombuffer(blob, dtype="<i2", offset=1)
+                out[start:stop] = _values(blob, np.dtype("<i2"), count)
             elif form == RANGE:
                 first = int(np.frombuffer(blob, dtype=kind, offset=1)[0])
                 out[start:stop] = np.arange(first, first + count, dtype=kind)
@@ -169,6 +170,14 @@ def decode_arrays(blobs: Sequence[bytes], rows: Sequence[int], dtype: npt.DTypeL
             raise Damaged(f"a stored column cannot be read: {error}") from error
         start = stop
     return out
+
+
+def _values(blob: bytes, kind: np.dtype[Any], count: int) -> Array:
+    """The values behind the format byte. Raises ValueError: they are not so many."""
+    values = np.frombuffer(blob, dtype=kind, offset=1)
+    if len(values) != count:  # one value would be taken for all
+        raise ValueError(f"{len(values)} values, not {count}")
+    return values
 
 
 def encode_ragged(column: Ragged, start: int, stop: int, *, deflate: bool = False) -> bytes:
@@ -217,13 +226,11 @@ def decode_ragged(
         are_whole = [blob[:1] == _WHOLE for blob in values]
         if keep_whole and any(are_whole):
             in_whole = np.repeat(are_whole, rows)
-            whole = [
-                _whole_array(blob, size) for blob, size, this in zip(values, sizes, are_whole, strict=True) if this
-            ]
-            others = [(blob, size) for blob, size, this in zip(values, sizes, are_whole, strict=True) if not this]
-            plain = decode_arrays([blob for blob, _ in others], [size for _, size in others], dtype)
+            are_plain = [not this for this in are_whole]
+            whole = decode_arrays([*compress(values, are_whole)], [*compress(sizes, are_whole)], np.int16)
+            plain = decode_arrays([*compress(values, are_plain)], [*compress(sizes, are_plain)], dtype)
             return WholeRagged(
-                Ragged(np.concatenate(whole), _offsets(np.where(in_whole, lengths, 0))),
+                Ragged(whole, _offsets(np.where(in_whole, lengths, 0))),
                 Ragged(plain, _offsets(np.where(in_whole, 0, lengths))),
             )
         return Ragged(decode_arrays(values, sizes, dtype), offsets)
@@ -252,13 +259,6 @@ def encode_whole(column: WholeRagged, start: int, stop: int) -> bytes:
             lengths = encode_array(some.lengths.astype(np.int32))
             return b"".join((LENGTH.pack(len(lengths)), lengths, _WHOLE, values.astype("<i2", copy=False).tobytes()))
     return encode_ragged(some, 0, stop - start)
-
-
-def _whole_array(blob: bytes, count: int) -> npt.NDArray[np.int16]:
-    """The values of one block of whole numbers. Raises Damaged."""
-    if len(blob) != 1 + 2 * count:
-        raise Damaged("a stored column cannot be read: it is cut off")
-    return np.frombuffer(blob, dtype="<i2", offset=1).astype(np.int16, copy=False)
 
 
 def _offsets(lengths: Array) -> npt.NDArray[np.int64]:

@@ -195,8 +195,8 @@ def test_equal_values_take_one_value() -> None:
 
 @pytest.mark.parametrize(
     "blob",
-    [b"", b"\x09abcd", b"\x00abc", b"\x00" + bytes(12), b"\x01"],
-    ids=["empty", "format", "odd", "short", "none"],
+    [b"", b"\x09abcd", b"\x00abc", b"\x00" + bytes(12), b"\x00" + bytes(4), b"\x01"],
+    ids=["empty", "format", "odd", "short", "one for all", "none"],
 )
 def test_damaged_arrays_are_told(blob: bytes) -> None:
     with pytest.raises(Damaged):
