@@ -199,9 +199,11 @@ def _sqlite_engine(path: Path, pool_size: int, begin: str, *, read_only: bool, s
             "lower", 1, lambda text: text.lower() if isinstance(text, str) else text, deterministic=True
         )
         cursor = connection.cursor()
-        # Of a new file, and before the log, which writes its first page.
-        cursor.execute(f"PRAGMA page_size={PAGE_BYTES}")
-        cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")
+        # Of a new file alone, and before the log, which writes its first page. SQLite writes the mode whenever it is
+        # set, so that whoever only wants to read would wait for who writes, and find the disk full.
+        if cursor.execute("PRAGMA page_count").fetchone()[0] == 0:
+            cursor.execute(f"PRAGMA page_size={PAGE_BYTES}")
+            cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")
         _enter_wal(cursor)
         set_up(cursor, synchronous=synchronous, cache_kib=READ_CACHE_KIB if read_only else WRITE_CACHE_KIB)
         if read_only:

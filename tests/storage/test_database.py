@@ -147,6 +147,15 @@ def test_a_lock_of_another_process_is_busy_and_reading_goes_on(tmp_path: Path, m
             conn.execute(facts.insert().values(name="n", value="0"))
 
 
+def test_who_opens_the_database_to_read_waits_for_no_writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "LOCK_TIMEOUT_SECONDS", 0.1)
+    with open_store("sqlite", tmp_path / "d") as storage, storage.database.write():
+        another = open_storage("", "", tmp_path / "d", migrate=False)
+        with another.database.read() as conn:
+            assert conn.execute(sa.select(sa.func.count()).select_from(facts)).scalar_one() > 0
+        another.close()
+
+
 def test_a_writer_in_the_same_process_waits_and_is_then_busy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "LOCK_TIMEOUT_SECONDS", 0.1)
     with (
