@@ -51,8 +51,8 @@ def test_a_short_round_finds_nothing(stocked: Stocked) -> None:
     said = fuzz(stocked, "fuzzing", 1, seed=1)
     counted = re.search(r"Selected: (\d+)/\d+\s+Tested: (\d+)", said)
     assert counted, said
-    # One case each: that of an operation may have been set aside, for no call fits it.
-    assert int(counted[1]) - int(counted[2]) <= 1, said
+    # One case each: those of a few operations may have been set aside, for no call fits, or none was found in time.
+    assert int(counted[1]) - int(counted[2]) <= 3, said
 
 
 @pytest.mark.long
