@@ -104,6 +104,15 @@ class _Pass:
     height: int
 
 
+@dataclass(frozen=True, slots=True)
+class ProvenMask:
+    """What a proof tells of a mask that has a pixel and at most one value beside 0; `is_dark` as in `DecodedMask`."""
+
+    width: int
+    height: int
+    is_dark: bool
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class DecodedMask:
     """The foreground of a mask PNG: packed pixels, or where they change along the rows.
@@ -177,24 +186,48 @@ def check_png(
 
 def prove_mask(
     data: bytes | memoryview, *, max_pixels: int = MAX_MASK_PIXELS, max_bytes: int = MAX_MASK_BYTES
-) -> PNGHeader | None:
-    """Prove a mask of the usual kind (one bit of grey a pixel, not interlaced) that has a pixel set, without making
-    pixels; None for any other, of which only `decode_mask` knows. Raises BadPNG.
+) -> ProvenMask | None:
+    """Prove a mask of a usual kind that has a pixel set, without making pixels; None for any other, of which only
+    `decode_mask` knows. Raises BadPNG.
+
+    Usual is grey that is not interlaced: of one bit a pixel, or of eight as OpenCV writes them, see `_find_values`.
+    """
+    header = _checked_header(data, max_pixels, max_bytes)
+    if header.bit_depth not in (1, 8) or header.colour_type != GREY or header.interlaced:
+        return None
+    stream = _Inflater(_image_data(data, header))
+    if header.bit_depth == 8:
+        return _prove_grey(stream, header)
+    has_pixels = False
+    for strip in _strips(stream, header, header.passes()[0]):
+        has_pixels = has_pixels or _has_pixels(strip, header.width)
+    stream.finish()
+    return ProvenMask(header.width, header.height, False) if has_pixels else None
+
+
+def _has_pixels(strip: Rows, width: int) -> bool:
+    """Whether filtered rows of one bit a pixel certainly have one that is set.
 
     Rows of a picture without a pixel are all zeros whatever their filter, and the first byte that is not zero is the
     same before and after the filters. Only the last byte of a row has bits that are no pixels.
     """
-    header = _checked_header(data, max_pixels, max_bytes)
-    if header.bit_depth != 1 or header.colour_type != GREY or header.interlaced:
+    pixels = strip[:, 1:] if width % 8 == 0 else strip[:, 1:-1]
+    # Most masks have a pixel in one of a few rows.
+    return bool(pixels[::LOOKED_AT].any()) or bool(pixels.any())
+
+
+def _prove_grey(stream: _Inflater, header: PNGHeader) -> ProvenMask | None:
+    if not _is_one_strip(header):
         return None
-    stream = _Inflater(_image_data(data, header))
-    has_pixels = False
-    for strip in _strips(stream, header, header.passes()[0]):
-        pixels = strip[:, 1:] if header.width % 8 == 0 else strip[:, 1:-1]
-        # Most masks have a pixel in one of a few rows.
-        has_pixels = has_pixels or bool(pixels[::LOOKED_AT].any()) or bool(pixels.any())
+    (strip,) = _strips(stream, header, header.passes()[0])
     stream.finish()
-    return header if has_pixels else None
+    found = _find_values(strip)
+    if found is None:
+        return None
+    levels = _Levels(header)
+    levels.see(found[1], found[1] != 0)
+    is_usual = levels.is_binary and levels.has_value
+    return ProvenMask(header.width, header.height, levels.is_dark) if is_usual else None
 
 
 def decode_mask(
@@ -211,7 +244,7 @@ def decode_mask(
             lines = pixels[part.y :: part.step_y, part.x :: part.step_x]
             lines[:] = np.unpackbits(_foreground(stream, header, part, levels), axis=1, count=part.width)
         rows = np.packbits(pixels, axis=1)
-    elif header.pixel_bits in (1, 8) and header.height * (header.width * header.pixel_bits // 8 + 2) <= STRIP_BYTES:
+    elif header.pixel_bits in (1, 8) and _is_one_strip(header):
         (strip,) = _strips(stream, header, whole)
         changes = _find_changes(strip, levels) if header.pixel_bits == 8 else None
         rows = np.zeros((1, 1), dtype=np.uint8)
@@ -360,6 +393,10 @@ class _Inflater:
         return b""
 
 
+def _is_one_strip(header: PNGHeader) -> bool:
+    return header.height * (header.width * header.pixel_bits // 8 + 2) <= STRIP_BYTES
+
+
 def _strips(stream: _Inflater, header: PNGHeader, part: _Pass) -> Iterator[Rows]:
     """The filtered rows of a pass, (rows, 1 + row bytes) uint8 with the filter first, a few megabytes at a time."""
     row_bytes = (part.width * header.pixel_bits + 7) // 8
@@ -450,53 +487,51 @@ def _filled_lines(strip: Rows) -> tuple[int, int]:
     return first * 8 // stride, min((last * 8 + 7) // stride + 1, len(strip))
 
 
-def _find_changes(strip: Rows, levels: _Levels) -> tuple[Places, Places] | None:
-    """Where a picture of one byte a pixel, all rows with filter 1, changes between clear and set; None for any other,
+def _find_values(strip: Rows) -> tuple[npt.NDArray[np.int64], Rows] | None:
+    """The samples of a picture of one byte a pixel, all rows with filter 1, where they may change; None for any other,
     and where there are so many places that pixels are cheaper.
 
     That filter keeps differences, so nothing else than the bytes that are not zero tells anything: masks as OpenCV
     writes them (8 bits, 0 and 1, what CVAT and datumaro export) have one in a thousand of them.
+
+    Returns:
+        (C,) places in the strip, ascending, each row's filter among them, and (C,) the sample from there on, which is
+        0 at a filter.
     """
-    stride = strip.shape[1]
     if not (strip[:, 0] == FILTER_SUB).all():
         return None
-    places = _filled_bytes(strip.reshape(-1))
+    flat, stride = strip.reshape(-1), strip.shape[1]
+    places = _filled_bytes(flat)
     if (len(places) - len(strip)) * SPARSE_SAMPLES > strip.size:
         return None
-    lines, columns = np.divmod(places, stride)
-    is_sample = columns > 0  # the others are the filters
-    places, lines, columns = places[is_sample], lines[is_sample], columns[is_sample] - 1
-    sums = np.cumsum(strip.reshape(-1)[places], dtype=np.int64)
-    is_first = np.diff(lines, prepend=-1) != 0  # of its row
-    firsts = np.flatnonzero(is_first)
-    before = np.concatenate([sums[:1] * 0, sums[firsts[1:] - 1]])
-    values = (sums - np.repeat(before, np.diff(firsts, append=len(lines)))).astype(np.uint8)  # from each place on
+    sums, lines = np.cumsum(flat[places], dtype=np.uint8), places // stride
+    return places, sums - sums[lines * stride == places][lines]
+
+
+def _find_changes(strip: Rows, levels: _Levels) -> tuple[Places, Places] | None:
+    """Where a picture that `_find_values` knows changes between clear and set; None for any other."""
+    found = _find_values(strip)
+    if found is None:
+        return None
+    places, values = found
     is_set = values != 0
     if levels.is_binary:
         levels.see(values, is_set)
-    was_set = np.zeros(len(is_set), dtype=np.bool_)
-    was_set[1:] = is_set[:-1]
-    was_set[is_first] = False
-    at = np.flatnonzero(is_set != was_set)
-    is_last = np.ones(len(lines), dtype=np.bool_)
-    is_last[:-1] = is_first[1:]
-    open_rows = lines[is_last & is_set]  # set up to the right edge
-    lines, columns = lines[at], columns[at]
-    if len(open_rows):
-        lines = np.concatenate([lines, open_rows])
-        columns = np.concatenate([columns, np.full(len(open_rows), stride - 1, dtype=np.int64)])
-        order = np.argsort(lines * stride + columns)
-        lines, columns = lines[order], columns[order]
+    at = np.flatnonzero(is_set[1:] != is_set[:-1]) + 1  # the first is a filter
+    # Each sample lies one behind its column, and a row that is set up to its end changes at the next one's filter.
+    ends = np.append(places[at], [strip.size] * int(is_set[-1])) - 1
+    lines, columns = np.divmod(ends, strip.shape[1])
     return lines.astype(np.int32), columns.astype(np.int32)
 
 
 def _filled_bytes(flat: Rows) -> npt.NDArray[np.int64]:
     """The places of all bytes of a (B,) array that are not zero, ascending; eight at a time, for few are."""
     n_words = len(flat) // 8
-    words = np.flatnonzero(flat[: n_words * 8].view(np.uint64) != 0)
-    some = np.flatnonzero(flat[: n_words * 8].reshape(-1, 8)[words].reshape(-1) != 0)
+    words = flat[: n_words * 8].view(np.uint64)
+    filled = np.flatnonzero(words != 0)
+    some = np.flatnonzero(words[filled].view(np.uint8) != 0)
     rest = np.flatnonzero(flat[n_words * 8 :]) + n_words * 8
-    return np.concatenate([words[some >> 3] * 8 + (some & 7), rest])
+    return np.concatenate([filled[some >> 3] * 8 + (some & 7), rest])
 
 
 def _sum_rows(rows: Rows) -> Rows:
@@ -527,6 +562,11 @@ class _Levels:
         self.is_binary = header.colour_type == GREY
 
     @property
+    def has_value(self) -> bool:
+        """Whether any sample seen was not 0."""
+        return self._value is not None
+
+    @property
     def is_dark(self) -> bool:
         """Whether the picture has one value beside 0, and readers that take bright pixels only would see none."""
         return self.is_binary and self._value is not None and self._value * 255 <= DARK * ((1 << self._depth) - 1)
@@ -553,7 +593,7 @@ class _Levels:
             self.see(samples[0], foreground)
         return np.packbits(foreground, axis=1)
 
-    def see(self, samples: npt.NDArray[np.unsignedinteger[npt.NBitBase]], foreground: Pixels) -> None:
+    def see(self, samples: npt.NDArray[np.unsignedinteger[Any]], foreground: Pixels) -> None:
         """Note the values of some samples of a picture of grey."""
         if not len(samples):
             return

@@ -39,19 +39,20 @@ class ProofJob:
 
 
 def prove_stretch(job: ProofJob) -> npt.NDArray[np.int32]:
-    """(N, 2) width and height of each PNG that `prove_mask` proves; zeros for any other, whatever the reason."""
-    found = []
+    """(N, 3) width, height and whether it is dark (`ProvenMask`) of each PNG that `prove_mask` proves; zeros for any
+    other, whatever the reason."""
+    found: list[tuple[int, int, int]] = []
     columns = (job.starts, job.packed_sizes, job.sizes, job.crcs, job.is_deflated)
     for start, packed_size, size, crc, is_deflated in zip(*(column.tolist() for column in columns), strict=True):
         packed = job.data[start : start + packed_size].data
         try:
             png = _inflated(packed, size) if is_deflated else packed
             is_whole = len(png) == size and isal_zlib.crc32(png) == crc
-            header = prove_mask(png, max_pixels=job.max_pixels, max_bytes=job.max_bytes) if is_whole else None
+            mask = prove_mask(png, max_pixels=job.max_pixels, max_bytes=job.max_bytes) if is_whole else None
         except (BadPNG, InflateError):
-            header = None
-        found.append((0, 0) if header is None else (header.width, header.height))
-    return np.array(found, dtype=np.int32).reshape(-1, 2)
+            mask = None
+        found.append((0, 0, 0) if mask is None else (mask.width, mask.height, mask.is_dark))
+    return np.array(found, dtype=np.int32).reshape(-1, 3)
 
 
 def _inflated(packed: memoryview, size: int) -> bytes:

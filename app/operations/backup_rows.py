@@ -225,8 +225,8 @@ def _with_pngs(shapes: Shapes, told: Flags, bounds: Bounds, read: Callable[[int,
 
 def _check_png(png: bytes, width: int, height: int) -> None:
     """Whether it may stay packed, as an import asks."""
-    header = prove_mask(png)
-    if header is None or not can_stay_packed(len(png), header.width, header.height, width, height):
+    mask = prove_mask(png)
+    if mask is None or not can_stay_packed(len(png), mask.width, mask.height, width, height):
         raise ValueError("a mask that has to be decoded")
 
 

@@ -7,6 +7,7 @@ import zlib
 import numpy as np
 
 from app.images import BadPNG, ProofJob, encode_mask, encode_mask_grey, prove_mask, prove_stretch
+from tests.images.pngs import build
 
 
 def packed(png: bytes) -> bytes:
@@ -19,20 +20,25 @@ def pngs_of_all_kinds(random: np.random.Generator, n: int) -> list[bytes]:
     for number in range(n):
         height, width = random.integers(1, 40, 2).tolist()
         pixels = random.random((height, width)) < random.choice([0.0, 0.02, 0.4])
-        encode = encode_mask_grey if number % 5 == 0 else encode_mask
-        png = bytearray(encode(np.packbits(pixels, axis=1), width))
+        if number % 7 == 0:
+            pixels[: height // 2], pixels[height // 2 :] = True, False
+            samples = (pixels * random.choice([1, 255])).astype(np.int64)
+            png = bytearray(build(samples[:, :, np.newaxis], 0, 8, [1]))  # as OpenCV writes them
+        else:
+            encode = encode_mask_grey if number % 5 == 0 else encode_mask
+            png = bytearray(encode(np.packbits(pixels, axis=1), width))
         if number % 3 == 0:
             png[int(random.integers(len(png)))] ^= 1 << int(random.integers(8))
         pngs.append(bytes(png[: len(png) - 20] if number % 11 == 0 else png))
     return pngs
 
 
-def plainly(png: bytes) -> tuple[int, int]:
+def plainly(png: bytes) -> tuple[int, int, int]:
     try:
-        header = prove_mask(png)
+        mask = prove_mask(png)
     except BadPNG:
-        header = None
-    return (0, 0) if header is None else (header.width, header.height)
+        mask = None
+    return (0, 0, 0) if mask is None else (mask.width, mask.height, int(mask.is_dark))
 
 
 def job_of(members: list[bytes], sizes: list[int], crcs: list[int], is_deflated: list[bool]) -> ProofJob:
@@ -59,7 +65,8 @@ def test_a_stretch_is_its_pngs_one_by_one() -> None:
     job = job_of(members, [len(png) for png in pngs], [zlib.crc32(png) for png in pngs], is_deflated)
     expected = [plainly(png) for png in pngs]
     assert list(map(tuple, prove_stretch(job).tolist())) == expected
-    assert 40 < sum(width > 0 for width, _ in expected) < 160
+    assert 40 < sum(width > 0 for width, *_ in expected) < 160
+    assert sum(is_dark for *_, is_dark in expected) > 3
 
 
 def test_bytes_that_are_not_those_of_the_directory_are_not_proven() -> None:
@@ -73,4 +80,4 @@ def test_bytes_that_are_not_those_of_the_directory_are_not_proven() -> None:
 
 
 def test_no_png_is_no_proof() -> None:
-    assert prove_stretch(job_of([], [], [], [])).shape == (0, 2)
+    assert prove_stretch(job_of([], [], [], [])).shape == (0, 3)

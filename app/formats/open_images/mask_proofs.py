@@ -43,7 +43,7 @@ def prove_ahead(reading: Reading) -> MaskProofs:
 
 
 class MaskProofs:
-    """Sizes of proven PNGs, by their number in the archive.
+    """What is told of proven PNGs, by their number in the archive.
 
     Args:
         numbers: (N,) of the PNGs; one may be there twice.
@@ -73,11 +73,11 @@ class MaskProofs:
     ) -> None:
         self._ahead.__exit__(kind, error, trace)
 
-    def sizes(self, numbers: Ints) -> Ids:
-        """(N, 2) width and height of each PNG that is proven; zeros for the others."""
-        sizes = np.zeros((len(numbers), 2), dtype=np.int64)
+    def told(self, numbers: Ints) -> Ids:
+        """(N, 3) width, height and whether it is dark of each PNG that is proven; zeros for the others."""
+        told = np.zeros((len(numbers), 3), dtype=np.int64)
         if not self._bounds:
-            return sizes
+            return told
         at = np.searchsorted(self._numbers, numbers, sorter=self._by_number)
         places = self._by_number[np.minimum(at, len(self._numbers) - 1)]
         places[self._numbers[places] != numbers] = -1
@@ -86,8 +86,8 @@ class MaskProofs:
         jobs[(places >= stops[jobs]) | (places < 0)] = -1
         for job in distinct(jobs[jobs >= 0]).tolist():
             rows = np.flatnonzero(jobs == job)
-            sizes[rows] = self._ahead.answer(job)[places[rows] - starts[job]]
-        return sizes
+            told[rows] = self._ahead.answer(job)[places[rows] - starts[job]]
+        return told
 
     def _job(self, number: int) -> ProofJob:
         start, stop = self._bounds[number]

@@ -29,7 +29,7 @@ from app.geometry import (
     resize_flips,
 )
 from app.helpers import Crew
-from app.images import BadPNG, decode_mask, prove_mask
+from app.images import BadPNG, ProvenMask, decode_mask, prove_mask
 
 Ids = npt.NDArray[np.int64]
 Ticket = TypeVar("Ticket")
@@ -52,7 +52,8 @@ class MaskJob:
         traced: outlines are wanted, not runs.
         with_flips: the flips at frame size are wanted too.
         packed: masks whose pixels tell nothing more may stay as they are.
-        proven: (N, 2) width and height of masks that were proven already and stay as they are; zeros for the others.
+        proven: (N, 3) width, height and whether they are dark of masks that were proven already and stay as they are;
+            zeros for the others.
     """
 
     pngs: Sequence[bytes]
@@ -63,7 +64,7 @@ class MaskJob:
     max_pixels: int
     max_bytes: int
     packed: bool = False
-    proven: Sequence[tuple[int, int]] = ()
+    proven: Sequence[tuple[int, int, int]] = ()
 
 
 @dataclass(slots=True, eq=False)
@@ -111,11 +112,12 @@ class MasksDone:
         self.is_packed.append(is_packed)
 
     @staticmethod
-    def of_proven(sizes: Sequence[tuple[int, int]]) -> MasksDone:
+    def of_proven(proven: Sequence[tuple[int, int, int]]) -> MasksDone:
         """Masks that were proven elsewhere, and stay as they are."""
-        n = len(sizes)
+        n = len(proven)
+        sizes, is_dark = [(width, height) for width, height, _ in proven], [dark != 0 for *_, dark in proven]
         runs = Ragged.empty(np.int32, n)
-        return MasksDone([""] * n, list(sizes), [True] * n, [False] * n, [False] * n, [True] * n, runs, digests=[0] * n)
+        return MasksDone([""] * n, sizes, [True] * n, is_dark, [False] * n, [True] * n, runs, digests=[0] * n)
 
     def add_bad(self, why: str) -> None:
         self.add((0, 0), is_blank=True, is_packed=False)
@@ -127,12 +129,14 @@ def work_masks(job: MaskJob) -> MasksDone:
     done = MasksDone()
     found: list[Flips | None] = []
     n_flips = 0
-    proven = job.proven or [(0, 0)] * len(job.pngs)
-    for png, width, height, size in zip(job.pngs, job.widths, job.heights, proven, strict=True):
+    proven = job.proven or [(0, 0, 0)] * len(job.pngs)
+    for png, width, height, (png_width, png_height, is_dark) in zip(
+        job.pngs, job.widths, job.heights, proven, strict=True
+    ):
         if n_flips > MAX_FLIPS:
             break
-        if size[0]:
-            done.add(size, is_blank=False, is_packed=True)
+        if png_width:
+            done.add((png_width, png_height), is_dark=is_dark != 0, is_blank=False, is_packed=True)
             found.append(None)
             continue
         mask = _decode(done, png, width, height, job)
@@ -177,8 +181,8 @@ def _glance(first: tuple[int, int], area: int) -> int:
 def _decode(done: MasksDone, png: bytes, width: int, height: int, job: MaskJob) -> Flips | None:
     """One mask at the size of its frame; None where it is bad, has no pixel, or stays packed."""
     try:
-        if job.packed and (size := _packed_size(png, width, height, job)) is not None:
-            done.add(size, is_blank=False, is_packed=True)
+        if job.packed and (proven := _proven(png, width, height, job)) is not None:
+            done.add((proven.width, proven.height), is_dark=proven.is_dark, is_blank=False, is_packed=True)
             return None
         decoded = decode_mask(png, max_pixels=job.max_pixels, max_bytes=job.max_bytes)
     except BadPNG as error:
@@ -201,12 +205,12 @@ def _decode(done: MasksDone, png: bytes, width: int, height: int, job: MaskJob) 
     return flips if len(flips) else None
 
 
-def _packed_size(png: bytes, width: int, height: int, job: MaskJob) -> tuple[int, int] | None:
-    """The size of a mask that may stay as it is; None where it has to be decoded. Raises BadPNG."""
-    header = prove_mask(png, max_pixels=job.max_pixels, max_bytes=job.max_bytes)
-    if header is None or not can_stay_packed(len(png), header.width, header.height, width, height):
+def _proven(png: bytes, width: int, height: int, job: MaskJob) -> ProvenMask | None:
+    """The proof of a mask that may stay as it is; None where it has to be decoded. Raises BadPNG."""
+    mask = prove_mask(png, max_pixels=job.max_pixels, max_bytes=job.max_bytes)
+    if mask is None or not can_stay_packed(len(png), mask.width, mask.height, width, height):
         return None
-    return header.width, header.height
+    return mask
 
 
 def _trace(done: MasksDone, places: Sequence[int], masks: Sequence[Flips]) -> set[int]:

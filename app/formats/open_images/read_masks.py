@@ -64,7 +64,7 @@ class Taken:
     @property
     def is_proven(self) -> bool:
         """Whether nothing is left to be done."""
-        return bool(self.job.proven) and all(width for width, _ in self.job.proven)
+        return bool(self.job.proven) and all(width for width, *_ in self.job.proven)
 
     def rest(self, start: int) -> Taken:
         """Those behind the first `start`."""
@@ -192,11 +192,11 @@ def _take(
     reading.advance(int(members.sizes.sum()))
     at_frames = rows.frames[mask_rows] - frames.start
     widths, heights = frames.widths[at_frames].astype(np.int64), frames.heights[at_frames].astype(np.int64)
-    proven: list[tuple[int, int]] = []
+    proven: list[tuple[int, int, int]] = []
     if proofs is not None:
-        sizes = proofs.sizes(numbers)
-        sizes[~can_stay_packed(members.sizes, sizes[:, 0], sizes[:, 1], widths, heights)] = 0
-        proven = list(zip(*sizes.T.tolist(), strict=True))
+        told = proofs.told(numbers)
+        told[~can_stay_packed(members.sizes, told[:, 0], told[:, 1], widths, heights)] = 0
+        proven = list(zip(*told.T.tolist(), strict=True))
     job = MaskJob(
         pngs,
         widths.tolist(),

@@ -22,6 +22,7 @@ from app.images import encode_mask, encode_mask_grey
 from tests.formats.builders import all_attributes, imported, labels, target
 from tests.formats.memory import MemorySink
 from tests.formats.open_images.parts import CLASSES, MASK_HEADER, MASKS
+from tests.images.pngs import build
 
 N_MASKS = 300
 TASK = target({"a.jpg": (40, 30)}, labels("cat", attributes=all_attributes()))
@@ -39,7 +40,12 @@ def png_of(random: np.random.Generator, number: int) -> bytes:
     """Masks of the frame's size and others, blank, grey and broken ones."""
     height, width = (30, 40) if number % 3 else random.integers(1, 60, 2).tolist()
     pixels = random.random((height, width)) < (0.3 if number % 17 else 0)
-    png = (encode_mask_grey if number % 13 == 0 else encode_mask)(np.packbits(pixels, axis=1), width)
+    if number % 5 == 0:
+        pixels[: height // 2] = True
+        pixels[height // 2 :] = False
+        png = build(pixels[:, :, np.newaxis].astype(np.int64), 0, 8, [1])  # as CVAT writes them
+    else:
+        png = (encode_mask_grey if number % 13 == 0 else encode_mask)(np.packbits(pixels, axis=1), width)
     return png[:60] if number % 29 == 7 else png
 
 
@@ -87,17 +93,18 @@ def test_most_masks_are_proven_ahead_and_some_are_not(proofs: MaskProofs) -> Non
     random = np.random.default_rng(0)
     archive = open_archive(BytesSource(zip_of_masks()))
     numbers = archive.numbers(f"masks/train/m{number}.png" for number in random.permutation(N_MASKS).tolist())
-    sizes = proofs.sizes(numbers)
+    told = proofs.told(numbers)
     headers = [archive.read(archive.entries[number])[16:24] for number in numbers.tolist()]
-    is_proven = sizes[:, 0] > 0
+    is_proven = told[:, 0] > 0
     assert 150 < int(is_proven.sum()) < 290
-    assert [tuple(size) for size in sizes[is_proven].tolist()] == [
+    assert [tuple(size) for size in told[is_proven, :2].tolist()] == [
         (int.from_bytes(head[:4], "big"), int.from_bytes(head[4:], "big"))
         for head, proven in zip(headers, is_proven.tolist(), strict=True)
         if proven
     ]
+    assert int(told[:, 2].sum()) > 10
     # A number that was not asked for is not proven.
-    assert proofs.sizes(archive.numbers([CLASSES, MASKS])).tolist() == [[0, 0], [0, 0]]
+    assert not proofs.told(archive.numbers([CLASSES, MASKS])).any()
 
 
 def test_a_helper_that_dies_costs_nothing_but_time(proofs: MaskProofs) -> None:
@@ -105,8 +112,8 @@ def test_a_helper_that_dies_costs_nothing_but_time(proofs: MaskProofs) -> None:
     assert helper is not None
     os.kill(helper.pid, signal.SIGKILL)
     archive = open_archive(BytesSource(zip_of_masks()))
-    sizes = proofs.sizes(archive.numbers(f"masks/train/m{number}.png" for number in range(N_MASKS)))
-    assert int((sizes[:, 0] > 0).sum()) > 150
+    told = proofs.told(archive.numbers(f"masks/train/m{number}.png" for number in range(N_MASKS)))
+    assert int((told[:, 0] > 0).sum()) > 150
 
 
 @pytest.mark.parametrize(("chosen", "is_proven_ahead"), [(None, True), (np.ones(1, dtype=np.bool_), False)])
@@ -120,7 +127,7 @@ def test_of_a_selection_nothing_is_proven_ahead(
         return self
 
     monkeypatch.setattr(MaskProofs, "__enter__", enter)
-    monkeypatch.setattr(MaskProofs, "sizes", lambda self, numbers: np.zeros((len(numbers), 2), dtype=np.int64))
+    monkeypatch.setattr(MaskProofs, "told", lambda self, numbers: np.zeros((len(numbers), 3), dtype=np.int64))
     imported(zip_of_masks(), replace(TASK, chosen=chosen), mask_helpers=1)
     assert len(jobs) == 1
     assert (jobs[0] > 0) == is_proven_ahead
@@ -136,7 +143,7 @@ def test_few_masks_are_proven_by_nobody(
     numbers = archive.numbers(name for name in archive.names() if name.endswith(".png"))
     with MaskProofs(archive, numbers, n_helpers, 1 << 20, 1 << 20) as proofs:
         assert proofs._ahead._helper is None
-        assert not proofs.sizes(numbers).any()
+        assert not proofs.told(numbers).any()
 
 
 def test_masks_among_many_other_files_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,4 +152,4 @@ def test_masks_among_many_other_files_are_left_alone(monkeypatch: pytest.MonkeyP
     numbers = archive.numbers(name for name in archive.names() if name.endswith(".png"))
     with MaskProofs(archive, numbers, 1, 1 << 20, 1 << 20) as proofs:
         assert proofs._ahead._helper is None
-        assert not proofs.sizes(numbers).any()
+        assert not proofs.told(numbers).any()

@@ -59,8 +59,8 @@ def two_cores(monkeypatch: pytest.MonkeyPatch) -> Crew[int, MaskJob, MasksDone]:
 
 def same(one: MasksDone, other: MasksDone) -> bool:
     return (
-        (one.errors, one.sizes, one.is_binary, one.is_blank, one.too_complex)
-        == (other.errors, other.sizes, other.is_binary, other.is_blank, other.too_complex)
+        (one.errors, one.sizes, one.is_binary, one.is_dark, one.is_blank, one.too_complex)
+        == (other.errors, other.sizes, other.is_binary, other.is_dark, other.is_blank, other.too_complex)
         and one.owners.tolist() == other.owners.tolist()
         and all(
             a.values.tolist() == b.values.tolist() and a.offsets.tolist() == b.offsets.tolist()
@@ -82,16 +82,18 @@ def test_a_job_is_its_masks_one_by_one(traced: bool) -> None:
 
 def test_masks_proven_before_are_not_looked_at_again() -> None:
     job = noise_job(np.random.default_rng(9), False, 4)
-    proven = replace(job, pngs=[b"", *job.pngs[1:]], packed=True, proven=[(7, 8), (0, 0), (0, 0), (0, 0)])
+    proven = replace(job, pngs=[b"", *job.pngs[1:]], packed=True, proven=[(7, 8, 1), (0, 0, 0), (0, 0, 0), (0, 0, 0)])
     done, plain = work_masks(proven), work_masks(replace(job, packed=True))
     assert (done.errors[0], done.sizes[0], done.is_packed[0], done.is_blank[0]) == ("", (7, 8), True, False)
+    assert done.is_dark[0]
     assert (done.errors[1:], done.sizes[1:], done.is_packed[1:]) == (
         plain.errors[1:],
         plain.sizes[1:],
         plain.is_packed[1:],
     )
     assert same(
-        MasksDone.of_proven([(7, 8)]), work_masks(replace(proven, pngs=[b""], widths=[7], heights=[8], proven=[(7, 8)]))
+        MasksDone.of_proven([(7, 8, 1)]),
+        work_masks(replace(proven, pngs=[b""], widths=[7], heights=[8], proven=[(7, 8, 1)])),
     )
 
 
