@@ -178,7 +178,7 @@ def _run_handler(context: Context, handlers: Mapping[str, Handler], limits: Work
     except Cancelled:
         return "cancelled"
     except Busy as error:
-        if context.attempt >= limits.max_attempts:
+        if context.attempt - context.request.releases >= limits.max_attempts:
             return _fail(context, limits, error.detail, _report(context, error))
         logger.warning("the work will be tried again", reason=error.detail)
         _write(context, lambda conn: requests.release(conn, context.request.id, context.attempt, counts=True))

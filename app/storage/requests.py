@@ -87,6 +87,7 @@ def _request(row: Any, upload_ids: tuple[str, ...]) -> Request:
         message=row.message,
         progress=row.progress,
         attempt=row.attempt,
+        releases=row.releases,
         created_date=row.created_date,
         started_date=row.started_date,
         finished_date=row.finished_date,

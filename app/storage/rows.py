@@ -339,6 +339,7 @@ class Request:
 
     Attributes:
         attempt: how often a worker took it up; guards every write of a worker.
+        releases: how many of these do not count as tries: workers that had to stop gave it back.
         progress: 0..1, advisory.
         report: the whole report of an import (`Report.to_dict()`), once final.
         result_id: id of the object that a backup import made.
@@ -358,6 +359,7 @@ class Request:
     message: str
     progress: float | None
     attempt: int
+    releases: int
     created_date: datetime
     started_date: datetime | None
     finished_date: datetime | None

@@ -124,6 +124,19 @@ def test_a_busy_store_is_tried_again_three_times(place: Place) -> None:
     assert states == ["queued", "queued", "failed"]
 
 
+def test_what_stopped_workers_gave_back_is_no_try_of_a_busy_store(place: Place) -> None:
+    request = ask(place, "export:backup", fault="busy")
+    for attempt in (1, 2):
+        with place.storage.database.write() as conn:
+            assert requests.claim(conn, request.id, lease_seconds=10) is not None
+            requests.release(conn, request.id, attempt)
+    states = [work_once(place, request).status]
+    for _ in range(2):
+        assert sweep(place.storage, place.queue) == 1
+        states.append(work_once(place, request).status)
+    assert states == ["queued", "queued", "failed"]
+
+
 def test_running_work_is_cancelled_and_has_no_effect(place: Place) -> None:
     request = ask(place, seconds=30)
     assert place.queue.receive() == request.id
