@@ -65,6 +65,7 @@ class Target:
         chosen: (number of frames,) bool, the frames whose rows a selection can take; rows of others need no label.
             None: any can.
         unneeded: words for labels that no selected row uses; rows that use them are passed over.
+        is_part: not all frames of a task: those of a job, whose assignee may see no others.
     """
 
     frames: FrameTable
@@ -76,6 +77,7 @@ class Target:
     first_group: int = 1
     chosen: npt.NDArray[np.bool_] | None = None
     unneeded: frozenset[str] = frozenset()
+    is_part: bool = False
 
 
 ListText = NewType("ListText", str)

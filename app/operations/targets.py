@@ -40,7 +40,8 @@ def task_target(
     if not task.has_data:
         raise InvalidInput(f"task {task_id} has no data yet; upload its pictures first")
     table = frames.load(conn, task_id, start, stop, names_later=names_later).narrow()
-    return Target(table, labels.of_task(conn, task_id), Texts.same(task.subset, len(table)), task.name)
+    subsets = Texts.same(task.subset, len(table))
+    return Target(table, labels.of_task(conn, task_id), subsets, task.name, is_part=len(table) < task.size)
 
 
 def project_target(conn: Connection, project_id: int) -> tuple[Target, list[tuple[int, int]]]:

@@ -15,6 +15,8 @@
     plain       numbers of tables whose every kept line names its image by the stem of the frame's name, and is as other
                 readers take it: an export writes such lines as they are, and does not look into them. The frames of
                 a task keep their names. Nobody else's word is taken for it: a backup that is restored has none
+    window      the frames of the job that it was brought into, as first and stop; None: of the whole task. Files may
+                speak of any image of theirs, so they leave the task by no job of fewer frames
 
 Plain JSON underneath: the store keeps it as it is. `version` grows when a field changes its meaning.
 """
@@ -84,9 +86,14 @@ class Extras:
     has_side: bool = False
     mapped: Mapping[str, int] = field(default_factory=dict)
     plain: tuple[int, ...] = ()
+    window: tuple[int, int] | None = None
+
+    def is_within(self, start: int, stop: int) -> bool:
+        """Whether frames start to stop are all that its files can speak of."""
+        return self.window is not None and start <= self.window[0] and self.window[1] <= stop
 
     def to_dict(self) -> dict[str, Any]:
-        return {
+        told = {
             "version": VERSION,
             "tables": [table.to_list() for table in self.tables],
             "mids": {str(label_id): mid for label_id, mid in self.mids.items()},
@@ -100,9 +107,11 @@ class Extras:
             "has_side": self.has_side,
             "plain": list(self.plain),
         }
+        return told if self.window is None else {**told, "window": list(self.window)}
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Extras:
+        first, stop = document.get("window") or (-1, -1)
         return cls(
             tables=tuple(map(KeptTable.from_list, document.get("tables", ()))),
             mids={int(label_id): mid for label_id, mid in document.get("mids", {}).items()},
@@ -115,6 +124,7 @@ class Extras:
             linked={int(number): ends for number, ends in document.get("linked", {}).items()},
             has_side=bool(document.get("has_side", False)),
             plain=tuple(document.get("plain", ())),
+            window=None if first == -1 else (first, stop),
         )
 
 
@@ -137,7 +147,7 @@ def relabel(document: Mapping[str, Any], label_ids: Mapping[int, int]) -> dict[s
             texts += [table.kind, table.subset or "", table.path, *table.columns, *table.spelling]
         kept = (*extras.files, *extras.masks)
         numbers = [number for file in kept for number in (file.offset, file.size, file.crc)]
-        numbers += [*extras.linked.values(), *extras.mapped.values()]
+        numbers += [*extras.linked.values(), *extras.mapped.values(), *(extras.window or ())]
         mapped = {name: label_ids[label_id] for name, label_id in extras.mapped.items() if label_id in label_ids}
         whole = all(type(number) is int and number >= 0 for number in numbers)
         whole &= all(isinstance(told[3], list) for told in document["tables"])

@@ -120,6 +120,7 @@ def read(
         linked={number: ends for (_, ends), number in reading.linked.items()},
         has_side=bool(side),
         plain=reading.plain_tables(),
+        window=(target.frames.start, target.frames.start + len(target.frames)) if target.is_part else None,
     )
     sink.extras(extras.to_dict())
     progress(1.0)

@@ -436,6 +436,8 @@ class Writer:
         kept = [
             (set_id, file) for set_id, extras in self._plan.extras.items() for file in (*extras.files, *extras.masks)
         ]
+        if self._plan.target.is_part:
+            kept = self._kept_of_part(kept)
         if self._plan.selector is not None and kept:
             # They speak of images and classes that may not be among the selected ones.
             message = f"{len(kept)} kept files are left out of a selection, such as {shorten(kept[0][1].path)}"
@@ -450,6 +452,17 @@ class Writer:
                 self._plan.report.add_many([Problem("export.renamed", message, "warning", file=file.path)], 1)
             written[name] = file.crc, file.size
             self._write_kept_file(name, set_id, file)
+
+    def _kept_of_part(self, kept: Sequence[tuple[int, KeptFile]]) -> list[tuple[int, KeptFile]]:
+        """The kept files that speak of no frames but these."""
+        plan, first = self._plan, self._plan.start
+        stop = first + len(plan.target.frames)
+        own = [(set_id, file) for set_id, file in kept if plan.extras[set_id].is_within(first, stop)]
+        if n_left := len(kept) - len(own):
+            foreign = next(file for each in kept if (file := each[1]) and each not in own)
+            message = f"{n_left} kept files of the whole task are left out of a job, such as {shorten(foreign.path)}"
+            plan.report.add_many([Problem("export.unsupported", message, "warning")], n_left)
+        return own
 
     def _write_kept_file(self, name: str, set_id: int, file: KeptFile) -> None:
         chunks = (
