@@ -92,6 +92,7 @@ MEANINGS = {
     "tag.negative_hidden": "A label is verified absent and has no attribute to say so",
     "attribute.no_value": "An attribute cannot take a cell's value",
     "extra.ignored": "Entries of the side file do not fit their rows",
+    "group.no_room": "Numbers of groups are used up",
     "point.outside": "A point lies outside of the picture",
     "relationship.unlinked": "A relationship names a box that is not there",
     "narrative.bad_line": "A line of narratives cannot be read",

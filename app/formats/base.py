@@ -50,6 +50,9 @@ Progress = Callable[[float], None]
 """Told 0..1 now and then; raises Cancelled when the work is no longer wanted."""
 
 
+MAX_GROUP = (1 << 31) - 1
+
+
 @dataclass(frozen=True, eq=False)
 class Target:
     """What annotations refer to.
@@ -61,7 +64,8 @@ class Target:
             import may know of the imports before it (such as the ids that labels came with).
         listed: the images of which the target has rows that stay beside those of an appended import, in ascending
             frames, those of one frame oldest first; None: no row stays.
-        first_group: the lowest group number an import may give; above every group in use where rows are appended.
+        first_group: the lowest group number an import may give; where rows are appended, above every group in use.
+        group_room: how many numbers from there on are free.
         chosen: (number of frames,) bool, the frames whose rows a selection can take; rows of others need no label.
             None: any can.
         unneeded: words for labels that no selected row uses; rows that use them are passed over.
@@ -75,6 +79,7 @@ class Target:
     earlier: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     listed: Callable[[], Iterator[Images]] | None = None
     first_group: int = 1
+    group_room: int = MAX_GROUP
     chosen: npt.NDArray[np.bool_] | None = None
     unneeded: frozenset[str] = frozenset()
     is_part: bool = False

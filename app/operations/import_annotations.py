@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, replace
-from itertools import chain
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from app.annotations import Images, LabelCatalog
 from app.archive import Archive
 from app.errors import ImportProblems, Report
 from app.formats import Format, ImportOptions, Target, detect, find_format, read_selected
-from app.formats.base import Changes
+from app.formats.base import MAX_GROUP, Changes
 from app.operations.dry_run import CountingSink
 from app.operations.merge import merge_staged
 from app.operations.new_labels import find_new_labels, making_labels, with_labels
@@ -32,6 +34,10 @@ READ_SHARE = 0.9
 
 LARGE_TABLES_BYTES = 16 << 20
 """Tables, unpacked, with which a helper surely pays; it starts while this process reads what comes before rows."""
+
+
+HIGH_GROUP = 1 << 30
+"""Few come near it by counting; above it numbers are drawn by lot, and those beyond the highest may be too few."""
 
 
 def import_annotations(work: Work, *, limits: Limits) -> None:
@@ -135,20 +141,35 @@ def changes_of(
 
 
 def known_before(reader: AnnotationReader, target: Target, *, appends: bool) -> Target:
-    """The target with what earlier imports recorded (labels' MIDs), and for an appended import a group number that is
-    above all that are in use."""
+    """The target with what earlier imports recorded (labels' MIDs), and for an appended import group numbers that are
+    not in use."""
     try:
-        first_group = 1
-        if appends:
-            groups = chain(
-                (shapes.groups for shapes in reader.shapes()),
-                (tags.groups for tags in reader.tags()),
-                [reader.tracks().groups],
-            )
-            first_group += max((int(numbers.max(initial=0)) for numbers in groups), default=0)
-        return replace(target, earlier=reader.extras(), first_group=first_group)
+        target = replace(target, earlier=reader.extras())
+        if not appends:
+            return target
+        highest = max((int(numbers.max(initial=0)) for numbers in _groups(reader)), default=0)
+        first, room = highest + 1, MAX_GROUP - highest
+        if highest > HIGH_GROUP:
+            first, room = _widest_gap(_groups(reader))
+        return replace(target, first_group=first, group_room=room)
     finally:
         reader.close()
+
+
+def _groups(reader: AnnotationReader) -> Iterator[npt.NDArray[np.int32]]:
+    yield from (shapes.groups for shapes in reader.shapes())
+    yield from (tags.groups for tags in reader.tags())
+    yield reader.tracks().groups
+
+
+def _widest_gap(groups: Iterator[npt.NDArray[np.int32]]) -> tuple[int, int]:
+    """The first of most numbers in a row that no group has, and how many they are."""
+    used = np.array([0, MAX_GROUP + 1], dtype=np.int64)
+    for numbers in groups:
+        used = np.union1d(used, numbers.astype(np.int64))
+    gaps = np.diff(used) - 1
+    widest = int(gaps.argmax())
+    return int(used[widest]) + 1, int(gaps[widest])
 
 
 def listed_images(work: Work, task_id: int, start: int, stop: int | None) -> Iterator[Images]:

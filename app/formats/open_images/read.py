@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from app.archive import Archive
-from app.errors import Problem, Report, shorten
+from app.errors import ImportProblems, Problem, Report, shorten
 from app.formats.base import NAMES_TRIED, ImportOptions, Progress, Sink, Target
 from app.formats.open_images.extras import Extras, KeptFile
 from app.formats.open_images.hierarchy import MAX_BYTES, read_hierarchy, unknown_labels
@@ -86,6 +86,7 @@ def read(
         files = MaskFiles([*layout.masks, *layout.pictures], layout.kept)
         mask_rows = read_mask_rows(reading, files)
         # Groups of links begin above those that the side file brings.
+        _check_groups(reading, len(mask_rows.frames))
         first_group = target.first_group + reading.side.max_group
         links = MaskLinks(mask_rows.frames, mask_rows.label_codes, mask_rows.boxes, mask_rows.linkable, first_group)
         relationships = read_relationship_rows(reading)
@@ -127,6 +128,21 @@ def read(
 
 
 # --- before the tables ---
+
+
+def _check_groups(reading: Reading, n_masks: int) -> None:
+    """That each mask of one picture can be given a group of its own.
+
+    Raises:
+        ImportProblems: numbers are too few.
+    """
+    free = reading.target.group_room - reading.side.max_group
+    if n_masks > free:
+        message = (
+            f"{n_masks:,} masks may need a group each, and {max(free, 0):,} numbers are free beside the groups in use; "
+            "give those of the task lower numbers"
+        )
+        raise ImportProblems.single("group.no_room", message)
 
 
 def _files_summary(layout: Layout, options: ImportOptions) -> dict[str, str]:

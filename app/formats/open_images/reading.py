@@ -187,6 +187,7 @@ class Reading:
             ItemCodec(target.labels, AttributeDecoder(target.labels)),
             lambda ids: self.index.match(ids).frames,
             target.first_group,
+            target.group_room,
         )
         self.tables: list[KeptTable] = []
         self._states: list[TableState] = []

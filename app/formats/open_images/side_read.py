@@ -33,7 +33,7 @@ from app.spools import spool_of
 MAX_BYTES = 2 << 30
 MAX_PARSED_BYTES = 32 << 20
 """JSON that is parsed at once: one entry, or a whole file that was laid out anew. It takes ten times as much memory."""
-MAX_GROUP = 1 << 30
+RESERVED_GROUPS = 1 << 20  # for the masks of one picture
 _ROW = re.compile(rb'\{"row":\[([0-9]{1,9}),([0-9]{1,12})\],')
 _ROWLESS = b'{"row":null,'
 _TRACK = b'{"track":'
@@ -63,15 +63,16 @@ class SideFile:
         max_group: the highest group number of its entries.
     """
 
-    def __init__(self, frames: FrameTable, codec: ItemCodec, find: Find, first_group: int) -> None:
+    def __init__(self, frames: FrameTable, codec: ItemCodec, find: Find, first_group: int, group_room: int) -> None:
         """An empty one.
 
         Args:
             find: image ids to frame numbers.
             first_group: added to group numbers, less one.
+            group_room: how many numbers from there on are free.
         """
         self._frames, self._codec, self._find = frames, codec, find
-        self._more_group = first_group - 1
+        self._more_group, self._group_room = first_group - 1, group_room
         self.max_group = 0
         self._files: dict[str, int] = {}
         self._keys: Ids = np.empty(0, dtype=np.int64)  # file and row of each of the lines, ascending
@@ -111,7 +112,8 @@ class SideFile:
         need(isinstance(files, list) and all(isinstance(name, str) for name in files), "its files are no names")
         need(len(files) < _NO_FILE, "it has too many files")
         max_group = head.get("max_group", 0)
-        need(type(max_group) is int and 0 <= max_group <= MAX_GROUP, "its groups are out of range")
+        most = self._group_room - RESERVED_GROUPS
+        need(type(max_group) is int and 0 <= max_group <= max(most, 0), "its groups are out of range")
         self._files = {name.lower(): number for number, name in enumerate(files)}
         self.max_group = max_group
         keys = array("q")
@@ -255,7 +257,7 @@ class SideFile:
                 need(pixels is not None, "no pixels")
                 assert pixels is not None
                 row["runs"] = flips_to_runs(pixels)
-            row["groups"] += self._more_group if row["groups"] else 0
+            row["groups"] = self._own_group(row["groups"])
             rows.append(row)
         need(not held or not rows, "a track and other shapes in one row")
         return rows, held
@@ -283,10 +285,10 @@ class SideFile:
                     raise BadItem("no tag")
                 need(entry.get("is") == check(row), "the row was changed")
                 found = self._codec.tag(items[0])
+                found["groups"] = self._own_group(found["groups"])
             except (BadItem, TypeError, KeyError, ValueError):
                 self._n_refused += 1
                 continue
-            found["groups"] += self._more_group if found["groups"] else 0
             rows.append(found)
             at.append(here)
         if not rows:
@@ -313,13 +315,12 @@ class SideFile:
             try:
                 need(not held.is_broken and n_rows == held.n_rows, "rows of the track were changed")
                 track = self._codec.track(held.item, self._images)
+                groups = np.array([self._own_group(group) for group in track.groups.tolist()], dtype=np.int32)
             except (BadItem, ValueError, TypeError, KeyError, RecursionError):
                 self._n_refused += 1
                 shapes += held.shapes
                 continue
-            tracks.append(
-                track.replace(groups=np.where(track.groups > 0, track.groups + self._more_group, 0).astype(np.int32))
-            )
+            tracks.append(track.replace(groups=groups))
         for held in self._wholes.values():
             try:
                 need(not held.is_broken and sum(map(len, held.shapes)) == held.n_rows, "rows of it were changed")
@@ -341,9 +342,14 @@ class SideFile:
         rows = [self._codec.shape(item, frame, width, height) for item in entry["shapes"]]
         for row in rows:
             need(bool(row["points"] or row["runs"] or row["elements"]), "no geometry")
-            row["groups"] += self._more_group if row["groups"] else 0
+            row["groups"] = self._own_group(row["groups"])
         need(kept is None or len(rows) == 1, "not one shape")
         return [shapes_table(rows, [frame] * len(rows), kept or Kept.empty(len(rows)))]
+
+    def _own_group(self, group: int) -> int:
+        """The number of a group of the file among those that are free."""
+        need(group <= self._group_room, "a group out of range")
+        return group + self._more_group if group else 0
 
     def _size(self, entry: Item, frame: int) -> tuple[int, int]:
         at = frame - self._frames.start

@@ -403,6 +403,23 @@ def test_groups_begin_where_told() -> None:
     assert sink.annotations().shapes.groups.tolist() == [12, 12]
 
 
+def test_groups_stay_among_the_free_numbers() -> None:
+    highest = (1 << 31) - 1
+    grouped = [replace(part, groups=np.array([3], dtype=np.int32)) for part in (POLYGON, RAISED)]
+    members = dict(members_of(*grouped))
+    assert codes_where(members, first_group=highest - 2, group_room=2) == ["extra.ignored"]  # as a whole
+    members[SIDE] = (
+        members[SIDE].replace(b'"max_group":3', b'"max_group":0').replace(b'"group":3', b'"group":%d' % highest)
+    )
+    assert codes_where(members, first_group=10, group_room=highest - 9) == ["extra.ignored"]  # each entry
+
+
+def codes_where(members: dict[str, bytes], **groups: int) -> list[str]:
+    sink, report = good(members, replace(TASK, **groups))
+    assert (sink.annotations().shapes.groups >= 0).all()
+    return [problem.code for problem in report.warnings if problem.code == "extra.ignored"]
+
+
 def test_it_may_be_laid_out_anew() -> None:
     members = members_of(BOX, RAISED, POLYGON, one(ShapeType.POLYLINE, [1, 1, 2, 2]))
     expected, _, _ = reread(members)
