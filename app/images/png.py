@@ -501,8 +501,8 @@ def _find_values(strip: Rows) -> tuple[npt.NDArray[np.int64], Rows] | None:
     if not (strip[:, 0] == FILTER_SUB).all():
         return None
     flat, stride = strip.reshape(-1), strip.shape[1]
-    places = _filled_bytes(flat)
-    if (len(places) - len(strip)) * SPARSE_SAMPLES > strip.size:
+    places = _filled_bytes(flat, len(strip) + strip.size // SPARSE_SAMPLES)
+    if places is None:
         return None
     sums, lines = np.cumsum(flat[places], dtype=np.uint8), places // stride
     return places, sums - sums[lines * stride == places][lines]
@@ -524,14 +524,18 @@ def _find_changes(strip: Rows, levels: _Levels) -> tuple[Places, Places] | None:
     return lines.astype(np.int32), columns.astype(np.int32)
 
 
-def _filled_bytes(flat: Rows) -> npt.NDArray[np.int64]:
-    """The places of all bytes of a (B,) array that are not zero, ascending; eight at a time, for few are."""
+def _filled_bytes(flat: Rows, most: int) -> npt.NDArray[np.int64] | None:
+    """The places of all bytes of a (B,) array that are not zero, ascending; eight at a time, for few are. None where
+    they are more than `most`."""
     n_words = len(flat) // 8
     words = flat[: n_words * 8].view(np.uint64)
     filled = np.flatnonzero(words != 0)
+    if len(filled) > most:
+        return None
     some = np.flatnonzero(words[filled].view(np.uint8) != 0)
     rest = np.flatnonzero(flat[n_words * 8 :]) + n_words * 8
-    return np.concatenate([filled[some >> 3] * 8 + (some & 7), rest])
+    places = np.concatenate([filled[some >> 3] * 8 + (some & 7), rest])
+    return places if len(places) <= most else None
 
 
 def _sum_rows(rows: Rows) -> Rows:

@@ -358,6 +358,16 @@ def test_a_mask_of_eight_bits_is_proven_where_its_differences_tell_one_value() -
     assert 100 < n_proven < 300
 
 
+def test_noise_of_eight_bits_is_left_to_the_decoder_without_a_place_for_each_byte() -> None:
+    random = np.random.default_rng(13)
+    noise = np.column_stack([np.ones(1_000, dtype=np.uint8), random.integers(0, 2, (1_000, 2_000), dtype=np.uint8)])
+    data = raw_png(noise.tobytes(), 2_000, 1_000, 8)
+    tracemalloc.start()
+    assert prove_mask(data) is None
+    assert tracemalloc.get_traced_memory()[1] < 6 << 20
+    tracemalloc.stop()
+
+
 def test_a_proof_knows_pixels_from_padding_whatever_the_filters() -> None:
     random = np.random.default_rng(9)
     for width in (1, 7, 8, 9, 16, 17, 40, 43):
