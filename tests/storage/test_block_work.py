@@ -243,13 +243,14 @@ def test_an_import_with_a_helper_is_the_same_import(
 
 @pytest.mark.parametrize("storage", ["sqlite"], indirect=True)
 def test_a_helper_inserts_all_of_a_job_or_says_that_it_did_not(
-    storage: Storage, monkeypatch: pytest.MonkeyPatch
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     monkeypatch.setattr(block_inserts, "LOCK_TIMEOUT_SECONDS", 0.05)
     file = storage.database.file
     assert file is not None
     task_id = make_task(storage, SIZE).id
     insert = BlockInserter(str(file))
+    request.addfinalizer(insert._connection.close)  # the end of its process does that
     job = BlockJob([shapes(list(range(SIZE)))], "new", 1, task_id, 0, 0)
 
     def count(set_id: int) -> int:
