@@ -11,18 +11,16 @@ from contextlib import contextmanager
 from dataclasses import fields, replace
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from app.annotations import Images, LabelCatalog
+from app.annotations import Images
 from app.archive import Archive
 from app.errors import ImportProblems, Report
 from app.formats import Format, ImportOptions, Target, detect, find_format, read_selected
-from app.formats.base import MAX_GROUP, Changes
+from app.formats.base import Changes
 from app.operations.dry_run import CountingSink
+from app.operations.groups import free_groups, way_to_free_groups
 from app.operations.merge import merge_staged
 from app.operations.new_labels import find_new_labels, making_labels, with_labels
-from app.operations.targets import job_range, task_target
+from app.operations.targets import Before, job_range, task_target
 from app.operations.uploaded import open_upload
 from app.operations.work import Limits, Work
 from app.steps import reach
@@ -34,10 +32,6 @@ READ_SHARE = 0.9
 
 LARGE_TABLES_BYTES = 16 << 20
 """Tables, unpacked, with which a helper surely pays; it starts while this process reads what comes before rows."""
-
-
-HIGH_GROUP = 1 << 30
-"""Few come near it by counting; above it numbers are drawn by lot, and those beyond the highest may be too few."""
 
 
 def import_annotations(work: Work, *, limits: Limits) -> None:
@@ -54,11 +48,8 @@ def import_annotations(work: Work, *, limits: Limits) -> None:
     with work.storage.database.snapshot() as conn:
         upload = uploads.load(conn, request.upload_ids[0])
         start, stop = job_range(conn, request.job_id)
-        target = known_before(
-            AnnotationReader(conn, work.storage, task_id, skip_deleted=False),
-            task_target(conn, task_id, start, stop),
-            appends=mode != "replace",
-        )
+        target = known_before(conn, work, task_target(conn, task_id, start, stop), appends=mode != "replace")
+        before = Before(target.labels, stored.revision_of(conn, task_id))
     if mode == "append":
         target = replace(target, listed=lambda: listed_images(work, task_id, start, stop))
     with telling(work, report), open_upload(work.storage, upload, limits) as (archive, _):
@@ -68,10 +59,10 @@ def import_annotations(work: Work, *, limits: Limits) -> None:
         report.summary["mode"] = mode
         target, new = find_new_labels(archive, format_, target, import_options(options, limits), report)
         if options.get("dry_run"):
-            import_into(work, archive, format_, with_labels(target, new), target.labels, limits, report, start, stop)
+            import_into(work, archive, format_, with_labels(target, new), before, limits, report, start, stop)
             return
         with making_labels(work, target, new) as (labelling, whole):
-            import_into(labelling, archive, format_, whole, target.labels, limits, report, start, stop)
+            import_into(labelling, archive, format_, whole, before, limits, report, start, stop)
 
 
 def import_into(
@@ -79,17 +70,13 @@ def import_into(
     archive: Archive,
     format_: Format,
     target: Target,
-    own: LabelCatalog,
+    before: Before,
     limits: Limits,
     report: Report,
     start: int,
     stop: int | None,
 ) -> None:
-    """Read the archive against a target with all its labels, and end the request: changed, or (a dry run) only told.
-
-    Args:
-        own: the labels among them that the task had before.
-    """
+    """Read the archive against a target with all its labels, and end the request: changed, or (a dry run) only told."""
     options, task_id = work.options, work.request.task_id
     mode = options.get("mode") or "replace"
     assert task_id is not None
@@ -99,7 +86,7 @@ def import_into(
             stored.begin_set(work.storage, task_id, start=start, stop=stop, ids="none", crew=crew) as staged,
         ):
             read_archive(archive, format_, target, options, limits, staged, report, work)
-            merge_staged(work, staged, format_, target, own, import_options(options, limits), report, start, stop)
+            merge_staged(work, staged, format_, target, before, import_options(options, limits), report, start, stop)
         return
     if options.get("dry_run"):
         counting = CountingSink()
@@ -115,10 +102,15 @@ def import_into(
     ):
         added = read_archive(archive, format_, target, options, limits, writer, report, work)
         with work.finishing() as conn:
+            stored.lock_task(conn, task_id)
             report.summary["changes"] = changes_of(conn, task_id, mode, added, start, stop)
             work.report, work.message = report.to_dict(), summary_line(report)
+            if mode == "append" and stored.revision_of(conn, task_id) != before.revision:
+                by = way_to_free_groups(conn, task_id, writer.set_id, target.first_group)
+                if by:
+                    stored.move_groups(conn, task_id, writer.set_id, by)
             stored.publish(conn, writer.set_id, mode=mode, start=start, stop=stop)
-            labels.check_kept(conn, own, task_id=task_id)
+            labels.check_kept(conn, before.labels, task_id=task_id)
 
 
 def block_crew(work: Work, archive: Archive, limits: Limits) -> BlockCrew:
@@ -140,36 +132,20 @@ def changes_of(
     }
 
 
-def known_before(reader: AnnotationReader, target: Target, *, appends: bool) -> Target:
+def known_before(conn: Connection, work: Work, target: Target, *, appends: bool) -> Target:
     """The target with what earlier imports recorded (labels' MIDs), and for an appended import group numbers that are
     not in use."""
+    task_id = work.request.task_id
+    assert task_id is not None
+    reader = AnnotationReader(conn, work.storage, task_id, skip_deleted=False)
     try:
         target = replace(target, earlier=reader.extras())
-        if not appends:
-            return target
-        highest = max((int(numbers.max(initial=0)) for numbers in _groups(reader)), default=0)
-        first, room = highest + 1, MAX_GROUP - highest
-        if highest > HIGH_GROUP:
-            first, room = _widest_gap(_groups(reader))
-        return replace(target, first_group=first, group_room=room)
     finally:
         reader.close()
-
-
-def _groups(reader: AnnotationReader) -> Iterator[npt.NDArray[np.int32]]:
-    yield from (shapes.groups for shapes in reader.shapes())
-    yield from (tags.groups for tags in reader.tags())
-    yield reader.tracks().groups
-
-
-def _widest_gap(groups: Iterator[npt.NDArray[np.int32]]) -> tuple[int, int]:
-    """The first of most numbers in a row that no group has, and how many they are."""
-    used = np.array([0, MAX_GROUP + 1], dtype=np.int64)
-    for numbers in groups:
-        used = np.union1d(used, numbers.astype(np.int64))
-    gaps = np.diff(used) - 1
-    widest = int(gaps.argmax())
-    return int(used[widest]) + 1, int(gaps[widest])
+    if not appends:
+        return target
+    first, room = free_groups(conn, task_id)
+    return replace(target, first_group=first, group_room=room)
 
 
 def listed_images(work: Work, task_id: int, start: int, stop: int | None) -> Iterator[Images]:

@@ -15,10 +15,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from app.annotations import LabelCatalog
+from app.annotations import Annotations
 from app.errors import Report, Unsupported
 from app.formats import Format, ImportOptions, Target
 from app.formats.base import Held, Merger, NewDocument
+from app.operations.groups import way_to_free_groups
+from app.operations.targets import Before
 from app.operations.work import Work
 from app.storage import AnnotationReader, Connection, SetWriter, labels
 from app.storage import annotations as stored
@@ -48,7 +50,7 @@ def merge_staged(
     staged: SetWriter,
     format_: Format,
     target: Target,
-    own: LabelCatalog,
+    before: Before,
     options: ImportOptions,
     report: Report,
     start: int,
@@ -56,16 +58,13 @@ def merge_staged(
 ) -> None:
     """Merge a closed staged set, and end the request; with `dry_run` only tell what it would do.
 
-    Args:
-        own: the labels of the target that the task had before.
-
     Raises:
-        Conflict: the task has them no more.
+        Conflict: the task lacks a label that it had, or has no room for the groups.
         Unsupported: archives of this format are not merged.
     """
     if format_.merger is None:
         raise Unsupported(f"{format_.display_name} archives cannot be merged; use mode=replace or mode=append")
-    merging = Merging(work, staged, format_, target, own, options, report, start, stop)
+    merging = Merging(work, staged, format_, target, before, options, report, start, stop)
     if work.options.get("dry_run"):
         with work.storage.database.snapshot() as conn:
             found = merging.compare(conn, None)
@@ -96,13 +95,13 @@ class Merging:
         staged: SetWriter,
         format_: Format,
         target: Target,
-        own: LabelCatalog,
+        before: Before,
         options: ImportOptions,
         report: Report,
         start: int,
         stop: int | None,
     ) -> None:
-        self._own = own
+        self._before = before
         self._work, self._staged, self._format = work, staged, format_
         self._target, self._options, self._report = target, options, report
         self._start, self._stop = start, stop
@@ -126,9 +125,12 @@ class Merging:
         document = NewDocument(self._staged.set_id, self._staged.document)
         assert self._format.merger is not None
         merger = self._format.merger(document, target, self._options, report)
+        by = 0
+        if revision != self._before.revision:
+            by = way_to_free_groups(conn, task_id, self._staged.set_id, target.first_group)
         leaving, arriving = stored.Leaving(), [np.empty(0, dtype=np.int32)]
         for both in stored.read_both(conn, task_id, self._staged.set_id, start=self._start, stop=self._stop):
-            rows = merger.merge(Held(both.held, both.imported), both.staged)
+            rows = merger.merge(Held(both.held, both.imported), _with_groups(both.staged, by))
             for kind, goes in rows.goes.items():
                 leaving.add(kind, both.places[kind][goes], getattr(both.held, kind).frames[goes])
                 arriving.append(getattr(rows.new, kind).frames)
@@ -148,7 +150,7 @@ class Merging:
         """
         task_id = self._staged.task_id
         revision = stored.lock_for_merge(conn, task_id)
-        labels.check_kept(conn, self._own, task_id=task_id)
+        labels.check_kept(conn, self._before.labels, task_id=task_id)
         if early is not None and early.revision != revision:
             raise _Changed
         found = early
@@ -169,6 +171,15 @@ class Merging:
             is_needed=documents.is_needed,
         )
         self._work.report, self._work.message = found.report.to_dict(), summary_line(found.report)
+
+
+def _with_groups(staged: Annotations, by: int) -> Annotations:
+    """The rows with `by` added to the numbers of their groups."""
+    if not by:
+        return staged
+    tables = {kind: getattr(staged, kind) for kind in ("shapes", "tags", "tracks")}
+    moved = {kind: table.replace(groups=stored.moved_by(table.groups, by)) for kind, table in tables.items()}
+    return replace(staged, **moved)
 
 
 def summary_line(report: Report) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from app.annotations import FrameTable, Images, Rows, Shapes, Tags, Tracks
+from app.annotations import FrameTable, Images, LabelCatalog, Rows, Shapes, Tags, Tracks
 from app.columns import Ragged, Texts
 from app.errors import Damaged, InvalidInput
 from app.formats import Picture, Target
@@ -23,6 +24,14 @@ FrameNumbers = npt.NDArray[np.int32]
 
 CHUNK_BYTES = 1 << 20
 DEFLATED = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What a task was like as an import of it began."""
+
+    labels: LabelCatalog
+    revision: int
 
 
 def task_target(

@@ -46,6 +46,7 @@ from app.storage.block_rows import (
 from app.storage.block_steps import STEP_BYTES, block_steps, large_bytes
 from app.storage.changes import lock_task
 from app.storage.database import Connection
+from app.storage.groups import groups_in_use, highest_group, move_groups, moved_by
 from app.storage.merging import BothSides, Leaving, lock_for_merge, publish_merged, read_both, revision_of
 from app.storage.schema import BLOCKS, annotation_sets, tasks
 from app.storage.set_writer import SetWriter, begin_set, publish
@@ -61,11 +62,15 @@ __all__ = [
     "clear",
     "counts",
     "delete",
+    "groups_in_use",
+    "highest_group",
     "iterate",
     "iterate_set",
     "load",
     "lock_for_merge",
     "lock_task",
+    "move_groups",
+    "moved_by",
     "publish",
     "publish_merged",
     "read_both",

@@ -77,6 +77,27 @@ def test_replace_takes_the_place_of_all_and_append_adds(storage: Storage, task_i
         put_in(storage, task_id, Annotations(), "d", mode="merge")
 
 
+def test_groups_of_a_set_at_work_move_together(storage: Storage, task_id: int) -> None:
+    frames, numbers = [0, 1, 1, 70, 149], np.array([5, 0, 6, 5, 5], dtype=np.int32)
+    with storage.database.write() as conn:
+        annotations.append(conn, task_id, Annotations(shapes=shapes([0]).replace(groups=numbers[:1])))
+    with annotations.begin_set(storage, task_id) as writer:
+        for _ in "ab":  # blocks of two parts
+            grouped = tags(frames).replace(groups=numbers)
+            writer.write(Annotations(shapes=shapes(frames).replace(groups=numbers), tags=grouped))
+            writer.flush()
+        writer.close()
+        with storage.database.write() as conn:
+            assert annotations.highest_group(conn, task_id, writer.set_id) == 6
+            annotations.move_groups(conn, task_id, writer.set_id, 10)
+            annotations.publish(conn, writer.set_id, mode="append")
+    with storage.database.read() as conn:
+        found = annotations.load(conn, task_id)
+    wanted = [15] * 2 + [0, 16] * 2 + [15] * 4
+    assert found.shapes.groups.tolist() == [5, *wanted]
+    assert found.tags.groups.tolist() == wanted
+
+
 def test_an_import_into_a_job_leaves_the_other_frames(storage: Storage, task_id: int) -> None:
     with storage.database.read() as conn:
         one, two = jobs.of_task(conn, task_id)
