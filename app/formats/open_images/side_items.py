@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,10 +33,13 @@ Points = npt.NDArray[np.float64 | np.int32]
 MANUAL = "manual"
 MAX_INT = (1 << 31) - 1
 FEW_NUMBERS = 8
-MAX_NUMBERS = 200_000
+# As wide as what the API takes, and wider than what it can be set to take within a sane body: else an export of a task
+# would not come back whole.
+MAX_NUMBERS = 2_000_000
 MAX_TEXT = 4096
+MAX_SOURCE = 256
 MAX_ELEMENTS = 1000
-MAX_KEY_FRAMES = 100_000
+MAX_KEY_FRAMES = 200_000
 _TYPES = {kind.name.lower(): kind for kind in ShapeType}
 _TYPE_NAMES = {int(kind): name for name, kind in _TYPES.items()}
 _N_POINTS = {ShapeType.RECTANGLE: 4, ShapeType.ELLIPSE: 4, ShapeType.CUBOID: 16, ShapeType.SKELETON: 0}
@@ -246,7 +250,7 @@ class ItemCodec:
             "occluded": _flag(item, "occluded"),
             "outside": _flag(item, "outside"),
             "sources": _text(item, "source", MANUAL),
-            "scores": _number(item, "score", 1.0, 1.0),
+            "scores": _number(item, "score", 1.0, sys.float_info.max),
             "attributes": _attributes_text(item, label),
             "elements": elements,
         }
@@ -462,7 +466,7 @@ def _flag(item: Item, name: str) -> bool:
 
 def _text(item: Item, name: str, default: str) -> str:
     value = item.get(name, default)
-    need(isinstance(value, str) and len(value) <= 64, f"{name} is no text")
+    need(isinstance(value, str) and len(value) <= MAX_SOURCE, f"{name} is no text")
     return str(value)
 
 

@@ -247,3 +247,23 @@ def test_edited_rows_win_and_the_others_keep_what_only_the_side_file_knows(desk:
     assert (found[1, 1, 10, 5]["source"], found[1, 1, 10, 5]["z_order"]) == ("manual", 0)
     assert {(found[key]["source"], found[key]["z_order"]) for key in found if key != (1, 1, 10, 5)} == {("auto", 3)}
     assert [(one["source"], one["group"]) for one in task.annotations()["tags"]] == [("auto", 4)]
+
+
+def test_what_the_api_takes_at_its_limits_comes_back(desk: Desk) -> None:
+    task = desk.task(FRAMES, LABELS)
+    label = task.labels()['a, "b"']["id"]
+    look = {"frame": 0, "label_id": label, "attributes": []}
+    polygon = [float(number % 25) for number in range(100_000)]
+    task.put(
+        shapes=[
+            {**look, "type": "polygon", "points": [1, 1, 5, 1, 5, 9], "score": 2.0},
+            {**look, "type": "polyline", "points": [1, 1, 5, 1, 5, 9], "score": -1e300},
+            {**look, "type": "rectangle", "points": [1, 1, 5, 5], "source": "ö" * 256},
+            {**look, "type": "polyline", "points": polygon},
+        ],
+        tags=[{**look, "source": "a" * 256}],
+    )
+    before = plain(task.annotations())
+    report = task.bring(task.export_zip())
+    assert "extra.ignored" not in report["counts"]
+    assert plain(task.annotations()) == before
