@@ -197,7 +197,7 @@ def parse(body: bytes | bytearray, limits: JSONLimits) -> Outline:
     if _NOT_BLANK.search(body) is None:
         raise InvalidInput("the body is empty; JSON is expected", code="json.syntax")
     document = outline(body, max_depth=limits.max_depth, max_entries=limits.max_shapes)
-    if document.root.get("intervals") and any(values for _, values in document.entries("intervals")):
+    if any(values for _, values in document.entries("intervals")):
         raise InvalidInput("intervals (of audio) are not kept here", place="intervals", code="annotations.unsupported")
     return document
 

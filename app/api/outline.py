@@ -88,11 +88,12 @@ class Outline:
         Raises:
             InvalidInput: the field is no array, an entry is too large, or something is no JSON.
         """
-        value = self.root.get(name)
-        if value is None:
+        if name not in self.root:
             return
-        if not isinstance(value, list):
-            raise InvalidInput("expected a list", place=name, code="json.type")
+        value = self.root[name]
+        if not isinstance(value, list):  # nor null: who puts it might mean that a list stays as it is
+            got = ", got null; leave the field out where there is none" if value is None else ""
+            raise InvalidInput(f"expected a list{got}", place=name, code="json.type")
         section = self.sections[value[0]]
         _check_sizes(section, name)
         first, position = 0, section.start

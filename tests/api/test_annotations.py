@@ -105,6 +105,37 @@ def test_put_replaces_and_keeps_the_ids_it_is_given(scene: Scene) -> None:
     assert scene.get()["shapes"] == told
 
 
+@pytest.mark.parametrize("field", ["shapes", "tags", "tracks", "intervals"])
+def test_null_is_no_list_and_empties_nothing(scene: Scene, field: str) -> None:
+    """As in CVAT, whose lists may be missing but not null."""
+    told = scene.put(shapes=[scene.box()], tags=[scene.tag(2)], tracks=[scene.track(1, 4)])
+    body = {field: None}
+    answers = [scene.client.put(scene.url, json=body)]
+    answers += [
+        scene.client.patch(f"{scene.url}?action={action}", json=body) for action in ("create", "update", "delete")
+    ]
+    for answer in answers:
+        assert answer.status_code == 400, answer.text
+        assert field in answer.text
+    assert scene.get() == told
+
+
+@pytest.mark.parametrize(
+    ("kind", "field"),
+    [
+        *(("shapes", field) for field in ("frame", "label_id", "type", "points", "source", "occluded", "outside")),
+        *(("shapes", field) for field in ("z_order", "rotation", "attributes", "elements", "score")),
+        *(("tags", field) for field in ("frame", "label_id", "source", "attributes")),
+        *(("tracks", field) for field in ("frame", "label_id", "source", "attributes", "shapes", "elements")),
+    ],
+)
+def test_null_is_no_value_of_a_field(scene: Scene, kind: str, field: str) -> None:
+    entry = {"shapes": scene.box(), "tags": scene.tag(), "tracks": scene.track(1, 4)}[kind]
+    answer = scene.client.put(scene.url, json={kind: [{**entry, field: None}]})
+    assert answer.status_code == 400, answer.text
+    assert f"{kind}[0].{field}" in answer.text
+
+
 def test_patch_adds_changes_and_removes(scene: Scene) -> None:
     old = scene.put(shapes=[scene.box()])["shapes"][0]
     added = scene.client.patch(
