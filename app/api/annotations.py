@@ -138,6 +138,7 @@ async def _read_large(
                 batch_rows=READ_ROWS,
                 batch_bytes=READ_BYTES,
                 with_kept=False,
+                cuts="anywhere",
             )
             chunks = encode(
                 (batch.tags for batch in read(kinds=("tags",))),

@@ -1,4 +1,8 @@
-"""One consistent state of a task's annotations, in batches, for exports."""
+"""One consistent state of a task's annotations, in batches, for exports.
+
+Batches hold whole frames where it matters what else a frame has: images, and shapes of a frame that has masks or
+groups, or of a task that has tracks. Those of tags, kept rows and plain boxes may end anywhere.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,7 @@ from app.errors import Damaged, NotFound
 from app.storage import annotations as annotation_rows
 from app.storage import frames as frame_rows
 from app.storage.blobs import BlobSource
+from app.storage.block_windows import Cuts
 from app.storage.database import Connection
 from app.storage.schema import annotation_sets, tasks
 from app.storage.storage import Storage
@@ -59,6 +64,7 @@ class AnnotationReader:
         self._frame_offset = frame_offset
         self._batch_rows = batch_rows
         self._packs: dict[int, BlobSource] = {}
+        self._has_tracks: bool | None = None
 
     def images(self) -> Iterator[Images]:
         yield from self._pass("images")
@@ -103,6 +109,7 @@ class AnnotationReader:
             kinds=(kind,),
             batch_rows=self._batch_rows,
             lazy=True,
+            cuts=self._cuts(kind),
         )
         for batch in batches:
             table = getattr(batch, kind)
@@ -115,6 +122,14 @@ class AnnotationReader:
                 )
             if len(table):
                 yield table
+
+    def _cuts(self, kind: str) -> Cuts:
+        if kind == "images":
+            return "never"
+        if kind == "shapes" and self._has_tracks is None:
+            weights = annotation_rows.weigh(self._conn, self._task_id, self._start, self._stop)
+            self._has_tracks = "tracks" in weights
+        return "never" if kind == "shapes" and self._has_tracks else "plain"
 
     def extras(self) -> dict[int, dict[str, Any]]:
         """The extras of every set, oldest first; an archive without a row may have left files and class names."""

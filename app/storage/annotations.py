@@ -43,7 +43,8 @@ from app.storage.block_rows import (
     read_block_list,
     read_column,
 )
-from app.storage.block_steps import STEP_BYTES, block_steps, large_bytes
+from app.storage.block_steps import STEP_BYTES, block_steps, in_steps, large_bytes, weigh_blocks
+from app.storage.block_windows import LARGE_SHARE, Cuts, read_windows
 from app.storage.changes import lock_task
 from app.storage.database import Connection
 from app.storage.groups import groups_in_use, highest_group, move_groups, moved_by
@@ -164,29 +165,72 @@ def iterate(
     batch_bytes: int = STEP_BYTES,
     with_kept: bool = True,
     lazy: bool = False,
+    cuts: Cuts = "never",
 ) -> Iterator[Annotations]:
     """The same as `load` in batches of whole blocks: ascending, disjoint frame ranges, about `batch_rows` rows or
     `batch_bytes` of stored outlines each (four times that in memory), whichever is reached first.
 
     Several queries: on PostgreSQL only a `snapshot()` makes them see one state. `lazy` leaves the largest columns
     (`LATER`) until they are looked at, which must be within that same snapshot.
+
+    Args:
+        cuts: where the caller takes a frame in several batches, kind by kind: a block that has more than twice as
+            much as a batch is then cut, between frames or within them.
     """
     stop = _last(conn, task_id, stop)
     if start >= stop:
         return
     first, last = start >> BLOCK_BITS, (stop - 1) >> BLOCK_BITS
-    ranges = [
-        (max(start, int(blocks[0]) << BLOCK_BITS), min(stop, (int(blocks[-1]) + 1) << BLOCK_BITS))
-        for blocks in block_steps(conn, task_id, kinds, first, last, most_rows=batch_rows, most_bytes=batch_bytes)
-    ]
-    batches = (_fetch(conn, task_id, kinds, low, high, with_kept, lazy) for low, high in ranges)
+    blocks, shares = weigh_blocks(conn, task_id, kinds, first, last, most_rows=batch_rows, most_bytes=batch_bytes)
+    large = set(blocks[shares > LARGE_SHARE].tolist()) if cuts != "never" else set()
+
+    def fetch() -> Iterator[_Found | _Ready]:
+        for some in _apart(in_steps(blocks, shares), large):
+            low, high = max(start, int(some[0]) << BLOCK_BITS), min(stop, (int(some[-1]) + 1) << BLOCK_BITS)
+            if int(some[0]) not in large:
+                yield _fetch(conn, task_id, kinds, low, high, with_kept, lazy)
+                continue
+            for kind in kinds:
+                tables = read_windows(
+                    *(conn, kind, task_id, int(some[0])),
+                    start=low,
+                    stop=high,
+                    cuts=cuts,
+                    with_kept=with_kept,
+                    lazy=lazy,
+                    most_rows=batch_rows,
+                    most_bytes=batch_bytes,
+                )
+                yield from (_Ready(Annotations(**{kind: table})) for table in tables)
+
+    batches = fetch()
     if with_kept and not all(lazy and "kept_lines" in LATER.get(kind, ()) for kind in kinds):
         yield from _ahead(batches)
     else:  # there is nothing to inflate
         yield from (batch.decoded() for batch in batches)
 
 
-def _ahead(found: Iterator[_Found]) -> Iterator[Annotations]:
+def _apart(steps: list[npt.NDArray[np.int64]], large: set[int]) -> Iterator[npt.NDArray[np.int64]]:
+    """Runs of blocks in which large ones stand alone."""
+    if not large:
+        yield from steps
+        return
+    for blocks in steps:
+        is_large = np.isin(blocks, list(large))
+        yield from np.split(blocks, np.flatnonzero(is_large[1:] | is_large[:-1]) + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """Tables that are decoded already."""
+
+    annotations: Annotations
+
+    def decoded(self) -> Annotations:
+        return self.annotations
+
+
+def _ahead(found: Iterator[_Found | _Ready]) -> Iterator[Annotations]:
     """The tables of each; from the second on, a thread decodes the next ones while these are worked on: inflating
     needs no lock of Python's. The store is asked by this thread alone."""
     first = next(found, None)

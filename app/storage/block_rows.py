@@ -93,6 +93,7 @@ def fetch_blocks(
     last: int | None = None,
     blocks: Sequence[int] | None = None,
     set_id: int | None = None,
+    part: int | None = None,
     staged_id: int | None = None,
 ) -> Sequence[Any]:
     """Rows (block, set, n_rows, the columns) of the visible blocks of a task (or those of a set at work), ordered by
@@ -103,6 +104,7 @@ def fetch_blocks(
         "last": last,
         "blocks": blocks,
         "set": set_id,
+        "part": part,
         "staged": staged_id,
     }
     chosen = {name: value for name, value in given.items() if value is not None}
@@ -128,6 +130,7 @@ def _block_statement(kind: str, columns: tuple[str, ...], given: frozenset[str])
         "last": table.block <= sa.bindparam("last"),
         "blocks": table.block.in_(sa.bindparam("blocks", expanding=True)),
         "set": table.set_id == sa.bindparam("set"),
+        "part": table.part == sa.bindparam("part"),
     }
     return found.where(*(condition for name, condition in bounds.items() if name in given))
 
@@ -155,12 +158,18 @@ def columns_of(kind: str, *, with_kept: bool = True) -> tuple[str, ...]:
 
 
 def decode_rows(
-    kind: str, rows: Sequence[Any], *, with_kept: bool = True, later: Mapping[str, Callable[[], Any]] | None = None
+    kind: str,
+    rows: Sequence[Any],
+    *,
+    with_kept: bool = True,
+    later: Mapping[str, Callable[[], Any]] | None = None,
+    cut: tuple[int, int] | None = None,
 ) -> Placed:
     """The table of the rows that `fetch_blocks` found with the columns `columns_of`, in their order.
 
     Args:
         later: Ragged and Texts columns that the rows lack, and how to get them when they are looked at.
+        cut: only the rows from start to stop, which share nothing with the others; `later` gives as many.
     """
     empty = _empty(kind)
     if not rows:
@@ -170,6 +179,9 @@ def decode_rows(
     later = later or {}
     names = [name for name in columns_of(kind, with_kept=with_kept) if name not in later]
     decoded = {name: decode_column(kind, name, column, counts) for name, column in zip(names, blobs, strict=True)}
+    if cut is not None:
+        row_sets = row_sets[slice(*cut)]
+        decoded = {name: cut_column(column, *cut) for name, column in decoded.items()}
     for name, load in later.items():
         model = _MODELS[kind][name]
         is_ragged = isinstance(model, Ragged)
@@ -181,6 +193,16 @@ def decode_rows(
     elif hasattr(empty, "kept"):
         decoded["kept"] = Kept.empty(len(row_sets))
     return Placed(type(empty)(**decoded), row_sets)
+
+
+def cut_column(column: Any, start: int, stop: int) -> Any:
+    """Rows start to stop of an array, Ragged or Texts, which hold nothing of the other rows."""
+    if isinstance(column, np.ndarray):
+        return column[start:stop].copy()
+    if isinstance(column, Texts):
+        some = column.slice(start, stop)
+        return some.compact() if len(some.values) > len(some) else some
+    return column.take(np.arange(start, stop, dtype=np.int64))
 
 
 @cache

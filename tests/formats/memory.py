@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from app.annotations import Annotations, Edit, FrameTable, Images, Rows, Shapes, Tags, Tracks
+from app.annotations import Annotations, Edit, FrameTable, Images, Rows, Shapes, ShapeType, Tags, Tracks
 from app.columns import Texts
 from app.formats import Picture
 
@@ -67,7 +67,7 @@ class MemorySource:
     Args:
         packs: kept bytes by set; documents: extras by set.
         pictures: bytes by frame number.
-        batch_frames: so many frames a batch.
+        batch_frames: so many frames a batch; 0: a row a batch wherever the store may end one (`AnnotationReader`).
     """
 
     def __init__(
@@ -93,15 +93,24 @@ class MemorySource:
 
     def _batches(self, table: Any) -> Iterator[Any]:
         start = self._frames.start
-        for first in range(start, start + len(self._frames), self._batch_frames):
-            stop = min(first + self._batch_frames, start + len(self._frames))
+        step = self._batch_frames or 1
+        for first in range(start, start + len(self._frames), step):
+            stop = min(first + step, start + len(self._frames))
             shown = ~self._frames.deleted[first - start : stop - start]
             inside = (table.frames >= first) & (table.frames < stop)
             inside[inside] = shown[table.frames[inside] - first]
             part = table.take(inside)
             part = part.take(np.argsort(part.frames, kind="stable"))
-            if len(part):
+            if self._batch_frames == 0 and self._may_be_cut(part):
+                yield from (part.take(np.array([row])) for row in range(len(part)))
+            elif len(part):
                 yield part
+
+    def _may_be_cut(self, part: Any) -> bool:
+        if isinstance(part, Shapes):
+            are_boxes = (part.types == ShapeType.RECTANGLE) & (part.groups == 0) & (part.rotations == 0)
+            return bool(are_boxes.all()) and not len(self._all.tracks)
+        return isinstance(part, Tags | Rows)
 
     def images(self) -> Iterator[Images]:
         return self._batches(self._all.images)

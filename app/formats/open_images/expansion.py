@@ -58,10 +58,8 @@ class Expansion:
             yield self._with_copies(part, columns, rows, copies)
 
     def tags(self, parts: Iterable[TableRows], columns: Sequence[str]) -> Iterator[TableRows]:
-        """Rows of an image label table with their copies. Each part holds whole frames."""
-        for part in parts:
-            if not len(part):
-                continue
+        """Rows of an image label table with their copies."""
+        for part in _in_whole_frames(parts):
             block = split_lines(part.records, columns)
             names = decode_texts(block.cells("LabelName"))
             absent = decode_numbers(block.cells("Confidence")).values == 0
@@ -98,6 +96,23 @@ def _reached(name: str, edges: Mapping[str, Iterable[str]]) -> Names:
                 following += edges.get(other, ())
         waiting = following
     return tuple(found)
+
+
+def _in_whole_frames(parts: Iterable[TableRows]) -> Iterator[TableRows]:
+    """The same rows; none of the parts ends within a frame, none is empty."""
+    waiting: list[TableRows] = []  # of one frame, which may go on
+    for part in parts:
+        if not len(part):
+            continue
+        begin = int(np.searchsorted(part.frames, part.frames[-1]))  # of the last frame
+        if waiting and (begin or part.frames[0] != waiting[0].frames[0]):
+            yield TableRows.concatenate([*waiting, part.take(np.arange(begin))])
+            waiting = []
+        elif begin:
+            yield part.take(np.arange(begin))
+        waiting.append(part.take(np.arange(begin, len(part))) if begin else part)
+    if waiting:
+        yield TableRows.concatenate(waiting)
 
 
 def _copies(codes: npt.NDArray[np.integer[Any]], relatives: Sequence[Names]) -> tuple[Rows, Texts]:

@@ -155,12 +155,14 @@ class _Ends:
 
 
 class _Boxes:
-    """Rectangles of a stream, those of the frames that are asked for; frames are asked for in ascending order."""
+    """Rectangles of a stream, those of the frames that are asked for; frames are asked for in ascending order, the last
+    one perhaps again."""
 
     def __init__(self, plan: Plan, shapes: Iterator[Shapes]) -> None:
         self._plan, self._coming = plan, shapes
         self._held = Shapes.empty()
         self._ended = False
+        self._last: tuple[Codes, Shapes] = (np.empty(0, dtype=np.int32), Shapes.empty())
 
     def find(self, frames: Codes, cells: Columns, attributive: Mask) -> _Ends:
         """The boxes of rows of these frames (ascending)."""
@@ -178,11 +180,19 @@ class _Boxes:
         return _Ends(finder.found.reshape(2, -1).T, shapes)
 
     def _of(self, frames: Codes) -> Shapes:
+        if not np.array_equal(self._last[0], frames):
+            self._last = frames, self._next(frames)
+        return self._last[1]
+
+    def _next(self, frames: Codes) -> Shapes:
         parts, last = [], int(frames[-1])
+        known = self._last[1]
+        parts.append(known.take(np.isin(known.frames, frames)))
         while True:
             parts.append(self._held.take(np.isin(self._held.frames, frames)))
-            if self._ended or (len(self._held) and int(self._held.frames[-1]) > last):
-                return Shapes.concatenate(parts)
+            self._held = self._held.take(self._held.frames > last)
+            if self._ended or len(self._held):
+                return Shapes.concatenate([part for part in parts if len(part)])
             following = next(self._coming, None)
             self._ended = following is None
             shapes = following if following is not None else Shapes.empty()

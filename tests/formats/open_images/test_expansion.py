@@ -55,7 +55,7 @@ def test_a_class_below_itself_ends() -> None:
     assert (expansion.ancestors, expansion.descendants) == ({"a": ("b",), "b": ("a",)}, {"a": ("b",), "b": ("a",)})
 
 
-@pytest.mark.parametrize("batch_frames", [1, 2])
+@pytest.mark.parametrize("batch_frames", [0, 1, 2])
 def test_rows_are_copied_along_the_hierarchy(batch_frames: int) -> None:
     sink = good(MEMBERS, WHERE)[0]
     source = MemorySource.of_sink(sink, WHERE.frames, batch_frames=batch_frames)

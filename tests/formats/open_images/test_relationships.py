@@ -323,3 +323,25 @@ def test_many_batches_and_frames_without_rows_give_the_same() -> None:
     for line in lines(written[0]):
         cells = line.split(",")
         assert cells[3:7] == cells[7:11] == places_of_boxes[cells[0]]
+
+
+def test_rows_of_one_image_find_its_boxes_wherever_batches_end() -> None:
+    n = 12
+    where = target({"a.jpg": (8, 8), "b.jpg": (8, 8)}, labels("Cat"), subset="train")
+    places = [f"{k / 16},{(k + 1) / 16},0,0.5" for k in range(n)]
+    boxes = "".join(f"{image},x,Cat,1,{place},0,0,0,0,0\n" for image in "ab" for place in places)
+    rows = [f"{image},Cat,Cat,{places[k]},{places[n - 1 - k]},on" for image in "ab" for k in range(n)]
+    found, _ = good({BOXES: BOX_HEADER + boxes, TABLE: HEADER + "\n".join(rows)}, where)
+    shapes = found.annotations().shapes
+    moved = Ragged(shapes.points.values + np.tile([0.0, 0.0, 0.0, 1.0], 2 * n), shapes.points.offsets)
+    edits = np.full(2 * n, Edit.GEOMETRY, dtype=np.uint8)
+    shapes = shapes.replace(points=moved, kept=shapes.kept.replace(edits=edits))
+    assert not shapes.groups.any()
+    whole = Annotations(shapes=shapes, rows=found.annotations().rows)
+    written, cut = (
+        read_zip(exported(MemorySource.of_sink(found, where.frames, whole, batch_frames=batch), where)[0])
+        for batch in (2, 0)
+    )
+    assert written == cut
+    assert len(lines(written)) == 2 * n
+    assert all(line.split(",")[6] == line.split(",")[10] == "0.625" for line in lines(written))

@@ -130,7 +130,7 @@ def table_of(members: dict[str, bytes], name: str) -> tuple[list[str], list[dict
     return list(reader.fieldnames), rows
 
 
-@pytest.mark.parametrize("batch_frames", [1, 3, 100])
+@pytest.mark.parametrize("batch_frames", [0, 1, 3, 100])
 @pytest.mark.parametrize("seed", range(12))
 def test_tables_are_those_of_the_twin(seed: int, batch_frames: int) -> None:
     random_ = random.Random(seed)
