@@ -36,6 +36,7 @@ POLL_SECONDS = 0.025  # half of it is the mean wait of a request where the queue
 MONITOR_SECONDS = 0.5
 UNRESPONSIVE_SECONDS = 30  # a handler that has not seen the end of its time by then never will
 ORPHAN_SECONDS = 600  # beyond the wall time of work, which makes blobs and sets before it says what they are
+CLOCK_STEP_SECONDS = 5.0  # more than a clock that is steered is off between two sweeps
 PROBLEMS_IN_MESSAGE = 3
 FAIL_TRIES = 10
 EXIT_CODE = 70  # EX_SOFTWARE: the supervisor starts another one
@@ -97,7 +98,11 @@ def _watch_parent(parent_fd: int, stop: threading.Event) -> None:
 
 
 class _Chores:
-    """Sweeps between two requests."""
+    """Sweeps between two requests.
+
+    Leases, sets and blobs have dates. Where the clock was set (or the machine slept), those of work that goes on are as
+    much too old; so nothing is judged by its date until whoever lives has dated it anew.
+    """
 
     def __init__(self, storage: Storage, queue: Queue, limits: WorkerLimits) -> None:
         self._storage = storage
@@ -106,9 +111,17 @@ class _Chores:
         self._next_sweep = 0.0
         self._next_housekeeping = time.monotonic() + 1  # the first request after a start does not wait for it
         self._has_swept = False
+        self._orphan_age_seconds = ORPHAN_SECONDS + round(limits.timeout_seconds)
+        self._clock_ahead = time.time() - time.monotonic()
 
     def run(self) -> None:
         moment = time.monotonic()
+        ahead = time.time() - moment
+        if abs(ahead - self._clock_ahead) > CLOCK_STEP_SECONDS:
+            log.warning("the clock was set", seconds=round(ahead - self._clock_ahead))
+            self._next_sweep = max(self._next_sweep, moment + self._limits.lease_seconds)
+            self._next_housekeeping = max(self._next_housekeeping, moment + self._orphan_age_seconds)
+        self._clock_ahead = ahead
         try:
             if moment >= self._next_sweep:
                 self._next_sweep = moment + min(self._limits.sweep_seconds, self._limits.lease_seconds / 3)
@@ -129,7 +142,7 @@ class _Chores:
                 swept = housekeeping.sweep(
                     self._storage,
                     upload_ttl_seconds=self._limits.upload_ttl_seconds,
-                    orphan_age_seconds=ORPHAN_SECONDS + round(self._limits.timeout_seconds),
+                    orphan_age_seconds=self._orphan_age_seconds,
                 )
                 log.info("housekeeping done", removed=repr(swept))
         except (Busy, NoSpace) as error:

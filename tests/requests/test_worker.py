@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ from app.requests import (
 )
 from app.requests.worker import _Chores, run_request
 from app.storage import Request, RequestDraft, annotations, housekeeping, requests
+from app.storage.schema import now
 from tests.requests.conftest import ROOT, Place
 from tests.requests.handlers import HANDLERS, limits
 from tests.storage.stores import make_task, shapes, user
@@ -113,6 +115,53 @@ def test_housekeeping_leaves_alone_what_work_may_still_be_making(place: Place, m
     chores.run()
     assert len(ages) == 1
     assert ages[0] > 20_000
+
+
+@pytest.mark.parametrize("hours", [2, -2])
+def test_a_clock_that_is_set_takes_no_work_from_a_worker(
+    place: Place, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    request = ask(place)
+    assert place.queue.receive() == request.id
+    assert request.task_id is not None
+    with place.storage.database.write() as conn:
+        begun = requests.claim(conn, request.id, lease_seconds=60)
+    assert begun is not None
+    chores = _Chores(place.storage, place.queue, limits(lease_seconds=60))
+    real, real_monotonic = time.time, time.monotonic
+    passed = 0.0
+    moment = timedelta(hours=hours)
+    monkeypatch.setattr(time, "time", lambda: real() + passed + moment.total_seconds())
+    monkeypatch.setattr(time, "monotonic", lambda: real_monotonic() + passed)
+    for module in (requests, housekeeping):
+        monkeypatch.setattr(module, "now", lambda: now() + moment + timedelta(seconds=passed))
+    context = Context(begun, place.storage, limits(lease_seconds=60), threading.Event())
+    with annotations.begin_set(place.storage, request.task_id) as writer:
+        chores.run()
+        passed = 55.0  # the work says that it lives, as the monitor does
+        context.beat(None)
+        chores.run()
+        passed = 70.0
+        chores.run()
+        writer.close()
+        with context.finishing() as conn:
+            annotations.publish(conn, writer.set_id)
+    assert (load(place, request).status, load(place, request).attempt) == ("finished", 1)
+
+
+def test_work_that_died_is_found_after_the_clock_was_set(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = ask(place)
+    assert place.queue.receive() == request.id
+    with place.storage.database.write() as conn:
+        assert requests.claim(conn, request.id, lease_seconds=0.2) is not None
+    chores = _Chores(place.storage, place.queue, limits(lease_seconds=0.2))
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + 7200)
+    chores.run()
+    assert load(place, request).status == "started"
+    time.sleep(0.25)
+    chores.run()
+    assert load(place, request).status == "queued"
 
 
 def test_a_busy_store_is_tried_again_three_times(place: Place) -> None:
