@@ -33,6 +33,8 @@ from app.spools import spool_of
 Ticket = TypeVar("Ticket")
 Job = TypeVar("Job")
 Done = TypeVar("Done")
+Parts = Sequence[memoryview]
+"""A pickled value, and its arrays."""
 
 SENT_AHEAD = 2
 """Jobs that one helper has at most, where nobody says otherwise."""
@@ -91,7 +93,7 @@ class Helper:
             for end in (job_end, result_end, memory):
                 if end is not None:
                     os.close(end)
-        self._done: queue.SimpleQueue[tuple[Any] | None] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[Parts | None] = queue.SimpleQueue()
         self._is_up = threading.Event()  # it has started, or never will
         self._n_sent = 0
         self._is_lost = False
@@ -104,11 +106,12 @@ class Helper:
 
     def _listen(self) -> None:
         try:
-            with contextlib.suppress(EOFError, OSError, pickle.UnpicklingError):
-                receive(self._answers)
+            with contextlib.suppress(EOFError, OSError):
+                answers = _Incoming(self._answers)
+                _receive_parts(answers.read)
                 self._is_up.set()
                 while True:
-                    self._done.put((receive(self._answers),))
+                    self._done.put(_receive_parts(answers.read))
         except Exception:
             traceback.print_exc()
         self._is_up.set()
@@ -139,6 +142,18 @@ class Helper:
 
     def receive(self) -> tuple[Any] | None:
         """The answer to the oldest job; None where there will be none."""
+        done = self.receive_packed()
+        if done is None:
+            return None
+        try:
+            return (_loads(done),)
+        except Exception:
+            traceback.print_exc()
+            self._is_lost = True
+            return None
+
+    def receive_packed(self) -> Parts | None:
+        """The same as it came, for `_loads`: who keeps it for later need not make it twice."""
         self._n_sent -= 1
         done = None if self._is_lost and self._done.empty() else self._done.get()
         self._is_lost = self._is_lost or done is None
@@ -223,15 +238,16 @@ class Crew(Generic[Ticket, Job, Done]):
 
 @dataclass(slots=True, eq=False)
 class _Place(Generic[Ticket, Job, Done]):
-    """A job of a run. `helper`: who works on it, and `again` gives the job; `done`: its answer, or `on_disk`: where
-    that begins."""
+    """A job of a run. `helper`: who works on it, and `again` gives the job; `done`: its answer, `packed`: the same as a
+    helper sent it, or `on_disk`: where that begins, and the sizes of its parts."""
 
     ticket: Ticket
     job: Job | None
     helper: Helper | None = None
     again: Callable[[], Job] | None = None
     done: tuple[Done | None] | None = None
-    on_disk: int | None = None
+    packed: Parts | None = None
+    on_disk: tuple[int, Sequence[int]] | None = None
 
 
 class Run(Generic[Ticket, Job, Done]):
@@ -257,8 +273,7 @@ class Run(Generic[Ticket, Job, Done]):
     def go_on(self) -> None:
         """Take the answers that there are, and give helpers more to do. Nothing is waited for, and no job done here."""
         while self._sent and self._sent[0].helper is not None and self._sent[0].helper.has_answer():
-            answered = self._sent.popleft()
-            self._put(answered, self._receive(answered))
+            self._take_answer(self._sent.popleft())
         for helper in self._crew.helpers():
             while helper.has_room() and (place := self._next()) is not None:
                 if place.job is None:
@@ -283,7 +298,7 @@ class Run(Generic[Ticket, Job, Done]):
             place = self._waiting.popleft()
             if place.helper is not None:
                 self._sent.popleft()  # it was sent first, for all before it are answered
-                return place.ticket, self._receive(place)
+                self._take_answer(place)
             return place.ticket, self._get(place)
 
     def _next(self) -> _Place[Ticket, Job, Done] | None:
@@ -293,14 +308,15 @@ class Run(Generic[Ticket, Job, Done]):
         self._waiting.append(_Place(*found))
         return self._waiting[-1]
 
-    def _receive(self, place: _Place[Ticket, Job, Done]) -> Done | None:
+    def _take_answer(self, place: _Place[Ticket, Job, Done]) -> None:
         assert place.helper is not None
         assert place.again is not None
-        done = place.helper.receive()
-        # Where the helper is gone: what it cannot do is found out here.
-        answer = self._crew.answer(place.again()) if done is None else done[0]
+        packed = place.helper.receive_packed()
+        if packed is not None:
+            self._keep(place, packed)
+        else:  # the helper is gone: what it cannot do is found out here
+            self._put(place, self._crew.answer(place.again()))
         place.helper = place.again = None
-        return answer
 
     def _put(self, place: _Place[Ticket, Job, Done], done: Done | None) -> None:
         """Keep an answer until it is asked for."""
@@ -309,19 +325,33 @@ class Run(Generic[Ticket, Job, Done]):
             place.done = (done,)
             self._n_held += done is not None
             return
+        self._keep(place, _packed(done))
+
+    def _keep(self, place: _Place[Ticket, Job, Done], packed: Parts) -> None:
+        if self._n_held < self._most_held:
+            place.packed = packed
+            self._n_held += 1
+            return
         if self._file is None:
             self._file = spool_of(self)
-        place.on_disk = self._file.seek(0, os.SEEK_END)
-        pickle.dump(done, self._file, protocol=5)
+        place.on_disk = self._file.seek(0, os.SEEK_END), [part.nbytes for part in packed]
+        for part in packed:
+            self._file.write(part)
 
     def _get(self, place: _Place[Ticket, Job, Done]) -> Done | None:
         if place.done is not None:
             self._n_held -= place.done[0] is not None
             return place.done[0]
-        assert self._file is not None
-        assert place.on_disk is not None
-        self._file.seek(place.on_disk)
-        done: Done | None = pickle.load(self._file)
+        packed = place.packed
+        if packed is not None:
+            self._n_held -= 1
+        else:
+            assert self._file is not None
+            assert place.on_disk is not None
+            start, sizes = place.on_disk
+            self._file.seek(start)
+            packed = [memoryview(self._file.read(size)) for size in sizes]
+        done: Done | None = _loads(packed)
         return done
 
 
@@ -498,9 +528,7 @@ def _pipe() -> tuple[int, int]:
 
 def send(pipe: int, value: Any, slots: _Slots | None = None) -> Callable[[], Any] | None:
     """Raises OSError where nobody reads any more. Where it was put into a slot: how to get the value again."""
-    arrays: list[pickle.PickleBuffer] = []
-    parts = [memoryview(pickle.dumps(value, protocol=5, buffer_callback=arrays.append))]
-    parts += [array.raw() for array in arrays]
+    parts = _packed(value)
     sizes = [part.nbytes for part in parts]
     places = slots.put(parts) if slots is not None else None
     if slots is None or places is None:
@@ -513,17 +541,27 @@ def send(pipe: int, value: Any, slots: _Slots | None = None) -> Callable[[], Any
 
 def receive(pipe: int, slots: _Slots | None = None) -> Any:
     """Raises EOFError where nothing comes any more."""
-    (count,) = _COUNT.unpack(_read(pipe, _COUNT.size))
+    return _loads(_receive_parts(partial(_read, pipe), slots))
+
+
+def _receive_parts(read: Callable[[int], bytearray], slots: _Slots | None = None) -> Parts:
+    (count,) = _COUNT.unpack(read(_COUNT.size))
     if count < _SHARED:
-        sizes = [size for (size,) in _SIZE.iter_unpack(_read(pipe, _SIZE.size * count))]
-        return _loads([_read(pipe, size) for size in sizes])
+        sizes = [size for (size,) in _SIZE.iter_unpack(read(_SIZE.size * count))]
+        return [memoryview(read(size)) for size in sizes]
     assert slots is not None
     count -= _SHARED
-    numbers = [number for (number,) in _SIZE.iter_unpack(_read(pipe, 2 * _SIZE.size * count))]
-    return _loads(slots.get(numbers[count:], numbers[:count]))
+    numbers = [number for (number,) in _SIZE.iter_unpack(read(2 * _SIZE.size * count))]
+    return slots.get(numbers[count:], numbers[:count])
 
 
-def _loads(parts: Sequence[bytearray | memoryview]) -> Any:
+def _packed(value: Any) -> Parts:
+    arrays: list[pickle.PickleBuffer] = []
+    first = memoryview(pickle.dumps(value, protocol=5, buffer_callback=arrays.append))
+    return [first, *(array.raw() for array in arrays)]
+
+
+def _loads(parts: Parts) -> Any:
     return pickle.loads(parts[0], buffers=parts[1:])
 
 
@@ -544,10 +582,34 @@ def _write(pipe: int, parts: Sequence[memoryview]) -> None:
 
 def _read(pipe: int, size: int) -> bytearray:
     data = bytearray(size)
-    view, n_read = memoryview(data), 0
-    while n_read < size:
+    _fill(pipe, memoryview(data))
+    return data
+
+
+def _fill(pipe: int, view: memoryview) -> None:
+    n_read = 0
+    while n_read < len(view):
         n = os.readv(pipe, [view[n_read:]])
         if not n:
             raise EOFError
         n_read += n
-    return data
+
+
+class _Incoming:
+    """What comes by a pipe, taken in as few calls as can be: after each of them a thread waits for its turn, 5 ms while
+    another one is at work, and for so long nobody empties the pipe."""
+
+    def __init__(self, pipe: int) -> None:
+        self._pipe = pipe
+        self._rest = memoryview(b"")
+
+    def read(self, size: int) -> bytearray:
+        if size and not len(self._rest):
+            self._rest = memoryview(os.read(self._pipe, PIPE_BYTES))
+        data = bytearray(self._rest[:size])
+        self._rest = self._rest[size:]
+        if len(data) < size:
+            n_read = len(data)
+            data += bytes(size - n_read)
+            _fill(self._pipe, memoryview(data)[n_read:])
+        return data

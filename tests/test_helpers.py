@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import threading
@@ -66,6 +67,39 @@ def test_what_is_sent_is_received() -> None:
     for one, other in zip(values, found, strict=True):
         np.testing.assert_equal(one, other)
         assert type(one) is type(other)
+
+
+def test_answers_are_taken_in_few_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    values: list[Any] = [np.arange(n, dtype=np.int64) for n in (0, 9, 300_000, 2, 0, 131_072)] + ["text"] * 50
+    incoming, outgoing = os.pipe()
+    fcntl.fcntl(outgoing, fcntl.F_SETPIPE_SZ, helpers.PIPE_BYTES)
+    calls: list[int] = []
+    os_read = os.read
+
+    def read(pipe: int, size: int) -> bytes:
+        calls.append(size)
+        return os_read(pipe, size)
+
+    monkeypatch.setattr(os, "read", read)
+    monkeypatch.delattr(os, "readv")
+    answers = helpers._Incoming(incoming)
+    for value in values[:2]:
+        send(outgoing, value)
+    for value in values[:2]:
+        np.testing.assert_equal(helpers._loads(helpers._receive_parts(answers.read)), value)
+    assert len(calls) == 1
+    monkeypatch.undo()
+    thread = threading.Thread(target=lambda: [send(outgoing, value) for value in values[2:]])
+    thread.start()
+    for value in values[2:]:
+        found = helpers._loads(helpers._receive_parts(answers.read))
+        np.testing.assert_equal(found, value)
+        assert isinstance(found, str) or (found.flags.writeable and found.flags.aligned)
+    thread.join()
+    os.close(outgoing)
+    with pytest.raises(EOFError):
+        helpers._receive_parts(answers.read)
+    os.close(incoming)
 
 
 def test_arrays_go_by_shared_memory_as_long_as_they_fit() -> None:
