@@ -26,6 +26,7 @@ from app.settings import Settings
 from app.storage import FrameColumns, FramePlaces, TaskData, open_storage, requests, tasks
 from tests.api.working import work
 from tests.formats.builders import read_zip
+from tests.storage.stores import lay_database
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -39,6 +40,7 @@ class Desk:
 
     def __init__(self, folder: Path, **settings: Any) -> None:
         self.settings = Settings(data_dir=folder, min_free_bytes=0, **settings)
+        lay_database(folder)
         self.storage = open_storage("", "", folder, min_free_bytes=0, pool_size=8)
         self.queue = open_queue("", folder)
         api_settings = ApiSettings(allowed_hosts=("localhost",), request_hold_seconds=0.0)

@@ -33,6 +33,7 @@ from app.storage import (
 )
 from app.storage import annotations as stored
 from tests.samples import LABELS
+from tests.storage.stores import lay_database
 
 NAMES = ("a.png", "b.png", "d/c.png")
 SIZES = ((40, 30), (40, 30), (80, 60))
@@ -165,6 +166,7 @@ class Desk:
 
 @contextmanager
 def open_desk_store(folder: Path) -> Iterator[Storage]:
+    lay_database(folder)
     storage = open_storage("", "", folder, min_free_bytes=0)
     try:
         yield storage

@@ -36,6 +36,7 @@ from app.storage.schema import annotation_sets, now
 from app.storage.schema import requests as request_rows
 from app.storage.schema import tasks as task_rows
 from tests.samples import OpenImages, disk_with_hole, mask_png, picture
+from tests.storage.stores import lay_database
 
 FORMAT = "Open Images V6 1.0"
 MASK = mask_png(disk_with_hole(40, 30, 12, 4))
@@ -47,6 +48,7 @@ class Killed(BaseException):
 
 @pytest.fixture
 def storage(tmp_path: Path) -> Any:
+    lay_database(tmp_path / "data")
     opened = open_storage("", "", tmp_path / "data", min_free_bytes=0)
     yield opened
     opened.close()
