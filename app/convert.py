@@ -221,6 +221,7 @@ class PicturedSource:
     def __init__(self, source: TaskSource, pictures: Pictures | None) -> None:
         self._source, self._pictures = source, pictures
         self.images, self.tags, self.shapes = source.images, source.tags, source.shapes
+        self.grouped_tags = source.grouped_tags
         self.tracks, self.rows, self.extras = source.tracks, source.rows, source.extras
         self.subsets, self.only_subset = source.subsets, source.only_subset
         self.kept_bytes, self.close = source.kept_bytes, source.close

@@ -182,6 +182,9 @@ class Source(Protocol):
     def subsets(self) -> Iterator[tuple[npt.NDArray[np.int32], Texts]]:
         """Frames and subsets of `images`, and nothing else of them."""
 
+    def grouped_tags(self) -> Iterator[tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]]:
+        """Frames and groups of the `tags` that are in a group."""
+
     def only_subset(self) -> str | None:
         """The subset of all that `images` gives, where that can be told at once; None where it cannot, for there may be
         several."""

@@ -119,6 +119,9 @@ class TaskSource:
     def tags(self) -> Iterator[Tags]:
         return self._reader.tags()
 
+    def grouped_tags(self) -> Iterator[tuple[FrameNumbers, FrameNumbers]]:
+        return self._reader.grouped_tags()
+
     def shapes(self) -> Iterator[Shapes]:
         return self._reader.shapes()
 
@@ -174,6 +177,9 @@ class ProjectSource:
 
     def tags(self) -> Iterator[Tags]:
         return chain.from_iterable(source.tags() for source in self._sources)
+
+    def grouped_tags(self) -> Iterator[tuple[FrameNumbers, FrameNumbers]]:
+        return chain.from_iterable(source.grouped_tags() for source in self._sources)
 
     def shapes(self) -> Iterator[Shapes]:
         return chain.from_iterable(source.shapes() for source in self._sources)

@@ -84,6 +84,12 @@ class AnnotationReader:
     def tags(self) -> Iterator[Tags]:
         yield from self._pass("tags")
 
+    def grouped_tags(self) -> Iterator[tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]]:
+        """Frames and groups of the tags that are in one."""
+        for frames, groups in annotation_rows.grouped_tags(self._conn, self._task_id, self._start, self._stop):
+            stays = np.flatnonzero(~np.isin(frames, self._deleted))
+            yield (frames[stays] + self._frame_offset).astype(np.int32), groups[stays]
+
     def shapes(self) -> Iterator[Shapes]:
         yield from self._pass("shapes")
 

@@ -47,7 +47,7 @@ from app.storage.block_steps import STEP_BYTES, block_steps, in_steps, large_byt
 from app.storage.block_windows import LARGE_SHARE, Cuts, read_windows
 from app.storage.changes import lock_task
 from app.storage.database import Connection
-from app.storage.groups import groups_in_use, highest_group, move_groups, moved_by
+from app.storage.groups import grouped_tags, groups_in_use, highest_group, move_groups, moved_by
 from app.storage.merging import BothSides, Leaving, lock_for_merge, publish_merged, read_both, revision_of
 from app.storage.schema import BLOCKS, annotation_sets, tasks
 from app.storage.set_writer import SetWriter, begin_set, publish
@@ -63,6 +63,7 @@ __all__ = [
     "clear",
     "counts",
     "delete",
+    "grouped_tags",
     "groups_in_use",
     "highest_group",
     "iterate",

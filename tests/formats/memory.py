@@ -125,6 +125,10 @@ class MemorySource:
     def tags(self) -> Iterator[Tags]:
         return self._batches(self._all.tags)
 
+    def grouped_tags(self) -> Iterator[tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]]:
+        for part in self.tags():
+            yield part.frames[part.groups != 0], part.groups[part.groups != 0]
+
     def shapes(self) -> Iterator[Shapes]:
         return self._batches(self._all.shapes)
 

@@ -22,7 +22,9 @@ Source: Open Images reference 4.12.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -57,6 +59,7 @@ MOST_IMAGES = 4096
 """Of which the ids are remembered."""
 
 Ids = npt.NDArray[np.int64]
+Frames = npt.NDArray[np.int32]
 
 
 def mask_check(label: str, crc: int, size: int) -> str:
@@ -67,8 +70,12 @@ def mask_check(label: str, crc: int, size: int) -> str:
 class SideWriter:
     """Gathers the entries of one export. `has_entries` tells whether there is anything to write."""
 
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
+    def __init__(self, plan: Plan, grouped_tags: Callable[[], Iterable[tuple[Frames, Frames]]]) -> None:
+        """
+        Args:
+            grouped_tags: frames and groups of the tags that are in a group.
+        """
+        self._plan, self._grouped_tags = plan, grouped_tags
         self._quiet = replace(plan, report=Report(limit=1))  # rules that are asked beforehand warn when they write
         self._codec = ItemCodec(plan.target.labels, plan.decoder)
         self._pieces = Pieces()
@@ -115,31 +122,41 @@ class SideWriter:
         if grouped.any():
             need |= self._links_otherwise(shapes, grouped)
         if (need & grouped).any():
-            keys = (shapes.frames.astype(np.int64) << 32) | shapes.groups
+            keys = _keys(shapes.frames, shapes.groups)
             need |= grouped & np.isin(keys, keys[need & grouped])
         return need
+
+    @cached_property
+    def _tag_groups(self) -> Ids:
+        """Frame and group of the tags that are in one, as one number, ascending."""
+        keys = [_keys(frames, groups) for frames, groups in self._grouped_tags()]
+        return distinct(np.concatenate([np.empty(0, dtype=np.int64), *keys]))
 
     def _links_otherwise(self, shapes: Shapes, grouped: Mask) -> Mask:
         """(N,) bool, shapes whose group a reader may not find by the links between rows.
 
         Rows link by what boxes say, and of equal boxes in their order. What came linked so and was left alone links so
-        again; where somebody was there, groups are told. Masks of one box lose each other when it is deleted.
+        again; where somebody was there, groups are told. So is the group of what has lost its box or its mask, and that
+        of a tag.
         """
         is_box = (shapes.types == ShapeType.RECTANGLE) & ~is_rotated(shapes)
         is_drawn = np.isin(shapes.types, DRAWN)
         masks = np.flatnonzero(grouped & is_drawn)
-        found = np.zeros(len(shapes), dtype=np.bool_)
-        if not len(masks):
-            return found
         places = shapes.frames.astype(np.int64) << 32
         keys = places | shapes.groups
         linked = np.flatnonzero(is_box & grouped)
+        found = grouped & _are_in(self._tag_groups, keys)
+        left = linked[~np.isin(keys[linked], keys[masks])]
+        found[left] = True
+        if not len(masks):
+            return found
         alone = masks[~np.isin(keys[masks], keys[linked])]
+        found[alone[shapes.types[alone] == ShapeType.MASK]] = True
         found[alone[_have_several(keys[alone], shapes.kept.png_offsets[alone])]] = True
 
         # An edit, a new shape, a box whose mask was deleted; imports that were put together.
         touched = (is_box | is_drawn) & ((shapes.kept.edits != 0) | (shapes.kept.tables < 0))
-        touched[linked[~np.isin(keys[linked], keys[masks])]] = True
+        touched[left] = True
         touched |= (shapes.kept.sets != shapes.kept.sets[0]).any()
         frames = np.intersect1d(shapes.frames[touched], shapes.frames[masks])
         boxes = np.flatnonzero(is_box & np.isin(shapes.frames, frames))
@@ -445,6 +462,21 @@ def _distinct(label_ids: npt.NDArray[np.int32], attributes: Texts, kinds: Ids) -
     keys = (label_ids.astype(np.int64) * max(len(attributes.values), 1) + attributes.codes) * _KINDS + kinds
     _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
     return first.astype(np.int64), inverse.astype(np.int64)
+
+
+def _keys(frames: Frames, groups: Frames) -> Ids:
+    """(N,) int64, frame and group as one number."""
+    keys: Ids = (frames.astype(np.int64) << 32) | groups
+    return keys
+
+
+def _are_in(ascending: Ids, keys: Ids) -> Mask:
+    """(N,) bool, which of the keys are among those, which may be many more."""
+    if not len(ascending):
+        return np.zeros(len(keys), dtype=np.bool_)
+    places = np.minimum(np.searchsorted(ascending, keys), len(ascending) - 1)
+    found: Mask = ascending[places] == keys
+    return found
 
 
 def _have_several(keys: Ids, values: Ids) -> Mask:

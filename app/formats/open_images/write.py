@@ -137,7 +137,7 @@ class Writer:
         self._expansion = self._make_expansion() if plan.options.expand == "hierarchy" else None
         # Entries tell rows by their number, and tracks by all their rows: not of copies, not of a part.
         is_whole = self._expansion is None and (plan.selector is None or not len(source.tracks()))
-        self._side = SideWriter(plan) if plan.options.side_file and is_whole else None
+        self._side = SideWriter(plan, source.grouped_tags) if plan.options.side_file and is_whole else None
 
     # --- selection ---
 
