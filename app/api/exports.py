@@ -102,15 +102,18 @@ def _open_result(
         raise InvalidInput("this work made no file", place="rq_id", code="export.no_file")
     with services.storage.database.write() as conn:
         requests.mark_downloaded(conn, work.id, ttl_seconds=services.settings.export_ttl_seconds)
-    address = services.storage.blobs.presign(work.result.key) if may_redirect else None
-    if address is not None:
-        return work.result, address
     try:
-        return work.result, services.storage.blobs.open_key(work.result.key)
+        # Also where the bucket answers: it would say that the file is gone in words of its own, and nobody here knew.
+        source = services.storage.blobs.open_key(work.result.key)
     except NotFound:
         with services.storage.database.write() as conn:
             requests.lose_result(conn, work.id)
         raise Expired("this export has expired: export again") from None
+    address = services.storage.blobs.presign(work.result.key) if may_redirect else None
+    if address is None:
+        return work.result, source
+    source.close()
+    return work.result, address
 
 
 @router.post("/api/tasks/{task_id}/dataset/export", status_code=202, response_model=RqId)

@@ -383,6 +383,23 @@ def test_a_bucket_is_answered_with_an_address(
     assert answer.headers["location"].startswith("https://bucket/")
 
 
+def test_a_file_that_the_bucket_lost_is_made_again(
+    client: TestClient, services: Services, task_id: int, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = exported(client, services, task_id)
+    monkeypatch.setattr(storage.blobs, "presign", lambda key, seconds=300: f"https://bucket/{key}?signed")
+    with storage.database.read() as conn:
+        lost = requests.load(conn, url.partition("=")[2]).result
+    assert lost is not None
+    storage.blobs.delete([lost.key])
+    answer = client.get(url, follow_redirects=False)
+    assert answer.status_code == 404
+    assert "export again" in answer.json()["detail"]
+    again = exported(client, services, task_id)
+    assert again != url
+    assert client.get(again, follow_redirects=False).status_code == 302
+
+
 NAMES = [
     ("a.zip", "a.zip"),
     ("Größe.zip", "Groe.zip"),
