@@ -14,6 +14,7 @@ memory a member. Members are columns; an `Entry` is made when it is asked for.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, overload
 
@@ -131,7 +132,7 @@ class Archive:
         self._source = source
         self._directory = directory
         self._offsets = offsets
-        self._files: dict[str, int] | None = None
+        self._order: npt.NDArray[np.int32] | None = None
         self._opened = opened
         self._proven = bytearray(directory.folders)  # a folder has nothing to prove
         for number in proven:
@@ -147,16 +148,16 @@ class Archive:
             if not is_dir and number not in self._opened:
                 yield name, number
 
-    @property
-    def _numbers(self) -> dict[str, int]:
-        if self._files is None:
-            self._files = dict(self._listed())
-        return self._files
-
     def find(self, name: str) -> Entry | None:
         """The file of exactly that name, or None (also for a folder)."""
-        index = self._numbers.get(name)
-        return None if index is None else self.entries[index]
+        names = self._directory.names
+        if self._order is None:  # 4 bytes a member, where a dict would hold 60
+            listed = sorted((number for _, number in self._listed()), key=names.__getitem__)
+            self._order = np.array(listed, dtype=np.int32)
+        place = bisect_left(self._order, name, key=names.__getitem__)
+        if place == len(self._order) or names[self._order[place]] != name:
+            return None
+        return self.entries[int(self._order[place])]
 
     def entry(self, name: str) -> Entry:
         """The file of exactly that name.
@@ -175,8 +176,9 @@ class Archive:
         Raises:
             NotFound: there is no such file.
         """
+        known = dict(self._listed())
         try:
-            return np.array([self._numbers[name] for name in names], dtype=np.int32)
+            return np.array([known[name] for name in names], dtype=np.int32)
         except KeyError as error:
             raise NotFound("archive member", error.args[0]) from None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -277,3 +278,19 @@ def test_a_file_read_in_pieces_is_whole(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(os, "pread", lambda fd, length, offset: whole(fd, min(length, 1000), offset))
     with FileSource(path) as source:
         assert source.read_at(0, 10**9) == source.read_at(0, source.size) == path.read_bytes()
+
+
+def test_looking_for_members_by_name_holds_next_to_nothing_of_them() -> None:
+    archive = opened(many(4000))
+    names = archive.names()
+    tracemalloc.start()
+    try:
+        numbers = archive.numbers(names[::-1])
+        assert [archive.find(name) for name in names[::7]] == [
+            next(iter(archive.entries[n : n + 1])) for n in numbers[::-1][::7].tolist()
+        ]
+        held = tracemalloc.get_traced_memory()[0] - numbers.nbytes
+    finally:
+        tracemalloc.stop()
+    assert archive.find("not there") is archive.find("") is archive.find("~") is None
+    assert held < 10 * len(names)

@@ -48,12 +48,12 @@ class BoxClasses:
             boxes: (N, 4) XMin XMax YMin YMax as in the table.
         """
         keys = _keys(frames, labels)
-        self.members = np.lexsort((*boxes.T[::-1], keys))  # key first, then XMin …
+        self.members = np.lexsort((*boxes.T[::-1], keys)).astype(np.int32)  # key first, then XMin …
         keys, sorted_boxes = keys[self.members], boxes[self.members]
         new = np.ones(len(keys), dtype=np.bool_)
         new[1:] = (keys[1:] != keys[:-1]) | (sorted_boxes[1:] != sorted_boxes[:-1]).any(axis=1)
-        self.starts = np.flatnonzero(new)  # (C,)
-        self.sizes = np.diff(self.starts, append=np.int64(len(keys)))
+        self.starts = np.flatnonzero(new).astype(np.int32)  # (C,)
+        self.sizes = np.diff(self.starts, append=np.int32(len(keys)))
         self._boxes = sorted_boxes[self.starts]  # (C, 4)
         self._keys = distinct(keys)
         places = np.searchsorted(self._keys, keys[self.starts])
@@ -141,11 +141,11 @@ class MaskLinks:
         """
         self.numbers = _ranks(frames) + np.int32(first_group)
         self._groups: Ints = np.zeros(len(frames), dtype=np.int32)
-        rows = np.flatnonzero(linkable)
+        rows = np.flatnonzero(linkable).astype(np.int32)
         self._classes = BoxClasses(frames[rows], labels[rows], boxes[rows])
         self._members = rows[self._classes.members]  # masks, by class, in their order
         self._starts, self._sizes = self._classes.starts, self._classes.sizes  # (C,)
-        self._taken = np.zeros(len(self._starts), dtype=np.int64)
+        self._taken = np.zeros(len(self._starts), dtype=np.int32)
         self._first_group = np.zeros(len(self._starts), dtype=np.int32)  # of the first box that fits, 0: none yet
 
     def take_boxes(self, frames: Ints, labels: Ints, boxes: Reals) -> Ints:

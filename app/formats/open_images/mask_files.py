@@ -53,13 +53,25 @@ class MaskFiles:
     def __init__(self, paths: Sequence[str], others: Sequence[str] = ()) -> None:
         self.paths = [path for path in paths if path.lower().endswith(".png")]
         self._given, self._others = paths, others
-        self._bases = NarrowRagged.of(Ragged.from_bytes([path.rpartition("/")[2].encode() for path in self.paths]))
-        self._by_base = TextLookup(self._bases)
         self.used = np.zeros(len(self.paths), dtype=np.bool_)
 
     def subset(self, place: int) -> str:
         """The subset that the folder of a PNG tells, "" where it tells none."""
         return _subset_of(self.paths[place])
+
+    @cached_property
+    def _bases(self) -> NarrowRagged:
+        """The name of each without its folders."""
+        return NarrowRagged.of(Ragged.from_bytes([path.rpartition("/")[2].encode() for path in self.paths]))
+
+    @cached_property
+    def _by_base(self) -> TextLookup:
+        return TextLookup(self._bases)
+
+    def forget(self) -> None:
+        """Let go of what `find` needs, some 70 bytes a PNG."""
+        for name in ("_bases", "_by_base", "_by_subset"):
+            self.__dict__.pop(name, None)
 
     @cached_property
     def _by_subset(self) -> tuple[TextLookup, Places]:

@@ -89,11 +89,15 @@ def read(
         _check_groups(reading, len(mask_rows.frames))
         first_group = target.first_group + reading.side.max_group
         links = MaskLinks(mask_rows.frames, mask_rows.label_codes, mask_rows.boxes, mask_rows.linkable, first_group)
+        if not reading.consistency.is_on:
+            mask_rows.drop_boxes()
         relationships = read_relationship_rows(reading)
         trim_heap()
         read_boxes(reading, Waiting(links, relationships.ends))
         write_relationships(reading, relationships)
-        read_masks(reading, mask_rows, links.mask_groups(), links.numbers, files, crew, proofs)
+        groups, numbers = links.mask_groups(), links.numbers
+        del links
+        read_masks(reading, mask_rows, groups, numbers, files, crew, proofs)
     read_tags(reading)
     read_points(reading)
     read_narratives(reading)

@@ -35,8 +35,10 @@ class MaskRows:
         tables: the tables; `bounds[i]` to `bounds[i + 1]` are the rows of table i.
         rows: (M,) line of the file.
         frames, label_codes, label_ids: (M,).
-        boxes: (M, 4) BoxXMin BoxXMax BoxYMin BoxYMax; NaN where not all four are there.
-        places: (M,) index into `MaskFiles.paths`.
+        boxes: (M, 4) BoxXMin BoxXMax BoxYMin BoxYMax; NaN where not all four are there; none at all after
+            `drop_boxes`.
+        linkable: (M,) bool, all four are there.
+        places: (M,) int32, index into `MaskFiles.paths`.
         numbers: (M,) of the PNG in the archive.
     """
 
@@ -47,12 +49,13 @@ class MaskRows:
     label_codes: Ints = field(default_factory=lambda: np.empty(0, dtype=np.int32))
     label_ids: Ints = field(default_factory=lambda: np.empty(0, dtype=np.int32))
     boxes: Reals = field(default_factory=lambda: np.empty((0, 4), dtype=np.float64))
-    places: Ids = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    linkable: Mask = field(default_factory=lambda: np.empty(0, dtype=np.bool_))
+    places: Ints = field(default_factory=lambda: np.empty(0, dtype=np.int32))
     numbers: Ints = field(default_factory=lambda: np.empty(0, dtype=np.int32))
 
-    @property
-    def linkable(self) -> Mask:
-        return ~np.isnan(self.boxes[:, 0])
+    def drop_boxes(self) -> None:
+        """They have found what they link to: half of what a row takes."""
+        self.boxes = np.empty((0, 4), dtype=np.float64)
 
 
 _COLUMNS = ("rows", "frames", "label_codes", "label_ids", "boxes", "places")
@@ -76,6 +79,8 @@ def read_mask_rows(reading: Reading, files: MaskFiles) -> MaskRows:
         found.bounds.append(n_rows)
     for name in _COLUMNS:
         setattr(found, name, np.concatenate(parts[name]))
+    found.linkable = ~np.isnan(found.boxes[:, 0])
+    files.forget()
     found.numbers = reading.archive.numbers(files.paths[place] for place in found.places.tolist())
     return found
 
@@ -105,7 +110,7 @@ def _read_block(
         "label_codes": label_codes[good],
         "label_ids": label_ids[good],
         "boxes": boxes[good],
-        "places": places[good],
+        "places": places[good].astype(np.int32),
     }
 
 

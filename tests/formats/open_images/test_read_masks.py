@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from app.annotations import Shapes, ShapeType, packed_masks
-from app.errors import ImportProblems
+from app.annotations import Annotations, Shapes, ShapeType, packed_masks
+from app.archive import BytesSource, open_archive
+from app.errors import ImportProblems, Report
+from app.formats import ImportOptions
 from app.geometry import place_mask, polygon_to_mask, unpack_mask
-from tests.formats.builders import all_attributes, attribute_values, good, imported, labels, places, target
+from tests.formats.builders import (
+    OPEN_IMAGES,
+    all_attributes,
+    attribute_values,
+    good,
+    imported,
+    labels,
+    places,
+    target,
+    zip_of,
+)
 from tests.formats.memory import MemorySink
 from tests.formats.open_images.parts import (
     BOX_HEADER,
@@ -346,3 +359,36 @@ def test_masks_of_many_flips_are_read_in_parts(monkeypatch: pytest.MonkeyPatch) 
     assert (report.table(MASKS).kept, report.table(MASKS).dropped) == (9, 1)
     # Two masks of four flips each fill a part; lists of images and boxes come in none.
     assert sum(len(batch.shapes) > 0 for batch in sink.batches) == 5
+
+
+def test_few_bytes_of_each_mask_are_held_while_others_are_written() -> None:
+    def held(n_masks: int) -> tuple[int, int]:
+        """When the first boxes are written, and when the first masks are."""
+        seen: dict[str, int] = {}
+
+        class Watching(MemorySink):
+            def write(self, batch: Annotations) -> None:
+                if len(batch.shapes):
+                    what = "boxes" if (batch.shapes.types == ShapeType.RECTANGLE).all() else "masks"
+                    seen.setdefault(what, tracemalloc.get_traced_memory()[0] - begin)
+
+        names = [f"{number:064}.png" for number in range(n_masks)]
+        boxes = [f"{k / n_masks:.6f},1,{k % 50 / 100:.6f},1" for k in range(n_masks)]
+        rows = "".join(f"{name},a,cat,,{box},,\n" for name, box in zip(names, boxes, strict=True))
+        members = archive(rows, {f"masks/train/{name}": PNG for name in names}, BOX)
+        source, report = BytesSource(zip_of(members)), Report()
+        begin = tracemalloc.get_traced_memory()[0]
+        assert OPEN_IMAGES.read is not None
+        OPEN_IMAGES.read(open_archive(source), TASK, ImportOptions(), Watching(), report, lambda done: None)
+        assert not report.n_errors
+        return seen["boxes"], seen["masks"]
+
+    held(10)  # what is imported and remembered once
+    tracemalloc.start()
+    try:
+        few, many = held(1_000), held(5_000)
+    finally:
+        tracemalloc.stop()
+    per_mask = [(more - less) / 4_000 for less, more in zip(few, many, strict=True)]
+    assert per_mask[0] < 400
+    assert per_mask[1] < 700
