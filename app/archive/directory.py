@@ -13,9 +13,15 @@ from __future__ import annotations
 
 import struct
 from array import array
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+from app.archive.header_columns import RECORD_FIELDS, TOGETHER, ZIP64_ID, have_plain_extras, headers_at
 from app.archive.limits import ArchiveLimits
 from app.archive.names import UNICODE_PATH_ID, NameRefused, NameRules, decode_name, fold, normalise
 from app.archive.sources import ByteSource
@@ -30,17 +36,19 @@ END = struct.Struct("<4s4H2IH")
 END64 = struct.Struct("<4sQ2H2I4Q")
 LOCATOR = struct.Struct("<4sIQI")
 RECORD = struct.Struct("<4s6H3I5H2I")
+_LENGTHS = struct.Struct("<4s24x3H")
 
 STORED, DEFLATED = 0, 8
 ENCRYPTED_FLAGS = 0x0001 | 0x0040 | 0x2000  # encrypted, strongly encrypted, headers masked
 DESCRIPTOR_FLAG = 0x0008
 PATCH_FLAG = 0x0020
-ZIP64_ID = 0x0001
 AES_METHOD = 99
 NEWEST_VERSION = 63  # APPNOTE 4.4.3.2; other readers refuse higher ones
 U16, U32 = 0xFFFF, 0xFFFFFFFF
 MAX_COMMENT = U16
 WINDOW_BYTES = 1 << 20
+_ORDINARY_FILE = 0x8000
+_NO_RECORD = "The zip's directory is damaged: a record is not where it should be. Make the zip again."
 
 _METHODS = {1: "Shrink", 6: "Implode", 9: "Deflate64", 12: "bzip2", 14: "LZMA", 20: "Zstandard", 93: "Zstandard"}
 _METHODS |= {95: "XZ", 98: "PPMd"}
@@ -231,6 +239,9 @@ def fill_zip64(body: bytes | None, values: list[int]) -> list[int]:
     return filled
 
 
+_COLUMNS_OF_RECORDS = {"sizes": "size", "compressed_sizes": "packed", "header_offsets": "offset", "crcs": "crc"}
+
+
 @dataclass(slots=True)
 class Directory:
     """The records of all members as columns; `raw_names` only where the bytes are not the name in UTF-8."""
@@ -259,6 +270,15 @@ class Directory:
         self.methods.append(STORED)
         self.folders.append(False)
 
+    def add_plain(self, names: list[str], records: npt.NDArray[Any]) -> None:
+        """Files whose names are ASCII and whose numbers are all in their records (N,)."""
+        self.names += names
+        for column, name in _COLUMNS_OF_RECORDS.items():
+            getattr(self, column).frombytes(records[name].astype(np.int64).tobytes())
+        self.flags.frombytes(records["flags"].astype(np.uint16).tobytes())
+        self.methods += records["method"].astype(np.uint8).tobytes()
+        self.folders += bytes(len(names))
+
     def extend(self, other: Directory, folder: str) -> None:
         """The members of another zip, below a folder ("" or with a slash at its end)."""
         self.names += [folder + name for name in other.names] if folder else other.names
@@ -283,10 +303,10 @@ def read_directory(source: ByteSource, end: EndRecord, limits: ArchiveLimits, re
         raise too_many(limits)
     directory = Directory()
     rules = NameRules(limits)
-    for record, name_and_rest in _records(source, end):
-        if len(directory) >= limits.max_entries:
+    for window, starts in _windows(source, end):
+        if len(directory) + len(starts) > limits.max_entries:
             raise too_many(limits)
-        _add_record(directory, record, name_and_rest, rules, limits, report)
+        _add_records(directory, window, starts, rules, limits, report)
     told = len(directory) & U16 if end.count_wraps else len(directory)
     if told != end.count:
         raise invalid(f"The zip's directory lists {len(directory)} members, its end record says {end.count}.")
@@ -300,29 +320,87 @@ def too_many(limits: ArchiveLimits, what: str = "The zip") -> ImportProblems:
     return ImportProblems.single("zip.too_big", message)
 
 
-def _records(source: ByteSource, end: EndRecord) -> Iterator[tuple[tuple[int, ...], bytes]]:
-    """Each record's numbers (without the signature) and its name + extra + comment; a window at a time."""
-    base, window, position, unpack = end.offset, b"", 0, RECORD.unpack_from
-    left = end.size
+def _windows(source: ByteSource, end: EndRecord) -> Iterator[tuple[bytes, list[int]]]:
+    """Stretches of the directory, and where the records in them begin: whole records."""
+    base, left = end.offset, end.size
     while left:
-        if len(window) - position < RECORD.size:
-            base, position = base + position, 0
-            window = source.read_at(base, min(left, WINDOW_BYTES))
-        if len(window) - position < RECORD.size or not window.startswith(DIRECTORY_SIGNATURE, position):
-            raise invalid("The zip's directory is damaged: a record is not where it should be. Make the zip again.")
-        numbers = unpack(window, position)[1:]
-        rest = numbers[9] + numbers[10] + numbers[11]
-        if RECORD.size + rest > left:
-            raise invalid("The zip's directory is damaged: its last record is cut. Make the zip again.")
-        if len(window) - position < RECORD.size + rest:
-            base, position = base + position, 0
-            window = source.read_at(base, min(left, WINDOW_BYTES))
-            if len(window) < RECORD.size + rest:
-                raise invalid("The zip's directory could not be read to its end. Upload the zip again.")
-        start = position + RECORD.size
-        yield numbers, window[start : start + rest]
-        position = start + rest
-        left -= RECORD.size + rest
+        window = source.read_at(base, min(left, WINDOW_BYTES))
+        starts: list[int] = []
+        position, last = 0, len(window) - RECORD.size
+        if last < 0:
+            raise invalid(_NO_RECORD)
+        while position <= last:
+            signature, n_name, n_extra, n_comment = _LENGTHS.unpack_from(window, position)
+            if signature != DIRECTORY_SIGNATURE:
+                raise invalid(_NO_RECORD)
+            following = position + RECORD.size + n_name + n_extra + n_comment
+            if following > left:
+                raise invalid("The zip's directory is damaged: its last record is cut. Make the zip again.")
+            if following > len(window):
+                break
+            starts.append(position)
+            position = following
+        if not starts:
+            raise invalid("The zip's directory could not be read to its end. Upload the zip again.")
+        yield window, starts
+        base += position
+        left -= position
+
+
+def _add_records(
+    directory: Directory, window: bytes, starts: list[int], rules: NameRules, limits: ArchiveLimits, report: Report
+) -> None:
+    """The records that begin at `starts`, those without anything unusual many at once."""
+    odd: Sequence[int] = range(len(starts))
+    if len(starts) >= TOGETHER:
+        data, places = np.frombuffer(window, dtype=np.uint8), np.array(starts, dtype=np.int64)
+        records = headers_at(data, places, RECORD_FIELDS)
+        name_starts = places + RECORD.size
+        name_stops = name_starts + records["n_name"]
+        text = window.decode("latin-1")
+        names = [text[start:stop] for start, stop in zip(name_starts.tolist(), name_stops.tolist(), strict=True)]
+        plain = _are_plain(records, limits)
+        plain &= have_plain_extras(data, name_stops, records["n_extra"].astype(np.int64))
+        plain &= data[name_stops - 1] != ord("/")
+        _part_odd_names(names, plain, rules)
+        odd = np.flatnonzero(~plain).tolist()
+    done = 0
+    for number in [*odd, len(starts)]:
+        if done < number:
+            directory.add_plain(names[done:number], records[done:number])
+        done = number + 1
+        if number < len(starts):
+            record = RECORD.unpack_from(window, starts[number])[1:]
+            tail = starts[number] + RECORD.size
+            rest = window[tail : tail + record[9] + record[10]]
+            _add_record(directory, record, rest, rules, limits, report)
+
+
+def _are_plain(records: npt.NDArray[Any], limits: ArchiveLimits) -> npt.NDArray[np.bool_]:
+    """(N,) bool: files of which `_add_record` has nothing to tell, but for their names and extra fields."""
+    size, packed = records["size"].astype(np.int64), records["packed"].astype(np.int64)
+    method, kind = records["method"], records["attributes"] >> 16 & 0xF000
+    plain: npt.NDArray[np.bool_] = records["flags"] & (ENCRYPTED_FLAGS | PATCH_FLAG) == 0
+    plain &= ((method == STORED) & (size == packed)) | ((method == DEFLATED) & (packed > 0))
+    plain &= (kind == 0) | (kind == _ORDINARY_FILE)
+    plain &= records["needed"] & 0xFF <= NEWEST_VERSION
+    plain &= (size < U32) & (packed < U32) & (records["offset"] < U32) & (records["disk"] == 0)
+    plain &= (records["n_name"] > 0) & (records["n_name"] <= limits.max_name_bytes)
+    plain &= size <= limits.max_member_bytes
+    plain &= (size <= limits.ratio_from_bytes) | (size <= limits.max_ratio * packed)
+    return plain
+
+
+def _part_odd_names(names: list[str], plain: npt.NDArray[np.bool_], rules: NameRules) -> None:
+    """Take from `plain` what has more than ASCII letters in its name, or a name that may be refused."""
+    some = list(compress(names, plain.tolist()))
+    text = "".join(some)
+    if not (text.isascii() and text.isprintable()):
+        plain &= np.array([name.isascii() and name.isprintable() for name in names], dtype=np.bool_)
+        some = list(compress(names, plain.tolist()))
+        text = "".join(some)
+    if some and rules.may_refuse(text, some):
+        plain[:] = False
 
 
 def _add_record(
@@ -448,6 +526,8 @@ def check_doubles(
     Args:
         opened: numbers of zips that stand for folders.
     """
+    if not opened and _are_all_apart(directory):
+        return
     seen: set[str] = set()
     folders: set[str] = set()
     parents: set[str] = set()
@@ -475,3 +555,19 @@ def check_doubles(
         shown = shorten(key)
         message = f'"{shown}" is a file and a folder in the {what}. Rename one of them.'
         report.error("zip.duplicate_member", message, file=shown)
+
+
+def _are_all_apart(directory: Directory) -> bool:
+    """Whether nothing is to be told of names in ASCII; False where nobody knows."""
+    text = "\n".join(directory.names)
+    if not text.isascii():
+        return False
+    keys = text.lower().split("\n")
+    files = set(compress(keys, [not is_dir for is_dir in directory.folders]))
+    are_distinct = len(keys) == len(directory.names) and len(set(keys)) == len(keys)
+    parents: set[str] = set()
+    for folder in {key.rpartition("/")[0] for key in keys}:
+        while folder and folder not in parents:
+            parents.add(folder)
+            folder = folder.rpartition("/")[0]
+    return are_distinct and not parents & files

@@ -22,6 +22,7 @@ from app.archive.directory import (
     fill_zip64,
     needed_extras,
 )
+from app.archive.header_columns import LOCAL_FIELDS, TOGETHER, Mask, Places, have_plain_extras, headers_at
 from app.archive.names import NameRefused, decode_name, normalise
 from app.archive.sources import ByteSource
 from app.errors import Report, shorten
@@ -35,6 +36,7 @@ _SMALL_MEMBER_BYTES = 64 << 10
 _HEADER_WINDOW_BYTES = 4 << 10
 # Bits 1 and 2 tell how hard the deflater tried; nothing reads them, and some tools write them in one place only.
 _COMPARED_FLAGS = 0xFFFF & ~0x0006
+_SIGNATURE = int.from_bytes(LOCAL_SIGNATURE, "little")
 
 
 class _Window:
@@ -65,38 +67,103 @@ def check_locals(source: ByteSource, directory: Directory, end: EndRecord, repor
     n = len(directory)
     data_offsets = np.zeros(n, dtype=np.int64)
     header_offsets = np.frombuffer(directory.header_offsets, dtype=np.int64)
-    order: list[int] = np.argsort(header_offsets, kind="stable").tolist()
+    order: Places = np.argsort(header_offsets, kind="stable")
     if n and header_offsets[order[0]] != 0:
         extra = f"There are {header_offsets[order[0]]} bytes in front of the zip's first member."
         is_split = source.read_at(0, 4) in SPLIT_SIGNATURES
         remedy = "It was made to be split into parts: make one whole zip." if is_split else "Make the zip again."
         report.error("zip.invalid", f"{extra} {remedy}")
         return data_offsets
+    ordered = header_offsets[order]
+    ends = np.append(ordered[1:], end.offset)
     window = _Window(source)
-    previous_end = 0
-    for place, index in enumerate(order):
-        header_at = directory.header_offsets[index]
-        next_at = directory.header_offsets[order[place + 1]] if place + 1 < n else end.offset
-        packed = directory.compressed_sizes[index]
-        ahead = WINDOW_BYTES if packed < _SMALL_MEMBER_BYTES else _HEADER_WINDOW_BYTES
-        # The window begins where the last member's bytes ended, so that one read holds its descriptor and this header.
-        at = window.reach(previous_end, header_at - previous_end + LOCAL.size, ahead) + header_at - previous_end
-        problem, header_bytes = _check_header(window, at, header_at, directory, index)
-        data_at = header_at + header_bytes
-        data_end = data_at + packed
-        data_offsets[index] = data_at
-        if problem is None and data_end > next_at:
-            problem = "overlaps another member" if place + 1 < n else "runs into the zip's directory"
-        if problem is None:
-            if directory.flags[index] & DESCRIPTOR_FLAG:
-                problem = _check_descriptor(window, data_end, next_at, directory, index)
-            elif data_end != next_at:
-                problem = f"is followed by {next_at - data_end} bytes that belong to no member"
-        if problem is not None:
-            _refuse(report, directory, index, problem)
-            data_end = next_at
-        previous_end = min(data_end, next_at)
+    done = 0
+    while done < n:
+        stop = done + _count_reached(ordered[done:])
+        odd: Sequence[int] = range(done, stop)
+        if stop - done >= TOGETHER:
+            some = order[done:stop]
+            begins, is_plain = _look_together(source, directory, some, ends[done:stop])
+            data_offsets[some] = begins
+            odd = (done + np.flatnonzero(~is_plain)).tolist()
+        for place in odd:
+            index = int(order[place])
+            problem, data_offsets[index] = _look_at(window, directory, index, int(ends[place]), is_last=place + 1 == n)
+            if problem is not None:
+                _refuse(report, directory, index, problem)
+        done = stop
     return data_offsets
+
+
+def _count_reached(header_offsets: Places) -> int:
+    """How many of these headers (ascending) lie in one window: at least one."""
+    last = header_offsets[0] + WINDOW_BYTES - LOCAL.size
+    return max(1, int(np.searchsorted(header_offsets, last, side="right")))
+
+
+def _look_together(source: ByteSource, directory: Directory, order: Places, ends: Places) -> tuple[Places, Mask]:
+    """The members of one window, by their places in the directory.
+
+    Args:
+        ends: (N,) where the next member begins, or the directory.
+
+    Returns:
+        (N,) where their bytes begin, and (N,) whether that is sure, and nothing is to be told.
+    """
+    sizes, packed, crcs, header_offsets = (
+        np.frombuffer(column, dtype=np.int64)[order]
+        for column in (directory.sizes, directory.compressed_sizes, directory.crcs, directory.header_offsets)
+    )
+    flags = np.frombuffer(directory.flags, dtype=np.uint16)[order]
+    methods, folders = (
+        np.frombuffer(column, dtype=np.uint8)[order] for column in (directory.methods, directory.folders)
+    )
+    window = source.read_at(int(header_offsets[0]), WINDOW_BYTES)
+    data, at = np.frombuffer(window, dtype=np.uint8), header_offsets - header_offsets[0]
+    if at[-1] + LOCAL.size > len(data):
+        return at, np.zeros(len(order), dtype=np.bool_)
+    headers = headers_at(data, at, LOCAL_FIELDS)
+    names = [directory.names[index] for index in order.tolist()]
+    name_starts = at + LOCAL.size
+    name_stops = name_starts + headers["n_name"]
+    n_extra = headers["n_extra"].astype(np.int64)
+    begins = header_offsets + LOCAL.size + headers["n_name"] + n_extra
+    plain: Mask = (headers["signature"] == _SIGNATURE) & (headers["method"] == methods) & (folders == 0)
+    plain &= ((headers["flags"] ^ flags) & _COMPARED_FLAGS == 0) & (flags & DESCRIPTOR_FLAG == 0)
+    plain &= (headers["crc"] == crcs) & (headers["packed"] == packed) & (headers["size"] == sizes)
+    plain &= (packed < U32) & (sizes < U32) & (begins + packed == ends) & (name_stops + n_extra <= len(data))
+    plain &= have_plain_extras(data, np.where(plain, name_stops, 0), np.where(plain, n_extra, 0))
+    text = window.decode("latin-1")
+    starts, stops = name_starts.tolist(), name_stops.tolist()
+    plain &= np.array(
+        [text[start:stop] == name and name.isascii() for name, start, stop in zip(names, starts, stops, strict=True)],
+        dtype=np.bool_,
+    )
+    return begins, plain
+
+
+def _look_at(
+    window: _Window, directory: Directory, index: int, next_at: int, *, is_last: bool
+) -> tuple[str | None, int]:
+    """What is wrong with a local header or behind its member's bytes, and where those begin.
+
+    Args:
+        next_at: where the next member begins, or the directory.
+    """
+    header_at, packed = directory.header_offsets[index], directory.compressed_sizes[index]
+    ahead = WINDOW_BYTES if packed < _SMALL_MEMBER_BYTES else _HEADER_WINDOW_BYTES
+    at = window.reach(header_at, LOCAL.size, ahead)
+    problem, header_bytes = _check_header(window, at, header_at, directory, index)
+    data_at = header_at + header_bytes
+    data_end = data_at + packed
+    if problem is None and data_end > next_at:
+        problem = "runs into the zip's directory" if is_last else "overlaps another member"
+    if problem is None:
+        if directory.flags[index] & DESCRIPTOR_FLAG:
+            problem = _check_descriptor(window, data_end, next_at, directory, index)
+        elif data_end != next_at:
+            problem = f"is followed by {next_at - data_end} bytes that belong to no member"
+    return problem, data_at
 
 
 def _refuse(report: Report, directory: Directory, index: int, why: str) -> None:

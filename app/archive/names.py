@@ -10,6 +10,7 @@ import re
 import struct
 import unicodedata
 from collections.abc import Sequence
+from itertools import repeat
 
 from isal import isal_zlib
 
@@ -126,7 +127,7 @@ class NameRules:
             any(odd in text for odd in "\\:")
             or any(odd in lines for odd in ("//", "/\n", "\n/", "/.", "\n.", "\n\n"))
             or max(map(len, names)) > self._limits.max_component_bytes
-            or max(name.count("/") for name in names) + 1 > self._limits.max_depth
+            or max(map(str.count, names, repeat("/"))) + 1 > self._limits.max_depth
         )
 
     def _check_folder(self, folder: str) -> None:

@@ -37,8 +37,8 @@ from app.archive.directory import (
     STORED,
     U16,
     U32,
-    ZIP64_ID,
 )
+from app.archive.header_columns import ZIP64_ID
 from app.archive.limits import ArchiveLimits
 from app.archive.locals import DESCRIPTOR_SIGNATURE, LOCAL
 from app.archive.names import UTF8_FLAG, NameRefused, NameRules, fold, normalise
