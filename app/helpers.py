@@ -215,13 +215,16 @@ class Crew(Generic[Ticket, Job, Done]):
         source = iter(jobs)
         return Run(self, lambda: next(source, None), HELD_JOBS * self.ahead, HELD_JOBS * self.ahead)
 
-    def run_ahead(self, take: Callable[[], tuple[Ticket, Job | None] | None]) -> Run[Ticket, Job, Done]:
+    def run_ahead(
+        self, take: Callable[[], tuple[Ticket, Job | None] | None], most_held: int | None = None
+    ) -> Run[Ticket, Job, Done]:
         """The same for jobs that come while this process does something else: see `Run.go_on`.
 
         Args:
             take: gives the next job; None while there is none.
+            most_held: answers that wait in memory, the others on disk; by default as many as a helper has jobs.
         """
-        return Run(self, take, AHEAD_JOBS, self.ahead)
+        return Run(self, take, AHEAD_JOBS, self.ahead if most_held is None else most_held)
 
     def answer(self, job: Job | None) -> Done | None:
         """Work on a job here."""

@@ -28,7 +28,7 @@ from app.formats.open_images.mask_work import MaskJob, MasksDone, mask_crew
 from app.formats.open_images.read_boxes import Waiting, read_boxes
 from app.formats.open_images.read_images import ImageListReader
 from app.formats.open_images.read_mask_rows import read_mask_rows
-from app.formats.open_images.read_masks import Taken, read_masks
+from app.formats.open_images.read_masks import MaskReader, Taken
 from app.formats.open_images.read_narratives import read_narratives
 from app.formats.open_images.read_points import read_points
 from app.formats.open_images.read_relationships import read_relationship_rows, write_relationships
@@ -93,12 +93,15 @@ def read(
             mask_rows.drop_boxes()
         relationships = read_relationship_rows(reading)
         trim_heap()
+        masks = MaskReader(reading, mask_rows, files, crew, proofs)
+        reading.meanwhile = masks.go_on
         read_boxes(reading, Waiting(links, relationships.ends))
         write_relationships(reading, relationships)
         groups, numbers = links.mask_groups(), links.numbers
         del links
-        read_masks(reading, mask_rows, groups, numbers, files, crew, proofs)
-    read_tags(reading)
+        read_tags(reading)  # in front of the masks, which helpers prove or trace meanwhile
+        reading.meanwhile = None
+        masks.read(groups, numbers)
     read_points(reading)
     read_narratives(reading)
     sink.write(reading.side.finish(side, report))

@@ -28,13 +28,15 @@ from app.formats.open_images.read_mask_rows import MaskRows
 from app.formats.open_images.reading import WARNINGS_LISTED, Ints, Mask, Reading, TableState
 from app.formats.open_images.side_write import mask_check
 from app.geometry import Flips
-from app.helpers import Crew
+from app.helpers import HELD_JOBS, Crew
 
 Ids = npt.NDArray[np.int64]
 
 BATCH_MASKS, BATCH_PROOFS = 128, 1024
 """Masks that are decoded, or only proven, at once: pixels take memory, and each batch costs 3 ms however small."""
 BATCH_BYTES = 8 << 20
+AHEAD_BYTES, AHEAD_MASKS = 24 << 20, 8192
+"""PNGs that are held with their rows, from when they are read until they are written."""
 ASPECT_TOLERANCE = 0.01
 MAX_REPEATED_BYTES = 256 << 20
 """Bytes of PNGs that come again because several rows name them; each row keeps its own."""
@@ -45,6 +47,7 @@ class Taken:
     """Some rows of a block with the bytes of their PNGs, in the order in which those lie in the zip.
 
     Attributes:
+        n_bytes: of the PNGs.
         first: rows of the table in front of the block. Jobs are taken ahead, of the blocks behind, too.
         block_rows: (K,) places in the block.
         mask_rows: (K,) places in `MaskRows`.
@@ -52,12 +55,14 @@ class Taken:
         tell: what is to be told before them: reports must not depend on how far ahead jobs are taken.
     """
 
+    table: TableState
     block: CSVBlock
     first: int
     block_rows: Ids
     mask_rows: Ids
     numbers: Ints
     crcs: Ids
+    n_bytes: int
     job: MaskJob
     tell: Callable[[], None]
 
@@ -75,8 +80,14 @@ class Taken:
             heights=self.job.heights[start:],
             proven=self.job.proven[start:],
         )
-        rows, mask_rows = self.block_rows[start:], self.mask_rows[start:]
-        return Taken(self.block, self.first, rows, mask_rows, self.numbers[start:], self.crcs[start:], job, self.tell)
+        return replace(
+            self,
+            block_rows=self.block_rows[start:],
+            mask_rows=self.mask_rows[start:],
+            numbers=self.numbers[start:],
+            crcs=self.crcs[start:],
+            job=job,
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,66 +109,102 @@ class Found:
     has_pixels: Mask
 
 
-def read_masks(
-    reading: Reading,
-    rows: MaskRows,
-    groups: Ints,
-    numbers: Ints,
-    files: MaskFiles,
-    crew: Crew[Taken, MaskJob, MasksDone],
-    proofs: MaskProofs,
-) -> None:
-    """Write every mask row as a shape.
+class MaskReader:
+    """Writes every mask row as a shape: first `go_on` while other tables are read, then `read`.
 
-    Args:
-        groups: (M,) of the linked box, 0 for none.
-        numbers: (M,) a group for the parts of a mask that become several polygons.
+    Only where pixels are wanted (outlines, or the consistency rules) is anything done ahead of `read`.
     """
-    unlinked = rows.linkable & (groups == 0)
-    _check_repeats(reading, rows, files)
-    for table, start, stop in zip(rows.tables, rows.bounds[:-1], rows.bounds[1:], strict=True):
-        jobs = _jobs(reading, table, rows, start, stop, unlinked, proofs)
-        for taken, answer in crew.run(jobs):
+
+    def __init__(
+        self,
+        reading: Reading,
+        rows: MaskRows,
+        files: MaskFiles,
+        crew: Crew[Taken, MaskJob, MasksDone],
+        proofs: MaskProofs,
+    ) -> None:
+        self._reading, self._rows, self._files, self._proofs = reading, rows, files, proofs
+        self._goes_ahead = bool(reading.options.conv_mask_to_poly) or reading.consistency.is_on
+        self._unlinked: Mask = np.zeros(0, dtype=np.bool_)
+        self._jobs = self._make_jobs()
+        self._run = crew.run_ahead(self._next_job, HELD_JOBS * crew.ahead)
+        self._ahead_bytes = self._n_ahead = 0
+        self._failed: ImportProblems | None = None
+
+    def go_on(self) -> None:
+        """Give helpers something to do, and wait for nothing."""
+        if self._goes_ahead:
+            self._run.go_on()
+
+    def read(self, groups: Ints, numbers: Ints) -> None:
+        """Write all shapes.
+
+        Args:
+            groups: (M,) of the linked box, 0 for none.
+            numbers: (M,) a group for the parts of a mask that become several polygons.
+        """
+        reading, rows = self._reading, self._rows
+        self._unlinked = rows.linkable & (groups == 0)
+        _check_repeats(reading, rows, self._files)
+        for taken, answer in self._run:
+            self._ahead_bytes -= taken.n_bytes
+            self._n_ahead -= len(taken.numbers)
             done = MasksDone.of_proven(taken.job.proven) if answer is None else answer
             taken.tell()
-            _write_done(reading, table, taken, rows, groups, numbers, done)
+            _write_done(reading, taken, rows, groups, numbers, done)
             n_done = len(done)
             while n_done < len(taken.numbers):
                 rest = taken.rest(n_done)
                 done = work_masks(rest.job)
-                _write_done(reading, table, rest, rows, groups, numbers, done)
+                _write_done(reading, rest, rows, groups, numbers, done)
                 n_done += len(done)
+        if self._failed is not None:
+            raise self._failed
 
+    def _next_job(self) -> tuple[Taken, MaskJob | None] | None:
+        """None where there is no other, or so much was taken ahead that it has to wait."""
+        if self._ahead_bytes >= AHEAD_BYTES or self._n_ahead >= AHEAD_MASKS:
+            return None
+        try:
+            found = next(self._jobs, None)
+        except ImportProblems as problems:  # told in its turn: reports must not depend on how far ahead jobs are taken
+            self._failed = problems
+            return None
+        if found is None:
+            return None
+        self._ahead_bytes += found.n_bytes
+        self._n_ahead += len(found.numbers)
+        return found, None if found.is_proven else found.job
 
-def _jobs(
-    reading: Reading, table: TableState, rows: MaskRows, start: int, stop: int, unlinked: Mask, proofs: MaskProofs
-) -> Iterator[tuple[Taken, MaskJob | None]]:
-    """The PNGs of the rows of a table, block by block and batch by batch; no job where all is proven."""
-    at, options = start, reading.options
-    for block in reading.read_again(table):
-        end = at + int(np.searchsorted(rows.rows[at:stop], block.rows[-1], side="right")) if len(block) else at
-        chosen = np.searchsorted(block.rows, rows.rows[at:end])  # places of the good rows in the block
-        alone = chosen[unlinked[at:end]]
-        has_entries = reading.side.has_entries(table.path, table.first, len(block))
-        stays_packed = not (options.conv_mask_to_poly or has_entries or reading.consistency.is_on)
-        most = BATCH_PROOFS if stays_packed else BATCH_MASKS
-        for part in steps_within(reading.archive.members(rows.numbers[at:end]).sizes, BATCH_BYTES, most):
-            mask_rows = np.arange(at + part.start, at + part.stop, dtype=np.int64)
-            taken = _take(
-                reading,
-                table,
-                block,
-                chosen[part],
-                rows,
-                mask_rows,
-                has_entries,
-                proofs if stays_packed else None,
-            )
-            if part.start == 0:
-                told = (taken.tell, partial(_tell_unlinked, reading, table, block, alone))
-                taken = replace(taken, tell=partial(_in_turn, *reversed(told)))
-            yield taken, None if taken.is_proven else taken.job
-        at = end
+    def _make_jobs(self) -> Iterator[Taken]:
+        """The PNGs of all rows: table by table, block by block and batch by batch."""
+        reading, rows = self._reading, self._rows
+        for table, at, stop in zip(rows.tables, rows.bounds[:-1], rows.bounds[1:], strict=True):
+            for block in reading.read_again(table):
+                end = at + int(np.searchsorted(rows.rows[at:stop], block.rows[-1], side="right")) if len(block) else at
+                chosen = np.searchsorted(block.rows, rows.rows[at:end])  # places of the good rows in the block
+                has_entries = reading.side.has_entries(table.path, table.first, len(block))
+                stays_packed = not (self._goes_ahead or has_entries)
+                most = BATCH_PROOFS if stays_packed else BATCH_MASKS
+                for part in steps_within(reading.archive.members(rows.numbers[at:end]).sizes, BATCH_BYTES, most):
+                    mask_rows = np.arange(at + part.start, at + part.stop, dtype=np.int64)
+                    proofs = self._proofs if stays_packed else None
+                    taken = _take(reading, table, block, chosen[part], rows, mask_rows, has_entries, proofs)
+                    if part.start == 0:
+                        tell_unlinked = partial(self._tell_unlinked, table, block, chosen, at)
+                        taken = replace(taken, tell=partial(_in_turn, tell_unlinked, taken.tell))
+                    yield taken
+                at = end
+
+    def _tell_unlinked(self, table: TableState, block: CSVBlock, chosen: Ids, first: int) -> None:
+        """Args:
+        chosen: (K,) places in the block of the masks `first`, `first` + 1, ….
+        """
+        mask = np.zeros(len(block), dtype=np.bool_)
+        mask[chosen[self._unlinked[first : first + len(chosen)]]] = True
+        message = "no box of this image and label has these coordinates; the mask stands alone, the cells are kept"
+        cells = block.cells("BoxXMin")
+        self._reading.tell(table, "warning", "mask.box_unlinked", block.rows, mask, "BoxXMin", message, cells)
 
 
 def _take(
@@ -188,8 +235,9 @@ def _take(
     mask_rows, block_rows = mask_rows[~is_too_big], block_rows[~is_too_big]
     numbers = rows.numbers[mask_rows]
     members = archive.members(numbers)
+    n_bytes = int(members.sizes.sum())
     pngs = archive.read_all(numbers)
-    reading.advance(int(members.sizes.sum()))
+    reading.advance(n_bytes)
     at_frames = rows.frames[mask_rows] - frames.start
     widths, heights = frames.widths[at_frames].astype(np.int64), frames.heights[at_frames].astype(np.int64)
     proven: list[tuple[int, int, int]] = []
@@ -209,7 +257,7 @@ def _take(
         proven=proven,
     )
     tell = partial(_tell_too_big, reading, table, too_big)
-    return Taken(block, table.first, block_rows, mask_rows, numbers, members.crcs, job, tell)
+    return Taken(table, block, table.first, block_rows, mask_rows, numbers, members.crcs, n_bytes, job, tell)
 
 
 def _tell_too_big(reading: Reading, table: TableState, entries: list[tuple[Entry, int]]) -> None:
@@ -257,17 +305,9 @@ def _tell_shared(reading: Reading, rows: MaskRows, files: MaskFiles, again: list
             reading.repairs.tell("mask.shared_file", table.path, len(later), message, row, "MaskPath", name)
 
 
-def _tell_unlinked(reading: Reading, table: TableState, block: CSVBlock, chosen: Ids) -> None:
-    mask = np.zeros(len(block), dtype=np.bool_)
-    mask[chosen] = True
-    message = "no box of this image and label has these coordinates; the mask stands alone, the cells are kept"
-    reading.tell(table, "warning", "mask.box_unlinked", block.rows, mask, "BoxXMin", message, block.cells("BoxXMin"))
-
-
-def _write_done(
-    reading: Reading, table: TableState, taken: Taken, rows: MaskRows, groups: Ints, numbers: Ints, done: MasksDone
-) -> None:
+def _write_done(reading: Reading, taken: Taken, rows: MaskRows, groups: Ints, numbers: Ints, done: MasksDone) -> None:
     """Rows whose masks are done: tell what is to be told, keep the PNGs, write the shapes."""
+    table = taken.table
     n_parts = np.bincount(done.owners, minlength=len(done)).astype(np.int64)
     found = _keep(reading, taken, done, n_parts, _tell_done(reading, table, taken, rows, done, n_parts))
     block, chosen, mask_rows_of = taken.block, taken.block_rows[found.at], taken.mask_rows[found.at]

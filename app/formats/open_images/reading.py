@@ -206,6 +206,7 @@ class Reading:
         self.unmatched, self._ambiguous = TextSet(), TextSet()
         self.unlisted_unmatched = TextSet()  # ids of image lists that are no frame, told at the end
         self.n_annotation_rows = self.n_kept_rows = 0
+        self.meanwhile: Callable[[], None] | None = None  # called after each block: has others go on with their work
         self._progress, self._total_bytes, self._done_bytes = progress, 1, 0
         self._n_rows = 0
 
@@ -691,6 +692,8 @@ class Reading:
 
     def write(self, batch: Annotations) -> None:
         self.sink.write(batch)
+        if self.meanwhile is not None:
+            self.meanwhile()
 
     def tell_unused_names(self) -> None:
         """What the options map, and the archive does not have."""
