@@ -29,6 +29,8 @@ MAX_CACHED = 1 << 15
 """Texts that are remembered: 14.6 million boxes have some 20,000. Each takes about 600 bytes."""
 MANY_CACHED = 1 << 12
 """From here on texts are forgotten where hardly any comes again: ids of boxes, which masks show, never do."""
+UNLIKE_ROWS = 64
+"""From so many on, rows with a cell each that no other has are not looked for among those that were met."""
 FLAG_TEXTS = {"1": 1, "0": 0, "-1": -1, "1.0": 1, "0.0": 0, "-1.0": -1, "true": 1, "false": 0, "yes": 1, "no": 0}
 _LISTED = ("select", "radio")
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
@@ -149,6 +151,8 @@ class AttributeEncoder:
         used = self.used(columns)
         if not n or not used:
             return Texts.same("[]", n)
+        if n >= UNLIKE_ROWS and any(len(column.values) >= n for column in used):
+            return self._encode_unlike(label_ids, used, no_value)
         kinds = tuple((column.name, column.is_flag) for column in used)
         known = self._known.get(kinds)
         if known is None or known.is_full():
@@ -159,6 +163,42 @@ class AttributeEncoder:
             if refusing.any() and (rows := refusing[numbers]).any():
                 no_value(column, rows)
         return known.texts_of(numbers)
+
+    def _encode_unlike(
+        self,
+        label_ids: Codes,
+        used: Sequence[AttributeColumn],
+        no_value: Callable[[AttributeColumn, npt.NDArray[np.bool_]], None],
+    ) -> Texts:
+        """The same for rows of which hardly one says what another says, such as those of masks, with their ids."""
+        labels = np.searchsorted(self._ids, label_ids).tolist()
+        shown = {label: self._shown(used, label) for label in dict.fromkeys(labels)}
+        # Of a text attribute everything but its number is the same for all labels.
+        quoted = [_quoted(column) for column in used]
+        refused = np.zeros((len(used), len(labels)), dtype=np.bool_)
+        codes, known = [], dict[str, int]()
+        for at, (label, cells) in enumerate(
+            zip(labels, zip(*(column.codes.tolist() for column in used), strict=True), strict=True)
+        ):
+            said = []
+            for spec, place in shown[label]:
+                code = cells[place]
+                if code < 0:
+                    continue
+                if spec.input_type == "text" and not used[place].is_flag:
+                    value = quoted[place][code]
+                    text = None if value is None else f'{{"spec_id":{spec.id},"value":{value}}}'
+                else:
+                    text = _attribute_text(spec, used[place].is_flag, used[place].values[code])
+                if text is None:
+                    refused[place, at] = True
+                else:
+                    said.append(text)
+            codes.append(known.setdefault(f"[{','.join(said)}]", len(known)))
+        for column, rows in zip(used, refused, strict=True):
+            if rows.any():
+                no_value(column, rows)
+        return Texts(np.array(codes, dtype=np.int32), tuple(known))
 
     def used(self, columns: Sequence[AttributeColumn]) -> list[AttributeColumn]:
         """Those that any label declares."""
@@ -179,10 +219,19 @@ class AttributeEncoder:
     def _plan(self, columns: Sequence[AttributeColumn], label: int) -> list[tuple[int, Callable[[str], str | None]]]:
         """The columns that a label shows, by ascending spec_id, and what one of their cells is as JSON; None where the
         attribute cannot take it."""
+        shown = self._shown(columns, label)
+        return [(place, partial(_attribute_text, spec, columns[place].is_flag)) for spec, place in shown]
+
+    def _shown(self, columns: Sequence[AttributeColumn], label: int) -> list[tuple[AttributeSpec, int]]:
+        """The attributes of a label that have a column, by ascending spec_id, and the place of that column."""
         specs = self._specs[label]
         shown = [(specs[column.name], place) for place, column in enumerate(columns) if column.name in specs]
-        shown.sort(key=lambda found: found[0].id)
-        return [(place, partial(_attribute_text, spec, columns[place].is_flag)) for spec, place in shown]
+        return sorted(shown, key=lambda found: found[0].id)
+
+
+def _quoted(column: AttributeColumn) -> list[str | None]:
+    """The cells as JSON; None for those that no attribute takes."""
+    return [encode_basestring(text) if len(text) <= MAX_VALUE_CHARACTERS else None for text in column.values]
 
 
 def _attribute_text(spec: AttributeSpec, is_flag: bool, cell: str) -> str | None:

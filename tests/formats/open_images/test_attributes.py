@@ -104,8 +104,12 @@ def test_what_an_attribute_cannot_take_is_told_by_row() -> None:
     assert told == [("score", [True, False, True])]
 
 
-def test_columns_are_encoded_as_row_by_row() -> None:
-    """Whatever repeats, what is refused included; twice, so that what is known from before is used too."""
+@pytest.mark.parametrize(
+    "notes", [('"', "a,b", "é", "x" * 5000), tuple(f'"{i}é' * (i % 99 * 30) for i in range(1, 500))]
+)
+def test_columns_are_encoded_as_row_by_row(notes: tuple[str, ...]) -> None:
+    """Whatever repeats, what is refused included, or hardly does; twice, so that what is known from before is used
+    too."""
     random = np.random.default_rng(3)
     kinds = {"occluded": "checkbox", "score": "number", "colour": "select", "note": "text"}
     numbers = {"occluded": 9, "score": 4, "colour": 7, "note": 2}
@@ -132,7 +136,7 @@ def test_columns_are_encoded_as_row_by_row() -> None:
         "occluded": ("0", "1"),
         "score": ("0.50", "1", "many", "-3"),
         "colour": ("RED", "blue", "green"),
-        "note": ('"', "a,b", "é", "x" * 5000),
+        "note": notes,
         "stranger": ("1", "2"),
     }
     for _ in range(2):
@@ -203,6 +207,7 @@ def test_texts_that_never_come_again_are_not_held(monkeypatch: pytest.MonkeyPatc
         return shown_value(one, cell, is_flag)
 
     monkeypatch.setattr("app.formats.open_images.attributes.MANY_CACHED", 50)
+    monkeypatch.setattr("app.formats.open_images.attributes.UNLIKE_ROWS", 1000)
     monkeypatch.setattr("app.formats.open_images.attributes.shown_value", shown)
     encoder = AttributeEncoder(labels("cat", attributes=all_attributes(source="text")))
 
