@@ -16,8 +16,8 @@ from typing import IO
 from app.deflate import Piece, deflate_piece
 from app.spools import spool_of
 
-WRITTEN_BYTES = 64 << 10
-"""Pieces that are handed to that disk together."""
+WRITTEN_BYTES = READ_BYTES = 64 << 10
+"""Pieces that are handed to that disk together, and taken from there: they come in the order of their rows, nearly."""
 LONG_BYTES = 512
 """An entry of so many bytes is deflated by itself."""
 TEXT_BYTES = 256 << 10
@@ -54,7 +54,8 @@ class HeldPieces:
     def __init__(self) -> None:
         self._file: IO[bytes] | None = None
         self._waiting = bytearray()
-        self._n_bytes, self._place = 0, -1
+        self._n_bytes = 0
+        self._read, self._read_from = b"", 0  # what was read ahead, and where that begins
 
     def add(self, piece: Piece) -> bytes:
         """The frame that stands for it."""
@@ -74,12 +75,13 @@ class HeldPieces:
 
     def read(self, offset: int, size: int) -> bytes:
         """When no more is added."""
-        assert self._file is not None
-        self._write()
-        if self._place != offset:
+        start = offset - self._read_from
+        if start < 0 or start + size > len(self._read):
+            assert self._file is not None
+            self._write()
             self._file.seek(offset)
-        self._place = offset + size
-        return self._file.read(size)
+            self._read, self._read_from, start = self._file.read(max(size, READ_BYTES)), offset, 0
+        return self._read[start : start + size]
 
     def close(self) -> None:
         if self._file is not None:
@@ -93,6 +95,7 @@ class Pieces:
         self.held = HeldPieces()
         self._text = bytearray()
         self._frames = spool_of(self)
+        self._waiting = bytearray()  # of frames
 
     def add_text(self, text: bytes) -> None:
         self._text += text
@@ -101,22 +104,43 @@ class Pieces:
 
     def add_held(self, frame: bytes) -> None:
         self._end_text()
-        self._frames.write(frame)
+        self._put(frame)
 
     def _end_text(self) -> None:
         if self._text:
             piece = deflate_piece(bytes(self._text))
             self._text.clear()
-            self._frames.write(FRAME.pack(INLINE, 0, len(piece.packed), piece.crc, piece.size))
-            self._frames.write(piece.packed)
+            self._put(FRAME.pack(INLINE, 0, len(piece.packed), piece.crc, piece.size), piece.packed)
+
+    def _put(self, *parts: bytes) -> None:
+        for part in parts:
+            self._waiting += part
+        if len(self._waiting) >= WRITTEN_BYTES:
+            self._write()
+
+    def _write(self) -> None:
+        self._frames.write(self._waiting)
+        self._waiting.clear()
 
     def read(self) -> Iterator[Piece]:
         """All of it, once."""
         self._end_text()
+        self._write()
         self._frames.seek(0)
-        while head := self._frames.read(FRAME.size):
-            mark, offset, n_bytes, crc, size = FRAME.unpack(head)
-            packed = self.held.read(offset, n_bytes) if mark == HELD else self._frames.read(n_bytes)
-            yield Piece(packed, crc, size)
+        read, place = b"", 0
+        while True:
+            if place + FRAME.size > len(read):
+                read, place = read[place:] + self._frames.read(READ_BYTES), 0
+                if not read:
+                    break
+            mark, offset, n_bytes, crc, size = FRAME.unpack_from(read, place)
+            place += FRAME.size
+            if mark == HELD:
+                yield Piece(self.held.read(offset, n_bytes), crc, size)
+                continue
+            if place + n_bytes > len(read):
+                read, place = read[place:] + self._frames.read(max(n_bytes, READ_BYTES)), 0
+            yield Piece(read[place : place + n_bytes], crc, size)
+            place += n_bytes
         self._frames.close()
         self.held.close()

@@ -163,10 +163,9 @@ class SideWriter:
         if len(boxes):
             corners = shapes.points.take(boxes).values.reshape(-1, 4)
             cells = np.column_stack([places[boxes] | shapes.label_ids[boxes], corners.view(np.int64)])
-            _, which, counts = np.unique(cells, axis=0, return_inverse=True, return_counts=True)
-            doubtful = (counts[which] > 1) & np.isin(which, which[grouped[boxes]])
-            found |= grouped & np.isin(shapes.frames, shapes.frames[boxes[doubtful]])
-            found[boxes[doubtful]] = True
+            doubtful = boxes[_equal_to_marked(cells, grouped[boxes])]
+            found |= grouped & np.isin(shapes.frames, shapes.frames[doubtful])
+            found[doubtful] = True
         return found
 
     def _moves(self, shapes: Shapes) -> Mask:
@@ -457,6 +456,9 @@ class SideWriter:
         member.write_piece(deflate_piece(b"\n]}\n"))
 
 
+_HASH_FACTOR = np.int64(0x9E37_79B9_7F4A_7C15 - (1 << 64))  # 2**64 by the golden ratio: odd, of many bits
+
+
 def _distinct(label_ids: npt.NDArray[np.int32], attributes: Texts, kinds: Ids) -> tuple[Ids, Ids]:
     """The first row of each label, attribute text and kind (0..3), and (N,) which of them each row is."""
     keys = (label_ids.astype(np.int64) * max(len(attributes.values), 1) + attributes.codes) * _KINDS + kinds
@@ -481,10 +483,31 @@ def _are_in(ascending: Ids, keys: Ids) -> Mask:
 
 def _have_several(keys: Ids, values: Ids) -> Mask:
     """(N,) bool, rows whose key comes with more than one value."""
-    pairs = np.unique(np.column_stack([keys, values]), axis=0)
-    distinct, counts = np.unique(pairs[:, 0], return_counts=True)
-    several: Mask = np.isin(keys, distinct[counts > 1])
+    order = np.lexsort((values, keys))
+    keys_in_order, values_in_order = keys[order], values[order]
+    differs = (keys_in_order[1:] == keys_in_order[:-1]) & (values_in_order[1:] != values_in_order[:-1])
+    several: Mask = np.isin(keys, keys_in_order[1:][differs])
     return several
+
+
+def _equal_to_marked(rows: Ids, marked: Mask) -> Ids:
+    """The places of rows (N, K) that are there more than once, with a marked one among their equals, ascending.
+
+    Rows are compared as they are only where their hash is there twice: to sort them costs ten times as much.
+    """
+    hashes = np.zeros(len(rows), dtype=np.int64)
+    for column in rows.T:  # equal rows have equal hashes; products wrap around
+        hashes = (hashes ^ column) * _HASH_FACTOR
+        hashes ^= hashes >> 32
+    order = np.argsort(hashes)
+    is_next_alike = hashes[order[1:]] == hashes[order[:-1]]
+    is_twice = np.zeros(len(rows), dtype=np.bool_)
+    is_twice[order[1:][is_next_alike]] = is_twice[order[:-1][is_next_alike]] = True
+    places: Ids = np.flatnonzero(is_twice)
+    if not len(places):
+        return places
+    _, which, counts = np.unique(rows[places], axis=0, return_inverse=True, return_counts=True)
+    return places[(counts[which] > 1) & np.isin(which, which[marked[places]])]
 
 
 def _mask_cells(values: dict[str, str]) -> dict[str, tuple[str, bool]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -16,8 +17,8 @@ from app import spools
 from app.annotations import Annotations, AttributeSpec, Label, LabelCatalog, Shapes, ShapeType, Tags, Tracks
 from app.archive import ArchiveWriter
 from app.columns import Ragged, Texts
-from app.deflate import Piece
-from app.formats.open_images import side_pieces
+from app.deflate import Piece, deflate_piece
+from app.formats.open_images import side_pieces, side_write
 from app.formats.open_images.side_items import points_text
 from app.geometry import mask_to_runs, pack_mask
 from tests.formats.builders import all_attributes, exported, good, read_zip, target
@@ -681,3 +682,55 @@ def test_entries_of_masks_are_found_however_far_ahead_jobs_are_taken(
     shapes, codes, _ = reread(members, conv_mask_to_poly=traced, mask_helpers=1)
     assert codes == []
     assert shapes.points.values.tolist() == Shapes.concatenate(polygons).points.values.tolist()
+
+
+@pytest.mark.parametrize("few_hashes", [False, True])
+def test_rows_that_are_equal_are_found_as_by_comparing_each_with_each(
+    few_hashes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if few_hashes:  # a product with 2**63 leaves one bit
+        monkeypatch.setattr(side_write, "_HASH_FACTOR", np.int64(-(1 << 63)))
+    random = np.random.default_rng(4)
+    for size in (0, 1, 2, 30, 300):
+        rows = random.integers(-2, 2, (size, 5))
+        rows[: size // 3] = random.integers(-(1 << 62), 1 << 62, (size // 3, 5))
+        marked = random.random(size) < 0.2
+        told = [row.tobytes() for row in rows]
+        expected = [
+            place
+            for place, text in enumerate(told)
+            if told.count(text) > 1 and any(marked[other] for other in range(size) if told[other] == text)
+        ]
+        assert side_write._equal_to_marked(rows, marked).tolist() == expected
+
+
+def test_keys_of_several_values_are_found_as_by_counting() -> None:
+    random = np.random.default_rng(5)
+    for size in (0, 1, 2, 40):
+        keys, values = random.integers(0, 12, size), random.integers(0, 3, size)
+        seen: dict[int, set[int]] = {}
+        for key, value in zip(keys.tolist(), values.tolist(), strict=True):
+            seen.setdefault(key, set()).add(value)
+        assert side_write._have_several(keys, values).tolist() == [len(seen[key]) > 1 for key in keys.tolist()]
+
+
+@pytest.mark.parametrize("spool_bytes", [1, 4 << 20])
+def test_pieces_come_back_in_the_order_in_which_their_rows_came(
+    spool_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spools, "SPOOL_BYTES", spool_bytes)
+    monkeypatch.setattr(side_pieces, "READ_BYTES", 100)
+    monkeypatch.setattr(side_pieces, "TEXT_BYTES", 300)
+    random = np.random.default_rng(6)
+    pieces = side_pieces.Pieces()
+    entries = [random.integers(32, 127, n, dtype=np.uint8).tobytes() for n in random.integers(1, 900, 200)]
+    held = {
+        number: pieces.held.add(deflate_piece(entries[number])) for number in random.permutation(200)[:120].tolist()
+    }
+    for number, entry in enumerate(entries):
+        if number in held:
+            pieces.add_held(held[number])
+        else:
+            pieces.add_text(entry)
+    raw = b"".join(piece.packed for piece in pieces.read()) + b"\x03\x00"
+    assert zlib.decompress(raw, wbits=-15) == b"".join(entries)
