@@ -46,6 +46,10 @@ class WholeRagged(MadeRagged):
         return self.plain.dtype
 
     @property
+    def offsets(self) -> Offsets:
+        return self.whole.offsets + self.plain.offsets  # no doubles are made for them
+
+    @property
     def lengths(self) -> Offsets:
         return self.whole.lengths + self.plain.lengths
 
@@ -73,12 +77,10 @@ class WholeRagged(MadeRagged):
         return WholeRagged(Ragged.concatenate(whole), Ragged.concatenate(plain))
 
     def _make(self) -> Ragged:
-        lengths = self.lengths
-        offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
-        np.cumsum(lengths, out=offsets[1:])
+        offsets = self.offsets
         if not len(self.plain.values):
             return Ragged(self.whole.values.astype(self.dtype), offsets)
-        is_whole = np.repeat(self.whole.lengths > 0, lengths)
+        is_whole = np.repeat(self.whole.lengths > 0, np.diff(offsets))
         values = np.empty(len(is_whole), dtype=self.dtype)
         values[is_whole] = self.whole.values
         values[~is_whole] = self.plain.values

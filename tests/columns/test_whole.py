@@ -28,6 +28,8 @@ def test_whole_columns_are_like_their_doubles(rows: int) -> None:
     random = np.random.default_rng(rows)
     for seed in range(10):
         whole, plain = columns(seed, rows)
+        assert whole.offsets.tolist() == plain.offsets.tolist()
+        assert whole._column is None, "no doubles are made to tell where rows begin"
         assert same(whole, plain)
         indices = random.integers(0, max(rows, 1), 7 if rows else 0)
         assert same(whole.take(indices), plain.take(indices))

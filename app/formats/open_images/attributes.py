@@ -498,8 +498,10 @@ def same_value(one: str, other: str) -> bool:
     """Whether two attribute values say the same: equal texts, equal flags, or equal numbers."""
     if one == other:
         return True
-    a, b = plain_decimal(one), plain_decimal(other)
-    if a is not None and a == b:
+    if not one or not other:  # an empty text is no number and no flag, and most defaults are empty
+        return False
+    a = plain_decimal(one)
+    if a is not None and a == plain_decimal(other):
         return True
     flag = FLAG_TEXTS.get(one.strip().lower())
     return flag is not None and flag == FLAG_TEXTS.get(other.strip().lower())

@@ -79,24 +79,17 @@ class KeptBytes:
         data, begin = self._find(row)
         return data[begin : begin + int(self._kept.png_sizes[row])]
 
+    def noted(self, row: int) -> tuple[bytes, int | None]:
+        """The PNG of one of the rows, and the digest of its pixels at the size of its frame; None where that was not
+        noted."""
+        data, begin = self._find(row)
+        note = _note_at(data, begin)
+        return data[begin : begin + int(self._kept.png_sizes[row])].tobytes(), None if note is None else note[1]
+
     def n_parts(self, row: int) -> int | None:
         """How many polygons the PNG of one of the rows became; None where that was not noted."""
-        note = self._note(row)
+        note = _note_at(*self._find(row))
         return None if note is None else note[0]
-
-    def digest(self, row: int) -> int | None:
-        """The digest of its pixels at the size of its frame; None where that was not noted."""
-        note = self._note(row)
-        return None if note is None else note[1]
-
-    def _note(self, row: int) -> tuple[int, int | None] | None:
-        data, begin = self._find(row)
-        if begin < NOTE.size:
-            return None
-        word, count, digest = NOTE.unpack_from(data, begin - NOTE.size)
-        if word not in (NOTE_WORD, EARLIER_WORD):
-            return None
-        return int(count), int(digest) if word == NOTE_WORD else None
 
     def _find(self, row: int) -> tuple[memoryview, int]:
         """The bytes read together with a row's PNG, and where in them it begins."""
@@ -106,3 +99,13 @@ class KeptBytes:
             data = memoryview(self._source.kept_bytes(place[0], place[1], place[2] - place[1]))
             self._data[id(place)] = data
         return data, int(self._kept.png_offsets[row]) - place[1]
+
+
+def _note_at(data: memoryview, begin: int) -> tuple[int, int | None] | None:
+    """What is noted in front of a PNG: parts, and a digest where it is of the kind that counts today."""
+    if begin < NOTE.size:
+        return None
+    word, count, digest = NOTE.unpack_from(data, begin - NOTE.size)
+    if word not in (NOTE_WORD, EARLIER_WORD):
+        return None
+    return int(count), int(digest) if word == NOTE_WORD else None

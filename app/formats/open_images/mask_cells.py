@@ -205,4 +205,7 @@ def _fixed_box_id(wanted: str, kept: str) -> str:
         wanted = kept
     if wanted.endswith(".0") and wanted[:-2].isdigit():
         wanted = wanted[:-2]  # a number attribute
-    return next((text for text in (wanted, kept) if text and is_safe_box_id(text)), "")
+    for text in (wanted, kept):
+        if text and is_safe_box_id(text):
+            return text
+    return ""

@@ -238,17 +238,25 @@ class MaskJobs:
         column = kept_columns(self._plan, kept, ("LabelName",))["LabelName"]
         labels = label_column(self._plan, shapes, masks, numbers, column).to_texts()
         self._side.prepare(masks.frames[numbers])
-        columns = (numbers, owners, masks.imported[numbers], masks.edits[numbers] & GEOMETRY != 0)
+        are_tracks = bool((shapes.ids < 0).any())
+        columns = (
+            numbers,
+            masks.imported[numbers],
+            masks.edits[numbers] & GEOMETRY != 0,
+            (masks.sizes[numbers] > 1) | batch.needed[masks.firsts[numbers]],
+            shapes.kept.png_crcs[owners],
+            shapes.kept.png_sizes[owners],
+        )
         drafts = {}
-        for label, number, owner, is_imported, is_moved in zip(
+        for label, number, is_imported, is_moved, needs_entry, crc, size in zip(
             labels, *(column.tolist() for column in columns), strict=True
         ):
             rows = batch.instances[number].rows
-            if not batch.needs_entry(number) or self._side.is_of_track(shapes, rows):
+            if not needs_entry or (are_tracks and self._side.is_of_track(shapes, rows)):
                 continue
             if is_imported and not is_moved and may_be_outlines(shapes, rows):
                 continue
-            check = mask_check("", *identity(shapes.kept, owner))[1:] if is_imported else ""
+            check = mask_check("", crc, size)[1:] if is_imported else ""
             drafts[number] = self._side.draft(shapes, rows, label), check.encode()
         return drafts
 
@@ -256,7 +264,7 @@ class MaskJobs:
         """The stored PNG of an imported instance, and the digest of its pixels where that is noted."""
         if instance.imported is None:
             return b"", None
-        return bytes(pngs.read(instance.imported)), pngs.digest(instance.imported)
+        return pngs.noted(instance.imported)
 
     def lines(self, shapes: Shapes, places: Places) -> KeptLines:
         """Of the places, those whose line can be written as it came."""

@@ -42,6 +42,7 @@ MAX_ELEMENTS = 1000
 MAX_KEY_FRAMES = 200_000
 _TYPES = {kind.name.lower(): kind for kind in ShapeType}
 _TYPE_NAMES = {int(kind): name for name, kind in _TYPES.items()}
+_MASK, _SKELETON = int(ShapeType.MASK), int(ShapeType.SKELETON)  # an enumeration's attributes are slow to get
 _N_POINTS = {ShapeType.RECTANGLE: 4, ShapeType.ELLIPSE: 4, ShapeType.CUBOID: 16, ShapeType.SKELETON: 0}
 _LEAST_POINTS = {ShapeType.POLYGON: 6, ShapeType.POLYLINE: 4, ShapeType.POINTS: 2}
 
@@ -131,7 +132,7 @@ class ItemCodec:
         label = self.labels.by_id[rows.label_ids[row]]
         item: Item = {"type": _TYPE_NAMES[kind], "label": label.name}
         if geometry:
-            if kind == ShapeType.MASK:
+            if kind == _MASK:
                 item["runs"] = rows.shapes.runs.row(row).tolist()
             else:
                 item["points"] = orjson.Fragment(points or points_text(rows.shapes.points.row(row)))
@@ -150,7 +151,7 @@ class ItemCodec:
         if rows.scores[row] != 1:
             item["score"] = rows.scores[row]
         self._add_attributes(item, label, rows.attributes[row])
-        if kind == ShapeType.SKELETON:
+        if kind == _SKELETON:
             item["elements"] = self._named(orjson.loads(rows.shapes.elements.row_bytes(row)), None)
         return item
 

@@ -271,6 +271,8 @@ def test_values_that_say_the_same(one: str, other: str) -> None:
     assert same_value(one, other)
 
 
-@pytest.mark.parametrize(("one", "other"), [("a", "b"), ("0.1", "0.2"), ("true", "0")])
+@pytest.mark.parametrize(
+    ("one", "other"), [("a", "b"), ("0.1", "0.2"), ("true", "0"), ("0", ""), ("", "false"), ("a", ""), ("", " ")]
+)
 def test_values_that_differ(one: str, other: str) -> None:
     assert not same_value(one, other)
