@@ -56,3 +56,32 @@ def test_a_tag_stays_in_the_group_of_a_pair(desk: Desk, tmp_path: Path) -> None:
     cat = task.labels()["cat"]["id"]
     task.change("create", tags=[{"frame": 0, "label_id": cat, "group": 1}])
     check_trip(desk, task)
+
+
+@pytest.mark.parametrize("mode", ["replace", "append", "merge"])
+def test_groups_of_any_number_stay_groups(desk: Desk, tmp_path: Path, mode: str) -> None:
+    """The highest ones leave no number for what rows link: they come back as others, grouped alike."""
+    task = desk.task(FRAMES, LABELS)
+    task.bring(linked(tmp_path))
+    look = {"label_id": task.labels()["cat"]["id"], "frame": 0}
+    outline = {**look, "type": "polygon", "points": [1, 1, 9, 1, 9, 9]}
+    high, low, lowest = (1 << 31) - 1, (1 << 29) + 7, 5
+    task.change(
+        "create",
+        shapes=[
+            {**outline, "group": group, "z_order": number} for number, group in enumerate([high, low, high, lowest])
+        ],
+        tags=[{**look, "group": low}],
+        tracks=[{**look, "group": high, "shapes": [{"type": "rectangle", "frame": 0, "points": [1, 2, 3, 4]}]}],
+    )
+    other = desk.task(FRAMES, LABELS)
+    before = {**outline, "label_id": other.labels()["cat"]["id"], "frame": 1, "group": 9, "z_order": 9}
+    other.change("create", shapes=[before])
+    report = other.bring(task.export_zip(), mode=mode)
+    assert report["counts"] == {}
+    found = other.annotations()
+    shapes = {shape["z_order"]: shape["group"] for shape in found["shapes"] if shape["type"] == "polygon"}
+    (pair,) = {shape["group"] for shape in found["shapes"] if shape["type"] != "polygon"}
+    assert shapes[0] == shapes[2] == found["tracks"][0]["group"]
+    assert shapes[1] == found["tags"][0]["group"]
+    assert len({pair, *shapes.values()}) == (4 if mode == "replace" else 5)

@@ -55,6 +55,9 @@ POINT_CELLS = ("Label", *POINT_PLACE, *POINT_ATTRIBUTES)
 PLAIN_TYPES = (ShapeType.RECTANGLE, ShapeType.MASK, ShapeType.POINTS)
 _KINDS = 4  # of rows, as `_is_unlike` tells them apart: boxes by their flag, masks, points
 
+HIGH_GROUP = 1 << 29
+"""Group numbers from here on, drawn by lot, are told by others that follow one another."""
+
 MOST_IMAGES = 4096
 """Of which the ids are remembered."""
 
@@ -81,6 +84,7 @@ class SideWriter:
         self._pieces = Pieces()
         self._files: dict[str, int] = {}
         self._max_group = self._n_wholes = 0
+        self._high_groups: dict[int, int] = {}  # in order of appearance
         self._track_rows: dict[int, int] = {}
         self._predicted: dict[tuple[int, str, int], bool] = {}
         self._last_traced: tuple[tuple[object, ...], bytes] = ((), b"")
@@ -308,8 +312,7 @@ class SideWriter:
         texts = [b""] * len(tags)
         for row in np.flatnonzero(self.needed_tags(tags)).tolist():
             check = ",".join(cells[name].row_bytes(row).decode("utf-8") for name in TAG_CELLS)
-            item = self._codec.of_tag(tags, row)
-            self._max_group = max(self._max_group, int(tags.groups[row]))
+            item = self._numbered(self._codec.of_tag(tags, row))
             texts[row] = self._entry(int(tags.frames[row]), check, [item], "tags")
         return Ragged.from_bytes(texts)
 
@@ -380,8 +383,16 @@ class SideWriter:
             track = -1 - rows.ids[row]
             self._track_rows[track] = self._track_rows.get(track, 0) + 1
             return {"track": track}
-        self._max_group = max(self._max_group, rows.groups[row])
-        return self._codec.of_shape(rows, row, geometry, points)
+        return self._numbered(self._codec.of_shape(rows, row, geometry, points))
+
+    def _numbered(self, item: Item) -> Item:
+        """The item with a number of its group that leaves others to those who read it: for what rows link, and above
+        those of a task that it is appended to. Low ones, as people and clients give them, stay."""
+        group = item.get("group", 0)
+        if group >= HIGH_GROUP:
+            group = item["group"] = HIGH_GROUP + self._high_groups.setdefault(group, len(self._high_groups))
+        self._max_group = max(self._max_group, group)
+        return item
 
     def _rows_of(self, shapes: Shapes) -> ShapeRows:
         if self._last_rows is None or self._last_rows.shapes is not shapes:
@@ -440,8 +451,8 @@ class SideWriter:
         for row in range(len(tracks)):
             item = self._codec.of_track(tracks, row, names)
             if item is not None:
-                self._max_group = max(self._max_group, int(tracks.groups[row]))
-                self._add(orjson.dumps({"track": row, "rows": self._track_rows.get(row, 0), **item}))
+                numbered = self._numbered(item)
+                self._add(orjson.dumps({"track": row, "rows": self._track_rows.get(row, 0), **numbered}))
 
     def _add(self, line: bytes) -> None:
         self._pieces.add_text((b",\n" if self.has_entries else b"\n") + line)
