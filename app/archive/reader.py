@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import compress
 from typing import Any, NamedTuple, overload
 
 import numpy as np
@@ -176,9 +177,14 @@ class Archive:
         Raises:
             NotFound: there is no such file.
         """
-        known = dict(self._listed())
+        wanted = list(names)
+        d = self._directory
+        # Not kept: it would take 60 bytes a member, and nobody asks often.
+        known = dict(zip(d.names, range(len(d.names)), strict=True)) if wanted else {}
+        for number in {*compress(range(len(d.names)), d.folders), *self._opened} if wanted else ():
+            known.pop(d.names[number], None)
         try:
-            return np.array([known[name] for name in names], dtype=np.int32)
+            return np.array([known[name] for name in wanted], dtype=np.int32)
         except KeyError as error:
             raise NotFound("archive member", error.args[0]) from None
 
