@@ -49,7 +49,10 @@ class ShapeType(IntEnum):
 
 
 class Edit(IntFlag):
-    """What was changed of an annotation since its row was imported. Numbers are stored: never renumber."""
+    """What was changed of an annotation since its row was imported. Numbers are stored: never renumber.
+
+    PART is no change: the mask shows a part of its row, whose PNG has the pixels of other shapes, too.
+    """
 
     NONE = 0
     GEOMETRY = 1
@@ -57,6 +60,7 @@ class Edit(IntFlag):
     ATTRIBUTES = 4
     OCCLUDED = 8
     GROUP = 16
+    PART = 32
 
 
 class Table:
@@ -135,7 +139,7 @@ class Kept(Table):
     Attributes:
         tables: (N,) int32, index into the tables of the set's extras; -1 for a row that was never imported.
         lines: (N,) bytes, the record as it stood in its table, without its line end (quoted line breaks included).
-        edits: (N,) uint8, `Edit` flags: what changed since.
+        edits: (N,) uint8, `Edit` flags: what changed since; `changes` are these without PART.
         png_offsets: (N,) int64, where the mask's original PNG lies in the set's pack; -1 for none.
         png_sizes: (N,) int64, bytes.
         png_crcs: (N,) uint32, CRC-32 of the PNG, as a zip entry needs it.
@@ -160,6 +164,11 @@ class Kept(Table):
             png_crcs=np.uint32,
             sets=np.int64,
         )
+
+    @property
+    def changes(self) -> npt.NDArray[np.uint8]:
+        """(N,) `Edit` flags of what was done to the rows."""
+        return self.edits & ~np.uint8(Edit.PART)
 
     @classmethod
     def empty(cls, rows: int = 0) -> Kept:

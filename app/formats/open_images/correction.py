@@ -86,22 +86,24 @@ class Correction:
         old_of: Positions,
         new_of: Positions,
         related: npt.NDArray[np.int32],
+        traced: Mask | None = None,
     ) -> None:
         """`related`: frames with relationships, which find their boxes by what these said: there a box takes the line
-        that repeats its edits."""
+        that repeats its edits. `traced`: pairs that show the same pixels, as masks here and as polygons there."""
         self._sides, self._kind = sides, kind
         self._old, self._new = old, new
         self._old_units, self._new_units = old_units, new_units
         self._old_of, self._new_of, self._related = old_of, new_of, related
         self._mine, self._theirs = old.take(old_units.firsts[old_of]), new.take(new_units.firsts[new_of])
         n = len(old_of)
+        self._traced = np.zeros(n, dtype=np.bool_) if traced is None else traced
         self._parts: Flags = np.zeros(n, dtype=np.uint8)  # what the archive corrected
         self._columns: dict[str, Mask] = {}  # attribute columns that it corrected
         self._is_whole: Mask = np.zeros(n, dtype=np.bool_)  # the archive's is taken as it is
         self.is_changed: Mask = np.zeros(n, dtype=np.bool_)
         self._edits: Flags = np.zeros(n, dtype=np.uint8)
         rows, which = old_units.members(old_of)
-        np.bitwise_or.at(self._edits, which, old.kept.edits[rows])
+        np.bitwise_or.at(self._edits, which, old.kept.changes[rows])
         self._compare()
         self._regroup()
         self._attributes = self._merged_attributes()
@@ -198,12 +200,18 @@ class Correction:
         same_pixels = (mine.kept.png_offsets >= 0) & (theirs.kept.png_offsets >= 0)
         same_pixels &= self._edits[rows] & Edit.GEOMETRY == 0
         same_pixels &= (mine.kept.png_crcs == theirs.kept.png_crcs) & (mine.kept.png_sizes == theirs.kept.png_sizes)
+        same_pixels |= self._traced[rows]
         moved = _geometry_differs(mine, theirs) | (sizes[0] != sizes[1])
         several = np.flatnonzero((sizes[0] == sizes[1]) & (sizes[0] > 1))
         if len(several):
             old_rows, which = self._old_units.members(self._old_of[rows[several]])
             new_rows, _ = self._new_units.members(self._new_of[rows[several]])
-            other = _geometry_differs(self._old.take(old_rows), self._new.take(new_rows))
+            old, new = self._old.take(old_rows), self._new.take(new_rows)
+            other = _geometry_differs(old, new)
+            # What was drawn has all of its own; the shapes of an imported row share what the row says.
+            drawn = old.kept.tables < 0
+            other |= drawn & attributes_differ(old.attributes, new.attributes, self._sides.defaults)
+            other |= drawn & ((old.occluded != new.occluded) | (old.z_orders != new.z_orders))
             moved[several[distinct(which[other])]] = True
         parts[moved & ~same_pixels] |= np.uint8(Edit.GEOMETRY)
         parts[mine.occluded != theirs.occluded] |= np.uint8(Edit.OCCLUDED)
@@ -313,11 +321,15 @@ class Correction:
             "kept": self._kept(mine.kept, theirs.kept, parts, body.kept, is_new),
         }
         if self._kind == "shapes":
+            occluded = np.where(parts & Edit.OCCLUDED != 0, theirs.occluded, mine.occluded)
+            own = is_new & whole & (ordinals > 0)  # the side file tells each shape for itself
             columns |= {
-                "occluded": np.where(parts & Edit.OCCLUDED != 0, theirs.occluded, mine.occluded),
-                "z_orders": np.where(whole, theirs.z_orders, mine.z_orders),
-                "scores": np.where(whole, theirs.scores, mine.scores),
+                "occluded": np.where(own, body.occluded, occluded),
+                "z_orders": np.where(own, body.z_orders, np.where(whole, theirs.z_orders, mine.z_orders)),
+                "scores": np.where(own, body.scores, np.where(whole, theirs.scores, mine.scores)),
             }
+            if own.any():
+                columns["attributes"] = _choose(own, body.attributes, columns["attributes"])
         return body.replace(**columns)
 
     def _kept(self, mine: Kept, theirs: Kept, parts: Flags, body: Kept, is_new: Mask) -> Kept:
@@ -327,6 +339,7 @@ class Correction:
         taken[parts & Edit.LABEL != 0] |= np.uint8(Edit.ATTRIBUTES)
         # Attributes that were drawn here speak beside a line that was not theirs.
         edits = np.where(mine.tables >= 0, edits & ~taken, np.uint8(Edit.ATTRIBUTES)).astype(np.uint8)
+        edits = edits & ~np.uint8(Edit.PART) | theirs.edits & np.uint8(Edit.PART)  # of the new PNG
         return replace(theirs, edits=edits)
 
 

@@ -1,6 +1,7 @@
 """Which shapes make one mask row, and what its pixels are.
 
-    an imported mask row      the mask shape, or the polygons it was traced to: one instance, known by its kept PNG
+    an imported mask row      the mask shape, or the polygons it was traced to: one instance, known by its kept PNG;
+                              without those that were relabelled or ungrouped since
     polygons, masks, ellipses (and rotated rectangles) of one non-zero group and one label on a frame: one instance
     anything else             an instance of its own
 
@@ -39,12 +40,14 @@ class Instance:
         rows: places of its shapes in the batch, in their order.
         imported: place of a shape whose kept row this is; None for a new instance.
         box: place of the rectangle it is linked to.
+        is_less: other shapes of its row have gone another way.
     """
 
     frame: int
     rows: list[int]
     imported: int | None
     box: int | None = None
+    is_less: bool = False
 
 
 def drawn_shapes(plan: Plan, shapes: Shapes) -> Mask:
@@ -55,10 +58,42 @@ def drawn_shapes(plan: Plan, shapes: Shapes) -> Mask:
     return drawn
 
 
+def strayed_parts(shapes: Shapes, imported: Mask) -> Mask:
+    """(N,) bool: of the shapes of one imported row, those that are this row no more. All have one label and one group
+    when they come; who relabels or ungroups some makes other objects of them.
+
+    Args:
+        imported: (N,) shapes that an imported row became, known by its PNG.
+    """
+    strayed = np.zeros(len(shapes), dtype=np.bool_)
+    rows = np.flatnonzero(imported)
+    columns = [column[rows] for column in (shapes.kept.png_offsets, shapes.kept.sets, shapes.frames)]
+    order = np.lexsort(columns)
+    rows = rows[order]
+    same = np.logical_and.reduce([column[order][1:] == column[order][:-1] for column in columns])
+    labels, groups = shapes.label_ids[rows], shapes.groups[rows]
+    unlike = same & ((labels[1:] != labels[:-1]) | (groups[1:] != groups[:-1]) | (groups[1:] == 0))
+    if not unlike.any():
+        return strayed
+    units = np.concatenate([[0], np.cumsum(~same)])
+    for unit in np.unique(units[1:][unlike]).tolist():
+        part = slice(*np.searchsorted(units, [unit, unit + 1]).tolist())
+        moved = shapes.kept.edits[rows[part]] & (Edit.LABEL | Edit.GROUP) != 0
+        first = int(np.argmin(moved))
+        stays = (labels[part] == labels[part][first]) & (groups[part] == groups[part][first]) & (groups[part] != 0)
+        stays[first] = True
+        strayed[rows[part][~stays]] = True
+    return strayed
+
+
 def find_instances(plan: Plan, shapes: Shapes, chosen: Mask) -> list[Instance]:
     """The instances among the chosen shapes, in order of their first shape. One Python step a shape: each costs a
     picture anyway."""
     imported = is_kind(plan, shapes.kept, "masks") & (shapes.kept.png_offsets >= 0)
+    strayed = strayed_parts(shapes, imported)
+    imported &= ~strayed
+    unit = (shapes.frames, shapes.kept.sets, shapes.kept.png_offsets)
+    divided = set(zip(*(column[strayed].tolist() for column in unit), strict=True))
     rows = np.flatnonzero(chosen)
     found: dict[tuple[int, ...], Instance] = {}
     of_group: dict[tuple[int, int, int], list[Instance]] = {}
@@ -73,7 +108,7 @@ def find_instances(plan: Plan, shapes: Shapes, chosen: Mask) -> list[Instance]:
         key: tuple[int, ...] = (0, frame, set_id, offset)
         instance = found.get(key)
         if instance is None:
-            instance = found[key] = Instance(frame, [], row)
+            instance = found[key] = Instance(frame, [], row, is_less=(frame, set_id, offset) in divided)
             if group:
                 of_group.setdefault((frame, group, label), []).append(instance)
         instance.rows.append(row)
@@ -151,6 +186,7 @@ class InstanceColumns:
             polygons = np.logical_and.reduceat(shapes.types[rows] == ShapeType.POLYGON, starts[:-1])
         edits = np.where(imported, edits, np.uint8(0))
         is_mask = shapes.types[firsts] == ShapeType.MASK
+        is_less = np.array([one.is_less for one in instances], dtype=np.bool_)
         return cls(
             frames=shapes.frames[firsts],
             firsts=firsts,
@@ -160,7 +196,7 @@ class InstanceColumns:
             imported=imported,
             edits=edits,
             polygons=polygons,
-            unchanged=imported & (sizes == 1) & is_mask & (edits & Edit.GEOMETRY == 0),
+            unchanged=imported & (sizes == 1) & is_mask & ~is_less & (edits & (Edit.GEOMETRY | Edit.PART) == 0),
         )
 
     @property

@@ -15,26 +15,29 @@ Which rows are one and the same, first match wins; of several alike the first wi
     masks          image, MaskPath; image, label, BoxID; the same PNG; what is shown now; image, label
     no row         (shapes, tracks of the side file) what is shown now; image, label, type
 
-The shapes that one mask row became are compared as one. A row of the task is removed only if an earlier archive
-brought it, nobody has edited it since, this archive has a table of its kind and subset, and names its image. What was
-drawn here is never removed.
+The shapes that one mask row became are compared as one, and so are those that were drawn here and that an export made
+one row of. A row of the task is removed only if an earlier archive brought it, nobody has edited it since, this archive
+has a table of its kind and subset, and names its image. What was drawn here is never removed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import orjson
 
-from app.annotations import Annotations, Edit, Images, Rows, Tracks, mix, pair_in_order, texts_differ
+from app.annotations import Annotations, Edit, Images, Kept, Rows, Shapes, Tracks, mix, pair_in_order, texts_differ
 from app.columns import Texts, distinct
 from app.errors import Problem, Report, shorten
 from app.formats.base import Changes, Held, ImportOptions, MergedDocuments, MergedRows, NewDocument, Target
 from app.formats.open_images.correction import Correction
+from app.formats.open_images.drawn_units import join_drawn
 from app.formats.open_images.extras import KeptTable, merge_extras
+from app.formats.open_images.mask_instances import strayed_parts
 from app.formats.open_images.merge_sides import LABEL_NAMES, Sides, differing_cells
 from app.formats.open_images.reading import WARNINGS_LISTED
 from app.formats.open_images.said import NO_KIND
@@ -72,6 +75,8 @@ class OpenImagesMerger:
         goes: dict[str, Mask] = {}
         tables: dict[str, Table] = {}
         pairs: dict[str, tuple[Units, Units, Pairing]] = {}
+        held, new, strays = _without_strays(held, new)
+        traced: Mask | None = None
         for kind in ("shapes", "tags"):
             old_table, new_table = getattr(held.annotations, kind), getattr(new, kind)
             old_units, new_units = units_of(old_table), units_of(new_table)
@@ -80,13 +85,22 @@ class OpenImagesMerger:
                 new_table.take(new_units.firsts),
                 held.imported[kind][old_units.firsts],
             )
+            if kind == "shapes":
+                old_units, pairing, traced = join_drawn(old_table, new_table, old_units, new_units, pairing)
             pairs[kind] = old_units, new_units, pairing
         related = new.rows.frames[self._sides.said(new.rows.kept).kinds == "relationships"]
         groups = self._groups(held.annotations, new, pairs)
         for kind in ("shapes", "tags"):
+            imported, as_traced = held.imported[kind], traced if kind == "shapes" else None
+            old_table = getattr(held.annotations, kind)
             goes[kind], tables[kind] = self._objects(
-                kind, getattr(held.annotations, kind), groups[kind], pairs[kind], held.imported[kind], named, related
+                kind, old_table, groups[kind], pairs[kind], imported, named, related, as_traced
             )
+        # Strays that stay are written anew, without their row, which may be another from now on.
+        left = np.flatnonzero(strays & ~goes["shapes"])
+        if len(left):
+            goes["shapes"][left] = True
+            tables["shapes"] = Shapes.concatenate([tables["shapes"], held.annotations.shapes.take(left)])
         goes["images"], tables["images"] = self._images(held.annotations.images, new.images)
         goes["rows"], tables["rows"] = self._rows(held.annotations.rows, new.rows, named)
         goes["tracks"], tables["tracks"] = self._tracks(
@@ -151,14 +165,16 @@ class OpenImagesMerger:
         imported: Mask,
         named: npt.NDArray[np.int32],
         related: npt.NDArray[np.int32],
+        traced: Mask | None,
     ) -> tuple[Mask, Table]:
-        """Which old rows go, and the new ones."""
+        """Which old rows go, and the new ones. `traced`: see `join_drawn`."""
         old_units, new_units, pairing = pairs
         changes = self._changes[kind]
         goes = np.zeros(len(old), dtype=np.bool_)
         new_of = np.flatnonzero(pairing.old_of >= 0)
         old_of = pairing.old_of[new_of]
-        corrected = Correction(self._sides, kind, old, new, old_units, new_units, old_of, new_of, related)
+        same_pixels = None if traced is None else traced[new_of]
+        corrected = Correction(self._sides, kind, old, new, old_units, new_units, old_of, new_of, related, same_pixels)
         changed = np.flatnonzero(corrected.is_changed)
         self._count_edits(kind, old, old_units.firsts[old_of], corrected)
         parts: list[Table] = []
@@ -177,7 +193,7 @@ class OpenImagesMerger:
         removed = self._removable(old.take(old_units.firsts[left]), imported[old_units.firsts[left]], named)
         edited = np.zeros(len(left), dtype=np.bool_)
         rows, which = old_units.members(left)
-        edited[which[old.kept.edits[rows] != 0]] = True
+        edited[which[old.kept.changes[rows] != 0]] = True
         self._tell_missing(kind, old.take(old_units.firsts[left[removed & edited]]))
         rows, _ = old_units.members(left[removed & ~edited])
         goes[rows] = True
@@ -205,7 +221,7 @@ class OpenImagesMerger:
 
     def _count_edits(self, kind: str, old: Table, rows: Positions, corrected: Correction) -> None:
         """Edits that the archive overwrites, and those that stay although it has the row."""
-        edits = old.kept.edits[rows]
+        edits = old.kept.changes[rows]
         overwritten = corrected.overwritten
         self._edits["overwritten"] += int((overwritten != 0).sum())
         stays = (edits != 0) & ((edits & ~overwritten) != 0)
@@ -337,6 +353,22 @@ class OpenImagesMerger:
         counts.removed += int(removed.sum())
         counts.kept += int((~removed).sum())
         return goes, new.replace(ids=ids).take(np.flatnonzero(same < 0))
+
+
+def _without_strays(held: Held, new: Annotations) -> tuple[Held, Annotations, Mask]:
+    """Shapes that are no part of their row any more have none: an export makes rows of their own of them. Also (N,)
+    which of the held ones that are."""
+    old, strays = held.annotations.shapes, []
+    tables = []
+    for shapes in (old, new.shapes):
+        stray = strayed_parts(shapes, shapes.kept.png_offsets >= 0)
+        if stray.any():
+            rows = np.where(stray, len(shapes), np.arange(len(shapes), dtype=np.int64))
+            shapes = shapes.replace(kept=Kept.concatenate([shapes.kept, Kept.empty(1)]).take(rows))
+        strays.append(stray)
+        tables.append(shapes)
+    imported = {**held.imported, "shapes": held.imported["shapes"] & ~strays[0]}
+    return Held(replace(held.annotations, shapes=tables[0]), imported), replace(new, shapes=tables[1]), strays[0]
 
 
 def _group_places(table: Table, rows: Positions) -> Positions:

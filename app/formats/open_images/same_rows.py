@@ -185,7 +185,7 @@ class RowFinder:
                 pairing.by_key(keys[0], keys[1], *of_kind)
         if isinstance(old, Rows):
             return pairing
-        pairing.by_key(_shown_keys(old), _shown_keys(new))
+        pairing.by_key(shown_keys(old), shown_keys(new))
         if isinstance(old, Shapes) and self._is_whole:
             self._pair_corrected(pairing, old, new, old_said, new_said, imported)
         return pairing
@@ -194,7 +194,7 @@ class RowFinder:
         self, pairing: Pairing, old: Shapes, new: Shapes, old_said: Said, new_said: Said, imported: Mask
     ) -> None:
         """What is left of one label on an image: rows of a table whose place or label was corrected."""
-        edited = old.kept.edits != 0
+        edited = old.kept.changes != 0
         is_box = old_said.kinds == "boxes", new_said.kinds == "boxes"
         place = Identity(numbers=COORDINATES)
         pairing.by_key(self._keys(old, old_said, place), self._keys(new, new_said, place), *is_box)
@@ -228,7 +228,7 @@ def _png_keys(kept: Kept) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     return kept.png_crcs, kept.png_sizes
 
 
-def _shown_keys(table: Table) -> Keys:
+def shown_keys(table: Table) -> Keys:
     """(N,) of what is shown: label and geometry."""
     if isinstance(table, Tags):
         return mix(table.frames, table.label_ids)

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from app.annotations import Annotations, FrameTable, Kept, Shapes, ShapeType, Tags, Tracks
+from app.annotations import Annotations, Edit, FrameTable, Kept, Shapes, ShapeType, Tags, Tracks
 from app.columns import CSVBlock, Ragged
 from app.errors import Report
 from app.formats.open_images.side_items import BadItem, Item, ItemCodec, need, shapes_table, tags_table
@@ -204,6 +204,7 @@ class SideFile:
         gone = np.zeros(len(shapes), dtype=np.bool_)
         new: list[Item] = []
         shown_at: list[int] = []  # the first shape of the row of each new one
+        are_parts: list[bool] = []
         for row, entry in entries:
             here = places(row)
             items = entry.get("shapes")
@@ -224,12 +225,15 @@ class SideFile:
                 one.kept = one.kept or _in_table(shapes.kept.take(here[:1]), table())
             new += rows
             shown_at += [int(here[0])] * len(rows)
+            are_parts += [len(rows) > 1 and one["types"] == ShapeType.MASK for one in rows]
         if not gone.any():
             return shapes
         left, at = np.flatnonzero(~gone), np.array(shown_at, dtype=np.int64)
         parts = [shapes.take(left)]
         if new:
-            parts.append(shapes_table(new, shapes.frames[at].tolist(), _in_table(shapes.kept.take(at), table())))
+            kept = _in_table(shapes.kept.take(at), table())
+            kept = kept.replace(edits=np.where(are_parts, np.uint8(Edit.PART), kept.edits))
+            parts.append(shapes_table(new, shapes.frames[at].tolist(), kept))
         return Shapes.concatenate(parts).take(np.argsort(np.concatenate([left, at]), kind="stable"))
 
     def _read_items(
