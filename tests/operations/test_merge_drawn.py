@@ -48,9 +48,9 @@ def draw(task: TaskDesk, *shapes: dict[str, Any]) -> None:
 
 
 def shown(task: TaskDesk) -> list[tuple[Any, ...]]:
-    """Type, points, group, label and note of each shape."""
+    """Type, points, group, layer, flag and note of each shape."""
     return sorted(
-        (one["type"], one["points"], one["group"], one["label_id"], one["attributes"][0]["value"])
+        (one["type"], one["points"], one["group"], one["z_order"], one["occluded"], one["attributes"][0]["value"])
         for one in task.annotations()["shapes"]
     )
 
@@ -92,9 +92,8 @@ def test_one_of_several_is_corrected_the_others_stay(desk: Desk) -> None:
     spec = one["attributes"][0]["spec_id"]
     other.change("update", shapes=[{**one, "attributes": [{"spec_id": spec, "value": "z"}]}])
     task.bring(other.export_zip(), mode="merge")
-    changed = [("z" if points == TWO else note) for _, points, _, _, note in before]
-    assert [each[4] for each in shown(task)] == changed
-    assert [each[:4] for each in shown(task)] == [each[:4] for each in before]
+    assert [each[-1] for each in shown(task)] == [("z" if each[1] == TWO else each[-1]) for each in before]
+    assert [each[:-1] for each in shown(task)] == [each[:-1] for each in before]
 
 
 def test_what_the_archive_lacks_of_a_row_stays(desk: Desk) -> None:
@@ -115,7 +114,9 @@ def test_a_shape_that_joined_an_imported_mask_is_there_once(desk: Desk) -> None:
     task.bring(archive)
     (mask,) = task.annotations()["shapes"]
     task.change("update", shapes=[{**mask, "group": 1}])
-    task.change("create", shapes=[{**mask, "id": 0, "group": 1, "type": "polygon", "points": ONE}])
+    note = [{"spec_id": task.labels()["cat"]["attributes"][0]["id"], "value": "own"}]
+    joined = {**mask, "id": 0, "group": 1, "type": "polygon", "points": ONE, "z_order": 3, "occluded": True}
+    task.change("create", shapes=[{**joined, "attributes": note}])
     before = shown(task)
     data = task.export_zip()
     task.bring(data, mode="merge")

@@ -321,8 +321,9 @@ class Correction:
             "kept": self._kept(mine.kept, theirs.kept, parts, body.kept, is_new),
         }
         if self._kind == "shapes":
+            # Of a row's further shapes, those that stay keep what they have, and the side file tells each for itself.
+            own = (ordinals > 0) & np.where(is_new, whole, parts & (Edit.ATTRIBUTES | Edit.OCCLUDED) == 0)
             occluded = np.where(parts & Edit.OCCLUDED != 0, theirs.occluded, mine.occluded)
-            own = is_new & whole & (ordinals > 0)  # the side file tells each shape for itself
             columns |= {
                 "occluded": np.where(own, body.occluded, occluded),
                 "z_orders": np.where(own, body.z_orders, np.where(whole, theirs.z_orders, mine.z_orders)),
