@@ -6,7 +6,7 @@ written from columns; a large task is read block by block from one snapshot.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Generator, Iterator
 from functools import partial
 from typing import Annotated, Any
 
@@ -27,6 +27,7 @@ from app.api.routing import Router
 from app.api.schemas import PathId
 from app.columns import PackedRagged
 from app.errors import Conflict, InvalidInput, NotFound, shorten
+from app.heap import trim_heap
 from app.storage import Connection, FrameSizes, Scene, scenes
 from app.storage import annotations as stored
 
@@ -69,7 +70,13 @@ def _answer(found: Annotations, catalog: LabelCatalog, headers: dict[str, str] |
     chunks = encode([found.tags], [found.shapes], [found.tracks], catalog)
     if is_small(found):
         return Response(b"".join(chunks), headers=headers, media_type="application/json")
-    return StreamAnswer(stream_in_threads(chunks), headers=headers, media_type="application/json")
+    return StreamAnswer(stream_in_threads(_trimmed(chunks)), headers=headers, media_type="application/json")
+
+
+def _trimmed(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """The same; what a large body or answer took goes back to the system then."""
+    yield from chunks
+    trim_heap()
 
 
 def is_small(found: Annotations) -> bool:
@@ -147,7 +154,7 @@ async def _read_large(
                 scene.labels,
                 most_helpers=services.settings.import_helpers,
             )
-            async for chunk in stream_in_threads(chunks):
+            async for chunk in stream_in_threads(_trimmed(chunks)):
                 yield chunk
         finally:
             with CancelScope(shield=True):

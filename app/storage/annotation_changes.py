@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,9 +15,10 @@ import numpy.typing as npt
 import sqlalchemy as sa
 
 from app.annotations import Annotations, Kept
-from app.blocks import BLOCK_BITS, blocks_of, encode_blocks, frames_of
+from app.blocks import BLOCK_BITS, blocks_of, frames_of
 from app.columns import distinct
 from app.errors import InvalidInput, NotFound
+from app.storage.block_parts import LARGE_PARTS, PART_BYTES, PART_ROWS, add_parts, insert_in_parts, shares_of
 from app.storage.block_rows import (
     KEYS_A_STATEMENT,
     KINDS,
@@ -30,7 +30,6 @@ from app.storage.block_rows import (
     delete_blocks,
     fetch_blocks,
     in_frame_order,
-    insert_blocks,
     pairs_of,
     read_block_list,
     read_blocks,
@@ -38,7 +37,7 @@ from app.storage.block_rows import (
     write_changed,
     write_rows,
 )
-from app.storage.block_steps import LAST_BLOCK, STEP_ROWS, block_steps
+from app.storage.block_steps import LAST_BLOCK, block_steps, weigh_blocks
 from app.storage.changes import lock_task, take_numbers, touch_jobs, touch_jobs_between, touch_task
 from app.storage.database import Connection
 from app.storage.edits import continue_rows
@@ -241,11 +240,31 @@ def append(conn: Connection, task_id: int, new: Annotations, *, start: int = 0, 
 def _add_rows(conn: Connection, kind: str, task_id: int, base: int, table: Any) -> None:
     """Put rows into the base set, behind those that their frames have there."""
     row_blocks = blocks_of(table)
-    for blocks in _steps(conn, kind, task_id, distinct(row_blocks), base):
+    large = _large_blocks(conn, kind, task_id, base, table)
+    order = np.argsort(frames_of(table), kind="stable")
+    for block in large.tolist():
+        add_parts(conn, kind, task_id, base, block, table, order[row_blocks[order] == block])
+    for blocks in _steps(conn, kind, task_id, np.setdiff1d(row_blocks, large), base):
         before = read_block_list(conn, kind, task_id, blocks, set_id=base, lazy=True)
         rows = table.take(np.flatnonzero(np.isin(row_blocks, blocks)))
         after = concatenate_placed([before, Placed(rows, np.full(len(rows), base, dtype=np.int64))])
         write_changed(conn, kind, task_id, in_frame_order(after), [(base, blocks)])
+
+
+def _large_blocks(conn: Connection, kind: str, task_id: int, base: int, table: Any) -> Ids:
+    """The blocks that would have more than a few parts' worth, with these rows."""
+    blocks, of_row = np.unique(blocks_of(table), return_inverse=True)
+    totals = np.zeros(len(blocks), dtype=np.float64)
+    np.add.at(totals, of_row, shares_of(kind, table))
+    held, shares = weigh_blocks(
+        *(conn, task_id, (kind,), int(blocks[0]), int(blocks[-1])),
+        among=blocks,
+        set_id=base,
+        most_rows=PART_ROWS,
+        most_bytes=PART_BYTES,
+    )
+    totals[np.searchsorted(blocks, held)] += shares
+    return blocks[totals > LARGE_PARTS]
 
 
 def update(
@@ -371,7 +390,8 @@ def replace_all(
     edges = distinct(np.array([first, last], dtype=np.int64))
     # No row lies behind the last frame, so the task's end is as good as a block's.
     partial = edges[(edges << BLOCK_BITS < start) | (((edges + 1) << BLOCK_BITS > stop) & (stop < size))]
-    is_narrow = last - first < NARROW_BLOCKS
+    is_large = any(float(shares_of(kind, getattr(new, kind)).sum()) > LARGE_PARTS for kind in OBJECT_KINDS)
+    is_narrow = last - first < NARROW_BLOCKS and not is_large
     tables: dict[str, Any] = {}
     sets: dict[str, Ids] = {}
     seen: dict[str, Placed] = {}
@@ -436,21 +456,11 @@ def replace_all(
         for set_id in distinct(after.set_ids).tolist():
             held.add(set_id)
             of_set = order[after.set_ids[order] == set_id]
-            for rows in _in_whole_blocks(after.table, of_set):  # not all of them encoded at once
-                insert_blocks(conn, kind, encode_blocks(rows, task_id=task_id, set_id=set_id, part=0))
+            insert_in_parts(conn, kind, task_id, set_id, after.table, of_set)
     drop_emptied_sets(conn, task_id, left - held)
     touch_task(conn, task_id)
     touch_jobs_between(conn, task_id, start, stop)
     return stored
-
-
-def _in_whole_blocks(table: Any, order: Ids) -> Iterator[Any]:
-    """The rows at `order`, in ascending frames: some whole blocks at a time."""
-    blocks = frames_of(table)[order] >> BLOCK_BITS
-    starts = np.flatnonzero(np.diff(blocks, prepend=-1))
-    cuts = starts[np.flatnonzero(np.diff(starts // STEP_ROWS, prepend=-1))].tolist()
-    for start, stop in pairwise([*cuts, len(order)]):
-        yield table.take(order[start:stop])
 
 
 def _continuing(conn: Connection, kind: str, task_id: int, blocks: Ids, ids: Ids, start: int, stop: int) -> Placed:

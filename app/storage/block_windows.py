@@ -44,6 +44,9 @@ which have nothing to do with each other."""
 LARGE_SHARE = 2.0
 """What has more than so many windows is cut."""
 
+KEPT_PARTS = 4
+"""So many parts are remembered at most."""
+
 Counts = npt.NDArray[np.int64]
 Part = tuple[int, int]
 """Set id and number."""
@@ -69,12 +72,13 @@ def read_windows(
     or of one frame that may not be cut. `cuts`, `lazy` and `with_kept` as in `annotations.iterate`."""
     block = _Block(conn, kind, task_id, number, with_kept, LATER.get(kind, ()) if lazy else ())
     for pieces in _windows(block, start, stop, cuts, most_rows, most_bytes):
-        placed = [block.read(piece, is_last=piece is pieces[-1]) for piece in pieces]
+        block.keep({part for part, _, _ in (pieces if len(pieces) <= KEPT_PARTS else pieces[-1:])})
+        placed = [block.read(piece) for piece in pieces]
         yield in_frame_order(concatenate_placed(placed)).table
 
 
 class _Block:
-    """A block of one kind. Remembers the part that ended the last window: the next one often goes on with it."""
+    """A block of one kind. Remembers few parts of the last window: the next one often goes on with them."""
 
     def __init__(
         self, conn: Connection, kind: str, task_id: int, number: int, with_kept: bool, later: Sequence[str]
@@ -82,24 +86,30 @@ class _Block:
         self.conn, self.kind, self.task_id, self.number = conn, kind, task_id, number
         self._with_kept, self._later = with_kept, later
         self._names = [name for name in columns_of(kind, with_kept=with_kept) if name not in later]
-        self._last: tuple[Part, Placed] | None = None
+        self._kept: set[Part] = set()
+        self._known: dict[Part, Placed] = {}
 
     def fetch(self, part: Part, names: Sequence[str]) -> Sequence[Any]:
         """Columns of one part."""
         return fetch_blocks(self.conn, self.kind, self.task_id, names, **self._key(part))
 
-    def read(self, piece: Piece, *, is_last: bool) -> Placed:
-        """The rows of a piece. Where it is not the last of its window, they hold nothing of the rest of their part."""
+    def keep(self, parts: set[Part]) -> None:
+        """Remember these parts from now on, and no others."""
+        self._kept = parts
+        self._known = {part: placed for part, placed in self._known.items() if part in parts}
+
+    def read(self, piece: Piece) -> Placed:
+        """The rows of a piece. If its part is not to be remembered, they hold nothing of the rest of it."""
         part, start, stop = piece
-        if self._last is None or self._last[0] != part:
+        if part not in self._known:
             column = partial(read_column, self.conn, self.kind, self.task_id, **self._key(part))
             rows = self.fetch(part, self._names)
-            if not is_last:
+            if part not in self._kept:
                 cut = {name: partial(_cut, partial(column, name), start, stop) for name in self._later}
                 return decode_rows(self.kind, rows, with_kept=self._with_kept, later=cut, cut=(start, stop))
             loads = {name: partial(column, name) for name in self._later}
-            self._last = part, decode_rows(self.kind, rows, with_kept=self._with_kept, later=loads)
-        return self._last[1].take(np.arange(start, stop, dtype=np.int64))
+            self._known[part] = decode_rows(self.kind, rows, with_kept=self._with_kept, later=loads)
+        return self._known[part].take(np.arange(start, stop, dtype=np.int64))
 
     def _key(self, part: Part) -> dict[str, Any]:
         set_id, number = part

@@ -17,7 +17,17 @@ from sqlalchemy.event import listen
 from app.annotations import Annotations, Edit, Images, Rows, Shapes, Tags, Tracks
 from app.columns import Ragged
 from app.errors import InvalidInput, NotFound
-from app.storage import AnnotationReader, Storage, User, annotation_changes, annotations, block_rows, jobs, labels
+from app.storage import (
+    AnnotationReader,
+    Storage,
+    User,
+    annotation_changes,
+    annotations,
+    block_parts,
+    block_rows,
+    jobs,
+    labels,
+)
 from app.storage.block_steps import block_steps
 from tests.storage.stores import attributes, kept, make_task, open_store, rows_of, shapes, tags, tracks
 
@@ -47,7 +57,8 @@ class Twin(RuleBasedStateMachine):
         patch.setattr(annotation_changes, "NARROW_BLOCKS", steps[0])
         patch.setattr(annotation_changes, "SCANNED_ROWS", steps[1])
         patch.setitem(block_steps.__kwdefaults__ or {}, "most_rows", steps[2])
-        patch.setattr(annotation_changes, "STEP_ROWS", steps[2])
+        for module in (annotation_changes, block_parts):
+            patch.setattr(module, "PART_ROWS", steps[2] / 4)
         folder = self.stack.enter_context(tempfile.TemporaryDirectory())
         self.storage = self.stack.enter_context(open_store("sqlite", Path(folder)))
         self.task_id = make_task(self.storage, SIZE, ((0, 80), (70, SIZE))).id

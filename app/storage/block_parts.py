@@ -1,0 +1,98 @@
+"""Rows to blocks in parts that may be held one at a time, as `block_windows` reads them.
+
+A block that has more than a few parts' worth is never written anew because rows join it: they become a part behind the
+others, or go into the last one while that is small.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import sqlalchemy as sa
+
+from app.blocks import BLOCK_BITS, encode_blocks, frames_of
+from app.columns import PackedRagged
+from app.storage.block_rows import Ids, decode_rows, fetch_blocks, insert_blocks, remove_part
+from app.storage.block_steps import LARGE, STEP_ROWS, large_bytes
+from app.storage.database import Connection
+from app.storage.schema import BLOCKS, block_columns
+
+PART_ROWS, PART_BYTES = STEP_ROWS, 2 << 20
+"""Of a part, about: rows, and bytes of outlines in memory."""
+LARGE_PARTS = 8.0
+"""A block with more than so many parts' worth is written part by part."""
+
+Shares = npt.NDArray[np.float64]
+
+
+def shares_of(kind: str, table: Any) -> Shares:
+    """(N,) what each row takes of a part."""
+    sizes = np.zeros(len(table), dtype=np.int64)
+    for name in LARGE.get(kind, ()):
+        column = getattr(table, name)
+        if isinstance(column, PackedRagged):
+            sizes += column.packed.lengths
+            column = column.plain
+        sizes += column.lengths * column.dtype.itemsize
+    shares: Shares = sizes / PART_BYTES + 1 / PART_ROWS
+    return shares
+
+
+def insert_in_parts(conn: Connection, kind: str, task_id: int, set_id: int, table: Any, order: Ids) -> None:
+    """Insert the rows at `order`, of ascending frames, into blocks that have none of this set."""
+    for part, rows in _parts(kind, table, order):
+        insert_blocks(conn, kind, encode_blocks(rows, task_id=task_id, set_id=set_id, part=part))
+
+
+def _parts(kind: str, table: Any, order: Ids) -> Iterator[tuple[int, Any]]:
+    """Some whole blocks at a time, or a part of a large one, and its number."""
+    blocks, shares = frames_of(table)[order] >> BLOCK_BITS, shares_of(kind, table)[order]
+    starts = np.flatnonzero(np.diff(blocks, prepend=-2))
+    stops = np.append(starts[1:], len(order))
+    totals = np.add.reduceat(shares, starts) if len(starts) else shares
+    begin, held = 0, 0.0
+    for start, stop, total in zip(starts.tolist(), stops.tolist(), totals.tolist(), strict=True):
+        if begin < start and (held + total > 1 or total > LARGE_PARTS):
+            yield 0, table.take(order[begin:start])
+            begin, held = start, 0.0
+        held += total
+        if total > LARGE_PARTS:
+            cuts = _cuts(shares[start:stop])
+            for part, rows in enumerate(np.split(order[start:stop], cuts)):
+                yield part, table.take(rows)
+            begin, held = stop, 0.0
+    if begin < len(order):
+        yield 0, table.take(order[begin:])
+
+
+def _cuts(shares: Shares) -> Ids:
+    """Where to cut rows into parts."""
+    part_of_row = np.floor(np.cumsum(shares) - shares)
+    return np.flatnonzero(np.diff(part_of_row)) + 1
+
+
+def add_parts(conn: Connection, kind: str, task_id: int, set_id: int, block: int, table: Any, order: Ids) -> None:
+    """Put the rows at `order`, of one block and of ascending frames, behind those that it has of this set."""
+    stored = BLOCKS[kind].c
+    here = stored.task_id == task_id, stored.set_id == set_id, stored.block == block
+    last = conn.execute(
+        sa.select(stored.part, stored.n_rows, large_bytes(kind)).where(*here).order_by(stored.part.desc()).limit(1)
+    ).one_or_none()
+    shares = shares_of(kind, table)[order]
+    part = 0
+    if last is not None:
+        number, n_rows, n_bytes = int(last[0]), int(last[1]), int(last[2])
+        part = number + 1
+        if n_rows / PART_ROWS + n_bytes / PART_BYTES + float(shares.sum()) <= 1:
+            key: dict[str, Any] = {"first": block, "last": block, "set_id": set_id, "part": number}
+            found = decode_rows(kind, fetch_blocks(conn, kind, task_id, block_columns(kind), **key)).table
+            table = type(table).concatenate([found, table.take(order)])
+            order, shares = np.argsort(frames_of(table), kind="stable"), shares_of(kind, table)
+            remove_part(conn, kind, [{"task_id": task_id, "set_id": set_id, "block": block, "part": number}])
+            part = number
+    for place, rows in enumerate(np.split(order, _cuts(shares))):
+        encoded = encode_blocks(table.take(rows), task_id=task_id, set_id=set_id, part=part + place)
+        insert_blocks(conn, kind, encoded)

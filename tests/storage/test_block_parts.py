@@ -1,0 +1,84 @@
+"""Changes of blocks that are large are written part by part."""
+
+from __future__ import annotations
+
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.annotations import Annotations, Shapes, ShapeType
+from app.columns import Ragged
+from app.storage import Storage, annotations, block_parts
+from app.storage.block_rows import fetch_blocks
+from tests.storage.stores import make_task, open_store, shapes
+from tests.storage.test_annotations import as_lists
+
+FRAMES = [5, 1, 1, 70, 1, 5, 0, 1, 70, 1, 1, 5]
+
+
+@pytest.fixture
+def task_id(storage: Storage) -> int:
+    return make_task(storage, 100, ((0, 100),)).id
+
+
+def stored(storage: Storage, task_id: int) -> Shapes:
+    with storage.database.read() as conn:
+        return annotations.load(conn, task_id).shapes
+
+
+@pytest.mark.parametrize("rows_of_a_part", [0.1, 1.0, 3.0, 1000.0])
+def test_parts_hold_what_one_block_would(
+    storage: Storage, task_id: int, rows_of_a_part: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(block_parts, "PART_ROWS", rows_of_a_part)
+    monkeypatch.setattr("app.storage.annotation_changes.PART_ROWS", rows_of_a_part)
+    monkeypatch.setattr(block_parts, "LARGE_PARTS", 1.0)
+    monkeypatch.setattr("app.storage.annotation_changes.LARGE_PARTS", 1.0)
+    with storage.database.write() as conn:
+        put = annotations.replace_all(conn, task_id, Annotations(shapes=shapes(FRAMES))).shapes
+        added = [annotations.append(conn, task_id, Annotations(shapes=shapes(FRAMES[at:]))).shapes for at in (0, 9, 11)]
+        moved = added[2].replace(frames=np.array([2], dtype=np.int32))
+        annotations.update(conn, task_id, Annotations(shapes=moved))
+    everything = Shapes.concatenate([put, *added[:2], moved])
+    expected = everything.take(np.argsort(everything.frames, kind="stable"))
+    assert as_lists(stored(storage, task_id)) == as_lists(expected)
+
+
+def test_a_large_block_is_not_written_anew_for_one_more_shape(
+    storage: Storage, task_id: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("block_parts", "annotation_changes"):
+        monkeypatch.setattr(f"app.storage.{module}.PART_ROWS", 4)
+
+    def parts() -> list[int]:
+        with storage.database.read() as conn:
+            return [row.n_rows for row in fetch_blocks(conn, "shapes", task_id, ("ids",))]
+
+    with storage.database.write() as conn:
+        annotations.replace_all(conn, task_id, Annotations(shapes=shapes([1] * 40)))
+    assert parts() == [4] * 10
+    for n_more in range(1, 6):
+        with storage.database.write() as conn:
+            annotations.append(conn, task_id, Annotations(shapes=shapes([1])))
+        assert parts() == [4] * 10 + ([n_more] if n_more < 4 else [3, n_more - 3])
+    ids = stored(storage, task_id).ids.tolist()
+    assert ids == sorted(ids)
+
+
+def test_memory_of_outlines_that_are_added_does_not_follow_those_that_are_there(tmp_path: Path) -> None:
+    n, values = 60, 50_000
+    outlines = Ragged(np.arange(n * values) % 977 / 8, np.arange(n + 1, dtype=np.int64) * values)
+    many = shapes([1] * n).replace(points=outlines, types=np.full(n, ShapeType.POLYGON, dtype=np.uint8))
+    with open_store("sqlite", tmp_path) as storage:
+        task_id = make_task(storage, 2, ((0, 2),)).id
+        for verb in (annotations.replace_all, annotations.append, annotations.append):
+            tracemalloc.start()
+            try:
+                with storage.database.write() as conn:
+                    verb(conn, task_id, Annotations(shapes=many))
+                peak = tracemalloc.get_traced_memory()[1]
+            finally:
+                tracemalloc.stop()
+            assert peak < outlines.values.nbytes / 2
