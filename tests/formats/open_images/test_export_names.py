@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import subprocess
 import zipfile
 from collections.abc import Iterator
@@ -173,22 +174,25 @@ def test_frames_of_one_name_in_several_tasks_have_ids_of_their_own() -> None:
 # --- subsets ---
 
 
-@settings(max_examples=150, deadline=None)
-@given(st.lists(st.text(min_size=0, max_size=12), min_size=2, max_size=2))
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.text(min_size=0, max_size=12), min_size=2, max_size=6))
 def test_subsets_of_any_text_are_read_back(texts: list[str]) -> None:
     usable = [text.encode("utf-8", "ignore").decode() for text in texts]
-    where = target({"a.jpg": (8, 6), "b.jpg": (8, 6)}, PLAIN)
+    frames = range(len(usable))
+    where = target({f"{n}.jpg": (8, 6) for n in frames}, PLAIN)
     where = replace(where, subsets=Texts.from_list(usable))
     shapes = Shapes.concatenate(
-        [shape(ShapeType.MASK, [0, 1, 0, 0, 0, 0], frame=n) for n in range(2)]
-        + [shape(ShapeType.RECTANGLE, [0, 0, 1, 1], frame=n) for n in range(2)]
+        [shape(ShapeType.MASK, [0, 1, 0, 0, 0, 0], frame=n) for n in frames]
+        + [shape(ShapeType.RECTANGLE, [0, 0, 1, 1], frame=n) for n in frames]
     )
     data, _ = exported(MemorySource(Annotations(shapes=shapes), where.frames), where)
     read_zip(data)
     found = good(data, where)[0].annotations()
-    assert sorted(found.shapes.frames.tolist()) == [0, 0, 1, 1]
-    first, second = found.images.subsets.to_list()
-    assert (first == second) == (({*usable} <= {"", "default", ".", ".."}) or usable[0] == usable[1])
+    assert sorted(found.shapes.frames.tolist()) == sorted([*frames, *frames])
+    read = found.images.subsets.to_list()
+    for one, other in itertools.combinations(frames, 2):
+        alike = {usable[one], usable[other]} <= {"", "default", ".", ".."} or usable[one] == usable[other]
+        assert (read[one] == read[other]) == alike
 
 
 @pytest.mark.parametrize(
