@@ -328,6 +328,10 @@ class ArchiveWriter:
         if kind is None:
             self.close()
 
+    def names(self, extension: str) -> list[str]:
+        """The names of the members so far that end so, in lower case."""
+        return sorted(name for name in self._names if name.endswith(extension))
+
     def accepts(self, name: str) -> bool:
         """Whether a member can have this name: it is clean, in NFC, and not taken in any letter case."""
         try:

@@ -387,15 +387,24 @@ def _common_folder(paths: Iterable[str]) -> str:
     return "".join(part + "/" for part in common)
 
 
+def table_name(table: TableFile) -> str | None:
+    """By what the tables of a data set differ; None of class files, of which every one is read, and conflicts are
+    told."""
+    if table.kind == "classes":
+        return None
+    base = table.path.rpartition("/")[2].lower()
+    if table.path.split("/")[-2:-1] in (["labels"], ["metadata"]):
+        base = f"{table.subset or ''}/{base}"  # FiftyOne keeps each split in a folder of its own
+    return base
+
+
 def _check_one_root(layout: Layout, report: Report) -> None:
     """The same table name in two sibling trees means two data sets."""
     seen: dict[str, str] = {}
     for table in layout.tables:
-        if table.kind == "classes":
-            continue  # every one is read, and conflicts are told
-        base = table.path.rpartition("/")[2].lower()
-        if table.path.split("/")[-2:-1] in (["labels"], ["metadata"]):
-            base = f"{table.subset or ''}/{base}"  # FiftyOne keeps each split in a folder of its own
+        base = table_name(table)
+        if base is None:
+            continue
         first = seen.setdefault(base, table.path)
         if first != table.path:
             report.error(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import posixpath
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -28,7 +28,7 @@ from app.formats.open_images.export_layouts import CLASS_COLUMNS, csv_rows
 from app.formats.open_images.extras import KeptFile
 from app.formats.open_images.hierarchy import default_hierarchy, rename_classes
 from app.formats.open_images.kept_rows import Mask, TableRows, header_columns, header_texts, merge_by_frame
-from app.formats.open_images.layout import FLAGS, SIDE_NAME, Kind
+from app.formats.open_images.layout import FLAGS, SIDE_NAME, Kind, classify, table_name
 from app.formats.open_images.mask_instances import DRAWN
 from app.formats.open_images.mask_jobs import NeedyShapes, draw_crew
 from app.formats.open_images.mask_names import MaskNames
@@ -106,6 +106,12 @@ def list_images(source: Source, target: Target, options: ExportOptions, report: 
         rows = shown[first : first + SIZES_STEP]
         names = zip(plan.subsets.take(rows).to_list(), plan.ids.take(rows).to_texts(), strict=True)
         yield csv_rows([(f"{subset}/{name}",) for subset, name in names])
+
+
+def _table_name(path: str) -> str:
+    """What a reader knows a table by; "" of any other file."""
+    table = classify(path)
+    return (table_name(table) or "") if table is not None else ""
 
 
 def _drop(chunk: bytes | memoryview) -> None:
@@ -443,10 +449,13 @@ class Writer:
             message = f"{len(kept)} kept files are left out of a selection, such as {shorten(kept[0][1].path)}"
             self._plan.report.add_many([Problem("export.unsupported", message, "warning")], len(kept))
             return
+        # Imports may have had their tables in other folders; of one name in two folders they would be two data sets.
+        tables = {_table_name(name) for name in self._archive.names(".csv")} - {""} if kept else set()
         for set_id, file in reversed(kept):
             if written.get(file.path) == (file.crc, file.size):
                 continue
-            name = self._free_path(file.path)
+            name = self._free_path(file.path, tables)
+            tables |= {_table_name(name)} - {""}
             if name != file.path:
                 message = f"another member has this name; the kept file became {shorten(name)}"
                 self._plan.report.add_many([Problem("export.renamed", message, "warning", file=file.path)], 1)
@@ -476,11 +485,11 @@ class Writer:
             for chunk in chunks:
                 member.write(chunk)
 
-    def _free_path(self, path: str) -> str:
-        """The path, or the first of `-2`, `-3`, … in front of its extension that is free."""
+    def _free_path(self, path: str, tables: Set[str] = frozenset()) -> str:
+        """The path, or the first of `-2`, `-3`, … in front of its extension that is free, and no table's of these."""
         stem, extension = posixpath.splitext(path)
         names = chain([path], (f"{stem}-{number}{extension}" for number in range(2, 1 << 30)))
-        return next(name for name in names if self._archive.accepts(name))
+        return next(name for name in names if self._archive.accepts(name) and _table_name(name) not in tables)
 
     def write_pictures(self) -> None:
         """Pictures as they were uploaded."""
