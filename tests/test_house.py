@@ -23,5 +23,5 @@ CHECKS = {
 
 @pytest.mark.parametrize("check", CHECKS)
 def test_house(check: str) -> None:
-    done = subprocess.run(CHECKS[check], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(CHECKS[check], cwd=ROOT, capture_output=True, text=True, timeout=580)
     assert done.returncode == 0, f"{check}: no\n{done.stdout[-6000:]}{done.stderr[-6000:]}"
