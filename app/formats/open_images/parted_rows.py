@@ -65,6 +65,17 @@ class PartedRows:
             self._file.seek(first * self.dtype.itemsize)
             yield np.frombuffer(self._file.read(n_rows * self.dtype.itemsize), dtype=self.dtype)
 
+    def groups(self, part: int, most: int) -> Iterator[Rows]:
+        """The same, some stretches at a time: at least `most` rows but for the last."""
+        waiting: list[Rows] = []
+        for rows in self.stretches(part):
+            waiting.append(rows)
+            if sum(map(len, waiting)) >= most:
+                yield np.concatenate(waiting)
+                waiting = []
+        if waiting:
+            yield np.concatenate(waiting)
+
     def read(self, part: int) -> Rows:
         """All of them at once."""
         return np.concatenate([np.empty(0, dtype=self.dtype), *self.stretches(part)])

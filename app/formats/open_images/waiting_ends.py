@@ -18,6 +18,10 @@ Mask = npt.NDArray[np.bool_]
 _FIELDS = [("frame", "<i4"), ("label", "<i4"), ("box", "<f8", (4,))]
 
 
+ENDS_AT_ONCE = 100_000
+"""About; each time all boxes of the same images are looked at."""
+
+
 class WaitingEnds:
     """Which ends have a box: the same image and LabelName, and coordinates within the tolerance. All ends are added,
     then all boxes seen; `find` is called once."""
@@ -53,13 +57,11 @@ class WaitingEnds:
         """(N,) bool, the ends that have a box, in the order in which they were added."""
         found: Mask = np.zeros(self._n_ends, dtype=np.bool_)
         for part in range(PARTS):
-            ends = self._ends.read(part)
-            if not len(ends):
-                continue
-            finder = BoxFinder(ends["frame"], ends["label"], ends["box"], np.ones(len(ends), dtype=np.bool_))
-            for boxes in self._boxes.stretches(part):
-                finder.see(boxes["frame"], boxes["label"], boxes["box"])
-            found[ends["number"]] = finder.found >= 0
+            for ends in self._ends.groups(part, ENDS_AT_ONCE):  # one image may have all of them
+                finder = BoxFinder(ends["frame"], ends["label"], ends["box"], np.ones(len(ends), dtype=np.bool_))
+                for boxes in self._boxes.stretches(part):
+                    finder.see(boxes["frame"], boxes["label"], boxes["box"])
+                found[ends["number"]] = finder.found >= 0
         self._ends.close()
         self._boxes.close()
         return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from app.columns import Ragged
 from app.errors import Report
 from app.formats import ImportOptions, read_selected
 from app.formats.base import ListText
-from app.formats.open_images import parted_rows
+from app.formats.open_images import parted_rows, waiting_ends
 from app.formats.open_images.links import TOLERANCE, BoxFinder
 from app.formats.open_images.waiting_ends import WaitingEnds
 from tests.formats.builders import OPEN_IMAGES, exported, good, imported, labels, opened, places, read_zip, target
@@ -278,6 +279,7 @@ def test_boxes_are_found_as_by_the_twin(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(8))
 def test_ends_that_wait_on_disk_find_what_the_twin_finds(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parted_rows, "STRETCH_ROWS", 7)
+    monkeypatch.setattr(waiting_ends, "ENDS_AT_ONCE", 3 + 2 * seed)
     monkeypatch.setattr(spools, "SPOOL_BYTES", 100)
     random = np.random.default_rng(seed)
 
@@ -345,3 +347,23 @@ def test_rows_of_one_image_find_its_boxes_wherever_batches_end() -> None:
     assert written == cut
     assert len(lines(written)) == 2 * n
     assert all(line.split(",")[6] == line.split(",")[10] == "0.625" for line in lines(written))
+
+
+def test_memory_of_ends_of_one_image_does_not_follow_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parted_rows, "STRETCH_ROWS", 1_000)
+    monkeypatch.setattr(waiting_ends, "ENDS_AT_ONCE", 1_000)
+    zeros, boxes = np.zeros(1_000, dtype=np.int32), np.tile([0.0, 0.5, 0.0, 0.5], (1_000, 1))
+
+    def peak(n_times: int) -> int:
+        waiting = WaitingEnds(0, 1)
+        for _ in range(n_times):
+            waiting.add(zeros, zeros, boxes, np.ones(1_000, dtype=np.bool_))
+        waiting.see(zeros[:9], zeros[:9], boxes[:9])
+        tracemalloc.start()
+        try:
+            assert waiting.find().all()
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    assert peak(30) < 2 * peak(3)
