@@ -96,6 +96,10 @@ def test_groups_of_a_set_at_work_move_together(storage: Storage, task_id: int) -
     wanted = [15] * 2 + [0, 16] * 2 + [15] * 4
     assert found.shapes.groups.tolist() == [5, *wanted]
     assert found.tags.groups.tolist() == wanted
+    with storage.database.snapshot() as conn:
+        parts = list(AnnotationReader(conn, storage, task_id, start=1, stop=140, frame_offset=1000).grouped_tags())
+    assert [frame for frames, _ in parts for frame in frames.tolist()] == [1001, 1001, 1070, 1070]
+    assert [group for _, groups in parts for group in groups.tolist()] == [16, 16, 15, 15]
 
 
 def test_an_import_into_a_job_leaves_the_other_frames(storage: Storage, task_id: int) -> None:
