@@ -78,10 +78,12 @@ def _new_file(with_users: bool) -> bytes:
 
 
 def lay_database(folder: Path, *, with_users: bool = False) -> None:
-    """Put a new SQLite database where `open_storage` looks for it in this folder: walking the schema's steps takes a
-    hundred times as long, and most of the time of a test that only needs a store."""
+    """Put a new SQLite database where `open_storage` looks for it in this folder, if there is none: walking the
+    schema's steps takes a hundred times as long, and most of the time of a test that only needs a store."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (folder / "annoport.sqlite3").write_bytes(_new_file(with_users))
+    file = folder / "annoport.sqlite3"
+    if not file.exists():
+        file.write_bytes(_new_file(with_users))
 
 
 _free: dict[bool, list[str]] = {True: [], False: []}  # databases with our tables (and users) that no test uses
