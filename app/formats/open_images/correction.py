@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from app.annotations import Edit, Kept, Shapes, attributes_differ, ragged_differ
+from app.annotations import Edit, Kept, Shapes, ShapeType, attributes_differ, ragged_differ
 from app.columns import Ragged, Texts, distinct
 from app.formats.open_images.layout import COORDINATES, FLAGS, MASK_COORDINATES, POINT_ATTRIBUTES, POINT_PLACE
 from app.formats.open_images.merge_sides import LABEL_NAMES, Sides, differing_cells
@@ -227,7 +227,10 @@ class Correction:
         unlinked = (self._parts & Edit.GROUP != 0) & (theirs.groups == 0) & (mine.groups != 0)
         if self._kind == "shapes":
             unlinked |= self._lost_boxes()
-        self._takes_group = linked | unlinked | (self._is_whole & (theirs.groups != mine.groups))
+        takes = self._is_whole & (theirs.groups != mine.groups)
+        if self._kind == "shapes":  # parts of a mask that was traced there have a group which says no more than that
+            takes &= ~((mine.types == ShapeType.MASK) & (theirs.types == ShapeType.POLYGON) & (mine.groups == 0))
+        self._takes_group = linked | unlinked | takes
         self.is_changed |= self._takes_group
 
     def _lost_boxes(self) -> Mask:

@@ -27,7 +27,7 @@ from app.columns import CSVBlock, Ragged
 from app.errors import Report
 from app.formats.open_images.side_items import BadItem, Item, ItemCodec, need, shapes_table, tags_table
 from app.formats.open_images.side_write import VERSION
-from app.geometry import Flips, ShapeTooComplex, flips_to_polygons, flips_to_runs
+from app.geometry import Flips, ShapeTooComplex, find_flips, flips_to_polygons, flips_to_runs, runs_to_mask
 from app.spools import spool_of
 
 MAX_BYTES = 2 << 30
@@ -199,7 +199,7 @@ class SideFile:
             places: where in `shapes` row `i` is shown; empty for a row that was left out.
             table: the number of the table's twin, for rows with an entry.
             pixels: the mask of row `i`, for what leaves its geometry to the row.
-            masks_stay: False where masks become polygons: entries of masks alone are passed over.
+            masks_stay: False where masks become polygons: entries of masks alone do as well.
         """
         gone = np.zeros(len(shapes), dtype=np.bool_)
         new: list[Item] = []
@@ -212,10 +212,10 @@ class SideFile:
                 need(len(here) > 0, "the row was left out")
                 if not isinstance(items, list):
                     raise BadItem("no shapes")
-                only_masks = all(isinstance(one, dict) and one.get("type") == "mask" for one in items)
-                if items and only_masks and not masks_stay:
-                    continue
-                rows, held = self._read_items(entry, items, check(row), int(shapes.frames[here[0]]), pixels(row))
+                frame, mask = int(shapes.frames[here[0]]), pixels(row)
+                rows, held = self._read_items(entry, items, check(row), frame, mask)
+                if not masks_stay and _become_outlines(rows, shapes.types[here]):
+                    rows = _as_outlines(rows, mask, int(shapes.groups[here[0]]))
             except (BadItem, TypeError, KeyError, ValueError) as problem:
                 self._refuse(items, str(problem))
                 continue
@@ -441,6 +441,36 @@ def _take_held(held: dict[int, Held], name: str, item: Item) -> None:
 
 def _in_table(kept: Kept, number: int) -> Kept:
     return kept.replace(tables=np.full(len(kept), number, dtype=np.int32))
+
+
+def _become_outlines(rows: Sequence[Item], types: npt.NDArray[np.uint8]) -> bool:
+    """Whether an entry is of masks alone, and its row was traced (too complex a mask is not)."""
+    only_masks = len(rows) > 0 and all(row["types"] == ShapeType.MASK for row in rows)
+    return only_masks and bool((types == ShapeType.POLYGON).all())
+
+
+def _as_outlines(rows: list[Item], mask: Flips | None, group: int) -> list[Item]:
+    """Masks as polygons that look as they do. Those that share a PNG are one, as its row is; where they look unlike,
+    each is traced by itself.
+
+    Args:
+        mask: of the row.
+        group: for the parts of a mask without one.
+    """
+    looks = [{name: value for name, value in row.items() if name != "runs"} for row in rows]
+    if all(look == looks[0] for look in looks):
+        traced = [(looks[0], _outlines(mask))]
+    else:
+        traced = [
+            (look, _outlines(find_flips(runs_to_mask(np.asarray(row["runs"])))))
+            for look, row in zip(looks, rows, strict=True)
+        ]
+    more = {"types": ShapeType.POLYGON, "runs": []}
+    return [
+        {**look, **more, "points": points, "groups": look["groups"] or (group if len(outlines) > 1 else 0)}
+        for look, outlines in traced
+        for points in outlines
+    ]
 
 
 def _outlines(mask: Flips | None) -> list[npt.NDArray[np.float64]]:

@@ -340,10 +340,78 @@ def test_a_frame_of_another_size_is_read_by_its_rows() -> None:
     assert "extra.ignored" in report.counts
 
 
+# Two parts (the second of a mask as well), whose outlines are told apart by where they are.
+APART = mask_to_runs(
+    pack_mask(np.array([[1, 1, 0, 0, 1, 1, 0, 0], [1, 1, 0, 0, 1, 0, 0, 0]] + [[0] * 8] * 4, dtype=bool))
+)
+LOW = mask_to_runs(pack_mask(np.array([[0] * 8] * 3 + [[0, 0, 0, 1, 1, 1, 0, 0]] * 3, dtype=bool)))
+WILD = '[{"spec_id":900,"value":"wild"}]'
+
+
+def seen(table: Shapes) -> list[tuple[Any, ...]]:
+    """Where each outline begins, and what the shape says beside it."""
+    columns = (table.groups, table.z_orders, table.occluded, table.scores)
+    return sorted(
+        (
+            *table.points.row(row)[:2].tolist(),
+            *(column[row].item() for column in columns),
+            table.sources.row(row),
+            table.attributes.row(row),
+        )
+        for row in range(len(table))
+    )
+
+
+def mask(runs: Any, **columns: Any) -> Shapes:
+    return one(ShapeType.MASK, list(runs), label_ids=np.array([1], dtype=np.int32), **columns)
+
+
+@pytest.mark.parametrize("n_parts", [1, 2])
+@pytest.mark.parametrize("group", [0, 3])
+def test_masks_that_become_polygons_stay_as_they_look(n_parts: int, group: int) -> None:
+    drawn = mask(
+        APART if n_parts == 2 else LOW,
+        occluded=np.array([True]),
+        groups=np.array([group], dtype=np.int32),
+        z_orders=np.array([4], dtype=np.int32),
+        scores=np.array([0.25]),
+        sources=Texts.from_list(["auto"]),
+        attributes=Texts.from_list([WILD]),
+    )
+    members = members_of(drawn)
+    found, codes, _ = reread(members, conv_mask_to_poly=True)
+    assert codes == []
+    assert found.types.tolist() == [ShapeType.POLYGON] * n_parts
+    assert {row[3:] for row in seen(found)} == {(4, True, 0.25, "auto", WILD)}
+    assert len(set(found.groups.tolist())) == 1
+    assert (found.groups[0] > 0) == (n_parts > 1 or group > 0)
+    sink, _ = good(dict(members), TASK, conv_mask_to_poly=True)
+    again = read_zip(exported(MemorySource.of_sink(sink, TASK.frames), TASK)[0])
+    pngs = [[data for name, data in one.items() if name.startswith("masks/")] for one in (members, again)]
+    assert pngs[0] == pngs[1]
+    assert seen(reread(again)[0]) == seen(found)
+
+
+@pytest.mark.parametrize("is_alike", [True, False])
+def test_masks_of_one_png_become_polygons_as_each_looks(is_alike: bool) -> None:
+    look = {"groups": np.array([3], dtype=np.int32), "z_orders": np.array([2], dtype=np.int32)}
+    other = look if is_alike else {**look, "occluded": np.array([True]), "attributes": Texts.from_list([WILD])}
+    found, codes, _ = reread(members_of(mask(APART, **look), mask(LOW, **other)), conv_mask_to_poly=True)
+    assert codes == []
+    assert found.types.tolist() == [ShapeType.POLYGON] * 3
+    assert len(set(found.groups.tolist())) == 1
+    assert set(found.z_orders.tolist()) == {2}
+    is_low = found.points.values[found.points.offsets[:-1] + 1] >= 3
+    assert is_low.sum() == 1
+    assert found.occluded.tolist() == [bool(low) and not is_alike for low in is_low]
+    assert [text == WILD for text in found.attributes.to_list()] == found.occluded.tolist()
+
+
 def test_polygons_where_masks_are_to_become_polygons() -> None:
     hidden = one(ShapeType.MASK, [0, 15, 1, 1, 5, 3], occluded=np.array([True]))
     shapes, codes, _ = reread(members_of(hidden), conv_mask_to_poly=True)
     assert shapes.types.tolist() == [ShapeType.POLYGON]
+    assert shapes.occluded.tolist() == [True]
     assert codes == []
     shapes, _, _ = reread(members_of(hidden))
     assert shapes.occluded.tolist() == [True]
