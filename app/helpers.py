@@ -301,7 +301,7 @@ class Run(Generic[Ticket, Job, Done]):
             place = self._waiting.popleft()
             if place.helper is not None:
                 self._sent.popleft()  # it was sent first, for all before it are answered
-                self._take_answer(place)
+                return place.ticket, self._receive(place)
             return place.ticket, self._get(place)
 
     def _next(self) -> _Place[Ticket, Job, Done] | None:
@@ -311,7 +311,15 @@ class Run(Generic[Ticket, Job, Done]):
         self._waiting.append(_Place(*found))
         return self._waiting[-1]
 
+    def _receive(self, place: _Place[Ticket, Job, Done]) -> Done | None:
+        """The answer that is asked for now: it need not wait anywhere."""
+        assert place.helper is not None
+        assert place.again is not None
+        done = place.helper.receive()
+        return self._crew.answer(place.again()) if done is None else done[0]
+
     def _take_answer(self, place: _Place[Ticket, Job, Done]) -> None:
+        """An answer that is there before anybody asks for it."""
         assert place.helper is not None
         assert place.again is not None
         packed = place.helper.receive_packed()
