@@ -178,10 +178,13 @@ class Archive:
             NotFound: there is no such file.
         """
         wanted = list(names)
+        if not wanted:
+            return np.empty(0, dtype=np.int32)
         d = self._directory
+        every = range(len(d))
         # Not kept: it would take 60 bytes a member, and nobody asks often.
-        known = dict(zip(d.names, range(len(d.names)), strict=True)) if wanted else {}
-        for number in {*compress(range(len(d.names)), d.folders), *self._opened} if wanted else ():
+        known = dict(zip(d.names, every, strict=True))
+        for number in {*compress(every, d.folders), *self._opened}:
             known.pop(d.names[number], None)
         try:
             return np.array([known[name] for name in wanted], dtype=np.int32)

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from app.blocks import BLOCK_BITS, encode_blocks, frames_of
 from app.columns import PackedRagged
 from app.storage.block_rows import Ids, decode_rows, fetch_blocks, insert_blocks, remove_part
-from app.storage.block_steps import LARGE, STEP_ROWS, large_bytes
+from app.storage.block_steps import LARGE, STEP_ROWS, in_steps, large_bytes
 from app.storage.database import Connection
 from app.storage.schema import BLOCKS, block_columns
 
@@ -60,18 +60,11 @@ def _parts(kind: str, table: Any, order: Ids) -> Iterator[tuple[int, Any]]:
             begin, held = start, 0.0
         held += total
         if total > LARGE_PARTS:
-            cuts = _cuts(shares[start:stop])
-            for part, rows in enumerate(np.split(order[start:stop], cuts)):
+            for part, rows in enumerate(in_steps(order[start:stop], shares[start:stop])):
                 yield part, table.take(rows)
             begin, held = stop, 0.0
     if begin < len(order):
         yield 0, table.take(order[begin:])
-
-
-def _cuts(shares: Shares) -> Ids:
-    """Where to cut rows into parts."""
-    part_of_row = np.floor(np.cumsum(shares) - shares)
-    return np.flatnonzero(np.diff(part_of_row)) + 1
 
 
 def add_parts(conn: Connection, kind: str, task_id: int, set_id: int, block: int, table: Any, order: Ids) -> None:
@@ -93,6 +86,6 @@ def add_parts(conn: Connection, kind: str, task_id: int, set_id: int, block: int
             order, shares = np.argsort(frames_of(table), kind="stable"), shares_of(kind, table)
             remove_part(conn, kind, [{"task_id": task_id, "set_id": set_id, "block": block, "part": number}])
             part = number
-    for place, rows in enumerate(np.split(order, _cuts(shares))):
+    for place, rows in enumerate(in_steps(order, shares)):
         encoded = encode_blocks(table.take(rows), task_id=task_id, set_id=set_id, part=part + place)
         insert_blocks(conn, kind, encoded)

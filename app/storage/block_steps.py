@@ -61,7 +61,7 @@ def block_steps(
 
 
 def in_steps(blocks: Ids, shares: Shares) -> list[Ids]:
-    """Blocks (B,) in runs, given what each has of the most that a step may have."""
+    """Blocks (or rows) (B,) in runs, given what each has of the most that a step may have."""
     if not len(blocks):
         return []
     step_of_block = np.floor(np.cumsum(shares) - shares)

@@ -187,7 +187,7 @@ class AttributeEncoder:
                     continue
                 if spec.input_type == "text" and not used[place].is_flag:
                     value = quoted[place][code]
-                    text = None if value is None else f'{{"spec_id":{spec.id},"value":{value}}}'
+                    text = None if value is None else _item_text(spec.id, value)
                 else:
                     text = _attribute_text(spec, used[place].is_flag, used[place].values[code])
                 if text is None:
@@ -236,11 +236,11 @@ def _quoted(column: AttributeColumn) -> list[str | None]:
 
 def _attribute_text(spec: AttributeSpec, is_flag: bool, cell: str) -> str | None:
     value = shown_value(spec, cell, is_flag)
-    return None if value is None else _item_text(spec.id, value)
+    return None if value is None else _item_text(spec.id, encode_basestring(value))
 
 
-def _item_text(spec_id: int, value: str) -> str:
-    return f'{{"spec_id":{spec_id},"value":{encode_basestring(value)}}}'
+def _item_text(spec_id: int, quoted: str) -> str:
+    return f'{{"spec_id":{spec_id},"value":{quoted}}}'
 
 
 class TextsByKind:
@@ -433,7 +433,7 @@ class _Combinations:
 
 def attributes_text(values: Mapping[int, str]) -> str:
     """Values by spec id as the stored text: ascending spec_id, no spaces."""
-    return f"[{','.join(_item_text(spec_id, values[spec_id]) for spec_id in sorted(values))}]"
+    return f"[{','.join(_item_text(spec_id, encode_basestring(values[spec_id])) for spec_id in sorted(values))}]"
 
 
 class AttributeDecoder:

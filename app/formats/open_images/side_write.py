@@ -31,7 +31,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from app.annotations import Shapes, ShapeType, Tags, Tracks
+from app.annotations import Shapes, ShapeType, Tags, Tracks, mix
 from app.archive import DeflatedMember
 from app.columns import Ragged, Texts, distinct, encode_integers
 from app.deflate import Piece, deflate_piece
@@ -467,9 +467,6 @@ class SideWriter:
         member.write_piece(deflate_piece(b"\n]}\n"))
 
 
-_HASH_FACTOR = np.int64(0x9E37_79B9_7F4A_7C15 - (1 << 64))  # 2**64 by the golden ratio: odd, of many bits
-
-
 def _distinct(label_ids: npt.NDArray[np.int32], attributes: Texts, kinds: Ids) -> tuple[Ids, Ids]:
     """The first row of each label, attribute text and kind (0..3), and (N,) which of them each row is."""
     keys = (label_ids.astype(np.int64) * max(len(attributes.values), 1) + attributes.codes) * _KINDS + kinds
@@ -506,10 +503,7 @@ def _equal_to_marked(rows: Ids, marked: Mask) -> Ids:
 
     Rows are compared as they are only where their hash is there twice: to sort them costs ten times as much.
     """
-    hashes = np.zeros(len(rows), dtype=np.int64)
-    for column in rows.T:  # equal rows have equal hashes; products wrap around
-        hashes = (hashes ^ column) * _HASH_FACTOR
-        hashes ^= hashes >> 32
+    hashes = mix(*rows.T)
     order = np.argsort(hashes)
     is_next_alike = hashes[order[1:]] == hashes[order[:-1]]
     is_twice = np.zeros(len(rows), dtype=np.bool_)
