@@ -137,9 +137,9 @@ class _Child:
     async def run(self, job: dict[str, Any]) -> AsyncIterator[bytes]:
         if self._reader is None or self._writer is None:
             self._reader, self._writer = await asyncio.open_connection(sock=self._socket, limit=2 << 20)
-        self._writer.write(json.dumps(job).encode() + b"\n")
-        await self._writer.drain()
         try:
+            self._writer.write(json.dumps(job).encode() + b"\n")
+            await self._writer.drain()
             while True:
                 length, kind = FRAME.unpack(await self._reader.readexactly(FRAME.size))
                 payload = await self._reader.readexactly(length)

@@ -33,6 +33,16 @@ def export(job, send):
 serve_streams(int(sys.argv[2]), export)
 """
 
+DEAF_CHILD = """
+import socket, sys, time
+from pathlib import Path
+
+connection = socket.socket(fileno=int(sys.argv[3]))
+connection.shutdown(socket.SHUT_RDWR)
+Path(sys.argv[1]).touch()
+time.sleep(600)
+"""
+
 
 @pytest.fixture
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -107,3 +117,22 @@ def test_more_than_the_places_must_wait_and_then_hear_busy(command: list[str]) -
         await asyncio.sleep(0.1)
 
     asyncio.run(work())
+
+
+def test_a_child_that_dies_as_it_is_asked_is_replaced(command: list[str], tmp_path: Path) -> None:
+    # It lives, as far as can be seen, but reads no more: as one does between its killing and its end.
+    deaf, script = tmp_path / "deaf", tmp_path / "dying.py"
+    script.write_text(DEAF_CHILD)
+
+    async def work() -> bytes:
+        pool = StreamPool([sys.executable, str(script), str(deaf)])
+        pool.warm()
+        pool._command = command
+        while not deaf.exists():
+            await asyncio.sleep(0.01)
+        data = await collect(pool.stream({"do": "it", "chunks": 1}))
+        pool.close()
+        await asyncio.sleep(0.1)
+        return data
+
+    assert asyncio.run(work()) == bytes(10)

@@ -50,7 +50,9 @@ DATA_WAIT_SECONDS = 10.0
 EXPORT_NAMES = (*option_names(ExportOptions), "format", "filename", "dry_run")
 
 FormatQuery = Annotated[str | None, Query(description="Display name of the format; left out: by the archive's entries")]
-WaitQuery = Annotated[str | None, Query(description="Seconds to wait for the end, 0 to 600; default 30")]
+WaitQuery = Annotated[
+    str | None, Query(description="Seconds to wait for the end, 0 to 600; default 30. With 0 the answer is always 202")
+]
 FlagQuery = Annotated[str | None, Query(description="true or false")]
 ModeQuery = Annotated[str | None, Query(description="`replace` (default), `append` or `merge`")]
 TextQuery = Annotated[str | None, Query()]
@@ -145,6 +147,8 @@ async def _import(
     except BaseException:
         await run_in_threadpool(forget, services, upload)
         raise
+    if wait == 0:  # nor looked at again: work that ended within this moment would make it a matter of luck what is told
+        return _told(request, work, links)
     departure = Departure(request)
     try:
         work = await wait_until_final_async(

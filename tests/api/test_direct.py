@@ -11,6 +11,7 @@ import pytest
 
 from app.api import Services, build_app
 from app.api.answers import ascii_name, content_disposition
+from app.api.imports import ask
 from app.api.queries import options_of
 from app.errors import AppError, ImportProblems, InvalidInput
 from app.requests.context import Context
@@ -100,6 +101,20 @@ def test_options_travel_with_the_request(client: TestClient, storage: Storage, t
         "dry_run": True,
         "unmatched": "skip",
     }
+
+
+def test_who_does_not_wait_is_told_the_same_however_quick_the_work_is(
+    client: TestClient, services: Services, task_id: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ask_and_work(*arguments: Any) -> Any:
+        asked = ask(*arguments)
+        work(services, {"import:annotations": refuse})
+        return asked
+
+    monkeypatch.setattr("app.api.direct.ask", ask_and_work)
+    answer = client.post(f"/api/tasks/{task_id}/import?wait=0", content=b"PK")
+    assert (answer.status_code, answer.json()["status"]) == (202, "queued")
+    assert client.get(f"/api/requests/{answer.json()['rq_id']}").json()["status"] == "failed"
 
 
 def test_a_refused_archive_is_400_with_every_problem(client: TestClient, services: Services, task_id: int) -> None:

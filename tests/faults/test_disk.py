@@ -192,8 +192,20 @@ def fill(ballast: Path) -> None:
             file.write(bytes(4096))
 
 
-def test_a_full_disk_refuses_writing_and_goes_on_reading(small_disk: Path) -> None:
-    shape = Embedded(small_disk, workers=1, settings={"ANNOPORT_MIN_FREE_BYTES": "0"})
+def test_a_full_disk_refuses_writing_and_goes_on_reading(small_disk: Path, tmp_path: Path) -> None:
+    log = tmp_path / "service.log"  # the small disk has no room for it
+    shape = Embedded(small_disk, workers=1, settings={"ANNOPORT_MIN_FREE_BYTES": "0"}, log=log)
+    try:
+        fill_and_go_on(small_disk, shape)
+    except AssertionError as error:
+        error.add_note(shape.tail())
+        shape.kill()
+        raise
+    assert not list((small_disk / "data" / "blobs" / ".incoming").iterdir())
+    shape.stop()
+
+
+def fill_and_go_on(small_disk: Path, shape: Embedded) -> None:
     with httpx.Client(base_url=shape.url(), timeout=60) as client:
         task = client.post("/api/tasks", json={"name": "t", "labels": [{"name": "cat"}]}).json()["id"]
         files = {"client_files[0]": ("a.png", picture(1000, 1000))}
@@ -228,5 +240,3 @@ def test_a_full_disk_refuses_writing_and_goes_on_reading(small_disk: Path) -> No
         taken = client.post(f"/api/tasks/{task}/import?wait=30", content=packed((8,)))
         assert taken.status_code == 200, taken.text
         assert shown(client.get(path).json()) == (8,)
-    assert not list((small_disk / "data" / "blobs" / ".incoming").iterdir())
-    shape.stop()

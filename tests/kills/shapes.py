@@ -44,8 +44,11 @@ class Shape(Protocol):
 class Embedded:
     """`annoport serve`: one web process, which is the supervisor too, and its children."""
 
-    def __init__(self, folder: Path, *, workers: int = 2, settings: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, workers: int = 2, settings: dict[str, str] | None = None, log: Path | None = None
+    ) -> None:
         self.folder = folder
+        self.log = log or folder / "service.log"
         self.port = free_port()
         self.restarts: list[float] = []
         self._environ = {**os.environ, "PYTHONUNBUFFERED": "1", **SETTINGS, **(settings or {})}
@@ -61,7 +64,7 @@ class Embedded:
     def _start(self) -> subprocess.Popen[bytes]:
         self.folder.mkdir(parents=True, exist_ok=True)
         began = time.monotonic()
-        with (self.folder / "service.log").open("ab") as log:
+        with self.log.open("ab") as log:
             process = subprocess.Popen(
                 self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environ
             )
@@ -108,7 +111,7 @@ class Embedded:
         return open_storage("", "", self.folder / "data", min_free_bytes=0)
 
     def tail(self, lines: int = 40) -> str:
-        return "\n".join((self.folder / "service.log").read_text(errors="replace").splitlines()[-lines:])
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
 
 def wait_for(url: Callable[[], str], is_dead: Callable[[], bool] = lambda: False) -> None:

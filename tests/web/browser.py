@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 from collections.abc import Iterator
@@ -51,8 +52,10 @@ class Guard:
     foreign: list[str] = field(default_factory=list)
     allowed: list[str] = field(default_factory=list)
     bytes_received: int = 0
+    refusals: list[Any] = field(default_factory=list)
 
     def watch(self, page: Any) -> None:
+        page.on("response", lambda answer: self.refusals.append(answer) if answer.status >= 400 else None)
         page.on("console", self._on_console)
         page.on("pageerror", lambda error: self.errors.append(f"page error: {error}"))
         page.on("request", self._on_request)
@@ -66,7 +69,17 @@ class Guard:
         if parts.scheme in ("http", "https", "ws", "wss") and parts.netloc != self.host:
             self.foreign.append(request.url)
 
+    def unexpected(self) -> list[str]:
+        return [e for e in self.errors if not any(re.search(pattern, e) for pattern in self.allowed)]
+
+    def read_refusals(self) -> None:
+        """What the service said where an error is unexpected; read while the pages that asked are open."""
+        if unexpected := "\n".join(self.unexpected()):
+            for answer in self.refusals:
+                if answer.url in unexpected:
+                    with contextlib.suppress(Exception):  # one that was broken off has no text
+                        self.errors.append(f"{answer.status} of {answer.url} said: {answer.text()[:2000]}")
+
     def check(self) -> None:
-        unexpected = [e for e in self.errors if not any(re.search(pattern, e) for pattern in self.allowed)]
-        assert not unexpected, "\n".join(unexpected)
+        assert not self.unexpected(), "\n".join(self.unexpected())
         assert not self.foreign, f"asked other hosts: {self.foreign}"

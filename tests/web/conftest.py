@@ -56,6 +56,7 @@ def open_page(browser: Any, local_service: Service, guard: Guard) -> Iterator[Ca
         return page
 
     yield open_at
+    guard.read_refusals()
     for context in contexts:
         context.close()
     guard.check()

@@ -220,6 +220,7 @@ class Import extends Part {
       forgetLooks(this.looks === looks ? old : looks);
     } catch {
       // A look is a gift: the service's answer stands without it.
+      if (zip === this.zip) this.looks ??= [];
     }
   }
 
@@ -282,7 +283,7 @@ class Import extends Part {
     // Not waited for here: an archive with problems is an answer, not a failed request.
     const query = { ...this.query(dryRun), wait: 0, filename: this.file.name };
     const answer = await call("POST", `/api/tasks/${this.task.id}/import`, { query, body, signal: this.controller.signal });
-    return answer.status === "finished" ? outcomeOf(answer) : this.waitFor(answer.rq_id);
+    return this.waitFor(answer.rq_id);
   }
 
   async finish(dryRun) {
@@ -536,7 +537,12 @@ class Import extends Part {
   }
 
   glances() {
-    if (!this.looks?.length) return nothing;
+    if (!this.found.of("boxes", "masks").length) return nothing;
+    // Its place is kept from the start: buttons below must not move away from under a finger.
+    if (!this.looks?.length) {
+      return html`<div class="stack tight"><h3>A first look</h3>
+        <p class="looks-to-come fine" aria-busy=${!this.looks}>${this.looks ? "None of its pictures could be found in the task." : "Looking …"}</p></div>`;
+    }
     return html`<div class="stack tight"><h3>A first look</h3>
       <ul class="looks">${this.looks.map(
         (one) => html`<li><figure>
