@@ -409,7 +409,7 @@ class _Decoder:
         label_ids = self.label_ids(fields)
         groups = fields.integers("group", low=0, high=MAX_INT32, default=0, null=0)
         sources = fields.texts("source", default="manual", max_characters=MAX_SOURCE_CHARACTERS)
-        scores = fields.reals("score", low=-np.inf, high=np.inf, default=1.0)
+        scores = fields.reals("score", low=0.0, high=1.0, default=1.0)
         geometry = self.geometry(fields, frames)
         attributes = self.attributes(fields, label_ids, None)
         elements = self.elements(fields, geometry.types, label_ids, frames)

@@ -79,7 +79,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         ["type", "frame", "label_id"],
         **ENTRY,
         **GEOMETRY,
-        score={"type": "number", "default": 1.0},
+        score={"type": "number", "minimum": 0, "maximum": 1, "default": 1.0},
         elements=_list("SubLabeledShape", "Of a skeleton: its parts"),
     ),
     "TrackedShape": _object(

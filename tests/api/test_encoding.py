@@ -275,6 +275,8 @@ BAD_SHAPES: list[tuple[str, dict[str, Any], str, str]] = [
     ("huge frame", {"frame": 2**63}, "frame", "json.range"),
     ("occluded is a number", {"occluded": 1}, "occluded", "json.type"),
     ("rotation too far", {"rotation": 360.5}, "rotation", "json.range"),
+    ("score above one", {"score": 87.5}, "score", "json.range"),
+    ("score below zero", {"score": -0.5}, "score", "json.range"),
     ("negative group", {"group": -1}, "group", "json.range"),
     ("NUL in the source", {"source": "a\0b"}, "source", "json.text"),
     ("source too long", {"source": "x" * 257}, "source", "json.text"),

@@ -104,6 +104,7 @@ def test_one_owner_at_most(client: TestClient) -> None:
         ({"input_type": "checkbox", "values": ["False"], "default_value": "True"}, ["false"], "true"),
         ({"input_type": "select", "values": ["x", "y"]}, ["x", "y"], "x"),
         ({"input_type": "radio", "values": ["x", "y"], "default_value": "y"}, ["x", "y"], "y"),
+        ({"input_type": "radio", "values": ["x" * 129, "y"], "default_value": "y"}, ["x" * 129, "y"], "y"),
         ({"input_type": "number", "values": ["0", "100", "1"]}, ["0", "100", "1"], "0"),
         ({"input_type": "number", "values": [0, 100, 5], "default_value": 50}, ["0", "100", "5"], "50"),
         ({"input_type": "text", "values": []}, [], ""),
@@ -133,6 +134,8 @@ def test_attributes_of_every_type(client: TestClient, given: dict[str, Any], val
         ({"input_type": "text", "name": "x" * 65}, "name"),
         ({"input_type": "text", "name": ""}, "name"),
         ({"input_type": "text", "values": ["x" * 5000]}, "values"),
+        ({"input_type": "text", "default_value": "x" * 129}, "at most 128"),
+        ({"input_type": "select", "values": ["x" * 129, "y"]}, "the first of its values"),
     ],
 )
 def test_bad_attributes_are_refused_by_name(client: TestClient, given: dict[str, Any], words: str) -> None:

@@ -18,6 +18,8 @@ COLOR = re.compile(r"#[0-9a-fA-F]{6}\Z")
 SHORT_COLOR = re.compile(r"#[0-9a-fA-F]{3}\Z")
 MAX_SVG_CHARACTERS = 1 << 20
 MAX_VALUES = 10_000
+MAX_DEFAULT_CHARACTERS = 128
+"""CVAT's clients refuse to read a list of labels with a longer one."""
 MAX_LABELS = 10_000
 
 
@@ -64,7 +66,7 @@ class AttributeRequest(WriteModel):
     name: LabelName
     mutable: bool = False
     input_type: InputType = "text"
-    default_value: Value | None = None
+    default_value: Annotated[Value, Field(json_schema_extra={"maxLength": MAX_DEFAULT_CHARACTERS})] | None = None
     values: Annotated[list[Value], Field(default_factory=list, max_length=MAX_VALUES)]
     deleted: bool = False
 
@@ -79,7 +81,19 @@ class AttributeRequest(WriteModel):
                 self._check_choices()
             case "number":
                 self._check_number()
+        if len(self._default) > MAX_DEFAULT_CHARACTERS:
+            first = "" if self.default_value else " (the first of its values, as no other is named)"
+            raise ValueError(
+                f'attribute "{self.name}": its default{first} has {len(self._default):,} characters; '
+                f"at most {MAX_DEFAULT_CHARACTERS} are taken"
+            )
         return self
+
+    @property
+    def _default(self) -> str:
+        if self.default_value is not None:
+            return self.default_value
+        return self.values[0] if self.values else "false" if self.input_type == "checkbox" else ""
 
     def _check_checkbox(self) -> None:
         for value in (*self.values, self.default_value or "false"):
@@ -115,14 +129,11 @@ class AttributeRequest(WriteModel):
                 raise ValueError(f'attribute "{self.name}": the default "{self.default_value}" is not in its range')
 
     def draft(self, *, with_id: bool) -> AttributeDraft:
-        default = self.default_value
-        if default is None:
-            default = self.values[0] if self.values else "false" if self.input_type == "checkbox" else ""
         return AttributeDraft(
             name=self.name,
             mutable=self.mutable,
             input_type=self.input_type,
-            default_value=default,
+            default_value=self._default,
             values=tuple(self.values),
             id=self.id if with_id else None,
         )

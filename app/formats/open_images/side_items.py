@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -245,13 +244,13 @@ class ItemCodec:
             "label_ids": label.id,
             "points": points,
             "runs": runs,
-            "rotations": _number(item, "rotation", 0.0, 360_000.0),
+            "rotations": _rotation(item),
             "groups": _integer(item, "group", 0, 0),
             "z_orders": _integer(item, "z_order", 0, -MAX_INT - 1),
             "occluded": _flag(item, "occluded"),
             "outside": _flag(item, "outside"),
             "sources": _text(item, "source", MANUAL),
-            "scores": _number(item, "score", 1.0, sys.float_info.max),
+            "scores": _number(item, "score", 1.0, 0.0, 1.0),
             "attributes": _attributes_text(item, label),
             "elements": elements,
         }
@@ -400,7 +399,7 @@ def _described(item: Any, label: Label) -> Item:
         "occluded": _flag(item, "occluded"),
         "outside": _flag(item, "outside"),
         "z_order": _integer(item, "z_order", 0, -MAX_INT - 1),
-        "rotation": _number(item, "rotation", 0.0, 360_000.0),
+        "rotation": _rotation(item),
         "points": points,
         "attributes": _attribute_list(item, label),
     }
@@ -453,10 +452,16 @@ def _integer(item: Item, name: str, default: int, low: int) -> int:
     return int(value)
 
 
-def _number(item: Item, name: str, default: float, limit: float) -> float:
+def _number(item: Item, name: str, default: float, low: float, high: float) -> float:
     value = item.get(name, default)
-    need(type(value) in (int, float) and abs(value) <= limit, f"{name} is no number")
+    need(type(value) in (int, float) and low <= value <= high, f"{name} is no number from {low} to {high}")
     return float(value)
+
+
+def _rotation(item: Item) -> float:
+    """Degrees from 0 to 360, which CVAT's clients insist on when they read: of other turns the same angle."""
+    value = _number(item, "rotation", 0.0, -360_000.0, 360_000.0)
+    return value if 0.0 <= value <= 360.0 else value % 360.0
 
 
 def _flag(item: Item, name: str) -> bool:

@@ -575,6 +575,8 @@ def test_a_side_file_over_the_limit_is_not_used(monkeypatch: pytest.MonkeyPatch)
         {"shapes": [{"type": "rectangle", "label": "cat", "points": [0, 0, 1, 1], "z_order": 2.5}]},
         {"shapes": [{"type": "rectangle", "label": "cat", "points": [0, 0, 1, 1], "occluded": 1}]},
         {"shapes": [{"type": "rectangle", "label": "cat", "points": [0, 0, 1, 1], "rotation": "x"}]},
+        {"shapes": [{"type": "rectangle", "label": "cat", "points": [0, 0, 1, 1], "score": 1.5}]},
+        {"shapes": [{"type": "rectangle", "label": "cat", "points": [0, 0, 1, 1], "score": -0.5}]},
         {"shapes": [{"type": "rectangle", "label": "cat", "points": [0, 0, 1, 1], "source": 5}]},
         {"shapes": [{"type": "rectangle", "label": "cat", "points": [0, 0, 1, 1], "attributes": [1]}]},
         {"shapes": [{"type": "rectangle", "label": "cat", "points": [0, 0, 1, 1], "attributes": {"mood": 1}}]},
@@ -658,6 +660,16 @@ def test_scores_of_models_come_back() -> None:
     scored = one(ShapeType.RECTANGLE, [1, 1, 3, 4], scores=np.array([0.25]), sources=Texts.from_list(["auto"]))
     shapes, _, _ = reread(members_of(scored))
     assert (shapes.scores.tolist(), shapes.sources.to_list()) == ([0.25], ["auto"])
+
+
+@pytest.mark.parametrize(("turned", "kept"), [(-30, 330), (400.5, 40.5), (360, 360), (0, 0), (359.5, 359.5)])
+def test_a_rotation_that_clients_cannot_read_is_the_same_angle_within_their_range(turned: float, kept: float) -> None:
+    members = members_of(one(ShapeType.RECTANGLE, [1, 1, 3, 4], rotations=np.array([33.0])))
+    document = json.loads(members[SIDE])
+    document["entries"][0]["shapes"][0]["rotation"] = turned
+    members[SIDE] = json.dumps(document).encode()
+    shapes, codes, _ = reread(members)
+    assert (shapes.rotations.tolist(), codes) == ([kept], [])
 
 
 def test_attributes_the_label_has_not_are_left_out() -> None:
