@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from app import __version__
 from app.errors import AppError, InvalidInput
+from app.heap import while_importing
 from app.settings import Settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -89,7 +90,8 @@ def serve(
     no_worker: bool,
 ) -> None:
     """Create and migrate the data folder, start the workers, and serve until SIGTERM or Ctrl-C."""
-    from app.main import run_service
+    with while_importing():
+        from app.main import run_service
 
     settings = load_settings(
         host=host, port=port, data_dir=data_dir, web_processes=web_processes, workers=0 if no_worker else workers
@@ -102,7 +104,8 @@ def serve(
 @click.option("--parent-fd", type=int, default=None, hidden=True)
 def worker(data_dir: Path | None, parent_fd: int | None) -> None:
     """Run one worker process: it takes background requests until SIGTERM."""
-    from app.background import run_worker_process
+    with while_importing():
+        from app.background import run_worker_process
 
     run_worker_process(load_settings(data_dir=data_dir), parent_fd)
 
@@ -112,7 +115,8 @@ def worker(data_dir: Path | None, parent_fd: int | None) -> None:
 @click.option("--parent-fd", type=int, default=None, hidden=True)
 def web(fd: int, parent_fd: int | None) -> None:
     """Serve on a socket that `serve` has bound; one of several web processes."""
-    from app.main import run_web_process
+    with while_importing():
+        from app.main import run_web_process
 
     run_web_process(load_settings(), fd, parent_fd)
 
@@ -121,7 +125,8 @@ def web(fd: int, parent_fd: int | None) -> None:
 @click.option("--fd", type=int, required=True, hidden=True)
 def stream(fd: int) -> None:
     """Write exports into a socket; started by a web process."""
-    from app.background import run_stream_process
+    with while_importing():
+        from app.background import run_stream_process
 
     run_stream_process(load_settings(), fd)
 
@@ -130,7 +135,8 @@ def stream(fd: int) -> None:
 @data_dir_option
 def migrate(data_dir: Path | None) -> None:
     """Create the database, or bring it to this version. `serve` does this by itself on the embedded database."""
-    from app.main import migrate_storage
+    with while_importing():
+        from app.main import migrate_storage
 
     migrate_storage(load_settings(data_dir=data_dir))
     click.echo("the database is up to date")
@@ -146,7 +152,8 @@ def move_command(data_dir: Path | None, to_data_dir: Path | None, to_database_ur
 
     Stop the service first. The source stays as it is; a move that was cut off goes on when it is begun again.
     """
-    from app.main import move_store
+    with while_importing():
+        from app.main import move_store
 
     if to_data_dir is None and not (to_database_url and to_blob_url):
         raise click.UsageError("say where to: --to-data-dir, or both --to-database-url and --to-blob-url")
@@ -169,7 +176,8 @@ def user() -> None:
 @data_dir_option
 def user_add(name: str, password: str, admin: bool, email: str, data_dir: Path | None) -> None:
     """Add the user NAME. Works before the first start and while serving."""
-    from app.main import add_user
+    with while_importing():
+        from app.main import add_user
 
     add_user(load_settings(data_dir=data_dir), name, password, admin, email)
     click.echo(f"user {name} added" + (" (admin)" if admin else ""))
@@ -187,7 +195,8 @@ def token() -> None:
 @data_dir_option
 def token_add(username: str, name: str, read_only: bool, data_dir: Path | None) -> None:
     """Make an access token for USERNAME and print it, once."""
-    from app.main import add_token
+    with while_importing():
+        from app.main import add_token
 
     secret = add_token(load_settings(data_dir=data_dir), username, name, read_only)
     click.echo(secret)
@@ -205,7 +214,8 @@ def token_add(username: str, name: str, read_only: bool, data_dir: Path | None) 
 )
 def openapi(output: Path | None, check: Path | None) -> None:
     """The API's contract as OpenAPI JSON."""
-    from app.main import openapi_text
+    with while_importing():
+        from app.main import openapi_text
 
     text = openapi_text()
     if check is not None:
@@ -252,7 +262,8 @@ def healthcheck(url: str | None) -> None:
 @click.option("--stop", is_flag=True, help="End when done, instead of leaving the service up to look around.")
 def demo(data_dir: Path | None, url: str | None, output: Path, frames: int, stop: bool) -> None:
     """See the main job happen: a task of generated pictures, an import and an export through a running service."""
-    from app.demo import run_demo
+    with while_importing():
+        from app.demo import run_demo
 
     run_demo(data_dir=data_dir, url=url, output=output, n_frames=frames, stop=stop)
 
@@ -458,7 +469,9 @@ def check(
       unused_class          a class is declared, and no row uses it
     """
     from app import findings
-    from app.check import check_archive
+
+    with while_importing():
+        from app.check import check_archive
 
     output = "json" if as_json else output
     options["labels"] = "create" if options.pop("create_labels") else "match"
@@ -567,7 +580,9 @@ def convert(
     import dataclasses
 
     from app import findings
-    from app.convert import convert_archive
+
+    with while_importing():
+        from app.convert import convert_archive
     from app.errors import ImportProblems
     from app.formats import ExportOptions, SelectionOptions
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Coroutine
+from copy import copy
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -158,10 +159,12 @@ class Router(APIRouter):
         methods = {method.upper() for method in more.pop("methods", None) or ["GET"]}
         if "GET" in methods:
             methods.add("HEAD")
+        super().add_api_route(path, endpoint, **more, methods=sorted(methods - {"HEAD"} or methods))
         if "HEAD" in methods and len(methods) > 1:
-            super().add_api_route(path, endpoint, **more, methods=sorted(methods - {"HEAD"}))
-            methods, more = {"HEAD"}, {**more, "include_in_schema": False}
-        super().add_api_route(path, endpoint, **more, methods=sorted(methods))
+            head = copy(self.routes[-1])  # to analyse the endpoint once more would take as long again
+            assert isinstance(head, GuardedRoute)
+            head.methods, head.include_in_schema = {"HEAD"}, False
+            self.routes.append(head)
 
 
 def limited(request: Request, max_bytes: int) -> Receive:
