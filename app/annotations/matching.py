@@ -614,7 +614,9 @@ def stem_stops(names: Ragged) -> Positions:
 
 
 def nearest_texts(text: str, names: Ragged, limit: int = 3) -> list[str]:
-    """The names most like a text, best first: difflib among those that share most of their beginning and end."""
+    """The names most like a text, best first: difflib among those that share most of their beginning and end. Blanks
+    around the text, which nobody sees, count for nothing."""
+    text = text.strip()
     asked = text.encode("utf-8", "replace")[:NEAREST_CHARACTERS]
     n = len(names)
     rows = np.arange(n if n <= NEAREST_CANDIDATES else 0)

@@ -15,7 +15,7 @@ from typing import Annotated, Any, TypeVar
 from fastapi import Query, Request
 
 from app.api.deps import Links, get_services
-from app.errors import InvalidInput, NotFound
+from app.errors import InvalidInput, NotFound, shorten
 from app.storage import ListQuery, Page
 
 Row = TypeVar("Row")
@@ -23,6 +23,7 @@ Row = TypeVar("Row")
 DEFAULT_PAGE_SIZE = 10
 MAX_TEXT = 256
 MAX_FILTER = 8192
+MAX_WHOLE = 999_999_999
 
 TASK_FIELDS = (
     "id",
@@ -64,10 +65,11 @@ REQUEST_FIELDS = ("status", "action", "target", "subresource", "format", "task_i
 
 
 def _whole(name: str, text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 9):
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(MAX_WHOLE))):
         if name == "page":
             raise NotFound("page", text, "Invalid page.")
-        raise InvalidInput(f'"{text[:32]}" is not a number', place=name)
+        needed = f"a whole number from 1 to {MAX_WHOLE:,} is needed, or all"
+        raise InvalidInput(f'{needed}; got "{shorten(text)}"', place=name)
     return int(text)
 
 

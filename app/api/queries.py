@@ -87,7 +87,7 @@ def parse_choice(name: str, text: str, choices: Iterable[str]) -> str:
 def parse_whole(name: str, value: object, low: int, high: int) -> int:
     """A whole number, as a JSON number or as text."""
     text = value.strip() if isinstance(value, str) else value
-    if isinstance(text, str) and text.isascii() and text.lstrip("-").isdigit() and len(text) < 20:
+    if isinstance(text, str) and text.isascii() and text.removeprefix("-").isdigit() and len(text) < 20:
         text = int(text)
     if isinstance(text, float) and text.is_integer():
         text = int(text)

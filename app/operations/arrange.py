@@ -22,7 +22,7 @@ CHUNK_PIXELS, MIN_CHUNK, MAX_CHUNK = 36 * 1920 * 1080, 2, 72
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:
     """Digits compare as numbers, all else as text: img2 before img10."""
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in DIGITS.split(name) if part]
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in DIGITS.split(name) if part]
 
 
 def arrange(names: Sequence[str], params: dict[str, Any], seed: int) -> list[int]:

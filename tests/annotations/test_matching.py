@@ -260,6 +260,8 @@ def test_the_nearest_names_come_first() -> None:
     assert nearest_texts("picture_00017", names)[0] == "picture_00017.jpg"
     assert nearest_texts("rome", names) == ["cats/Rome.jpg"]
     assert nearest_texts("zzzzzzzz", ragged("a.jpg")) == []
+    for blank in ("a ", " a", "cats/a\t", "\xa0a "):
+        assert nearest_texts(blank, ragged("b.jpg", "a.jpg")) == ["a.jpg"]
 
 
 def test_names_with_nul_are_normalised_one_by_one() -> None:

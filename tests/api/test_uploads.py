@@ -67,6 +67,14 @@ def test_one_form_makes_the_data(client: TestClient, services: Services) -> None
     assert (task["size"], task["image_quality"], task["mode"], task["jobs"]["count"]) == (3, 55, "annotation", 2)
 
 
+@pytest.mark.parametrize("text", ["--5", "-5", "5-", "101", "²", "1.5", "0x5"])
+def test_a_quality_that_is_no_number_is_refused(client: TestClient, text: str) -> None:
+    url = f"/api/tasks/{new_task(client)}/data"
+    for sent in ({"data": {"image_quality": text}}, {"json": {"image_quality": text}}):
+        answer = client.post(url, **sent)  # type: ignore[arg-type]
+        assert (answer.status_code, [*answer.json()][0]) == (400, "image_quality")
+
+
 def test_the_request_says_what_was_uploaded(client: TestClient, services: Services, storage: Storage) -> None:
     task_id = new_task(client)
     params = {"sorting_method": "natural", "start_frame": "1", "frame_filter": "step=2", "use_cache": "False", "x": "y"}

@@ -30,6 +30,12 @@ def test_frames_are_sorted_and_cut_as_asked(params: dict[str, object], expected:
     assert [NAMES[index] for index in arrange(NAMES, params, seed=1)] == expected
 
 
+def test_digits_that_are_no_decimals_are_sorted_as_text() -> None:
+    names = ["²10.png", "²2.png", "١٢.png", "2.png"]
+    order = arrange(names, {"sorting_method": "natural"}, seed=1)
+    assert [names[index] for index in order] == ["2.png", "١٢.png", "²2.png", "²10.png"]
+
+
 def test_a_random_order_is_a_permutation_that_the_seed_repeats() -> None:
     names = [f"{index}.png" for index in range(50)]
     order = arrange(names, {"sorting_method": "random"}, seed=7)

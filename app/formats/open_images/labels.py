@@ -404,7 +404,7 @@ class LabelMatcher:
     def nearest(self, name: str) -> list[str]:
         """Labels of the task that look like a name or its display name."""
         folded = {label.casefold(): label for label in reversed(self._names)}
-        asked = [name.casefold()[:120], self._classes.get(name, "").casefold()[:120]]
+        asked = [text.strip().casefold()[:120] for text in (name, self._classes.get(name, ""))]
         found = [hit for text in asked if text for hit in difflib.get_close_matches(text, folded, 3, cutoff=0.6)]
         return list(dict.fromkeys(folded[hit] for hit in found))
 
