@@ -72,7 +72,7 @@ def test_a_quality_that_is_no_number_is_refused(client: TestClient, text: str) -
     url = f"/api/tasks/{new_task(client)}/data"
     for sent in ({"data": {"image_quality": text}}, {"json": {"image_quality": text}}):
         answer = client.post(url, **sent)  # type: ignore[arg-type]
-        assert (answer.status_code, [*answer.json()][0]) == (400, "image_quality")
+        assert (answer.status_code, next(iter(answer.json()))) == (400, "image_quality")
 
 
 def test_the_request_says_what_was_uploaded(client: TestClient, services: Services, storage: Storage) -> None:

@@ -92,6 +92,11 @@ class Extras:
         """Whether frames start to stop are all that its files can speak of."""
         return self.window is not None and start <= self.window[0] and self.window[1] <= stop
 
+    @property
+    def own_mids(self) -> dict[int, str]:
+        """`mids` without names that the options gave to another label: rows of those are that label's."""
+        return {label_id: mid for label_id, mid in self.mids.items() if self.mapped.get(mid, label_id) == label_id}
+
     def to_dict(self) -> dict[str, Any]:
         told = {
             "version": VERSION,

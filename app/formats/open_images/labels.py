@@ -137,7 +137,7 @@ def recorded_mids(extras: Mapping[int, Mapping[str, Any]]) -> dict[int, str]:
     """Label id → the LabelName it came with in the imports that are still known; the newest import's."""
     mids: dict[int, str] = {}
     for document in extras.values():
-        mids |= Extras.from_dict(document).mids
+        mids |= Extras.from_dict(document).own_mids
     return mids
 
 
@@ -391,7 +391,8 @@ class LabelMatcher:
             if label_id in found or name not in self._by_display or name in self._sharing:
                 continue
             mid = self._by_display[name]
-            if self._by_mid.get(mid, label_id) == label_id:  # else its rows mean another label
+            owner = self._by_mid.get(mid, self.mapped.get(mid, label_id))
+            if owner == label_id:  # else its rows mean another label
                 found[label_id] = mid
         return found
 

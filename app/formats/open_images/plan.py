@@ -198,7 +198,7 @@ class Plan:
         """The recorded MID of each label that has one; the newest import's, of those that are no other label's."""
         found: dict[int, str] = {}
         for extras in self.extras.values():
-            own = {key: mid for key, mid in extras.mids.items() if self.owners.get(mid, key) == key}
+            own = {key: mid for key, mid in extras.own_mids.items() if self.owners.get(mid, key) == key}
             found.update({key: mid for key, mid in own.items() if key in self.target.labels.by_id})
         return found
 
@@ -352,10 +352,13 @@ class Plan:
             rows.update({mid: self.imported_classes.get(mid, mid) for mid in self.strays})
             return list(rows.items())
         rows = dict(self.imported_classes)
-        for mid, label_id in ({mid: label_id for label_id, mid in self.mids.items()} | self.owners).items():
+        known = self.target.labels.by_id
+        mapped = {mid: key for one in self.extras.values() for mid, key in one.mapped.items() if key in known}
+        meant = mapped | {mid: label_id for label_id, mid in self.mids.items()} | self.owners
+        for mid, label_id in meant.items():
             called = self._called(rows.get(mid, ""))
             if called != label_id and (called is not None or mid in self._renamed_classes or mid in self.owners):
-                rows[mid] = self.target.labels.by_id[label_id].name  # else other readers take its rows for another's
+                rows[mid] = known[label_id].name  # else other readers take its rows for another's
         for label in labels:
             rows.setdefault(self.label_names[label.id], label.name)
         for name in self.strays:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from app.annotations import Edit
+from app.annotations import Annotations, Edit
 from app.errors import Report
 from app.formats import ImportOptions
 from app.formats.base import ListText
@@ -47,8 +48,6 @@ def test_the_label_keeps_the_id_of_its_own_name() -> None:
     shapes = edited(sink.annotations().shapes, 1, Edit.LABEL, label_ids=2)
     shapes = edited(shapes, 1, Edit.LABEL, label_ids=1)
     found = sink.annotations()
-    from app.annotations import Annotations
-
     source = MemorySource.of_sink(sink, TASK.frames, Annotations(shapes=shapes, images=found.images))
     assert read_zip(exported(source, TASK)[0])[BOXES].decode().splitlines()[2] == ROWS[1]
     only, _ = mapped({CLASSES: ARCHIVE[CLASSES], BOXES: BOX_HEADER + ROWS[0]}, MAP)
@@ -58,14 +57,40 @@ def test_the_label_keeps_the_id_of_its_own_name() -> None:
 def test_a_task_remembers_what_was_mapped() -> None:
     first, _ = mapped(ARCHIVE, MAP)
     where = target({"a.jpg": (8, 8), "b.jpg": (8, 8)}, labels("cat", "dog"))
-    from dataclasses import replace
-
     second, _ = good(dict(written(first)), replace(where, earlier={1: first.document}))
     assert second.annotations().shapes.label_ids.tolist() == [1, 1, 1]
     assert second.document["mapped"] == {"/m/feline": 1, "/m/lion": 1}
     assert written(second) == written(first)
     _, report = imported(dict(written(first)), where)
     assert {problem.value for problem in report.errors} == {"/m/feline", "/m/lion"}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("label:/m/1=dog,label:/m/2=cat", ["dog", "cat"]),
+        ("label:/m/1=dog", ["dog", "dog"]),
+        ("label:/m/2=cat", ["cat", "cat"]),
+    ],
+)
+def test_a_name_that_is_told_to_mean_another_label_is_called_so_in_the_class_file(text: str, told: list[str]) -> None:
+    rows = [f"a,xclick,/m/{number},1,0.25,0.50,0.25,0.5,0,0,0,0,0" for number in (1, 2)]
+    brought = {CLASSES: "/m/1,cat\n/m/2,dog\n", BOXES: BOX_HEADER + "".join(f"{row}\n" for row in rows)}
+    first, _ = mapped(brought, text)
+    members = written(first)
+    assert members[BOXES].decode().splitlines()[1:] == rows, "they keep their own name"
+    assert members[CLASSES].decode().splitlines()[:2] == [f"/m/1,{told[0]}", f"/m/2,{told[1]}"]
+    stranger = target({"a.jpg": (8, 8), "b.jpg": (8, 8)}, labels("cat", "dog"))
+    for where in (stranger, replace(stranger, earlier={1: first.document})):
+        again, _ = good(dict(members.items()), where)
+        assert [("", "cat", "dog")[n] for n in again.annotations().shapes.label_ids.tolist()] == told
+        assert written(again) == members
+    drawn = Annotations(
+        shapes=edited(first.annotations().shapes, 0, Edit.LABEL, label_ids=1), images=first.annotations().images
+    )
+    members = read_zip(exported(MemorySource.of_sink(first, TASK.frames, drawn), TASK)[0])
+    again, _ = good(dict(members.items()), stranger)
+    assert again.annotations().shapes.label_ids.tolist() == drawn.shapes.label_ids.tolist()
 
 
 def test_names_in_place_of_ids() -> None:
