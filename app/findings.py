@@ -56,6 +56,7 @@ MEANINGS = {
     "box.empty": "A box has no width or no height",
     "image.unmatched": "An image id is that of no frame",
     "image.ambiguous": "An image id is that of several frames",
+    "image.deleted": "Rows are about an image that is deleted in the task",
     "image.subset_conflict": "An image is in two subsets",
     "image.bad_subset": "A subset cannot be the name of a folder",
     "image.duplicate": "An image is listed twice",

@@ -204,6 +204,8 @@ class Reading:
         self._other_names: list[tuple[Ints, Ragged]] = []
         self._conflicts: Mask = np.zeros(n_frames, dtype=np.bool_)
         self.unmatched, self._ambiguous = TextSet(), TextSet()
+        deleted = target.frames.deleted
+        self._deleted: Mask | None = deleted.copy() if deleted.any() else None  # frames that nothing was said of yet
         self.unlisted_unmatched = TextSet()  # ids of image lists that are no frame, told at the end
         self.n_annotation_rows = self.n_kept_rows = 0
         self.meanwhile: Callable[[], None] | None = None  # called after each block: has others go on with their work
@@ -476,6 +478,8 @@ class Reading:
         missing = np.flatnonzero((matches.frames < 0) & filled)
         if len(missing):
             self._tell_unmatched(table, runs.texts, missing, matches.ambiguous, block.rows[runs.starts])
+        if self._deleted is not None and table.file.kind != "images":
+            self._tell_deleted(table, runs.texts, matches.frames, block.rows[runs.starts], self._deleted)
         if table.has_stems:
             found = np.flatnonzero(matches.frames >= 0)
             stems = self.index.stems.cells(matches.frames[found] - self.target.frames.start)
@@ -507,6 +511,14 @@ class Reading:
         else:
             new = unmatched[self.unmatched.add(ids.take(unmatched))]
             self.tell_unmatched(table, ids, new, rows)
+
+    def _tell_deleted(self, table: TableState, ids: Ragged, frames: Ints, rows: Rows, untold: Mask) -> None:
+        """Each deleted frame once, at its first row: what is imported for it is not to be seen."""
+        hits = np.flatnonzero(frames >= 0)
+        hits = hits[untold[frames[hits] - self.target.frames.start]]
+        new = np.sort(hits[np.unique(frames[hits], return_index=True)[1]])
+        untold[frames[new] - self.target.frames.start] = False
+        self._tell_ids(table, "warning", "image.deleted", ids, new, rows, _deleted_message)
 
     def tell_unmatched(self, table: TableState, ids: Ragged, places: Rows, rows: Rows) -> None:
         severity: Severity = "error" if self.options.unmatched == "error" else "warning"
@@ -712,6 +724,13 @@ class Reading:
             if offset + size != following:
                 raise Damaged(f"{entry.name} could not be kept in one piece")
         return KeptFile(unzipped(entry.name), places[0][0], entry.size, entry.crc)
+
+
+def _deleted_message(text: str) -> tuple[str, str | None]:
+    return (
+        f'"{shorten(text)}" is deleted in the task: its rows are kept, and left out of exports until it is restored',
+        None,
+    )
 
 
 def _run_starts(frames: Ints) -> Rows:

@@ -50,6 +50,7 @@ const WORDS = {
   "box.empty": ["Boxes without width or height", "They are kept as they are."],
   "image.duplicate": ["Pictures that are listed twice", "Each counts once."],
   "image.replaced": ["Pictures of which an earlier import says something else", "What came last is exported."],
+  "image.deleted": ["Rows about pictures that are deleted in the task", "Kept, and left out of exports until the pictures are restored."],
   "label.undeclared": ["Labels that the class names do not list", "They were matched with the task's labels by name."],
   "label.shared_name": ["Two classes have the same name", "Both are shown as that label; each row keeps its own class."],
   "label.name_conflict": ["A class has two names", "The first one counts."],

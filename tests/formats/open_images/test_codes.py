@@ -6,12 +6,13 @@ import struct
 import zlib
 from typing import Any
 
+import numpy as np
 import pytest
 
 from app.archive import ArchiveLimits, BytesSource, open_archive
 from app.errors import ImportProblems
 from tests.archive.zips import Member, build
-from tests.formats.builders import all_attributes, imported, labels, target
+from tests.formats.builders import all_attributes, good, imported, labels, target
 from tests.formats.open_images.parts import (
     BOX_HEADER,
     BOXES,
@@ -166,6 +167,23 @@ def test_warnings_that_need_an_option_or_a_label_of_their_own() -> None:
     _, report = imported(tags("a,,/m/c,0\n"), PLAIN)
     (problem,) = report.warnings
     assert (problem.code, problem.file, problem.row, problem.column) == ("tag.negative_hidden", TAGS, 2, "Confidence")
+
+
+def test_a_deleted_image_is_told_once_at_its_first_row() -> None:
+    members = {
+        LIST: LIST_HEADER + "a,train,,,,,,,,,,\nb,train,,,,,,,,,,\n",
+        CLASSES: "Cat,Cat\n",
+        BOXES: BOX_HEADER + "".join(f"{image},,Cat,1,0,1,0,1,0,0,0,0,0\n" for image in "abab"),
+        TAGS: TAG_HEADER + "b,,Cat,1\nb,,Cat,1\n",
+    }
+    sizes = {"a.jpg": (8, 6), "b.jpg": (8, 6)}
+    sink, report = good(members, target(sizes, labels("Cat"), deleted=np.array([False, True])))
+    told = [problem for problem in report.warnings if problem.code == "image.deleted"]
+    assert [(each.file, each.row, each.column, each.value) for each in told] == [(BOXES, 3, "ImageID", "b")]
+    assert "left out of exports until it is restored" in told[0].message
+    assert len(sink.annotations().shapes) == 4, "they are kept"
+    _, report = good(members, target(sizes, labels("Cat")))
+    assert "image.deleted" not in report.counts
 
 
 SYMLINK = Member(b"a.csv", b"b", attributes=0o120777 << 16)
