@@ -111,6 +111,29 @@ def test_rows_of_unknown_pictures_are_left_out_with_one_click(
     expect(verdict(page)).to_have_text("Imported 1 box")
 
 
+def test_buttons_stay_where_they_are_when_the_first_look_comes(
+    open_page: OpenPage, caller: Caller, tmp_path: Path
+) -> None:
+    task_id = caller.task("still", 1)
+    page = open_page(f"/tasks/{task_id}/import")
+    held: list[Any] = []
+    page.route("**/pictures?*", lambda route: held.append(route))
+    give(page, tmp_path, archive([box("p000"), box("elsewhere")]))
+    button = page.get_by_role("button", name="Leave these rows out")
+    expect(page.locator(".looks-to-come")).to_have_text("Looking …")
+    while not held:
+        page.wait_for_timeout(20)
+    before = button.bounding_box()
+    page.route("**/pictures?*", lambda route: route.continue_())
+    for route in held:
+        route.continue_()
+    expect(page.locator(".looks rect")).to_have_count(1)
+    assert abs(button.bounding_box()["y"] - before["y"]) <= 1
+    page.get_by_role("button", name="Another zip").click()
+    give(page, tmp_path, archive([box("elsewhere")]))
+    expect(page.locator(".looks-to-come")).to_have_text("None of its pictures could be found in the task.")
+
+
 def test_missing_labels_are_added_with_one_click(open_page: OpenPage, caller: Caller, tmp_path: Path) -> None:
     task_id = caller.task("labels", 1)
     page = open_page(f"/tasks/{task_id}/import")
