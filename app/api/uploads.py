@@ -255,14 +255,16 @@ async def _finish_data(request: Request, services: Services, caller: Caller, goa
         again = sent_again(services, waiting)
         for upload in again:
             forget(services, upload)
-        return [upload for upload in waiting if upload not in again]
+        staged = [upload for upload in waiting if upload not in again]
+        if staged:
+            check_order(staged, params)
+        return staged
 
     staged = await run_in_threadpool(collect)
     if not staged:
         raise InvalidInput(
             "no pictures are waiting for this task; upload them before Upload-Finish", code="upload.files"
         )
-    check_order(staged, params)
     return await _ask(services, caller, data_draft(goal, staged, params))
 
 

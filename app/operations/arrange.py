@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
-from app.errors import InvalidInput
+from app.annotations import nearest_texts
+from app.columns import Ragged
+from app.errors import InvalidInput, shorten
 
 SORTING_METHODS = ("lexicographical", "natural", "predefined", "random")
 DIGITS = re.compile(r"(\d+)")
+IN_FORMS = str.maketrans({'"': "%22", "\n": "%0A", "\r": "%0D"})
+"""How forms write what would end a file's name (WHATWG, multipart/form-data); lists of names have it plainly."""
 # CVAT's own: a chunk holds about 36 full-HD pictures, within these bounds.
 CHUNK_PIXELS, MIN_CHUNK, MAX_CHUNK = 36 * 1920 * 1080, 2, 72
 
@@ -74,21 +77,52 @@ def named_order(names: Sequence[str], wanted: Sequence[str], place: str) -> list
     by_name = {name: index for index, name in enumerate(names)}
     by_base: dict[str, int] = {}
     for index, name in enumerate(names):
-        by_base.setdefault(name.replace("\\", "/").rsplit("/", 1)[-1], index)
+        by_base.setdefault(_base(name), index)
     order = []
     for name in wanted:
-        base = name.replace("\\", "/").rsplit("/", 1)[-1]
+        base = _base(name)
         found = by_name.get(name, by_name.get(base, by_base.get(base)))
         if found is None:
-            near = get_close_matches(name, names, 1)
+            found = by_name.get(base.translate(IN_FORMS))
+        if found is None:
+            near = nearest_texts(name, Ragged.from_bytes([other.encode() for other in names]), 1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise InvalidInput(f"{name!r} was not uploaded{hint}", place=place)
+            raise InvalidInput(f"{shorten(name)!r} was not uploaded{hint}", place=place)
         order.append(found)
     if sorted(order) != list(range(len(names))):
         left = sorted(set(range(len(names))) - set(order))
         what = f"{names[left[0]]!r} is missing" if left else "a file is named twice"
         raise InvalidInput(f"must name each uploaded file once: {what}", place=place)
     return order
+
+
+def _base(name: str) -> str:
+    return name.replace("\\", "/").rsplit("/", 1)[-1]
+
+
+Zips = Mapping[str, Sequence[Sequence[str]]]
+"""File name of an uploaded zip → the names of the pictures in it; several where several have this name."""
+
+
+def unzipped(wanted: Sequence[str], zips: Zips, place: str) -> list[str]:
+    """`wanted` with the pictures of an uploaded zip, in the zip's order, where it names the zip: clients name the files
+    that they send.
+
+    Raises:
+        InvalidInput: a zip is named more often than it was uploaded.
+    """
+    used = dict.fromkeys(zips, 0)
+    names: list[str] = []
+    for name in wanted:
+        base = _base(name)
+        if base not in zips:
+            names.append(name)
+        elif used[base] < len(zips[base]):
+            names += zips[base][used[base]]
+            used[base] += 1
+        else:
+            raise InvalidInput(f"must name each uploaded file once: {shorten(base)!r} is named twice", place=place)
+    return names
 
 
 def default_chunk_size(width: int, height: int) -> int:

@@ -16,7 +16,16 @@ from app.archive import Archive, ByteSource, Entry, open_archive
 from app.columns import Ragged
 from app.errors import AppError, InvalidInput, Report
 from app.images import PictureSize, measure_picture
-from app.operations.arrange import Segments, arrange, cut_segments, default_chunk_size, frame_step, mapped_segments
+from app.operations.arrange import (
+    Segments,
+    Zips,
+    arrange,
+    cut_segments,
+    default_chunk_size,
+    frame_step,
+    mapped_segments,
+    unzipped,
+)
 from app.operations.work import Limits, Work
 from app.storage import BlobSource, FrameColumns, FramePlaces, TaskData, Upload, frames, tasks, uploads
 
@@ -93,15 +102,16 @@ def ingest_images(work: Work, *, limits: Limits) -> None:
     sources: list[BlobSource] = []
     try:
         found: list[Found] = []
+        zips: dict[str, list[list[str]]] = {}
         for pack, upload in enumerate(staged):
             source = uploads.open_source(work.storage, upload)
             sources.append(source)
-            found += find_pictures(source, upload, pack, limits, report)
+            found += find_pictures(source, upload, pack, limits, report, zips)
             work.progress(0.1 * (pack + 1) / len(staged), "reading the uploads")
         if not found:
             left = f"; {report.warnings[0]}" if report.warnings else ""
             raise InvalidInput(f"the upload holds no picture; send pictures, or a zip with pictures in it{left}")
-        order, segments = order_frames(found, params, task.segment_size, task.overlap, seed=task_id)
+        order, segments = order_frames(found, params, zips, task.segment_size, task.overlap, seed=task_id)
         chosen = [found[index] for index in order]
         sizes = measure_all(chosen, limits, work)
     finally:
@@ -135,8 +145,11 @@ def _stop_frame(params: Mapping[str, Any], n_frames: int) -> int:
     return start + (n_frames - 1) * frame_step(params.get("frame_filter") or "")
 
 
-def find_pictures(source: BlobSource, upload: Upload, pack: int, limits: Limits, report: Report) -> list[Found]:
-    """The pictures of one upload: its files, and the members of its zips. What is none in a zip is reported.
+def find_pictures(
+    source: BlobSource, upload: Upload, pack: int, limits: Limits, report: Report, zips: dict[str, list[list[str]]]
+) -> list[Found]:
+    """The pictures of one upload: its files, and the members of its zips. What is none in a zip is reported; which
+    pictures a zip holds is put into `zips`.
 
     Raises:
         InvalidInput: a file that is neither a picture nor a zip; it is named.
@@ -147,7 +160,9 @@ def find_pictures(source: BlobSource, upload: Upload, pack: int, limits: Limits,
         name = client_name.replace("\\", "/").rsplit("/", 1)[-1]
         part = Part(source, offset, size)
         if part.read_at(0, 4)[:2] == b"PK":
-            found += find_members(Holder(part, offset, open_archive(part, limits.archive)), name, pack, report)
+            members = find_members(Holder(part, offset, open_archive(part, limits.archive)), name, pack, report)
+            zips.setdefault(name, []).append([picture.name for picture in members])
+            found += members
         elif extension(name) in PICTURE_EXTENSIONS:
             found.append(Found(name, pack, offset, size, size, STORED, -1, 0, Holder(part, offset)))
         else:
@@ -205,7 +220,7 @@ def extension(name: str) -> str:
 
 
 def order_frames(
-    found: Sequence[Found], params: Mapping[str, Any], segment_size: int, overlap: int, seed: int
+    found: Sequence[Found], params: Mapping[str, Any], zips: Zips, segment_size: int, overlap: int, seed: int
 ) -> tuple[list[int], Segments]:
     """The order of the pictures and the jobs. Raises InvalidInput for a name twice."""
     names = [picture.name for picture in found]
@@ -215,8 +230,9 @@ def order_frames(
         raise InvalidInput(f"{twice!r} was uploaded twice; frame names must differ (use folders in a zip)")
     mapping = params.get("job_file_mapping")
     if mapping:
-        return mapped_segments(names, mapping)
-    order = arrange(names, dict(params), seed)
+        return mapped_segments(names, [unzipped(job, zips, "job_file_mapping") for job in mapping])
+    wanted = unzipped(params.get("upload_file_order") or [], zips, "upload_file_order")
+    order = arrange(names, {**params, "upload_file_order": wanted}, seed)
     return order, cut_segments(len(order), segment_size, overlap)
 
 

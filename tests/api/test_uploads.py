@@ -105,6 +105,31 @@ def test_the_way_of_the_sdk(client: TestClient, services: Services, empty: str) 
     assert names_of(client, task_id) == ["c.jpg", "a.png", "b.png"]
 
 
+@pytest.mark.parametrize(
+    ("order", "expected", "jobs"),
+    [
+        ({"upload_file_order": ["z.png", "p.zip"]}, ["z.png", "y.png", "x/a.png"], 1),
+        ({"upload_file_order": ["p.zip", "z.png"]}, ["y.png", "x/a.png", "z.png"], 1),
+        ({"upload_file_order": ["x/a.png", "z.png", "y.png"]}, ["x/a.png", "z.png", "y.png"], 1),
+        ({"job_file_mapping": [["z.png"], ["p.zip"]]}, ["z.png", "y.png", "x/a.png"], 2),
+    ],
+)
+def test_an_order_of_files_may_name_a_zip_for_what_is_in_it(
+    client: TestClient, services: Services, order: dict[str, Any], expected: list[str], jobs: int
+) -> None:
+    """As the SDK does it for `sorting_method=predefined`: it names the files that it sends."""
+    task_id = new_task(client)
+    url = f"/api/tasks/{task_id}/data/"
+    archive = zipped({"y.png": PICTURES["b.png"], "x/a.png": PICTURES["a.png"]})
+    files = {"client_files[0]": ("p.zip", archive), "client_files[1]": ("z.png", PICTURES["a.png"])}
+    client.post(url, files=files, headers={"Upload-Multiple": ""})
+    answer = client.post(url, json={"sorting_method": "predefined", **order}, headers={"Upload-Finish": ""})
+    ending = ended(client, services, answer)
+    assert ending["status"] == "finished", ending["message"]
+    assert names_of(client, task_id) == expected
+    assert client.get(f"/api/tasks/{task_id}").json()["jobs"]["count"] == jobs
+
+
 @pytest.mark.parametrize("n_before", [0, 4000, 5000])
 @pytest.mark.parametrize("size", [100, 3 << 20])
 def test_a_form_may_have_notes_around_it(client: TestClient, services: Services, n_before: int, size: int) -> None:

@@ -1,9 +1,11 @@
 """Order, range, chunks and jobs of uploaded pictures, against CVAT's rules."""
 
+import time
+
 import pytest
 
 from app.errors import InvalidInput
-from app.operations.arrange import arrange, cut_segments, default_chunk_size, frame_step, mapped_segments
+from app.operations.arrange import arrange, cut_segments, default_chunk_size, frame_step, mapped_segments, unzipped
 
 NAMES = ["img10.png", "img2.png", "b/img1.png", "img1.png"]
 
@@ -95,3 +97,25 @@ def test_chunks_hold_as_many_pictures_as_cvats() -> None:
 def test_a_step_is_a_whole_number_from_one() -> None:
     assert frame_step("") == 1
     assert frame_step("step=15") == 15
+
+
+def test_names_of_zips_stand_for_the_pictures_in_them() -> None:
+    zips = {"x.zip": [["c.png", "a.png"]], "y.zip": [["d.png"], ["e.png", "b.png"]], "none.zip": [[]]}
+    wanted = ["/home/me/y.zip", "f.png", "x.zip", "none.zip", "y.zip"]
+    assert unzipped(wanted, zips, "order") == ["d.png", "f.png", "c.png", "a.png", "e.png", "b.png"]
+    assert unzipped(["a.png", "d.png"], zips, "order") == ["a.png", "d.png"], "their pictures may be named, too"
+    with pytest.raises(InvalidInput, match=r"'x\.zip' is named twice"):
+        unzipped(["x.zip", "x.zip"], zips, "order")
+
+
+def test_a_name_is_known_as_a_form_writes_it() -> None:
+    params = {"sorting_method": "predefined", "upload_file_order": ['b".png', "a.png"]}
+    assert arrange(["a.png", "b%22.png"], params, seed=1) == [1, 0]
+
+
+def test_a_name_among_very_many_is_found_wanting_soon() -> None:
+    names = [f"{'x' * 200}_{index}.png" for index in range(20_000)]
+    began = time.process_time()
+    with pytest.raises(InvalidInput, match="was not uploaded; did you mean"):
+        arrange(names, {"sorting_method": "predefined", "upload_file_order": [names[7] + "x"]}, seed=1)
+    assert time.process_time() - began < 1, "3.6 s to compare it with each of them"
