@@ -20,11 +20,25 @@ names the culprit and says what to do. Everything below the edge raises these; `
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import errno
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Severity = Literal["error", "warning"]
+
+FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+BROKEN_DISK = frozenset({errno.EIO, errno.EROFS, errno.ENXIO, errno.ENODEV, errno.ESTALE})
+SHORT_OF = {
+    errno.EMFILE: "open files",
+    errno.ENFILE: "open files",
+    errno.EAGAIN: "processes or threads",
+    errno.ENOMEM: "memory",
+    errno.ENOBUFS: "memory",
+}
+NO_THREAD = "can't start new thread"
+"""What Python says where the system refuses one; there is no class for it."""
 
 MAX_VALUE_CHARACTERS = 80
 MIN_UNQUOTED_CHARACTERS = 4
@@ -325,3 +339,33 @@ class ImportProblems(AppError):
 
     def problems(self) -> Sequence[Problem]:
         return self.report.problems()
+
+
+def shortage_of(error: BaseException) -> AppError | None:
+    """The house's error where the machine refused something that it may give in a while: room (NoSpace), a disk that
+    answers, open files, processes, threads, memory (Busy). None where the error is a mistake of the service."""
+    if isinstance(error, OSError):
+        if error.errno in FULL_DISK:
+            return NoSpace("there is no space left on the disk")
+        if error.errno in BROKEN_DISK:
+            return Busy(f"the disk cannot be used just now ({error.strerror}); try again")
+        if error.errno in SHORT_OF:
+            return Busy(f"this machine is short of {SHORT_OF[error.errno]} just now ({error.strerror}); try again")
+        return None
+    if isinstance(error, MemoryError):
+        return Busy("this machine is short of memory just now; try again")
+    if isinstance(error, RuntimeError) and NO_THREAD in str(error):
+        return Busy("this machine is short of threads just now; try again")
+    return None
+
+
+@contextmanager
+def shortages() -> Iterator[None]:
+    """Raise what `shortage_of` gives in place of the system's own error."""
+    try:
+        yield
+    except OSError as error:
+        known = shortage_of(error)
+        if known is None:
+            raise
+        raise known from error

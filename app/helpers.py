@@ -61,6 +61,17 @@ def n_cores() -> int:
     return os.cpu_count() or 1  # not Linux
 
 
+@contextlib.contextmanager
+def refused() -> Iterator[None]:
+    """Go on without a helper that the system does not start (no process, memory, handles, threads): it saves time."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        import logging  # not by every helper at its start
+
+        logging.getLogger(__name__).warning("no helper was started: %s", str(error))
+
+
 class Helper:
     """One process that works on jobs, and a thread that takes its answers, so that neither side ever waits for the
     other's pipe to be emptied."""
@@ -72,6 +83,8 @@ class Helper:
             work: `module:name` of a function of one job, which it leaves as it is; both jobs and answers are pickled.
             of: `work` makes that function of this text, there.
             ahead: jobs that it has at most, the one that it works on among them.
+
+        Raises: what `refused` catches, where the system has no room for it; nothing is left of it then.
         """
         module, _, name = work.partition(":")
         memory = _shared_memory(ahead)
@@ -79,9 +92,15 @@ class Helper:
         self._ahead = ahead
         function = name if of is None else f"{name}({of!r})"
         code = f"from app.helpers import serve; from {module} import {name}; serve({function}, {memory}, {ahead})"
-        job_end, self._jobs = _pipe()
-        self._answers, result_end = _pipe()
-        try:
+        with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
+            if memory is not None:
+                theirs.callback(os.close, memory)
+            job_end, self._jobs = _pipe()
+            theirs.callback(os.close, job_end)
+            ours.callback(os.close, self._jobs)
+            self._answers, result_end = _pipe()
+            theirs.callback(os.close, result_end)
+            ours.callback(os.close, self._answers)
             self._process = subprocess.Popen(
                 [sys.executable, "-c", code],
                 stdin=job_end,
@@ -89,16 +108,15 @@ class Helper:
                 env={**os.environ, **NO_THREADS},
                 pass_fds=() if memory is None else (memory,),
             )
-        finally:
-            for end in (job_end, result_end, memory):
-                if end is not None:
-                    os.close(end)
-        self._done: queue.SimpleQueue[Parts | None] = queue.SimpleQueue()
-        self._is_up = threading.Event()  # it has started, or never will
-        self._n_sent = 0
-        self._is_lost = False
-        self._thread = threading.Thread(target=self._listen, name=f"helper {name}", daemon=True)
-        self._thread.start()
+            ours.callback(self._process.wait)
+            ours.callback(self._process.kill)
+            self._done: queue.SimpleQueue[Parts | None] = queue.SimpleQueue()
+            self._is_up = threading.Event()  # it has started, or never will
+            self._n_sent = 0
+            self._is_lost = False
+            self._thread = threading.Thread(target=self._listen, name=f"helper {name}", daemon=True)
+            self._thread.start()
+            ours.pop_all()
 
     @property
     def pid(self) -> int:
@@ -143,17 +161,19 @@ class Helper:
     def receive(self) -> tuple[Any] | None:
         """The answer to the oldest job; None where there will be none."""
         done = self.receive_packed()
-        if done is None:
-            return None
+        return None if done is None else self.unpack(done)
+
+    def unpack(self, parts: Parts) -> tuple[Any] | None:
+        """What came by `receive_packed`; None where it cannot be read, and then there will be no more."""
         try:
-            return (_loads(done),)
+            return (_loads(parts),)
         except Exception:
             traceback.print_exc()
             self._is_lost = True
             return None
 
     def receive_packed(self) -> Parts | None:
-        """The same as it came, for `_loads`: who keeps it for later need not make it twice."""
+        """The answer as it came, for `unpack`: who keeps it on disk need not pack it again."""
         self._n_sent -= 1
         done = None if self._is_lost and self._done.empty() else self._done.get()
         self._is_lost = self._is_lost or done is None
@@ -235,21 +255,23 @@ class Crew(Generic[Ticket, Job, Done]):
         """Those there are by now."""
         if not self._helpers and self._unhelped <= 0:
             name = f"{self._work.__module__}:{self._work.__qualname__}"
-            self._helpers = [Helper(name, ahead=self.ahead) for _ in range(self._n_helpers)]
+            n_helpers, self._n_helpers = self._n_helpers, 0
+            with refused():
+                for _ in range(n_helpers):
+                    self._helpers.append(Helper(name, ahead=self.ahead))
         return self._helpers
 
 
 @dataclass(slots=True, eq=False)
 class _Place(Generic[Ticket, Job, Done]):
-    """A job of a run. `helper`: who works on it, and `again` gives the job; `done`: its answer, `packed`: the same as a
-    helper sent it, or `on_disk`: where that begins, and the sizes of its parts."""
+    """A job of a run. `helper`: who works on it, and `again` gives the job; `done`: its answer, or `on_disk`: where it
+    begins there, and the sizes of its parts."""
 
     ticket: Ticket
     job: Job | None
     helper: Helper | None = None
     again: Callable[[], Job] | None = None
     done: tuple[Done | None] | None = None
-    packed: Parts | None = None
     on_disk: tuple[int, Sequence[int]] | None = None
 
 
@@ -323,10 +345,14 @@ class Run(Generic[Ticket, Job, Done]):
         assert place.helper is not None
         assert place.again is not None
         packed = place.helper.receive_packed()
-        if packed is not None:
-            self._keep(place, packed)
-        else:  # the helper is gone: what it cannot do is found out here
+        done = None if packed is None else place.helper.unpack(packed)
+        if packed is None or done is None:  # what it cannot do is found out here, as long as its job is there
             self._put(place, self._crew.answer(place.again()))
+        elif self._n_held < self._most_held:
+            place.done = done
+            self._n_held += done[0] is not None
+        else:
+            self._spool(place, packed)
         place.helper = place.again = None
 
     def _put(self, place: _Place[Ticket, Job, Done], done: Done | None) -> None:
@@ -336,13 +362,9 @@ class Run(Generic[Ticket, Job, Done]):
             place.done = (done,)
             self._n_held += done is not None
             return
-        self._keep(place, _packed(done))
+        self._spool(place, _packed(done))
 
-    def _keep(self, place: _Place[Ticket, Job, Done], packed: Parts) -> None:
-        if self._n_held < self._most_held:
-            place.packed = packed
-            self._n_held += 1
-            return
+    def _spool(self, place: _Place[Ticket, Job, Done], packed: Parts) -> None:
         if self._file is None:
             self._file = spool_of(self)
         place.on_disk = self._file.seek(0, os.SEEK_END), [part.nbytes for part in packed]
@@ -353,16 +375,11 @@ class Run(Generic[Ticket, Job, Done]):
         if place.done is not None:
             self._n_held -= place.done[0] is not None
             return place.done[0]
-        packed = place.packed
-        if packed is not None:
-            self._n_held -= 1
-        else:
-            assert self._file is not None
-            assert place.on_disk is not None
-            start, sizes = place.on_disk
-            self._file.seek(start)
-            packed = [memoryview(self._file.read(size)) for size in sizes]
-        done: Done | None = _loads(packed)
+        assert self._file is not None
+        assert place.on_disk is not None
+        start, sizes = place.on_disk
+        self._file.seek(start)
+        done: Done | None = _loads([memoryview(self._file.read(size)) for size in sizes])
         return done
 
 
@@ -389,8 +406,15 @@ class Ahead(Generic[Job, Done]):
 
     def __enter__(self) -> Self:
         if self._todo:
-            self._helper = Helper(f"{self._work.__module__}:{self._work.__qualname__}")
-            self._thread.start()
+            with refused():
+                helper = Helper(f"{self._work.__module__}:{self._work.__qualname__}")
+                self._helper = helper  # before its thread starts, which uses it
+                try:
+                    self._thread.start()
+                except RuntimeError:
+                    self._helper = None
+                    helper.close()
+                    raise
         return self
 
     def __exit__(

@@ -23,7 +23,7 @@ from typing import Any
 
 import structlog
 
-from app.errors import AppError, Busy
+from app.errors import AppError, Busy, shortage_of
 from app.heap import give_back, resident_bytes
 
 FRAME = struct.Struct(">IB")
@@ -61,9 +61,13 @@ class StreamPool:
         self._closed = False
 
     def warm(self) -> None:
-        """Start one child ahead of need, so that the first export need not wait for an interpreter."""
+        """Start one child ahead of need, so that the first export need not wait for an interpreter; or not, where the
+        system has no room for it now."""
         if not self._idle and not self._closed:
-            self._idle.append(_Child(self._command))
+            try:
+                self._idle.append(_Child(self._command))
+            except OSError as error:
+                log.warning("no export process could be started ahead", reason=str(error))
 
     async def stream(self, job: dict[str, Any]) -> AsyncIterator[bytes]:
         """The chunks of the archive that `job` asks for.
@@ -71,14 +75,16 @@ class StreamPool:
         Raises:
             Busy: every place stayed taken.
             AppError: what the child refused, before the first chunk where it can tell by then.
+            OSError: the system has no room for a child.
         """
         try:
             await asyncio.wait_for(self._places.acquire(), self._wait_seconds)
         except TimeoutError:
             raise Busy("all export streams are in use; try again in a moment", 5) from None
-        child = self._take()
+        child: _Child | None = None
         whole = begun = False
         try:
+            child = self._take()
             try:
                 async for chunk in child.run(job):
                     begun = True
@@ -94,9 +100,9 @@ class StreamPool:
             whole = True
         finally:
             self._places.release()
-            if whole and child.is_alive() and not self._closed:
+            if child is not None and whole and child.is_alive() and not self._closed:
                 self._idle.append(child)
-            else:
+            elif child is not None:
                 child.close()
             self.warm()
 
@@ -127,9 +133,13 @@ class _Child:
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
         with theirs:
-            self._process = subprocess.Popen(
-                [*command, "--fd", str(theirs.fileno())], pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
-            )
+            try:
+                self._process = subprocess.Popen(
+                    [*command, "--fd", str(theirs.fileno())], pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
+                )
+            except BaseException:
+                ours.close()
+                raise
 
     def is_alive(self) -> bool:
         return self._process.poll() is None
@@ -159,8 +169,16 @@ class _Child:
             self._socket.close()
         with contextlib.suppress(OSError):
             self._process.kill()
-        # Reaped in the background: the web process must not wait for it.
-        asyncio.get_running_loop().run_in_executor(None, self._process.wait) if _loop_runs() else self._process.wait()
+        # Reaped in the background: the web process must not wait for it. Without a thread for that the next child's
+        # start does it (`subprocess`).
+        with contextlib.suppress(RuntimeError):
+            asyncio.get_running_loop().run_in_executor(
+                None, self._process.wait
+            ) if _loop_runs() else self._process.wait()
+
+
+class _Unread(Exception):
+    """Nobody reads what this child sends."""
 
 
 def _loop_runs() -> bool:
@@ -180,9 +198,12 @@ def serve_streams(
         lines = connection.makefile("rb")
 
         def send(kind: int, payload: bytes | memoryview) -> None:
-            connection.sendall(FRAME.pack(len(payload), kind))
-            if payload:
-                connection.sendall(payload)
+            try:
+                connection.sendall(FRAME.pack(len(payload), kind))
+                if payload:
+                    connection.sendall(payload)
+            except OSError as error:
+                raise _Unread from error
 
         try:
             for line in lines:
@@ -191,14 +212,18 @@ def serve_streams(
                     export(json.loads(line), lambda chunk: send(DATA, chunk))
                 except AppError as error:
                     send(FAILED, _failure(error.detail, error.code, error.kind))
-                except OSError:
+                except _Unread:
                     raise
-                except Exception:
+                except Exception as error:
                     log.exception("export stream failed")
-                    detail = "the export failed for a reason that is in the service's log"
-                    send(FAILED, _failure(detail, StreamFailed.code, StreamFailed.code))
+                    shortage = shortage_of(error)
+                    if shortage is None:
+                        detail = "the export failed for a reason that is in the service's log"
+                        send(FAILED, _failure(detail, StreamFailed.code, StreamFailed.code))
+                    else:
+                        send(FAILED, _failure(shortage.detail, shortage.code, shortage.kind))
                 else:
                     send(END, b"")
                 give_back(before, *drop_caches)
-        except (BrokenPipeError, ConnectionError):
+        except (_Unread, ConnectionError):
             os._exit(0)

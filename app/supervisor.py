@@ -56,7 +56,10 @@ class Supervisor:
                         continue
                     log.warning("a child process ended; starting it again", pid=child.pid, exit_code=code)
                     time.sleep(RESTART_PAUSE_SECONDS)
-                    self._children[index] = (command, fds, self._spawn(command, fds))
+                    try:
+                        self._children[index] = (command, fds, self._spawn(command, fds))
+                    except OSError as error:  # no process, no memory, no handles: there may be in a while
+                        log.warning("no child process could be started; trying again", reason=str(error))
 
     def stop(self) -> None:
         """SIGTERM to all, up to the stop timeout to end, then SIGKILL: what was cut resumes by its lease."""

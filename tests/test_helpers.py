@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import gc
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -230,6 +234,61 @@ def test_an_answer_that_cannot_be_read_is_none() -> None:
     helper.send(1)
     assert helper.receive() is None
     helper.close()
+
+
+def readable_here(job: Any) -> Any:
+    is_helper = sys.argv[0] == "-c"
+    return Unreadable() if is_helper else job + job
+
+
+@pytest.mark.parametrize("most_held", [0, 30])
+def test_an_answer_that_is_kept_and_cannot_be_read_is_worked_out_here(
+    most_held: int, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(helpers, "n_cores", lambda: 2)
+    came = [*range(6)]
+    with Crew(readable_here, 1, 0, 2) as crew:
+        run = crew.run_ahead(lambda: (came[0], np.full(3000, came.pop(0))) if came else None, most_held)
+        (helper,) = crew.helpers()
+        helper.wait()
+        run.go_on()
+        while not helper.has_answer():
+            time.sleep(0.01)
+        run.go_on()
+        found = [(number, None if done is None else int(done[0])) for number, done in run]
+    assert found == [(number, 2 * number) for number in range(6)]
+    capfd.readouterr()
+
+
+class Refusing:
+    """A system that starts no process, or no thread."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, what: str) -> None:
+        def refuse(*_: Any, **__: Any) -> None:
+            if what == "process":
+                raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+            raise RuntimeError("can't start new thread")
+
+        patch.setattr(helpers, "n_cores", lambda: 2)
+        if what == "process":
+            patch.setattr(subprocess, "Popen", refuse)
+        else:
+            patch.setattr(threading.Thread, "start", refuse)
+
+
+@pytest.mark.parametrize("what", ["process", "thread"])
+def test_work_is_done_here_where_the_system_starts_no_helper(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    n_handles = len(os.listdir("/proc/self/fd"))
+    with monkeypatch.context() as patch:
+        Refusing(patch, what)
+        with Crew(double, 1) as crew:
+            assert [done for _, done in crew.run((number, "a") for number in range(5))] == ["aa"] * 5
+        with Ahead(double, 5, lambda number: "a") as ahead:
+            assert ahead.answer(3) == "aa"
+    del crew, ahead
+    gc.collect()  # shared memory goes with its last view
+    assert len(os.listdir("/proc/self/fd")) == n_handles
+    assert not [one for one in threading.enumerate() if one.name.startswith("helper")]
 
 
 def test_a_helper_ends_with_its_reader() -> None:

@@ -1,6 +1,9 @@
 """Exports through a child process: chunks in order, refusals as errors, a dead or slow child, places."""
 
 import asyncio
+import errno
+import os
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -8,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from app.api.errors import status_of
 from app.errors import AppError, Busy
 from app.streams import StreamPool
 
@@ -21,6 +25,8 @@ def export(job, send):
         raise InvalidInput("there is no such task", code="task.unknown")
     if job["do"] == "fail":
         raise RuntimeError("secret detail")
+    if job["do"] == "lack":
+        raise OSError(job["number"], "lacking") if job["number"] else MemoryError
     for number in range(job.get("chunks", 3)):
         send(bytes([number % 256]) * job.get("size", 10))
     if job["do"] == "die":
@@ -136,3 +142,36 @@ def test_a_child_that_dies_as_it_is_asked_is_replaced(command: list[str], tmp_pa
         return data
 
     assert asyncio.run(work()) == bytes(10)
+
+
+def test_a_child_that_the_system_refuses_takes_no_place_for_ever(
+    command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, left = subprocess.Popen, 3
+
+    def start(*arguments: Any, **named: Any) -> Any:
+        nonlocal left
+        left -= 1
+        if left >= 0:
+            raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+        return real(*arguments, **named)
+
+    async def work() -> bytes:
+        n_handles = len(os.listdir("/proc/self/fd"))
+        pool = StreamPool(command, size=1, wait_seconds=5)
+        pool.warm()
+        with pytest.raises(BlockingIOError):
+            await collect(pool.stream({"do": "it"}))
+        assert len(os.listdir("/proc/self/fd")) == n_handles
+        data = await collect(pool.stream({"do": "it", "chunks": 1}))
+        pool.close()
+        await asyncio.sleep(0.1)
+        return data
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    assert asyncio.run(work()) == bytes(10)
+
+
+def test_what_the_machine_lacks_is_told_as_such(command: list[str]) -> None:
+    full, busy, memory = run(command, *({"do": "lack", "number": n} for n in (errno.ENOSPC, errno.EMFILE, 0)))
+    assert [status_of(error) for error in (full, busy, memory)] == [507, 503, 503]

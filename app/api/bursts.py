@@ -56,10 +56,14 @@ class Burst:
         connection = transport.get_extra_info("socket")
         if connection is None:
             return None
+        try:
+            handle = os.dup(connection.fileno())
+        except OSError:  # there are no more handles: the event loop needs none
+            return None
         protocol.flow.pause_reading()
         first, cycle.body = bytes(cycle.body), bytearray()
         cycle.message_event.clear()
-        return Reading(os.dup(connection.fileno()), first, self._length - self.n_parsed - self.n_read)
+        return Reading(handle, first, self._length - self.n_parsed - self.n_read)
 
     def end(self, reading: Reading) -> None:
         """Go on by the event loop, whatever the thread did or did not read. On the event loop."""

@@ -170,14 +170,14 @@ def respond_to_app_error(request: Request, error: AppError) -> Response:
     """The answer to a refusal; routers may call it where they must answer without raising."""
     status = status_of(error)
     headers: dict[str, str] = {}
-    if isinstance(error, Busy):
-        headers["Retry-After"] = str(error.retry_after_seconds)
+    if status in (429, 503):  # also of another process's Busy
+        headers["Retry-After"] = str(getattr(error, "retry_after_seconds", 1))
     if isinstance(error, OffsetMismatch):
         headers["Upload-Offset"] = str(error.offset)
     if status == 401:
         # Not Basic: browsers would ask with a window of their own.
         headers["WWW-Authenticate"] = 'Bearer realm="annoport"'
-    if status >= 500 and not isinstance(error, Busy):
+    if status >= 500 and status != 503:
         log.error("refused", code=error.code, detail=error.detail, status=status)
     problems = [problem.to_dict() for problem in error.problems()]
     counts: Mapping[str, int] = Counter(str(problem["code"]) for problem in problems)

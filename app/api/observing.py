@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import MutableMapping
@@ -10,13 +11,14 @@ from typing import Any
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.bursts import burst_of
-from app.api.errors import error_body, error_response
+from app.api.errors import error_body, error_response, respond_to_app_error
 from app.api.security import ANSWER_HEADERS
-from app.errors import shorten
+from app.errors import AppError, Busy, shortage_of, shorten
 
 log = structlog.get_logger(__name__)
 
@@ -81,11 +83,23 @@ class ObservingMiddleware:
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 await self.app(scope, receive_counted, send_counted)
-            except Exception:
-                log.exception("a request failed because of a defect")
+            except asyncio.CancelledError:
+                # The service ends, and this took longer than the time for it.
+                if not status:
+                    await _refuse(Busy("the service is being stopped, try again"), scope, receive_counted, send_counted)
+                raise
+            except Exception as error:
+                shortage = shortage_of(error)
+                if shortage is None:
+                    log.exception("a request failed because of a defect")
+                else:
+                    log.warning("a request failed for what the machine lacks", reason=repr(error), exc_info=True)
                 if status:
                     # Too late for another answer: the connection must end, or the cut body would look whole.
                     raise
+                if shortage is not None:
+                    await _refuse(shortage, scope, receive_counted, send_counted)
+                    return
                 body = error_body(
                     request_id, f"The service failed; the reason is in its log under {request_id}.", "defect"
                 )
@@ -115,6 +129,12 @@ class ObservingMiddleware:
             received=n_in,
             sent=n_out,
         )
+
+
+async def _refuse(error: AppError, scope: Scope, receive: Receive, send: Send) -> None:
+    response = respond_to_app_error(Request(scope), error)
+    response.headers.update(ANSWER_HEADERS)
+    await response(scope, receive, send)
 
 
 KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

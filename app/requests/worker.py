@@ -17,7 +17,7 @@ from typing import Any
 
 import structlog
 
-from app.errors import AppError, Busy, Cancelled, ImportProblems, LimitReached, NoSpace, Problem
+from app.errors import AppError, Busy, Cancelled, ImportProblems, LimitReached, NoSpace, Problem, shortage_of
 from app.heap import give_back, resident_bytes
 from app.requests.context import Context, Stopped
 from app.requests.limits import WorkerLimits, limit_memory
@@ -170,8 +170,14 @@ def run_request(
     logger = log.bind(rq_id=request.id, type=request.type, attempt=request.attempt, user_id=request.owner.id)
     logger.info("request started")
     began, before = time.monotonic(), resident_bytes()
-    with _Monitor(context, limits):
-        outcome = _run_handler(context, handlers, limits, logger)
+    try:
+        with _Monitor(context, limits):
+            outcome = _run_handler(context, handlers, limits, logger)
+    except RuntimeError as error:  # there is no thread for the monitor
+        shortage = shortage_of(error)
+        if not isinstance(shortage, Busy):
+            raise
+        outcome = _put_off(context, limits, shortage, logger)
     logger.info("request ended", outcome=outcome, seconds=round(time.monotonic() - began, 3))
     give_back(before, storage.database.drop_caches)
 
@@ -191,11 +197,7 @@ def _run_handler(context: Context, handlers: Mapping[str, Handler], limits: Work
     except Cancelled:
         return "cancelled"
     except Busy as error:
-        if context.attempt - context.request.releases >= limits.max_attempts:
-            return _fail(context, limits, error.detail, _report(context, error))
-        logger.warning("the work will be tried again", reason=error.detail)
-        _write(context, lambda conn: requests.release(conn, context.request.id, context.attempt, counts=True))
-        return "put off"
+        return _put_off(context, limits, error, logger)
     except AppError as error:
         return _fail(context, limits, message_of(error), _report(context, error))
     except MemoryError:
@@ -203,11 +205,25 @@ def _run_handler(context: Context, handlers: Mapping[str, Handler], limits: Work
             f"the work needs more memory than the allowed {limits.memory_bytes >> 20} MiB", code="limit.memory"
         )
         return _fail(context, limits, limit.detail, _report(context, limit))
-    except Exception:
+    except Exception as error:
+        shortage = shortage_of(error)
+        if isinstance(shortage, Busy):
+            return _put_off(context, limits, shortage, logger)
+        if shortage is not None:
+            return _fail(context, limits, shortage.detail, _report(context, shortage))
         number = secrets.token_hex(6)
         logger.exception("a handler failed", error_id=number)
         return _fail(context, limits, f"the service made a mistake (error {number} in its log)", None)
     return "finished"
+
+
+def _put_off(context: Context, limits: WorkerLimits, error: Busy, logger: Any) -> str:
+    """The work will be tried again, unless this was the last attempt."""
+    if context.attempt - context.request.releases >= limits.max_attempts:
+        return _fail(context, limits, error.detail, _report(context, error))
+    logger.warning("the work will be tried again", reason=error.detail)
+    _write(context, lambda conn: requests.release(conn, context.request.id, context.attempt, counts=True))
+    return "put off"
 
 
 def message_of(error: AppError) -> str:

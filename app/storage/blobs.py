@@ -10,7 +10,6 @@ Keys are ours: `uploads/…`, `packs/…`, `kept/…`, `results/…`; no client'
 from __future__ import annotations
 
 import ctypes
-import errno
 import os
 import re
 import secrets
@@ -30,7 +29,7 @@ import obstore
 from obstore.exceptions import BaseError, NotFoundError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import S3Store, from_url
 
-from app.errors import AppError, Busy, NoSpace, NotFound
+from app.errors import Busy, NoSpace, NotFound, shortage_of, shortages
 from app.steps import reach
 from app.storage.rows import Result, Segment
 
@@ -38,8 +37,6 @@ if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 INCOMING = ".incoming"  # blobs that are being written; no key begins with a dot
-FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-BROKEN_DISK = frozenset({errno.EIO, errno.EROFS, errno.ENXIO, errno.ENODEV, errno.ESTALE, errno.EMFILE, errno.ENFILE})
 KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 WRITE_BUFFER_BYTES = 64 << 10  # larger pieces are not copied there
 # How much is gathered in memory before the disk is told to begin with it, which costs CPU each time. What is left is
@@ -164,29 +161,9 @@ def check_key(key: str) -> str:
     return key
 
 
-@contextmanager
-def disk_errors() -> Iterator[None]:
-    """A full disk or quota is NoSpace; a disk that is broken, read-only or out of handles may be better in a while."""
-    try:
-        yield
-    except OSError as error:
-        known = disk_error(error)
-        if known is None:
-            raise
-        raise known from error
-
-
-def disk_error(error: OSError) -> AppError | None:
-    """The house's error for one of the disk's, or None where it is a defect."""
-    if error.errno in FULL_DISK:
-        return NoSpace("there is no space left on the disk")
-    if error.errno in BROKEN_DISK:
-        return Busy(f"the disk cannot be used just now ({error.strerror}); try again")
-    return None
-
-
 def check_free(folder: Path, needed_bytes: int, min_free_bytes: int) -> None:
-    free = shutil.disk_usage(folder).free
+    with shortages():
+        free = shutil.disk_usage(folder).free
     if free < needed_bytes + min_free_bytes:
         raise NoSpace(
             f"there is not enough space on the disk: {free >> 20} MiB are free, "
@@ -246,12 +223,12 @@ class _FileWriter:
         self._min_free_bytes = min_free_bytes
         self._unchecked = 0
         self._begun = 0
-        with disk_errors():
+        with shortages():
             self._file = open(path, "xb", buffering=WRITE_BUFFER_BYTES)  # noqa: SIM115 - closed by finish and abort
         self._open = True
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        with disk_errors():
+        with shortages():
             self._file.write(data)
         length = data.nbytes if isinstance(data, memoryview) else len(data)
         self.size += length
@@ -268,7 +245,7 @@ class _FileWriter:
         if result is not None:
             self._describe(result)
         try:
-            with disk_errors():
+            with shortages():
                 self._deliver()
         except BaseException:
             self.abort()
@@ -288,7 +265,8 @@ class _FileWriter:
         self._open = False
         with suppress(OSError):  # a full disk may refuse the last flush, and nobody wants these bytes
             self._file.close()
-        self._path.unlink(missing_ok=True)
+        with suppress(OSError):  # a broken one may refuse even this; then they go with what crashed writers left
+            self._path.unlink(missing_ok=True)
 
 
 class FolderBlobs:
@@ -298,7 +276,7 @@ class FolderBlobs:
         self.root = root.absolute()
         self.min_free_bytes = min_free_bytes
         self.incoming = self.root / INCOMING
-        with disk_errors():
+        with shortages():
             self.incoming.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def open_writer(self, key: str, *, expected_bytes: int = 0, result: Result | None = None) -> BlobWriter:
@@ -326,7 +304,8 @@ class FolderBlobs:
     def delete(self, keys: Iterable[str]) -> None:
         for key in keys:
             path = self.root / check_key(key)
-            path.unlink(missing_ok=True)
+            with shortages():
+                path.unlink(missing_ok=True)
             # Folders are made on the way in; the last one out removes them. A writer that is about to use one of them
             # makes it again (`_FolderWriter`).
             for folder in path.parents:
@@ -354,7 +333,7 @@ class FolderBlobs:
 
     def open_scratch(self, needed_bytes: int) -> IO[bytes]:
         self.check_space(needed_bytes)
-        with disk_errors():
+        with shortages():
             return tempfile.TemporaryFile(dir=self.incoming)
 
 
@@ -368,8 +347,10 @@ def _remove_empty(folder: Path) -> bool:
 
 def _sweep_folder(folder: Path, age_seconds: float) -> int:
     n_removed = 0
-    for path in folder.iterdir():
-        with suppress(FileNotFoundError):
+    with shortages():
+        found = list(folder.iterdir())
+    for path in found:
+        with suppress(FileNotFoundError), shortages():
             if time.time() - path.stat().st_mtime > age_seconds:
                 path.unlink()
                 n_removed += 1
@@ -417,14 +398,14 @@ class _FileSource:
         except FileNotFoundError:
             raise NotFound("blob", key, "the stored file is gone") from None
         except OSError as error:
-            raise disk_error(error) or error from error
+            raise shortage_of(error) or error from error
         self.size = os.fstat(self._handle).st_size
 
     def read_at(self, offset: int, length: int) -> bytes:
         try:
             return self._read(offset, length)
         except OSError as error:
-            raise disk_error(error) or error from error
+            raise shortage_of(error) or error from error
 
     def _read(self, offset: int, length: int) -> bytes:
         data = os.pread(self._handle, length, offset)
@@ -515,7 +496,7 @@ class BucketBlobs:
         self.signer = signer
         self.spool = spool_dir
         self.min_free_bytes = min_free_bytes
-        with disk_errors():
+        with shortages():
             self.spool.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def open_writer(self, key: str, *, expected_bytes: int = 0, result: Result | None = None) -> BlobWriter:
@@ -565,7 +546,7 @@ class BucketBlobs:
 
     def open_scratch(self, needed_bytes: int) -> IO[bytes]:
         self.check_space(needed_bytes)
-        with disk_errors():
+        with shortages():
             return tempfile.TemporaryFile(dir=self.spool)
 
 

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from app.blocks import BlockJob, Blocks, is_packed, work_blocks
-from app.helpers import Helper, n_cores
+from app.helpers import Helper, n_cores, refused
 
 UNHELPED_JOBS = 8
 """Jobs of `SetWriter`'s buffer each, some 50,000 boxes: below that a helper's start costs more than it saves."""
@@ -58,11 +58,13 @@ class BlockCrew:
 
     def _start(self) -> None:
         if self._helper is None and self._is_wanted and self._n_jobs >= self._unhelped:
-            if self._file is None:
-                self._helper = Helper("app.blocks:work_blocks")
-            else:
-                self._helper = Helper("app.block_inserts:BlockInserter", of=os.fspath(self._file))
-            self._thread = ThreadPoolExecutor(1, thread_name_prefix="insert blocks")
+            self._is_wanted = False
+            with refused():
+                if self._file is None:
+                    self._helper = Helper("app.blocks:work_blocks")
+                else:
+                    self._helper = Helper("app.block_inserts:BlockInserter", of=os.fspath(self._file))
+                self._thread = ThreadPoolExecutor(1, thread_name_prefix="insert blocks")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import random
 import socket
@@ -184,3 +185,19 @@ def test_a_refusal_in_the_middle_is_answered_and_the_connection_goes_on(server: 
         connection.sendall(head(len(body)) + body)
         assert answer(connection) == (200, hex_digest(body))
     assert not app.seen[0][2]
+
+
+def test_without_a_handle_for_it_the_event_loop_reads(
+    server: tuple[int, Digesting], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port, app = server
+
+    def refuse(_: int) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr("app.api.bursts.os.dup", refuse)
+    body = random.Random(5).randbytes(5 * MIB)
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        connection.sendall(head(len(body)) + body)
+        assert answer(connection) == (200, hex_digest(body))
+    assert app.seen == [(len(body), 0, True)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -401,6 +402,33 @@ def test_a_defect_is_a_500_without_a_traceback(app: FastAPI, monkeypatch: pytest
     assert "secret" not in answer.text
     assert answer.json()["request_id"] in answer.json()["detail"]
     assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize(
+    ("lack", "status"),
+    [
+        (OSError(errno.EMFILE, "Too many open files"), 503),
+        (OSError(errno.EAGAIN, "Resource temporarily unavailable"), 503),
+        (OSError(errno.EIO, "Input/output error"), 503),
+        (OSError(errno.ENOSPC, "No space left on device"), 507),
+        (MemoryError(), 503),
+        (RuntimeError("can't start new thread"), 503),
+        (OSError(errno.EINVAL, "Invalid argument"), 500),
+    ],
+    ids=repr,
+)
+def test_what_the_machine_lacks_is_no_defect(
+    app: FastAPI, monkeypatch: pytest.MonkeyPatch, lack: Exception, status: int
+) -> None:
+    def refused(*_: object) -> None:
+        raise lack
+
+    monkeypatch.setattr("app.storage.tasks.list_page", refused)
+    answer = TestClient(app, base_url=BASE_URL).get("/api/tasks")
+    assert answer.status_code == status
+    assert answer.headers.get("retry-after") == ("1" if status == 503 else None)
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.json()["request_id"]
 
 
 def test_an_organization_is_taken_when_empty_and_404_otherwise(client: TestClient) -> None:

@@ -1,4 +1,4 @@
-"""`python -m tests.kills --rounds 1000 [--seed 1] [--actors 4]`"""
+"""`python -m tests.kills --rounds 1000 [--seed 1] [--actors 4] [--webs 1]`"""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--actors", type=int, default=N_ACTORS)
+    parser.add_argument("--webs", type=int, default=1, help="web processes")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        shape = Embedded(Path(folder))
+        shape = Embedded(Path(folder), webs=given.webs)
         outcome = kill_rounds(shape, given.rounds, given.seed, given.actors)
         print(outcome)
         print(f"longest start {max(shape.restarts):.2f} s")

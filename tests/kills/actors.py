@@ -69,6 +69,7 @@ class Actor:
         self.patience_seconds = PATIENCE_SECONDS
         self.task = self.label = 0
         self.allowed: set[State] = {()}
+        self.colors = {""}
         self.results: list[tuple[str, State]] = []
         self.gone: list[int] = []
         self.seconds: dict[str, list[float]] = {}
@@ -83,6 +84,13 @@ class Actor:
             "stream": self.stream,
             "read": self.read,
             "task": self.make_and_remove_task,
+            "import at once": self.import_at_once,
+            "append": self.append,
+            "merge": self.merge,
+            "dry run": self.try_import,
+            "cancel": self.cancel_import,
+            "label": self.color_label,
+            "backup": self.back_up_and_restore,
         }
 
     def close(self) -> None:
@@ -137,6 +145,7 @@ class Actor:
         body = {"client_files[0]": ("a.png", picture(SIDE, SIDE))}
         (label,) = self.insist("GET", f"/api/labels?task_id={self.task}", 200).json()["results"]
         self.label = int(label["id"])
+        self.colors = {label["color"]}
         started = self.insist("POST", f"/api/tasks/{self.task}/data", 202, files=body)
         if self.final(started.json()["rq_id"])["status"] != "finished":
             raise Broken("the picture was not attached")
@@ -178,6 +187,10 @@ class Actor:
         if found not in self.allowed:
             raise Broken(f"task {self.task} shows {found}, not one of {sorted(self.allowed)}")
         self.allowed = {found}
+        color = self.insist("GET", f"/api/labels/{self.label}", 200).json()["color"]
+        if color not in self.colors:
+            raise Broken(f"label {self.label} is {color}, not one of {sorted(self.colors)}")
+        self.colors = {color}
 
     def finish(self) -> None:
         """At the end: everything that was promised is there."""
@@ -223,6 +236,12 @@ class Actor:
             raise Broken(f"failed: {request['message']}")
         return bool(request["status"] == "finished")
 
+    def told(self, answer: httpx.Response) -> bool:
+        """Whether work that was asked for in one call got done."""
+        if answer.status_code == 400 and "interrupted" in answer.json()["detail"]:
+            return False
+        return answer.status_code == 200 or self.worked(answer)
+
     # What is done
 
     def put(self) -> None:
@@ -248,6 +267,73 @@ class Actor:
         files = {"annotation_file": ("a.zip", packed(new))}
         path = f"/api/tasks/{self.task}/annotations"
         self.becomes(new, lambda: self.worked(self.call("POST", path, params={"format": FORMAT}, files=files)))
+
+    def import_in_one_call(self, numbers: State, **query: Any) -> httpx.Response:
+        query["wait"] = self._random.choice((0, 0.1, 30))
+        return self.call("POST", f"/api/tasks/{self.task}/import", params=query, content=packed(numbers))
+
+    def import_at_once(self) -> None:
+        new = self.numbers()
+        self.becomes(new, lambda: self.told(self.import_in_one_call(new)))
+
+    def append(self) -> None:
+        more = self.numbers()[:5]
+        new = tuple(sorted(self.state + more))
+        self.becomes(new, lambda: self.told(self.import_in_one_call(more, mode="append")))
+
+    def merge(self) -> None:
+        """All that is there has its row in the archive, so no other row is taken for a corrected one."""
+        new = tuple(sorted(self.state + self.numbers()[:5]))
+        self.becomes(new, lambda: self.told(self.import_in_one_call(new, mode="merge")))
+
+    def try_import(self) -> None:
+        """Nothing becomes of it."""
+        mode = self._random.choice(("replace", "append", "merge"))
+        self.told(self.import_in_one_call(self.numbers(), mode=mode, dry_run="true"))
+        self.observe()
+
+    def cancel_import(self) -> None:
+        """What was cancelled never comes."""
+        new = self.numbers()
+
+        def do() -> bool:
+            answer = self.import_in_one_call(new)
+            if answer.status_code != 202:
+                return self.told(answer)
+            rq_id = answer.json()["rq_id"]
+            time.sleep(self._random.uniform(0, 0.2))
+            cancelled = self.call("POST", f"/api/requests/{rq_id}/cancel")
+            is_cancelled = self.expect(cancelled, 200, 400) and cancelled.status_code == 200
+            is_done = self.worked(answer) if not is_cancelled else self.final(rq_id)["status"] == "finished"
+            if is_cancelled and is_done:
+                raise Broken(f"request {rq_id} was cancelled, and finished")
+            return is_done
+
+        self.becomes(new, do)
+
+    def color_label(self) -> None:
+        (old,) = self.colors
+        new = f"#{self._random.randrange(1 << 24):06x}"
+        self.colors = {old, new}
+        answer = self.call("PATCH", f"/api/labels/{self.label}", json={"color": new})
+        self.colors = {new if self.expect(answer, 200) else old}
+
+    def back_up_and_restore(self) -> None:
+        """The task that a backup makes has what the other one had."""
+        asked = self.call("POST", f"/api/tasks/{self.task}/backup/export")
+        if not self.worked(asked):
+            return
+        url = self.insist("GET", f"/api/requests/{asked.json()['rq_id']}", 200).json()["result_url"]
+        backup = self.insist("GET", "/api/" + url.partition("/api/")[2], 200).content
+        asked = self.call("POST", "/api/tasks/backup", files={"task_file": ("backup.zip", backup)})
+        if not self.worked(asked):
+            return
+        number = self.insist("GET", f"/api/requests/{asked.json()['rq_id']}", 200).json()["result_id"]
+        found = shown(self.insist("GET", f"/api/tasks/{number}/annotations", 200).json())
+        if found != self.state:
+            raise Broken(f"task {number} was made of a backup of {self.state} and shows {found}")
+        self.insist("DELETE", f"/api/tasks/{number}", 204, 404)
+        self.gone = [*self.gone[-20:], number]
 
     def import_nonsense(self) -> None:
         """An archive that is refused leaves everything as it is."""

@@ -22,6 +22,15 @@ SETTINGS = {"ANNOPORT_LEASE_SECONDS": "5", "ANNOPORT_SWEEP_SECONDS": "1", "ANNOP
 """Lost work is taken up again after seconds, so that a run takes minutes."""
 
 
+ROLES = {
+    "worker": "worker",
+    "child-stream": "child-stream",
+    "child-web": "child-web",
+    "helper": "-c from app.helpers",
+}
+"""What a child is → what its command has."""
+
+
 class Shape(Protocol):
     """One installation, running."""
 
@@ -42,10 +51,16 @@ class Shape(Protocol):
 
 
 class Embedded:
-    """`annoport serve`: one web process, which is the supervisor too, and its children."""
+    """`annoport serve`: one web process, which is the supervisor too, or a supervisor of several; and its children."""
 
     def __init__(
-        self, folder: Path, *, workers: int = 2, settings: dict[str, str] | None = None, log: Path | None = None
+        self,
+        folder: Path,
+        *,
+        workers: int = 2,
+        webs: int = 1,
+        settings: dict[str, str] | None = None,
+        log: Path | None = None,
     ) -> None:
         self.folder = folder
         self.log = log or folder / "service.log"
@@ -55,6 +70,7 @@ class Embedded:
         self._command = [
             *(*COMMAND, "serve", "--host", "127.0.0.1", "--port", str(self.port)),
             *("--data-dir", str(folder / "data"), "--workers", str(workers)),
+            *("--web-processes", str(webs)),
         ]
         self.process = self._start()
 
@@ -81,7 +97,7 @@ class Embedded:
         for pid in family(self.process.pid):
             use = look(pid)
             if use is not None:
-                role = next((role for role in ("worker", "child-stream") if f" {role}" in use.command), "web")
+                role = next((role for role in ROLES if f" {ROLES[role]}" in use.command), "web")
                 found.append((role, pid))
         return found
 

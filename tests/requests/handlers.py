@@ -5,6 +5,7 @@ What a handler does is written as options of the request: `seconds` to work, `fr
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import time
@@ -52,6 +53,12 @@ def fail(context: Context) -> None:
         raise NoSpace("there is no space left")
     if fault == "busy":
         raise Busy("try again")
+    if fault == "handles":
+        raise OSError(errno.EMFILE, "Too many open files")
+    if fault == "threads":
+        raise RuntimeError("can't start new thread")
+    if fault == "full":
+        raise OSError(errno.ENOSPC, "No space left on device")
     if fault == "mistake":
         raise ZeroDivisionError("secret detail")
     if fault == "memory":

@@ -75,6 +75,7 @@ def test_effect_result_and_end_come_together(place: Place) -> None:
         ),
         ("reported", "the thing is gone", {"x": 1}),
         ("no space", "there is no space left", {"no_space": 1}),
+        ("full", "there is no space left on the disk", {"no_space": 1}),
         ("memory", "the work needs more memory than the allowed 0 MiB", {"limit.memory": 1}),
     ],
 )
@@ -164,13 +165,30 @@ def test_work_that_died_is_found_after_the_clock_was_set(place: Place, monkeypat
     assert load(place, request).status == "queued"
 
 
-def test_a_busy_store_is_tried_again_three_times(place: Place) -> None:
-    request = ask(place, "export:backup", fault="busy")
+@pytest.mark.parametrize("fault", ["busy", "handles", "threads"])
+def test_a_busy_store_or_machine_is_tried_again_three_times(place: Place, fault: str) -> None:
+    request = ask(place, "export:backup", fault=fault)
     states = [work_once(place, request).status]
     for _ in range(2):
         assert sweep(place.storage, place.queue) == 1
         states.append(work_once(place, request).status)
     assert states == ["queued", "queued", "failed"]
+
+
+def test_work_without_a_thread_to_watch_it_is_put_off(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = ask(place)
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name == "monitor":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        assert work_once(place, request).status == "queued"
+    assert sweep(place.storage, place.queue) == 1
+    assert work_once(place, request).status == "finished"
 
 
 def test_what_stopped_workers_gave_back_is_no_try_of_a_busy_store(place: Place) -> None:

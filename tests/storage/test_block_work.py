@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import signal
+import subprocess
+import threading
 import time
 from dataclasses import replace
 from typing import Any
@@ -313,3 +316,21 @@ def test_an_error_is_told_when_nothing_is_inserted_any_more(eager: None) -> None
         with pytest.raises(OSError, match="full"):
             crew.settle()
         assert done == ["inserted"]
+
+
+@pytest.mark.usefixtures("eager")
+@pytest.mark.parametrize("what", ["process", "thread"])
+def test_blocks_are_made_here_where_the_system_starts_no_helper(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        if what == "process":
+            raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(*(subprocess, "Popen") if what == "process" else (threading.Thread, "start"), refuse)
+    jobs = random_jobs(3)
+    found: list[Blocks] = []
+    with BlockCrew(1) as crew:
+        for job in jobs:
+            crew.take(job, lambda rows, *, is_again=False: found.append(rows or []))
+        crew.finish()
+    assert found == [work_blocks(job) for job in jobs]
