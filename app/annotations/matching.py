@@ -42,6 +42,7 @@ from app.columns import (
     narrow_numbers,
     steps,
 )
+from app.errors import shorten
 
 Positions = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
@@ -404,6 +405,20 @@ class FrameIndex:
         """The paths most like a text, best first; for messages."""
         return nearest_texts(text, self.frames.names, limit)
 
+    def several(self, text: str) -> str:
+        """Why an ambiguous id is so, and what to do: for messages."""
+        names = self.nearest(text, NEAREST_CANDIDATES)
+        near = [name for name in names if _fits(text, name)]
+        if not near:  # its first part is a subset
+            near = [name for name in names if _fits(text.partition("/")[2], name)]
+        if len(near) > 1:
+            two = " and ".join(f'"{shorten(name)}"' for name in near[:2])
+            return f"fits several frames, such as {two}; write the folder or the extension with it"
+        if not TextLookup(self._names).is_unique:
+            name = f', all of them called "{shorten(near[0])}"' if near else ""
+            return f"fits frames of several tasks{name}; an id means one of them all, so give the others another name"
+        return "fits several frames; write the folder or the extension with it"
+
     # --- the steps ---
 
     def _by_path(
@@ -633,6 +648,14 @@ def nearest_texts(text: str, names: Ragged, limit: int = 3) -> list[str]:
     same = [name for name in candidates if name.casefold() == folded or _tail(name) == _tail(folded)]
     close = difflib.get_close_matches(text[:NEAREST_CHARACTERS], candidates, limit, cutoff=0.6)
     return list(dict.fromkeys([*same, *close]))[:limit]
+
+
+def _fits(text: str, name: str) -> bool:
+    """Whether an id may mean the frame of this name by one of the steps that look at names."""
+    asked, path = (unicodedata.normalize("NFC", one).replace("\\", "/") for one in (text, name))
+    end = "/" + asked.removeprefix("./").lstrip("/")
+    stem, dot, extension = f"/{path}".rpartition(".")
+    return end != "/" and (f"/{path}".endswith(end) or (bool(dot) and "/" not in extension and stem.endswith(end)))
 
 
 def _tail(name: str) -> str:

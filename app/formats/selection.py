@@ -222,13 +222,16 @@ class Selector:
     def _listed(self, index: FrameIndex, subsets: Texts) -> Mask:
         """(N,) bool: the frames that the list names."""
         ids = list(self.selection.image_ids)
-        found = index.match(Ragged.from_bytes([text.encode() for text in ids])).frames.astype(np.int64)
+        matches = index.match(Ragged.from_bytes([text.encode() for text in ids]))
+        found, several = matches.frames.astype(np.int64), matches.ambiguous
         rest = np.flatnonzero(found < 0).tolist()
         if rest:
             splits = [ids[place].partition("/") for place in rest]
             told = Texts.from_list(split if slash else "" for split, slash, _ in splits)
             stems = Ragged.from_bytes([ids[place].removesuffix(".jpg").encode() for place in rest])
-            again = index.match(stems, told).frames.astype(np.int64)
+            matches = index.match(stems, told)
+            again = matches.frames.astype(np.int64)
+            several[rest] |= matches.ambiguous
             rows = np.maximum(again - self._start, 0)
             in_split = (
                 np.array(
@@ -243,9 +246,12 @@ class Selector:
             )
             found[rest] = np.where((again >= 0) & in_split, again, -1)
         for place in np.flatnonzero(found < 0).tolist():
-            near = index.nearest(ids[place], 1) if self._report.room("warning") > 1 else []
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            message = f'no image "{shorten(ids[place])}" (entry {place} of the list){hint}'
+            message = f'no image "{shorten(ids[place])}" (entry {place} of the list)'
+            if self._report.room("warning") > 1:
+                if several[place]:
+                    message = f'"{shorten(ids[place])}" (entry {place} of the list) {index.several(ids[place])}'
+                elif near := index.nearest(ids[place], 1):
+                    message += f"; did you mean {near[0]!r}?"
             self._report.warn("selection.unknown", message, value=shorten(ids[place]))
         listed = np.zeros(len(self.shown), dtype=np.bool_)
         listed[found[found >= 0] - self._start] = True

@@ -255,6 +255,20 @@ def test_names_are_normalised_together() -> None:
     assert normalise_names(names).to_texts() == ["a", "b", "c/d", "é", "", ".", "\u0301x"]
 
 
+@pytest.mark.parametrize(
+    ("names", "text", "told"),
+    [
+        ("a.png b.png a.jpg", "a", '"a.png" and "a.jpg"; write the folder or the extension with it'),
+        ("x/a.png y/a.png a.gif", "a.png", '"x/a.png" and "y/a.png"; write the folder or the extension with it'),
+        ("x/a.png y/a.png y/a.jpg", "y/a", '"y/a.png" and "y/a.jpg"; write the folder or the extension with it'),
+        ("a.png b.png a.png", "a.png", 'of several tasks, all of them called "a.png"; an id means one of them all'),
+        ("a.png b.png a.png", "train/a", 'of several tasks, all of them called "a.png"; an id means one of them all'),
+    ],
+)
+def test_an_ambiguous_id_is_told_with_what_it_may_mean(names: str, text: str, told: str) -> None:
+    assert told in index(*names.split()).several(text)
+
+
 def test_the_nearest_names_come_first() -> None:
     names = ragged(*(f"picture_{number:05}.jpg" for number in range(2000)), "cats/Rome.jpg")
     assert nearest_texts("picture_00017", names)[0] == "picture_00017.jpg"

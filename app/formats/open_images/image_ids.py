@@ -12,6 +12,8 @@ Source: Open Images reference 4.2.
 
 from __future__ import annotations
 
+import posixpath
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cached_property
 
@@ -215,23 +217,36 @@ def _flat(index: FrameIndex, ids: ImageIds, report: Report) -> ImageIds:
 
 
 def _unique(index: FrameIndex, ids: ImageIds) -> ImageIds:
-    """Frames of one path can only be those of several tasks of a project: all but the first get a number."""
+    """Frames of one path can only be those of several tasks of a project: all but the first get a number, in front of
+    the extension. Like all ids, theirs have the extension only where frames differ by nothing else: two `x.png` are `x`
+    and `x_2`."""
     lookup = TextLookup(ids)
     _, members = lookup.members(np.flatnonzero(lookup.sizes > 1))
     if not len(members):
         return ids
     texts = ids.to_texts()
-    before = {row: texts[row] for row in members.tolist()}
-    taken, seen = set(texts), set()
-    changed: dict[int, str] = {}
+    alike: dict[str, list[int]] = {}  # the frames of each path that several have
     for row in np.sort(members).tolist():
-        text, number = texts[row], 2
-        while texts[row] in seen or (texts[row] != text and texts[row] in taken):
-            texts[row], number = f"{text}_{number}", number + 1
-        seen.add(texts[row])
-        changed[row] = texts[row]
+        alike.setdefault(texts[row], []).append(row)
+    taken: Counter[str] = (
+        Counter()
+    )  # ids, and what may be taken for them: other frames' names with and without extension
+    for text in dict.fromkeys(texts):
+        taken.update({text, posixpath.splitext(text)[0]})
+    changed: dict[int, str] = {}
+    numbered = frozenset(row for rows in alike.values() for row in rows[1:])
+    for path, (first, *others) in alike.items():
+        stem, extension = posixpath.splitext(path)
+        changed[first] = stem if taken[stem] == 1 else path
+        number = 2
+        for row in others:
+            while taken[f"{stem}_{number}"] or taken[f"{stem}_{number}{extension}"]:
+                number += 1
+            changed[row] = f"{stem}_{number}"
+            number += 1
+        taken.update(changed[row] for row in others)
     kinds = ids.kinds.copy()
     kinds[list(changed)] = OTHER
     rows = np.flatnonzero(kinds == OTHER)
-    own = Ragged.from_bytes([texts[row].encode("utf-8") for row in rows.tolist()])
-    return ImageIds(index, kinds, rows, own, frozenset(row for row, text in changed.items() if text != before[row]))
+    own = Ragged.from_bytes([changed.get(row, texts[row]).encode("utf-8") for row in rows.tolist()])
+    return ImageIds(index, kinds, rows, own, numbered)

@@ -561,10 +561,7 @@ class Reading:
         return f'no frame of the task is called "{shorten(text)}"{hint}', near[0] if near else None
 
     def _ambiguous_message(self, text: str) -> tuple[str, str | None]:
-        near = self.index.nearest(text)
-        names = " and ".join(f'"{shorten(name)}"' for name in near[:2])
-        which = f", such as {names}" if names else ""
-        return f'"{shorten(text)}" fits several frames{which}; write the folder or the extension with it', None
+        return f'"{shorten(text)}" {self.index.several(text)}', None
 
     @cached_property
     def example(self) -> str:

@@ -76,10 +76,22 @@ def test_ids_are_those_of_the_rule(names: list[str], told: list[tuple[int, str]]
         assert len(set(ids.to_texts())) == len(ids)
 
 
-def test_frames_of_one_path_get_numbers() -> None:
-    frames = FrameTable.build(["a.jpg", "b.jpg", "a.jpg", "a.jpg_2"], [1] * 4, [1] * 4)
-    ids = Ids(frames, lambda: iter(()), False, Report()).ids
-    assert ids.to_texts() == ["a.jpg", "b", "a.jpg_3", "a.jpg_2"]
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ("a.jpg b.jpg a.jpg a.jpg", "a b a_2 a_3"),
+        ("a.jpg b.jpg a.jpg a.jpg_2", "a.jpg b a_2 a.jpg_2"),
+        ("a.jpg a_2.jpg a.jpg a_3.png a.jpg a_4.jpg", "a a_2 a_5 a_3 a_6 a_4"),
+        ("a.jpg a.png a.jpg a.png", "a.jpg a.png a_2 a_3"),
+        ("a a.jpg a.jpg a", "a a.jpg a_3 a_2"),
+        ("x/a.png a.png x/a.png", "x/a a x/a_2"),
+    ],
+)
+def test_frames_of_one_path_get_numbers_in_front_of_their_extension(names: str, expected: str) -> None:
+    n = len(names.split())
+    ids = Ids(FrameTable.build(names.split(), [1] * n, [1] * n), lambda: iter(()), False, Report()).ids
+    assert ids.to_texts() == expected.split()
+    assert ids.numbered == {row for row, name in enumerate(names.split()) if name in names.split()[:row]}
 
 
 def test_own_names_are_not_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
