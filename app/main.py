@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import resource
 import shutil
@@ -10,6 +11,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import fields
 from pathlib import Path
@@ -37,6 +39,7 @@ log = structlog.get_logger(__name__)
 
 LOCAL_USER = "admin"
 BACKLOG = 2048
+BIND_SECONDS, BIND_PAUSE_SECONDS = 4.0, 0.1
 MAX_OPEN_FILES = 65_536
 
 
@@ -141,10 +144,16 @@ def bind(settings: Settings) -> socket.socket:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((settings.host.strip("[]"), settings.port))
-    except OSError as error:
-        raise AppError(f"cannot listen on {settings.host} port {settings.port}: {error.strerror}") from error
+    deadline = time.monotonic() + BIND_SECONDS
+    while True:
+        try:
+            listener.bind((settings.host.strip("[]"), settings.port))
+            break
+        except OSError as error:
+            # Web processes whose parent was killed have the port until they see it.
+            if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+                raise AppError(f"cannot listen on {settings.host} port {settings.port}: {error.strerror}") from error
+        time.sleep(BIND_PAUSE_SECONDS)
     listener.listen(BACKLOG)
     listener.set_inheritable(True)
     return listener
@@ -167,16 +176,30 @@ def announce(settings: Settings, port: int) -> None:
     print("  stop    Ctrl-C", flush=True)
 
 
-class AnnouncingServer(uvicorn.Server):
-    """Announces itself when it really answers."""
+class Server(uvicorn.Server):
+    """Tells the application that it ends, so that calls which wait for something are answered at once."""
 
-    def __init__(self, config: uvicorn.Config, settings: Settings, port: int) -> None:
-        super().__init__(config)
-        self._settings, self._port = settings, port
+    def __init__(self, settings: Settings, app: FastAPI) -> None:
+        super().__init__(uvicorn_config(settings, app))
+        self._app = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._app.state.is_stopping = True
+        await super().shutdown(sockets)
+
+
+class AnnouncingServer(Server):
+    """Announces itself when it really answers. Where `stop` is set by then, it ends: until now signals were not its."""
+
+    def __init__(self, settings: Settings, app: FastAPI, port: int, stop: threading.Event) -> None:
+        super().__init__(settings, app)
+        self._settings, self._port, self._stop = settings, port, stop
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        if self.started:
+        if self._stop.is_set():
+            self.should_exit = True
+        elif self.started:
             announce(self._settings, self._port)
 
 
@@ -222,7 +245,7 @@ def run_service(settings: Settings) -> int:
     try:
         if metrics is None:
             supervisor.start()
-            AnnouncingServer(uvicorn_config(settings, create_app(settings)), settings, port).run(sockets=[listener])
+            AnnouncingServer(settings, create_app(settings), port, stop).run(sockets=[listener])
         else:
             fd = listener.fileno()
             # Any of them may be asked for the metrics of all: prometheus-client's own way of sharing them.
@@ -246,7 +269,7 @@ def run_web_process(settings: Settings, fd: int, parent_fd: int | None) -> None:
     die_at(settings.fail_point)
     raise_file_limit()
     listener = socket.socket(fileno=fd)
-    server = uvicorn.Server(uvicorn_config(settings, create_app(settings)))
+    server = Server(settings, create_app(settings))
     if parent_fd is not None:
         parent_gone = threading.Event()
         exit_with_parent(parent_fd, parent_gone)

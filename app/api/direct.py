@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Annotated, Any
 
 import orjson
+import structlog
 from fastapi import Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
@@ -34,11 +35,13 @@ from app.api.routing import Router, body_limit
 from app.api.schemas import PathId
 from app.api.schemas import Request as RequestRead
 from app.api.uploads import ARCHIVE_FIELDS
-from app.errors import InvalidInput, Unsupported, shorten
+from app.errors import Busy, InvalidInput, Unsupported, shorten
 from app.formats import ExportOptions
 from app.requests import wait_until_final_async
 from app.storage import Request as Work
 from app.storage import Task, requests, tasks
+
+log = structlog.get_logger(__name__)
 
 router = Router(tags=["direct"])
 
@@ -154,6 +157,8 @@ async def _import(
         work = await wait_until_final_async(
             services.storage, caller.user, work.id, wait, should_stop=departure.has_happened
         )
+    except Busy:  # only the look at it: the work is recorded, and asking again would record it twice
+        log.warning("the end of work could not be waited for", rq_id=work.id, exc_info=True)
     finally:
         departure.close()
     return _told(request, work, links)

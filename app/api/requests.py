@@ -25,9 +25,11 @@ RequestId = Annotated[str, Path(max_length=256)]
 
 
 class Departure:
-    """Whether the client of a held request has gone. One waiting `receive` tells; nothing is polled."""
+    """Whether the client of a held request has gone, or the service is about to. One waiting `receive` tells of the
+    client; nothing is polled."""
 
     def __init__(self, request: Request) -> None:
+        self._state = request.app.state
         self._watch = asyncio.ensure_future(self._until_gone(request))
 
     async def _until_gone(self, request: Request) -> None:
@@ -35,7 +37,7 @@ class Departure:
             pass
 
     async def has_happened(self) -> bool:
-        return self._watch.done()
+        return self._watch.done() or getattr(self._state, "is_stopping", False)
 
     def close(self) -> None:
         self._watch.cancel()

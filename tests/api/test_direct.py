@@ -13,7 +13,7 @@ from app.api import Services, build_app
 from app.api.answers import ascii_name, content_disposition
 from app.api.imports import ask
 from app.api.queries import options_of
-from app.errors import AppError, ImportProblems, InvalidInput
+from app.errors import AppError, Busy, ImportProblems, InvalidInput
 from app.requests.context import Context
 from app.storage import Result, Storage, Task, requests
 from tests.api.conftest import BASE_URL, MakeClient, TestClient
@@ -115,6 +115,20 @@ def test_who_does_not_wait_is_told_the_same_however_quick_the_work_is(
     answer = client.post(f"/api/tasks/{task_id}/import?wait=0", content=b"PK")
     assert (answer.status_code, answer.json()["status"]) == (202, "queued")
     assert client.get(f"/api/requests/{answer.json()['rq_id']}").json()["status"] == "failed"
+
+
+def test_work_that_is_recorded_is_told_though_nobody_can_look_at_it(
+    client: TestClient, task_id: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A 503 would have it sent again."""
+
+    async def look(*_: Any, **__: Any) -> Any:
+        raise Busy("too many database connections are in use, try again")
+
+    monkeypatch.setattr("app.api.direct.wait_until_final_async", look)
+    answer = client.post(f"/api/tasks/{task_id}/import", content=b"PK")
+    assert (answer.status_code, answer.json()["status"]) == (202, "queued")
+    assert client.get(f"/api/requests/{answer.json()['rq_id']}").status_code == 200
 
 
 def test_a_refused_archive_is_400_with_every_problem(client: TestClient, services: Services, task_id: int) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import json
+from typing import Any
 
 import pytest
 from fastapi import Request
+from prometheus_client import CollectorRegistry
 
 from app import errors
 from app.api.errors import (
@@ -19,6 +22,7 @@ from app.api.errors import (
     respond_to_app_error,
     status_of,
 )
+from app.api.observing import HTTPMetrics, ObservingMiddleware
 from app.errors import AppError, Busy, ImportProblems, InvalidInput, NotFound, OffsetMismatch, Report
 
 
@@ -130,3 +134,29 @@ def test_every_refusal_has_a_status_of_its_own() -> None:
             if status == 500:
                 without.add(kind.__name__)
     assert without <= inner, without
+
+
+def test_a_call_that_the_end_of_the_service_cuts_is_told_to_come_again() -> None:
+    """uvicorn cancels what takes longer than the time for the end, and would answer 500."""
+
+    async def hang(*_: Any) -> None:
+        await asyncio.sleep(600)
+
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def cut() -> None:
+        app = ObservingMiddleware(hang, HTTPMetrics(CollectorRegistry()))
+        scope = {"type": "http", "method": "GET", "path": "/api/x", "headers": [], "query_string": b""}
+        call = asyncio.ensure_future(app(scope, hang, send))  # type: ignore[arg-type]
+        await asyncio.sleep(0.01)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+
+    asyncio.run(cut())
+    assert sent[0]["status"] == 503
+    assert dict(sent[0]["headers"])[b"retry-after"] == b"1"
+    assert json.loads(sent[1]["body"])["code"] == "busy"

@@ -8,14 +8,19 @@ import signal
 import socket
 import sqlite3
 import subprocess
+import sys
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from app.main import bind
+from app.settings import Settings
 from tests.api.working import picture
 from tests.kills.actors import FORMAT, boxes, packed, shown, unpacked
 from tests.kills.shapes import Embedded
@@ -201,6 +206,56 @@ def test_sigterm_ends_at_once_and_leaves_queued_work_for_later(tmp_path: Path) -
     assert user.state() == (3,)
     user.http.close()
     shape.stop()
+
+
+@pytest.mark.parametrize("webs", [1, 2])
+def test_who_waits_for_work_is_answered_when_the_service_ends(tmp_path: Path, webs: int) -> None:
+    """Not cut after the time for running answers, with a 500."""
+    shape = Embedded(tmp_path, workers=0, webs=webs, settings={"ANNOPORT_REQUEST_HOLD_SECONDS": "60"})
+    with httpx.Client(base_url=shape.url(), timeout=60) as http, ThreadPoolExecutor(2) as pool:
+        asked = http.post("/api/tasks/backup", files={"task_file": ("b.zip", packed((1,)))})
+        held = pool.submit(http.get, f"/api/requests/{asked.json()['rq_id']}")
+        time.sleep(1)
+        began = time.monotonic()
+        shape.process.send_signal(signal.SIGTERM)
+        answer = held.result()
+        assert (answer.status_code, answer.json()["status"]) == (200, "queued")
+    assert shape.process.wait(60) == 0, shape.tail()
+    assert time.monotonic() - began < 12, "the time for running answers was used up"
+
+
+STOPPED_WHILE_IT_STARTS = """
+import os, signal, sys
+from pathlib import Path
+from app import main
+from app.settings import Settings
+
+create_app = main.create_app
+
+def stopped(settings):
+    os.kill(os.getpid(), signal.SIGTERM)
+    return create_app(settings)
+
+main.create_app = stopped
+sys.exit(main.run_service(Settings(data_dir=Path(sys.argv[1]), port=0, workers=0)))
+"""
+
+
+def test_a_service_that_is_stopped_while_it_starts_ends(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", STOPPED_WHILE_IT_STARTS, str(tmp_path)]
+    assert subprocess.run(command, timeout=60).returncode == 0
+
+
+def test_a_port_that_dying_processes_have_is_waited_for(tmp_path: Path) -> None:
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        end = threading.Timer(2.0, listener.close)
+        end.start()
+        settings = Settings(port=listener.getsockname()[1])
+        bind(settings).close()
+        end.join()
 
 
 def test_a_damaged_database_refuses_to_start_and_stays_as_it_is(tmp_path: Path) -> None:
