@@ -191,7 +191,7 @@ def token() -> None:
 @token.command("add")
 @click.argument("username")
 @click.option("--name", default="cli", show_default=True, help="What the token is for.")
-@click.option("--read-only", is_flag=True, help="The token may look, not change.")
+@click.option("--read-only", is_flag=True, help="The token may look and export, not change.")
 @data_dir_option
 def token_add(username: str, name: str, read_only: bool, data_dir: Path | None) -> None:
     """Make an access token for USERNAME and print it, once."""

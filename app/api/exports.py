@@ -21,7 +21,7 @@ from app.api.deps import Caller, CallerDep, Services, ServicesDep
 from app.api.errors import Gone
 from app.api.imports import Goal, ask, check_has_data, check_location, format_named
 from app.api.queries import parse_flag, parse_options, query_of
-from app.api.routing import Router, body_limit
+from app.api.routing import Router, body_limit, reads_only
 from app.api.schemas import PathId, RqId
 from app.errors import Expired, InvalidInput, NotFound
 from app.formats import ExportOptions
@@ -117,6 +117,7 @@ def _open_result(
 
 
 @router.post("/api/tasks/{task_id}/dataset/export", status_code=202, response_model=RqId)
+@reads_only
 @body_limit("max_login_body_bytes")
 def export_task(request: Request, task_id: PathId, caller: CallerDep, services: ServicesDep) -> Response:
     """Write a task's annotations (with `save_images`, its pictures too) into an archive."""
@@ -124,6 +125,7 @@ def export_task(request: Request, task_id: PathId, caller: CallerDep, services: 
 
 
 @router.post("/api/jobs/{job_id}/dataset/export", status_code=202, response_model=RqId, tags=["jobs"])
+@reads_only
 @body_limit("max_login_body_bytes")
 def export_job(request: Request, job_id: PathId, caller: CallerDep, services: ServicesDep) -> Response:
     """The same of a job's frames."""
@@ -131,6 +133,7 @@ def export_job(request: Request, job_id: PathId, caller: CallerDep, services: Se
 
 
 @router.post("/api/projects/{project_id}/dataset/export", status_code=202, response_model=RqId, tags=["projects"])
+@reads_only
 @body_limit("max_login_body_bytes")
 def export_project(request: Request, project_id: PathId, caller: CallerDep, services: ServicesDep) -> Response:
     """The same of all tasks of a project that have data."""
@@ -205,6 +208,7 @@ def _back_up(services: Services, caller: Caller, target: str, number: int, query
 
 
 @router.post("/api/tasks/{task_id}/backup/export", status_code=202, response_model=RqId)
+@reads_only
 @body_limit("max_login_body_bytes")
 def back_up_task(request: Request, task_id: PathId, caller: CallerDep, services: ServicesDep) -> Response:
     """Write everything of a task into a zip that this service (not CVAT) makes a task of again."""
@@ -212,6 +216,7 @@ def back_up_task(request: Request, task_id: PathId, caller: CallerDep, services:
 
 
 @router.post("/api/projects/{project_id}/backup/export", status_code=202, response_model=RqId, tags=["projects"])
+@reads_only
 @body_limit("max_login_body_bytes")
 def back_up_project(request: Request, project_id: PathId, caller: CallerDep, services: ServicesDep) -> Response:
     """The same of a project with all tasks that have data."""

@@ -49,6 +49,7 @@ PARSED_IN_THREAD_BYTES = 64 << 10
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 _LIMIT = "__body_limit__"
+_READS = "__reads_only__"
 _ID = re.compile(r"\{((?:task|job|project|label|user|issue|comment|token)_id)\}")
 
 
@@ -72,6 +73,12 @@ def body_limit(setting: str | None) -> Callable[[Endpoint], Endpoint]:
         return endpoint
 
     return mark
+
+
+def reads_only(endpoint: Endpoint) -> Endpoint:
+    """Declare that a POST changes nothing of anybody's, so that read-only tokens may make it: exports, as in CVAT."""
+    setattr(endpoint, _READS, True)
+    return endpoint
 
 
 def rule_of(dependant: Dependant) -> Callable[..., Any] | None:
@@ -115,6 +122,7 @@ class GuardedRoute(APIRoute):
         if rule is None:
             raise TypeError(f"{self.path}: declare who may call it (CallerDep or AnyoneDep)")
         limit_name: str | None = getattr(self.endpoint, _LIMIT, "max_json_body_bytes")
+        changes = not getattr(self.endpoint, _READS, False)
         field = self.body_field
         assert field is None or not self._embed_body_fields, f"{self.path}: one model is the whole body"
 
@@ -125,7 +133,8 @@ class GuardedRoute(APIRoute):
                 found = await authenticator.authenticate(request)
                 request.state.caller = found
                 request.scope["user_id"] = found.user.id
-                _check_read_only(request, found)
+                if changes:
+                    _check_read_only(request, found)
                 _check_organization(request)
             _check_encoding(request)
             limit = None if limit_name is None else int(getattr(settings, limit_name))

@@ -207,7 +207,7 @@ def test_a_read_only_token_reads_everything_and_changes_nothing(
     for method, path, _ in CLOSED:
         target = concrete(path).replace("unknown", things)
         answer = reader.request(method, target, json={} if method in ("POST", "PUT", "PATCH") else None)
-        if method in ("GET", "HEAD"):
+        if method in ("GET", "HEAD") or path.endswith(("/dataset/export", "/backup/export")):
             assert answer.status_code not in (401, 403), (method, path, answer.text)
         else:
             assert answer.status_code == 403, (method, path, answer.text)

@@ -7,12 +7,16 @@ from typing import Any
 import pytest
 
 from tests.clients.runners import FORMAT, Clients
+from tests.samples import write_pictures
 from tests.service import ADMIN
 
 
 @pytest.fixture(scope="module")
-def told(clients: Clients) -> Any:
-    return clients.sdk("session")
+def told(clients: Clients, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    folder = tmp_path_factory.mktemp("session")
+    pictures = [str(path) for path in write_pictures(folder / "in", {"a.png": (64, 48)})]
+    (folder / "out").mkdir()
+    return clients.sdk("session", pictures=pictures, folder=str(folder / "out"))
 
 
 def test_the_server_is_of_a_version_the_clients_support(told: Any) -> None:
@@ -44,6 +48,11 @@ def test_access_token_serves_as_bearer(told: Any) -> None:
     assert told["token_user"] == ADMIN
     assert told["token_name"] == "for a test"
     assert told["wrong_token"] == 401
+
+
+def test_a_read_only_token_exports_and_changes_nothing(told: Any) -> None:
+    assert [path.endswith(".zip") for path in told["read"]] == [True] * 3
+    assert told["changed"] == 403
 
 
 def test_basic_credentials_serve_low_level_calls(told: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import urllib.error
 import urllib.request
 
-from cvat_sdk import make_client
+from cvat_sdk import make_client, models
 from cvat_sdk.api_client import ApiClient, Configuration, exceptions
 from telling import REQUEST, connect, tell
 
@@ -38,6 +38,24 @@ token_user = by_token.users.retrieve_current_user().username
 token_self, _ = by_token.api_client.auth_api.retrieve_access_tokens_self()
 by_wrong_token = make_client(REQUEST["url"], access_token=token.value + "x")
 wrong_token = status_of(lambda: by_wrong_token.users.retrieve_current_user())
+
+client.login((REQUEST["user"], REQUEST["password"]))
+task = client.tasks.create_from_data(
+    models.TaskWriteRequest(name="read", labels=[{"name": "cat"}]), REQUEST["pictures"]
+)
+reading, _ = client.api_client.auth_api.create_access_tokens(
+    access_token_write_request={"name": "reads", "expiry_date": None, "read_only": True}
+)
+reader = make_client(REQUEST["url"], access_token=reading.value)
+seen = reader.tasks.retrieve(task.id)
+read = [
+    seen.export_dataset(REQUEST["format"], f"{REQUEST['folder']}/"),
+    seen.download_backup(f"{REQUEST['folder']}/"),
+    seen.get_jobs()[0].export_dataset(REQUEST["format"], f"{REQUEST['folder']}/", include_images=False),
+]
+changed = status_of(lambda: seen.update({"name": "changed"}))
+client.tasks.remove_by_ids([task.id])
+client.logout()
 
 with ApiClient(Configuration(REQUEST["url"], username=REQUEST["user"], password=REQUEST["password"])) as low_level:
     basic_user = low_level.users_api.retrieve_self()[0].username
@@ -73,6 +91,8 @@ tell(
     token_user=token_user,
     token_name=token_self.name,
     wrong_token=wrong_token,
+    read=read,
+    changed=changed,
     basic_user=basic_user,
     wrong_password=wrong_password,
     key_length=len(login.key),
