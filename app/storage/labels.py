@@ -6,7 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -30,6 +30,8 @@ from app.storage.schema import attribute_specs, jobs, labels, projects, tasks
 
 MAX_LABELS = 10_000
 REMEMBERED = 16
+Known = TypeVar("Known", Label, AttributeSpec)
+Draft = TypeVar("Draft", LabelDraft, AttributeDraft)
 MAX_VALUES_CHARACTERS = 1 << 20
 # Bright, and far apart from one another; a label takes the next one that its task does not use yet.
 COLORS = (
@@ -387,6 +389,12 @@ def _check(draft: LabelDraft, old: Label | None, place: str) -> None:
         raise InvalidInput("not an SVG text", place=f"{place}.svg")
     if draft.sublabels and kind != "skeleton":
         raise InvalidInput("only a skeleton has sublabels", place=f"{place}.sublabels")
+    if old is not None and draft.type is not None:
+        if old.sublabels and kind != "skeleton":
+            message = f"{shorten(old.name)!r} is a skeleton and stays one; its parts would be lost"
+            raise InvalidInput(message, place=f"{place}.type")
+        if kind == "skeleton" and not (old.sublabels or draft.sublabels):
+            raise InvalidInput("a skeleton needs sublabels", place=f"{place}.sublabels")
     for index, sublabel in enumerate(draft.sublabels or ()):
         if sublabel.sublabels or sublabel.type == "skeleton":
             raise InvalidInput("sublabels have no sublabels", place=f"{place}.sublabels[{index}]")
@@ -472,8 +480,7 @@ def _update(conn: Connection, old: Label, draft: LabelDraft, home: Mapping[str, 
         conn.execute(labels.update().where(labels.c.id == old.id).values(**values))
     if draft.attributes is not None:
         _update_attributes(conn, old, draft.attributes)
-    for sublabel in draft.sublabels or ():
-        known = next((s for s in old.sublabels if sublabel.id == s.id or sublabel.name == s.name), None)
+    for sublabel, known in _paired(old.sublabels, draft.sublabels or (), "sublabel"):
         if known is None:
             _insert(conn, sublabel, home, old.id, used)
         else:
@@ -481,17 +488,28 @@ def _update(conn: Connection, old: Label, draft: LabelDraft, home: Mapping[str, 
 
 
 def _update_attributes(conn: Connection, old: Label, drafts: Sequence[AttributeDraft]) -> None:
-    """Attributes are matched by id, else by name; new ones are added; those not mentioned stay."""
-    by_id = {spec.id: spec for spec in old.attributes}
-    by_name = {spec.name: spec for spec in old.attributes}
-    names = dict(by_name)
-    for attribute in drafts:
-        known = by_id.get(attribute.id) if attribute.id is not None else None
-        known = known or by_name.get(attribute.name)
+    """Those not mentioned stay."""
+    for attribute, known in _paired(old.attributes, drafts, "attribute"):
         values = _spec_values(old.id, attribute)
         if known is None:
             conn.execute(attribute_specs.insert().values(**values))
         else:
-            if attribute.name != known.name and attribute.name in names:
-                raise InvalidInput(f"the attribute name {shorten(attribute.name)!r} is there twice", place="attributes")
             conn.execute(attribute_specs.update().where(attribute_specs.c.id == known.id).values(**values))
+
+
+def _paired(there: Sequence[Known], drafts: Sequence[Draft], what: str) -> list[tuple[Draft, Known | None]]:
+    """Each draft with what it changes: by id, else by name (of those that no draft has the id of); new ones with None.
+
+    Raises:
+        InvalidInput: two would have one name.
+    """
+    by_id = {one.id: one for one in there}
+    asked = {draft.id for draft in drafts}
+    by_name = {one.name: one for one in there if one.id not in asked}
+    pairs: list[tuple[Draft, Known | None]] = [
+        (draft, by_id.get(draft.id or 0) or by_name.get(draft.name or "")) for draft in drafts
+    ]
+    names: dict[int, str | None] = {one.id: one.name for one in there}
+    names |= {known.id: draft.name for draft, known in pairs if known is not None}
+    _unique([*names.values(), *(draft.name for draft, known in pairs if known is None)], what, f"{what}s")
+    return pairs

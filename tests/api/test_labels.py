@@ -263,6 +263,53 @@ def test_attributes_are_matched_by_id_else_by_name_and_new_ones_added(client: Te
     assert (after["name"], after["color"]) == ("car", "#00ff00")
 
 
+POINT = {"type": "points", "attributes": []}
+
+
+def test_names_of_attributes_and_sublabels_may_be_swapped(client: TestClient) -> None:
+    parts = [{**POINT, "name": "head"}, {**POINT, "name": "foot"}]
+    attributes = [SIDE, {"name": "note"}]
+    created(client, "/api/tasks", name="t", labels=[{"name": "it", "sublabels": parts, "attributes": attributes}])
+    label = client.get("/api/labels/1").json()
+    change = {
+        kind: [{**one, "name": other["name"]} for one, other in zip(label[kind], label[kind][::-1], strict=True)]
+        for kind in ("attributes", "sublabels")
+    }
+    answer = client.patch("/api/labels/1", json=change)
+    assert answer.status_code == 200, answer.text
+    for kind in ("attributes", "sublabels"):
+        before, after = ([(one["id"], one["name"]) for one in of[kind]] for of in (label, answer.json()))
+        assert dict(after) == {number: name for (number, _), (_, name) in zip(before, before[::-1], strict=True)}, kind
+
+
+@pytest.mark.parametrize("kind", ["attributes", "sublabels"])
+def test_a_name_that_is_given_away_is_free_for_a_new_one(client: TestClient, kind: str) -> None:
+    more = {"values": []} if kind == "attributes" else POINT
+    label = {"name": "it", "type": "skeleton", "sublabels": [{**POINT, "name": "a"}], kind: [{**more, "name": "a"}]}
+    created(client, "/api/tasks", name="t", labels=[label])
+    (old,) = client.get("/api/labels/1").json()[kind]
+    answer = client.patch("/api/labels/1", json={kind: [{**old, "name": "b"}, {**more, "name": "a"}]})
+    assert answer.status_code == 200, answer.text
+    assert [one["name"] for one in answer.json()[kind]] == ["b", "a"]
+    assert answer.json()[kind][0]["id"] == old["id"]
+    twice = client.patch("/api/labels/1", json={kind: [{**old, "name": "a"}]})
+    assert (twice.status_code, "'a' is there twice" in twice.text) == (400, True)
+
+
+def test_a_skeleton_stays_one_and_nothing_becomes_one_without_parts(client: TestClient) -> None:
+    """A backup of a label with parts that is no skeleton could not be read again."""
+    both = [{"name": "it", "sublabels": [{**POINT, "name": "head"}]}, {"name": "plain"}]
+    task = created(client, "/api/tasks", name="t", labels=both)
+    it, plain = labels_of(client, f"task_id={task['id']}")
+    for label, kind, words in ((it, "any", "is a skeleton and stays one"), (plain, "skeleton", "needs sublabels")):
+        answer = client.patch(f"/api/labels/{label['id']}", json={"type": kind})
+        assert (answer.status_code, words in answer.json()["detail"]) == (400, True), answer.text
+    assert labels_of(client, f"task_id={task['id']}") == [it, plain]
+    assert client.patch(f"/api/labels/{it['id']}", json={"type": "skeleton", "color": "#123456"}).status_code == 200
+    parts = {"type": "skeleton", "sublabels": [{**POINT, "name": "tail"}]}
+    assert client.patch(f"/api/labels/{plain['id']}", json=parts).json()["type"] == "skeleton"
+
+
 def test_a_label_goes_by_delete_only(client: TestClient) -> None:
     created(client, "/api/tasks", name="t", labels=[{"name": "car"}])
     assert client.patch("/api/labels/1", json={"id": 1, "deleted": True}).status_code == 400
