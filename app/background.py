@@ -32,6 +32,7 @@ from app.operations import (
     stream_dataset,
 )
 from app.settings import Settings
+from app.spools import keep_temporary_files
 from app.steps import die_at
 from app.storage import Storage, open_storage
 from app.streams import serve_streams
@@ -52,6 +53,7 @@ WARM_MEMBERS = {
         b"m.png,a,/m/c,0,0.25,0.75,0.25,1,0.5,\n"
     ),
 }
+TEMPORARY = "tmp"  # below the data folder
 WORKER_CONNECTIONS = 4  # the work, the lease's monitor, and an export's snapshot beside a write
 
 
@@ -142,6 +144,7 @@ def run_worker_process(settings: Settings, parent_fd: int | None) -> None:
     warm_up()
     die_at(settings.fail_point)
     storage = open_store(settings, migrate=False)
+    keep_temporary_files(settings.data_dir / TEMPORARY)
     queue = open_request_queue(settings)
     end_tracing = set_up_tracing()
     keep_heap()

@@ -41,7 +41,7 @@ def data_dir_option(command: Command) -> Command:
         "--data-dir",
         type=click.Path(file_okay=False, path_type=Path),
         default=None,
-        help="Folder of the embedded database, queue and files.  [env: ANNOPORT_DATA_DIR; default: annoport-data]",
+        help="Folder of database, queue, files, temporary ones too.  [env: ANNOPORT_DATA_DIR; default: annoport-data]",
     )(command)
 
 

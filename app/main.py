@@ -24,11 +24,12 @@ from fastapi import FastAPI
 
 from app import __version__
 from app.api import ApiSettings, Services, build_app, guarded_protocol
-from app.background import open_request_queue, open_store
+from app.background import TEMPORARY, open_request_queue, open_store
 from app.errors import AppError, NotFound
 from app.formats import FORMATS
 from app.heap import bound_heap
 from app.settings import Settings
+from app.spools import keep_temporary_files
 from app.steps import die_at
 from app.storage import Moved, move, tokens, users
 from app.streams import StreamPool
@@ -231,6 +232,7 @@ def run_service(settings: Settings) -> int:
     die_at(settings.fail_point)
     raise_file_limit()
     prepare(settings)
+    keep_temporary_files(settings.data_dir / TEMPORARY)
     pass_on(settings)
     listener = bind(settings)
     port = listener.getsockname()[1]

@@ -34,7 +34,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="ANNOPORT_", extra="ignore")
 
     # Where things are
-    data_dir: Path = Field(Path("annoport-data"), description="Folder of the embedded database, queue and files")
+    data_dir: Path = Field(Path("annoport-data"), description="Folder of database, queue, files, temporary ones too")
     database_url: str = Field("", description="SQLAlchemy URL of the database; empty: SQLite in the data folder")
     blob_url: str = Field("", description="URL of the store of bytes; empty: a folder in the data folder")
     queue_url: str = Field("", description="URL of the queue; empty: derived from the database")

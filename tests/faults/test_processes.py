@@ -162,6 +162,16 @@ def test_processes_that_stop_and_go_on_lose_nothing(user: User) -> None:
     assert user.state() in ((6,), (7,))
 
 
+def test_what_waits_on_disk_waits_in_the_data_folder(shape: Embedded) -> None:
+    """The system's place for it is memory in a container, and may be full while the data folder is not."""
+    place = shape.folder / "data" / "tmp"
+    children = [(role, pid) for role, pid in shape.victims() if role != "web"]
+    assert {role for role, _ in children} == {"worker", "child-stream"}
+    for role, pid in children:
+        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        assert f"TMPDIR={place.resolve()}".encode() in variables, role
+
+
 def test_work_of_a_killed_worker_is_done_by_the_next(user: User) -> None:
     asked = [user.ask_import(8)]
     for role, pid in user.shape.victims():
