@@ -119,7 +119,7 @@ class Settings(BaseSettings):
     zip_ratio_from_bytes: int = Field(64 * MIB, ge=0, description="Unpacked size from which the ratio counts")
     max_zip_name_bytes: int = Field(1024, ge=16, description="Length of a member's name")
     max_zip_component_bytes: int = Field(255, ge=16, description="Length of one component of a name")
-    max_zip_depth: int = Field(32, ge=1, description="Folders in a member's name")
+    max_zip_depth: int = Field(32, ge=1, description="Parts of a member's name: its folders and itself")
     max_csv_rows: int = Field(20_000_000, ge=1, description="Rows of one import")
     max_csv_field_bytes: int = Field(16 * MIB, ge=KIB, description="Size of one CSV field")
     max_csv_columns: int = Field(256, ge=1, description="Columns of a CSV table")

@@ -117,7 +117,10 @@ class NameRules:
             if _DRIVE.match(name):
                 raise NameRefused("begins with a drive letter", "Zip the folder's content with relative names.")
         elif folder.count("/") + 2 > self._limits.max_depth:
-            raise NameRefused(f"lies more than {self._limits.max_depth} folders deep", "Flatten the folders.")
+            raise self._too_deep()
+
+    def _too_deep(self) -> NameRefused:
+        return NameRefused(f"has more than {self._limits.max_depth} parts, folders and all", "Flatten the folders.")
 
     def may_refuse(self, text: str, names: Sequence[str]) -> bool:
         """Whether `check` could refuse any of these names: ASCII without control characters, joined in `text`.
@@ -136,7 +139,7 @@ class NameRules:
         if _DRIVE.match(folder):
             raise NameRefused("begins with a drive letter", "Zip the folder's content with relative names.")
         if folder.count("/") + 1 > self._limits.max_depth:
-            raise NameRefused(f"lies more than {self._limits.max_depth} folders deep", "Flatten the folders.")
+            raise self._too_deep()
         for part in folder.split("/"):
             self._check_part(part)
         if len(self._folders) < _MAX_KNOWN_FOLDERS:

@@ -324,7 +324,12 @@ class CSVReader:
         elif records.misquoted:
             self._error("csv.quote", f"The header has {records.misquoted[0]}. Quote whole cells only.", row)
         elif records.too_wide:
-            message = f"The header has {records.too_wide[0]:,} columns, over the limit of {self._max_columns:,}."
+            message = (
+                f"The header has {records.too_wide[0]:,} columns, over the limit of {self._max_columns:,}. Remove some."
+            )
+            self._error("csv.too_big", message, row)
+        elif int((records.field_stops - records.field_starts).max()) > self._max_field_bytes:
+            message = f"The header has a cell of more than {self._max_field_bytes:,} bytes. Shorten it."
             self._error("csv.too_big", message, row)
         elif _first_bad_byte(line) is not None:
             self._error("csv.encoding", f"The header is not UTF-8. {_SAVE_AS_UTF8}", row)
@@ -491,23 +496,33 @@ class CSVReader:
 
     def _check_sizes(self, records: Records, bad: Mask) -> None:
         fields = np.flatnonzero(records.field_stops - records.field_starts > self._max_field_bytes)
-        rows = distinct(np.searchsorted(records.first_fields, fields, side="right") - 1)
-        rows = rows[~bad[rows]]
-        message = f"This row has a cell of more than {self._max_field_bytes:,} bytes."
-        self._report_rows("csv.too_big", records, rows, [message] * min(len(rows), self._report.room()))
+        rows, first = np.unique(np.searchsorted(records.first_fields, fields, side="right") - 1, return_index=True)
+        places = fields[first] - records.first_fields[rows]
+        rows, places = rows[~bad[rows]], places[~bad[rows]]
+        message = f"This row has a cell of more than {self._max_field_bytes:,} bytes. Shorten it."
+        listed = places[: self._report.room()].tolist()
+        columns = [shorten(self.header[place]) if place < len(self.header) else None for place in listed]
+        self._report_rows("csv.too_big", records, rows, [message] * len(listed), columns=columns)
         bad[rows] = True
 
     def _report_rows(
-        self, code: str, records: Records, rows: Positions, messages: Sequence[str], lines: Positions | None = None
+        self,
+        code: str,
+        records: Records,
+        rows: Positions,
+        messages: Sequence[str],
+        lines: Positions | None = None,
+        columns: Sequence[str | None] = (),
     ) -> None:
         """Report `rows` of one flaw, of which the first have messages; their text is told as far as a value is."""
         if lines is None:
             lines = records.lines[rows]
         problems = []
-        for row, line, message in zip(rows.tolist(), lines.tolist(), messages, strict=False):
+        columns = columns or [None] * len(messages)
+        for row, line, message, column in zip(rows.tolist(), lines.tolist(), messages, columns, strict=False):
             start, stop = int(records.starts[row]), int(records.stops[row])
             text = records.buffer[start : min(stop, start + _SHOWN_BYTES)].tobytes().decode("utf-8", "replace")
-            problems.append(Problem(code, message, file=self._file, row=line, value=text))
+            problems.append(Problem(code, message, file=self._file, row=line, column=column, value=text))
         self._report.add_many(problems, len(rows))
 
     def _error(self, code: str, message: str, row: int, **place: str) -> None:

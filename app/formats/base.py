@@ -36,7 +36,7 @@ from app.errors import Report, shorten
 
 NAMES_TRIED, NAMES_SHOWN = 100, 5
 """Names of files that are compared with those of tables, and that a message shows."""
-_PACKED = (".zip", ".gz", ".tar", ".7z", ".rar", ".xz", ".bz2")
+PACKED = (".zip", ".gz", ".tar", ".7z", ".rar", ".xz", ".bz2")
 _OTHER_FORMATS = {
     "COCO": re.compile(r"(?:^|/)(?:instances|person_keypoints|captions|panoptic|stuff|image_info|labels)_[^/]+\.json$"),
     "CVAT's XML": re.compile(r"(?:^|/)annotations\.xml$"),
@@ -363,7 +363,7 @@ MakeMerger = Callable[["NewDocument", Target, ImportOptions, Report], Merger]
 
 def hint_of_packed(names: Iterable[str]) -> str:
     """That what is missed may lie in an archive of its own; "" where there is none."""
-    packed = min((name for name in names if name.lower().endswith(_PACKED)), default="")
+    packed = min((name for name in names if name.lower().endswith(PACKED)), default="")
     return f'. "{shorten(packed)}" is not looked into: send what it holds' if packed else ""
 
 

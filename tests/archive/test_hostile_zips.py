@@ -332,6 +332,12 @@ def test_unsafe_name_is_refused(name: bytes) -> None:
     _says_what_to_do(problems)
 
 
+def test_a_name_may_have_as_many_parts_as_the_limit_says() -> None:
+    assert refusal(build(Member(b"a/b/c/d.csv"), Member(b"e/f/g/h/i.csv")), SMALL).report.n_errors == 1
+    problems = refusal(build(Member(b"a/b/c/d/e.csv")), SMALL)
+    assert "has more than 4 parts, folders and all. Flatten the folders." in problems.detail
+
+
 UNREADABLE_NAMES: dict[str, Make] = {
     "UTF-8 that is not": lambda: build(Member(b"\xff\xfe.csv", flags=UTF8)),
     "overlong UTF-8": lambda: build(Member(b"\xc0\xae\xc0\xae/a.csv", flags=UTF8)),

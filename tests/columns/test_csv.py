@@ -224,8 +224,15 @@ def test_the_message_tells_how_many_cells_there_are() -> None:
 def test_a_field_over_the_limit_is_too_big() -> None:
     data = b"a,b\n1,2\n" + b"x" * 101 + b",2\n" + b"x" * 100 + b",2\n"
     _, blocks, report = read(data, max_field_bytes=100, block_bytes=1 << 10)
-    assert told(report) == [("csv.too_big", 3, None)]
+    assert told(report) == [("csv.too_big", 3, "a")]
     assert [row[0] for row in rows_of(blocks)] == [2, 4]
+
+
+def test_a_name_of_a_column_over_the_limit_is_too_big() -> None:
+    for n, found in ((100, []), (101, [("csv.too_big", 1, None)])):
+        reader, _, report = read(b"a," + b"b" * n + b"\n1,2\n", max_field_bytes=100)
+        assert told(report) == found
+        assert reader.usable is not bool(found)
 
 
 @pytest.mark.parametrize("opening", [b"", b'"'], ids=["plain", "in quotes"])

@@ -25,6 +25,7 @@ from app.formats.renaming import Renaming
 
 NO_LABEL, NOT_ASKED = -1, -2
 MAX_CLASSES = 250_000
+LABELS_SHOWN = 3
 
 
 @dataclass(slots=True)
@@ -293,6 +294,7 @@ class LabelMatcher:
             return NO_LABEL
         if label_id is None:
             hint, suggestion = self._meant_name(name)
+            hint = hint or self._what_to_do(name)
             self._report.error(
                 "label.unknown",
                 f'no label of the task is called "{shorten(self._shown(name))}"{hint}',
@@ -401,6 +403,14 @@ class LabelMatcher:
         file may have a million other names."""
         near = self.nearest(name) if self._report.room() > 1 else []
         return (f"; did you mean {near[0]!r}?", near[0]) if near else ("", None)
+
+    def _what_to_do(self, name: str) -> str:
+        """About a name that is like no label's."""
+        if is_mid(name) and name not in self._classes:
+            return "; no class file tells its name: send class-descriptions.csv with it"
+        some = ", ".join(f'"{shorten(label)}"' for label in [*self._names][:LABELS_SHOWN])
+        has = f"the task has {some}{' …' if len(self._names) > LABELS_SHOWN else ''}" if some else "the task has none"
+        return f"; {has}. labels=create makes what is missing, map=label:NAME=LABEL says which label is meant"
 
     def nearest(self, name: str) -> list[str]:
         """Labels of the task that look like a name or its display name."""

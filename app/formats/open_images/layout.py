@@ -22,7 +22,7 @@ from itertools import islice
 from typing import Literal
 
 from app.errors import Report, shorten
-from app.formats.base import NAMES_SHOWN, NAMES_TRIED, hint_of_names
+from app.formats.base import NAMES_SHOWN, NAMES_TRIED, PACKED, hint_of_names
 
 Kind = Literal[
     "images", "boxes", "tags", "machine", "masks", "points", "relationships", "narratives", "classes", "hierarchy",
@@ -299,9 +299,10 @@ def lay_out(names: Sequence[str], report: Report) -> Layout:
     _keep_second_hierarchies(layout)
     _keep_repeated_challenges(layout)
     is_data_set = accepts(names)
-    if not is_data_set or not any(table.kind not in _NO_ROWS for table in layout.tables):
+    if not is_data_set or not any(table.kind not in _NO_ROWS + _NO_TABLE for table in layout.tables):
         near = nearest_of(layout.kept)
-        if near or not is_data_set:  # class names and a table with a slip in its name must not empty a task
+        # Class names and a table with a slip in its name, or a packed one, must not empty a task.
+        if near or not is_data_set or any(map(is_packed_table, layout.kept)):
             held = ", ".join(shorten(name) for name in sorted(names)[:NAMES_SHOWN]) or "nothing"
             report.error(
                 "layout.not_found",
@@ -315,6 +316,12 @@ def lay_out(names: Sequence[str], report: Report) -> Layout:
     return layout
 
 
+def is_packed_table(path: str) -> bool:
+    """Whether a file is a table that somebody has packed by itself: `train-annotations-bbox.csv.gz`."""
+    stem, dot, extension = path.rpartition(".")
+    return f"{dot}{extension}".lower() in PACKED and classify(stem) is not None
+
+
 def nearest_of(names: Iterable[str]) -> str | None:
     """The name of a table that one of the files was probably meant to have."""
     others = (name for name in names if not is_clutter(name) and not is_picture(name))
@@ -324,7 +331,7 @@ def nearest_of(names: Iterable[str]) -> str | None:
 def nearest_name(path: str) -> str | None:
     """The name of a table that a file which is none was probably meant to have; None where it looks like no table."""
     folder, _, base = path.rpartition("/")
-    if classify(path) is not None or _WELL_KNOWN.fullmatch(base):
+    if classify(path) is not None or _WELL_KNOWN.fullmatch(base) or base.lower().endswith(PACKED):
         return None
     whole = difflib.get_close_matches(base.lower(), _WHOLE_NAMES, 1, cutoff=_NEAR)
     if whole:

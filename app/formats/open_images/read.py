@@ -20,7 +20,7 @@ from app.formats.base import NAMES_TRIED, ImportOptions, Progress, Sink, Target
 from app.formats.open_images.extras import Extras, KeptFile
 from app.formats.open_images.hierarchy import MAX_BYTES, read_hierarchy, unknown_labels
 from app.formats.open_images.labels import recorded_mids
-from app.formats.open_images.layout import Layout, lay_out, nearest_name
+from app.formats.open_images.layout import Layout, is_packed_table, lay_out, nearest_name
 from app.formats.open_images.links import MaskLinks
 from app.formats.open_images.mask_files import MaskFiles
 from app.formats.open_images.mask_proofs import prove_ahead
@@ -340,9 +340,12 @@ def _keep_files(reading: Reading, files: MaskFiles) -> tuple[list[KeptFile], lis
 def _keep_others(reading: Reading, paths: list[str]) -> list[KeptFile]:
     """Files that are no tables; those whose names look like a table's come first."""
     near = {path: name for path in paths[:NAMES_TRIED] if (name := nearest_name(path)) is not None}
+    packed = [path for path in paths if is_packed_table(path)]
     listed = []
-    for path in [*near, *(path for path in paths if path not in near)][:KEPT_LISTED]:
+    for path in list(dict.fromkeys([*near, *packed, *paths]))[:KEPT_LISTED]:
         hint = f'; did you mean "{near[path]}"?' if path in near else ""
+        if is_packed_table(path):
+            hint = "; a table that is packed by itself is not looked into: unpack it, and send it so"
         message = f"not interpreted; kept and written back{hint}"
         listed.append(Problem("file.kept", message, "warning", path, suggestion=near.get(path)))
     reading.report.add_many(listed, len(paths))

@@ -621,9 +621,10 @@ class Reading:
         def message(place: int) -> str:
             (one,), two = self.subset_of[at[here[place]][np.newaxis]], codes[here[place]]
             name = self.target.frames.name(int(frames[place]))
+            now, before = (shorten(self.subsets.values[code]) for code in (two, one))
             return (
-                f'"{shorten(name)}" is in subset "{shorten(self.subsets.values[two])}" here and in '
-                f'"{shorten(self.subsets.values[one])}" before; an image has one subset'
+                f'"{shorten(name)}" is in subset "{now}" here and in "{before}" before; an image has one subset. '
+                f"Correct one of the two, or say map=subset:{now}={before}"
             )
 
         column = "Subset" if "subset" in (name.casefold() for name in table.header) else None

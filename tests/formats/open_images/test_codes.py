@@ -169,6 +169,24 @@ def test_warnings_that_need_an_option_or_a_label_of_their_own() -> None:
     assert (problem.code, problem.file, problem.row, problem.column) == ("tag.negative_hidden", TAGS, 2, "Confidence")
 
 
+def test_what_to_do_about_a_label_that_is_like_none_is_told() -> None:
+    _, report = imported({TAGS: TAG_HEADER + "a,,/m/zebra,1\na,,Zebra,1\na,,Catt,1\n"}, PLAIN)
+    told = [problem.message.partition("; ")[2] for problem in report.errors]
+    assert told == [
+        "no class file tells its name: send class-descriptions.csv with it",
+        'the task has "Cat". labels=create makes what is missing, map=label:NAME=LABEL says which label is meant',
+        "did you mean 'Cat'?",
+    ]
+
+
+def test_a_table_that_is_packed_by_itself_is_told() -> None:
+    packed = {f"annotations/f{n}.txt": "x" for n in range(20)} | {TAGS.replace("train", "test") + ".gz": b"\x1f\x8b"}
+    _, report = imported(tags("a,,/m/c,1\n", **packed), PLAIN)
+    (told,) = [problem for problem in report.warnings if problem.file == TAGS.replace("train", "test") + ".gz"]
+    assert (told.code, told.suggestion) == ("file.kept", None)
+    assert told.message.endswith("a table that is packed by itself is not looked into: unpack it, and send it so")
+
+
 def test_a_deleted_image_is_told_once_at_its_first_row() -> None:
     members = {
         LIST: LIST_HEADER + "a,train,,,,,,,,,,\nb,train,,,,,,,,,,\n",

@@ -203,7 +203,7 @@ def test_nothing_recognised(names: list[str]) -> None:
         ("image.meta", "images.meta"),
         ("annotations/annotations-bbox.csv", "annotations/train-annotations-bbox.csv"),
         ("Images_With_Rotation.csv", "train-images-with-rotation.csv"),
-        ("train-annotations-bbox.csv.gz", "train-annotations-bbox.csv"),
+        ("train-annotations-bbox.csv.gz", None),
         ("train-annotations-bbox.csv", None),
         ("classes.csv", None),
         ("oidv6-attributes-description.csv", None),
@@ -217,7 +217,22 @@ def test_a_name_that_is_nearly_a_tables_is_told(path: str, near: str | None) -> 
     assert nearest_name(path) == near
 
 
-@pytest.mark.parametrize("beside", ["class-descriptions.csv", "images.meta", "hierarchy.json", "oid_extra.json"])
+NARRATIVES = "open_images_validation_localized_narratives.jsonl"
+
+
+@pytest.mark.parametrize("name", ["train-annotations-bbox.csv.gz", "x/oidv6-train-annotations-vrd.csv.ZIP"])
+@pytest.mark.parametrize("beside", ["class-descriptions.csv", NARRATIVES, "a.jpg"])
+def test_a_packed_table_is_no_empty_data_set(name: str, beside: str) -> None:
+    report = Report()
+    lay_out([name, beside], report)
+    assert [p.code for p in report.errors] == ["layout.not_found"]
+    assert f'"{name}" is not looked into: send what it holds' in report.errors[0].message
+    assert report.errors[0].suggestion is None
+
+
+@pytest.mark.parametrize(
+    "beside", ["class-descriptions.csv", "images.meta", "hierarchy.json", "oid_extra.json", NARRATIVES]
+)
 def test_a_misnamed_table_is_no_empty_data_set(beside: str) -> None:
     """Taken, it would replace what the task has by nothing."""
     for name in ("train-annotation-bbox.csv", "annotations-bbox.csv", "train-annotations-bbox (1).csv"):

@@ -152,6 +152,16 @@ def test_two_subsets_may_become_one() -> None:
     mapped(clash, "subset:val=test")
 
 
+def test_a_conflict_of_subsets_tells_the_mapping_that_settles_it() -> None:
+    members = {CLASSES: "/m/cat,Cat\n", "TRAIN-annotations-bbox.csv": BOX_HEADER + ROWS[1] + "\n"}
+    members["train-images-with-rotation.csv"] = "ImageID\na\n"
+    _, report = imported(members, TASK)
+    (told,) = [problem for problem in report.errors if problem.code == "image.subset_conflict"]
+    text = told.message.partition("say map=")[2]
+    assert text == "subset:TRAIN=train"
+    good(members, TASK, map=ListText(text))
+
+
 def test_val_may_stay_where_it_would_mean_validation() -> None:
     members = {**VAL, "validation-annotations-bbox.csv": BOX_HEADER}
     assert mapped(members, "")[0].annotations().images.subsets.row(0) == "validation"
