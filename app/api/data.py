@@ -39,6 +39,7 @@ from app.images import (
     read_size,
     upright_picture,
 )
+from app.operations import frame_step
 from app.storage import BlobSource, Connection, FramePlaces, ListQuery, Task, frames, jobs, projects, tasks
 
 router = Router(tags=["tasks"])
@@ -321,14 +322,15 @@ class PatchedDataMetaWriteRequest(WriteModel):
 def meta_pieces(services: Services, view: View, deleted: Sequence[int]) -> Iterator[bytes]:
     """data/meta as JSON, some thousand frames at a time. Pictures of a task never change, so no snapshot is held."""
     task = view.task
-    is_job = view.target == "job"
+    # Of these two numbers alone CVAT speaks as of the sorted uploads, before any were left out; of a job's, too.
+    first, step = task.start_frame, frame_step(task.frame_filter)
     head = {
         "chunks_updated_date": task.data_updated_date,
         "chunk_size": task.chunk_size,
         "size": view.stop - view.start,
         "image_quality": task.image_quality,
-        "start_frame": view.start if is_job else task.start_frame,
-        "stop_frame": view.stop - 1 if is_job else task.stop_frame,
+        "start_frame": first + view.start * step,
+        "stop_frame": first + (view.stop - 1) * step,
         "frame_filter": task.frame_filter,
         "deleted_frames": deleted,
         "included_frames": None,

@@ -45,6 +45,7 @@ from app.archive import Archive, ArchiveWriter, ByteSource, Entry, open_archive
 from app.columns import Ragged
 from app.errors import InvalidInput
 from app.formats import kept_checker, relabel_extras
+from app.operations.arrange import frame_step
 from app.operations.backup_rows import (
     Bounds,
     Flags,
@@ -506,6 +507,7 @@ def _data_in(told: Mapping[str, Any], n_frames: int) -> TaskData:
             fits = type(value) is int and 0 <= value <= 2**31 - 1
         if not fits:
             raise damaged(f"{name} is {value!r}"[:80])
+    frame_step(fields["frame_filter"])
     if fields["mode"] != "annotation" or fields["chunk_size"] < 1 or fields["image_quality"] > 100:
         raise damaged("settings of a task's data that cannot be")
     return TaskData(jobs=spans, **fields)

@@ -234,6 +234,22 @@ def test_deleted_frames_are_replaced(client: TestClient, task_id: int, job_ids: 
     assert client.patch(url, json={"deleted_frames": []}).json()["deleted_frames"] == []
 
 
+def test_start_and_stop_count_the_sorted_uploads_of_a_task_and_of_a_job(client: TestClient, services: Services) -> None:
+    """As in CVAT: what is shown are the uploads `start_frame, start_frame + step … stop_frame`."""
+    names = [f"{number}.png" for number in range(9)]
+    asked = {"start_frame": "1", "stop_frame": "8", "frame_filter": "step=2"}
+    task_id = filled_task(client, services, dict.fromkeys(names, PICTURES["a.png"]), segment_size=3, **asked)
+    (first, last) = client.get(f"/api/jobs?task_id={task_id}&sort=id").json()["results"]
+    assert (last["start_frame"], last["stop_frame"]) == (3, 3), "frames of the task, everywhere else"
+    shown = {}
+    for path in (f"tasks/{task_id}", f"jobs/{first['id']}", f"jobs/{last['id']}"):
+        meta = client.get(f"/api/{path}/data/meta").json()
+        assert meta["frame_filter"] == "step=2"
+        shown[path] = (meta["start_frame"], meta["stop_frame"])
+        assert names[meta["start_frame"] : meta["stop_frame"] + 1 : 2] == [frame["name"] for frame in meta["frames"]]
+    assert list(shown.values()) == [(1, 7), (1, 5), (7, 7)]
+
+
 @pytest.mark.parametrize("numbers", [[5], [-1], ["a"], [True], [1.5], 3, [None]], ids=str)
 def test_frames_that_are_not_there_cannot_be_deleted(
     client: TestClient, task_id: int, job_ids: list[int], numbers: Any

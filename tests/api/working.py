@@ -50,7 +50,8 @@ def new_task(client: TestClient, **fields: Any) -> int:
 
 def filled_task(client: TestClient, services: Services, pictures: Mapping[str, bytes], **fields: Any) -> int:
     """A task whose frames are these pictures."""
-    params = {name: fields.pop(name) for name in ("image_quality", "chunk_size") if name in fields}
+    of_data = ("image_quality", "chunk_size", "start_frame", "stop_frame", "frame_filter")
+    params = {name: fields.pop(name) for name in of_data if name in fields}
     task_id = new_task(client, **fields)
     answer = client.post(f"/api/tasks/{task_id}/data", files=as_form(pictures), data=params)
     assert answer.status_code == 202, answer.text
