@@ -38,10 +38,16 @@ NAMES_TRIED, NAMES_SHOWN = 100, 5
 """Names of files that are compared with those of tables, and that a message shows."""
 PACKED = (".zip", ".gz", ".tar", ".7z", ".rar", ".xz", ".bz2")
 _OTHER_FORMATS = {
-    "COCO": re.compile(r"(?:^|/)(?:instances|person_keypoints|captions|panoptic|stuff|image_info|labels)_[^/]+\.json$"),
+    "COCO": re.compile(
+        r"(?:^|/)(?:(?:instances|person_keypoints|captions|panoptic|stuff|image_info|labels)_[^/]+|_annotations\.coco)\.json$"
+    ),
     "CVAT's XML": re.compile(r"(?:^|/)annotations\.xml$"),
-    "Pascal VOC": re.compile(r"(?:^|/)Annotations/[^/]+\.xml$"),
-    "YOLO": re.compile(r"(?:^|/)(?:obj_[^/]+_data/[^/]+\.txt|labels/(?:[^/]+/)*[^/]+\.txt|obj\.names|data\.ya?ml)$"),
+    "Roboflow's CSV": re.compile(r"(?:^|/)(?:_annotations|_classes)\.csv$"),
+    "the text labels of OIDv4_ToolKit, whose csv_folder is Open Images": re.compile(r"(?:^|/)Label/[^/]+\.txt$"),
+    "Pascal VOC": re.compile(r"(?:^|/)(?:Annotations|pascal)/[^/]+\.xml$"),
+    "YOLO": re.compile(
+        r"(?:^|/)(?:darknet/[^/]+\.txt|obj_[^/]+_data/[^/]+\.txt|labels/(?:[^/]+/)*[^/]+\.txt|obj\.names|data\.ya?ml)$"
+    ),
     "Datumaro's JSON": re.compile(r"(?:^|/)annotations/[^/]+\.json$"),
 }
 """Names that tell another format, for messages; the first that fits."""

@@ -192,7 +192,8 @@ _SUFFIXES = (
 _NEAR = 0.84
 """How alike two names are for one to be meant by the other, as `difflib` counts."""
 _WELL_KNOWN = re.compile(
-    r"(?:.*relationship-triplets|.*relationships?-description|.*attributes-description|.*classes.*|dataset_meta|readme)"
+    r"(?:.*relationship-triplets|.*relationships?-description|.*attributes-description|.*classes.*|dataset_meta|readme"
+    r"|_annotations)"
     r"\.(?:csv|txt|json|md)",
     re.IGNORECASE,
 )
