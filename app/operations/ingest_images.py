@@ -130,9 +130,10 @@ def ingest_images(work: Work, *, limits: Limits) -> None:
         sorting_method=params.get("sorting_method") or "lexicographical",
     )
     report.summary["frames"] = len(chosen)
-    message = f"{len(chosen)} frames"
+    message = f"{len(chosen)} frame{'s' * (len(chosen) != 1)}"
     if report.n_warnings:
-        message += f"; {report.n_warnings} files of the upload were left alone, first: {report.warnings[0]}"
+        several = "s" * (report.n_warnings != 1)
+        message += f"; left alone of the upload: {report.n_warnings} file{several}, first: {report.warnings[0]}"
     with work.finishing(message=message, report=report.to_dict()) as conn:
         indices = frames.add_packs(conn, task_id, [upload.segments for upload in staged])
         tasks.attach_data(conn, task_id, data, frame_columns(chosen, sizes, indices))
@@ -227,7 +228,13 @@ def order_frames(
     if len(set(names)) != len(names):
         seen: set[str] = set()
         twice = next(name for name in names if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-        raise InvalidInput(f"{twice!r} was uploaded twice; frame names must differ (use folders in a zip)")
+        message = f"{twice!r} was uploaded twice; frame names must differ (use folders in a zip)"
+        if len({picture.pack for picture in found if picture.name == twice}) > 1:
+            message += (
+                ". If you sent it once: it still waited here from an earlier try that was not finished. Both are given "
+                "up now; send the pictures again"
+            )
+        raise InvalidInput(message)
     mapping = params.get("job_file_mapping")
     if mapping:
         return mapped_segments(names, [unzipped(job, zips, "job_file_mapping") for job in mapping])

@@ -105,6 +105,25 @@ def test_the_way_of_the_sdk(client: TestClient, services: Services, empty: str) 
     assert names_of(client, task_id) == ["c.jpg", "a.png", "b.png"]
 
 
+def test_what_waited_from_an_earlier_try_is_told_and_given_up(client: TestClient, services: Services) -> None:
+    """The SDK's `upload_data` with a wrong parameter, then with the right one and fewer files."""
+    task_id = new_task(client)
+    url = f"/api/tasks/{task_id}/data/"
+
+    def send(pictures: dict[str, bytes], **params: Any) -> Any:
+        client.post(url, headers={"Upload-Start": ""})
+        client.post(url, files=as_form(pictures), headers={"Upload-Multiple": ""})
+        return client.post(url, json=params, headers={"Upload-Finish": ""})
+
+    assert send(PICTURES, image_quality=101).status_code == 400
+    one = {"a.png": PICTURES["a.png"]}
+    refused = ended(client, services, send(one))
+    assert refused["status"] == "failed"
+    assert "earlier try" in refused["message"]
+    assert ended(client, services, send(one))["message"] == "1 frame"
+    assert names_of(client, task_id) == ["a.png"]
+
+
 @pytest.mark.parametrize(
     ("order", "expected", "jobs"),
     [
