@@ -139,6 +139,7 @@ class Merging:
         if writer is not None:
             writer.extras(merger.documents().new)
             writer.close()
+            leaving.make_what_is_left(conn, task_id)
         report.summary |= merger.summary()
         return Comparison(revision, merger, leaving, np.concatenate(arriving), writer, report)
 

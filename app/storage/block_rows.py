@@ -23,6 +23,7 @@ from app.block_inserts import insertion
 from app.blocks import (
     BLOCK_BITS,
     COLD,
+    Blocks,
     blocks_of,
     decode_arrays,
     decode_ragged,
@@ -291,10 +292,7 @@ def write_changed(
         before: all of their rows as they are stored: where a block still has the very rows it had, only those of its
             columns are written that differ.
     """
-    by_set: dict[int, list[Ids]] = {}
-    for set_id, parts in changed:
-        by_set.setdefault(set_id, []).append(parts)
-    pairs = {set_id: distinct(np.concatenate(parts)) for set_id, parts in sorted(by_set.items())}
+    pairs = _by_set(changed)
     if before is not None and sum(map(len, pairs.values())) <= COMPARED_BLOCKS:
         pairs = {
             set_id: np.array(
@@ -303,24 +301,44 @@ def write_changed(
             )
             for set_id, blocks in pairs.items()
         }
-    row_blocks = blocks_of(after.table)
     # All is encoded first: kept lines may still have to be read from what is removed next.
-    encoded = [
-        encode_blocks(
-            after.table.take(np.flatnonzero((after.set_ids == set_id) & np.isin(row_blocks, blocks))),
-            task_id=task_id,
-            set_id=set_id,
-            part=0,
-        )
-        for set_id, blocks in pairs.items()
-        if len(blocks)
-    ]
-    for set_id, blocks in pairs.items():
+    put_changed(conn, kind, task_id, _encoded(task_id, after, pairs))
+
+
+Changed = list[tuple[int, Ids, Blocks]]
+"""Of each set the blocks that are written anew, and what is stored for them then."""
+
+
+def encode_changed(task_id: int, after: Placed, changed: Sequence[tuple[int, Ids]]) -> Changed:
+    """What `put_changed` takes to write the (set, block) pairs anew, as `write_changed` does."""
+    return _encoded(task_id, after, _by_set(changed))
+
+
+def put_changed(conn: Connection, kind: str, task_id: int, changed: Changed) -> None:
+    """Write blocks anew that are encoded already."""
+    for set_id, blocks, _ in changed:
         for at in range(0, len(blocks), KEYS_A_STATEMENT):
             some = blocks[at : at + KEYS_A_STATEMENT].tolist()
             conn.execute(_deleting(kind), {"task": task_id, "set": set_id, "blocks": some})
-    for rows in encoded:
+    for _, _, rows in changed:
         insert_blocks(conn, kind, rows)
+
+
+def _by_set(changed: Sequence[tuple[int, Ids]]) -> dict[int, Ids]:
+    by_set: dict[int, list[Ids]] = {}
+    for set_id, parts in changed:
+        by_set.setdefault(set_id, []).append(parts)
+    return {set_id: distinct(np.concatenate(parts)) for set_id, parts in sorted(by_set.items())}
+
+
+def _encoded(task_id: int, after: Placed, pairs: Mapping[int, Ids]) -> Changed:
+    row_blocks = blocks_of(after.table)
+    found: Changed = []
+    for set_id, blocks in pairs.items():
+        if len(blocks):
+            rows = after.table.take(np.flatnonzero((after.set_ids == set_id) & np.isin(row_blocks, blocks)))
+            found.append((set_id, blocks, encode_blocks(rows, task_id=task_id, set_id=set_id, part=0)))
+    return found
 
 
 @cache

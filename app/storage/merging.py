@@ -9,9 +9,10 @@ does. Rows that stay are not written again.
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +22,18 @@ from app.annotations import Annotations
 from app.blocks import BLOCK_BITS, blocks_of, frames_of
 from app.columns import distinct
 from app.errors import NotFound
-from app.storage.block_rows import KINDS, Ids, Placed, pairs_of, read_block_list, read_blocks, write_changed
+from app.spools import spool_of
+from app.storage.block_rows import (
+    KINDS,
+    Changed,
+    Ids,
+    Placed,
+    encode_changed,
+    pairs_of,
+    put_changed,
+    read_block_list,
+    read_blocks,
+)
 from app.storage.block_steps import block_steps
 from app.storage.changes import lock_task, touch_jobs, touch_task
 from app.storage.database import Connection
@@ -42,17 +54,39 @@ class BothSides:
     places: Mapping[str, npt.NDArray[np.int64]]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True, eq=False)
 class Leaving:
-    """Rows that a merge takes from the visible sets: their places, and their frames."""
+    """Rows that a merge takes from the visible sets: their places, and their frames; and what is left of their blocks,
+    once it is made."""
 
     places: dict[str, list[npt.NDArray[np.int64]]] = field(default_factory=dict)
     frames: list[npt.NDArray[np.int32]] = field(default_factory=list)
+    _left: IO[bytes] | None = None
+    _n_left: int = 0
 
     def add(self, kind: str, places: npt.NDArray[np.int64], frames: npt.NDArray[np.int32]) -> None:
         if len(places):
             self.places.setdefault(kind, []).append(places)
             self.frames.append(frames)
+
+    def make_what_is_left(self, conn: Connection, task_id: int) -> None:
+        """Encode the blocks without the rows that leave, in the state that these were found in. It waits on disk; who
+        publishes has the task (in a file: everybody) wait only until it is inserted."""
+        self._left = spool_of(self)
+        for kind, parts in self.places.items():
+            for changed in _without(conn, kind, task_id, np.concatenate(parts)):
+                pickle.dump((kind, changed), self._left, protocol=5)
+                self._n_left += 1
+
+    def take_away(self, conn: Connection, task_id: int) -> None:
+        """Store what is left, in the same state."""
+        if self._left is None:
+            self.make_what_is_left(conn, task_id)
+        assert self._left is not None
+        self._left.seek(0)
+        for _ in range(self._n_left):
+            kind, changed = pickle.load(self._left)
+            put_changed(conn, kind, task_id, changed)
 
 
 def revision_of(conn: Connection, task_id: int) -> int:
@@ -142,8 +176,7 @@ def publish_merged(
         Conflict: one of the sets is gone.
     """
     leave_writing(conn, staged_id, "dropped")
-    for kind, parts in leaving.places.items():
-        _take_away(conn, kind, task_id, np.concatenate(parts))
+    leaving.take_away(conn, task_id)
     for set_id, extras in documents.items():
         conn.execute(annotation_sets.update().where(annotation_sets.c.id == set_id).values(extras=dict(extras)))
     shows = is_needed or len(arriving) > 0
@@ -156,8 +189,8 @@ def publish_merged(
     return True
 
 
-def _take_away(conn: Connection, kind: str, task_id: int, places: npt.NDArray[np.int64]) -> None:
-    """Write blocks without the rows at these places (set, block, number)."""
+def _without(conn: Connection, kind: str, task_id: int, places: npt.NDArray[np.int64]) -> Iterator[Changed]:
+    """Blocks without the rows at these places (set, block, number), some at a time."""
     blocks = distinct(places[:, 1])
     for some in block_steps(conn, task_id, (kind,), int(blocks[0]), int(blocks[-1]), among=blocks):
         before = read_block_list(conn, kind, task_id, some)
@@ -167,7 +200,7 @@ def _take_away(conn: Connection, kind: str, task_id: int, places: npt.NDArray[np
         codes = codes.reshape(-1)
         gone = np.isin(codes[: len(rows)], codes[len(rows) :])
         leaving = before.take(np.flatnonzero(gone))
-        write_changed(conn, kind, task_id, before.take(np.flatnonzero(~gone)), pairs_of(leaving))
+        yield encode_changed(task_id, before.take(np.flatnonzero(~gone)), pairs_of(leaving))
 
 
 def lock_for_merge(conn: Connection, task_id: int) -> int:

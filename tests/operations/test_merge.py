@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from app.annotations import Annotations, ShapeType
 from app.operations.merge import Merging
-from app.storage import Storage, housekeeping, jobs
+from app.storage import Storage, housekeeping, jobs, merging
 from app.storage import annotations as stored
 from app.storage.schema import annotation_sets, discarded_blobs, now
 from tests.operations.desk import Desk, open_desk_store, with_attributes, with_points
@@ -312,6 +312,37 @@ def test_a_task_that_changes_meanwhile_is_compared_again(
     with desk.storage.database.read() as conn:
         states = conn.execute(sa.select(annotation_sets.c.state)).scalars().all()
     assert states == ["visible"] * 3  # the first import, what was drawn, what was corrected
+
+
+def test_nothing_is_read_or_encoded_while_others_wait_for_a_merge(
+    desk: Desk, zips: Zips, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of six million boxes the blocks that rows left were made anew within the last transaction, and nobody else could
+    write for 24 s."""
+    desk.bring(zips(sample()))
+    corrected = zips(correct(sample(), lambda z: z.boxes[1][1].update(XMin="0.11")))
+    read, encode = merging.read_block_list, merging.encode_changed
+    calls: list[str] = []
+    lock = merging.lock_for_merge
+
+    def locked(*arguments: Any) -> int:
+        calls.append("lock")
+        return lock(*arguments)
+
+    def noted(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **named: Any) -> Any:
+            calls.append(name)
+            return real(*arguments, **named)
+
+        return call
+
+    monkeypatch.setattr(stored, "lock_for_merge", locked)
+    monkeypatch.setattr(merging, "read_block_list", noted("read", read))
+    monkeypatch.setattr(merging, "encode_changed", noted("encode", encode))
+    report = desk.bring(corrected, mode="merge")
+    assert moved(report) == {"shapes": (0, 0, 1)}
+    assert calls == ["read", "encode", "lock"]
+    assert len(desk.load().shapes) == 6
 
 
 def test_kept_bytes_of_a_merge_outlive_its_staged_set(desk: Desk, zips: Zips) -> None:
