@@ -10,11 +10,12 @@ from collections.abc import AsyncIterator, Generator, Iterator
 from functools import partial
 from typing import Annotated, Any
 
+import numpy as np
 from anyio import CancelScope, CapacityLimiter, to_thread
 from fastapi import Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from app.annotations import Annotations, LabelCatalog
+from app.annotations import Annotations, Label, LabelCatalog
 from app.api.answers import StreamAnswer, etag_matches, in_thread, limiter_of, stream_in_threads
 from app.api.bodies import long_body, whole_body
 from app.api.decoding import Identities, JSONLimits, decode, decode_identities
@@ -196,6 +197,23 @@ def _is_short(request: Request) -> bool:
     return text.isascii() and text.isdigit() and int(text) <= SMALL_BYTES
 
 
+def changed_label(new: Annotations, then: LabelCatalog, now: LabelCatalog) -> str | None:
+    """The name of a label that these annotations use and that is not what it was when they were decoded: gone, or with
+    other attributes or parts. What becomes of other labels, and names and colors, stop nobody's work."""
+    if now == then:
+        return None
+    for label_id in np.unique(np.concatenate([each.label_ids for each in (new.tags, new.shapes, new.tracks)])).tolist():
+        label = then.by_id[label_id]
+        if label_id not in now.by_id or _meaning(now.by_id[label_id]) != _meaning(label):
+            return label.name
+    return None
+
+
+def _meaning(label: Label) -> Any:
+    """What annotations are checked against."""
+    return label.attributes, [(part.id, part.attributes) for part in label.sublabels]
+
+
 async def _write(
     request: Request, services: Services, caller: Caller, target: str, number: int, action: str
 ) -> Response:
@@ -211,21 +229,25 @@ async def _write(
         with services.storage.database.write() as conn:
             stored.lock_task(conn, scene.task_id)  # from here on its labels stay
             now = scene_of(conn, caller, target, number)
-            if now.labels != scene.labels:
-                raise Conflict("the labels were changed meanwhile; read them and send the annotations again")
+            changed = changed_label(new, scene.labels, now.labels)
+            if changed is not None:
+                raise Conflict(
+                    f'the label "{shorten(changed)}" was changed or removed meanwhile; read the labels and send the '
+                    "annotations again"
+                )
             start, stop = scene.window
             try:
                 if action == "create":
                     kept = stored.append(conn, scene.task_id, new, start=start, stop=stop)
                 else:
                     verb = stored.update if action == "update" else stored.replace_all
-                    kept = verb(conn, scene.task_id, new, start=start, stop=stop, defaults=scene.defaults)
+                    kept = verb(conn, scene.task_id, new, start=start, stop=stop, defaults=now.defaults)
             except NotFound as error:
                 # The task is there; what is missing is named by the body, which makes it the body's fault.
                 missing = f"there is no annotation with the id {error.key} here"
                 raise InvalidInput(missing, code="annotations.unknown") from None
 
-        return _answer(kept, scene.labels)
+        return _answer(kept, now.labels)
 
     if _is_short(request):
         short = await whole_body(request)

@@ -208,8 +208,8 @@ def _check_alone(conn: Connection, draft: RequestDraft) -> None:
     running = sa.select(requests.c.type).where(same, changing, requests.c.status.in_(ACTIVE)).limit(1)
     found = conn.execute(running).scalar()
     if found is not None:
-        what = "import" if found.startswith("import:") else "creation of the data"
-        raise Conflict(f"an {what} is running here already; wait for its end or cancel it")
+        what = "an import is running" if found.startswith("import:") else "the task's data is being made"
+        raise Conflict(f"{what} here already; wait for its end or cancel it")
 
 
 def _check_limits(conn: Connection, owner: User, max_queued_per_user: int, max_queued: int) -> None:

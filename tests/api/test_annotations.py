@@ -316,14 +316,31 @@ def test_a_large_task_is_read_block_by_block(scene: Scene, storage: Storage, mon
         assert scene.get(f"/api/jobs/{scene.jobs[2]}/annotations")["shapes"][0]["frame"] == 6
 
 
-def test_labels_that_change_meanwhile_stop_the_write(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("action", ["put", "patch"])
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ({"id": "tree", "deleted": True}, 409),
+        ({"id": "tree", "attributes": [{"name": "new", "input_type": "text", "values": []}]}, 409),
+        ({"id": "car", "deleted": True}, 200),
+        ({"name": "new"}, 200),
+        ({"id": "tree", "name": "oak", "color": "#123456"}, 200),
+    ],
+)
+def test_labels_that_change_meanwhile_stop_only_those_who_use_them(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, action: str, change: dict[str, Any], status: int
+) -> None:
     decode = endpoints.decode
+    change = {**change, "id": scene.labels[change["id"]]} if "id" in change else change
 
     def decode_slowly(*given: Any, **more: Any) -> Annotations:
-        scene.client.delete(f"/api/labels/{scene.labels['tree']}")
+        changed = scene.client.patch(f"/api/tasks/{scene.task_id}", json={"labels": [change]})
+        assert changed.status_code == 200, changed.text
         return decode(*given, **more)
 
     monkeypatch.setattr(endpoints, "decode", decode_slowly)
-    answer = scene.client.put(scene.url, json={"shapes": [scene.box()]})
-    assert answer.status_code == 409
-    assert scene.get()["shapes"] == []
+    query = "" if action == "put" else "?action=create"
+    answer = scene.client.request(action.upper(), scene.url + query, json={"shapes": [scene.box()]})
+    assert answer.status_code == status, answer.text
+    assert ("tree" in answer.json().get("detail", "")) == (status == 409)
+    assert len(scene.get()["shapes"]) == (status == 200)
