@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.columns.ragged import Indices, Ragged
-from app.columns.words import PAD, Bytes, Mask, Positions, copy_cells
+from app.columns.words import PAD, Bytes, Mask, Positions, joined_cells
 
 WHITE = b" \t\n\v\f\r"
 _IS_WHITE = np.isin(np.arange(256), np.frombuffer(WHITE, dtype=np.uint8))  # (256,) bool
@@ -52,11 +52,7 @@ class Cells:
 
     def ragged(self) -> Ragged:
         """A copy of the cells as one column of byte strings."""
-        offsets = np.zeros(len(self) + 1, dtype=np.int64)
-        np.cumsum(self.lengths, out=offsets[1:])
-        values = np.zeros(int(offsets[-1]) + 8, dtype=np.uint8)
-        copy_cells(values, offsets[:-1], self.buffer, self.starts, self.stops)
-        return Ragged(values[: offsets[-1]], offsets)
+        return Ragged(*joined_cells(self.buffer, self.starts, self.stops))
 
     def trimmed(self) -> Cells:
         """The same cells without white space (blank, tab, LF, VT, FF, CR) on either side."""

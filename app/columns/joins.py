@@ -15,7 +15,7 @@ import numpy as np
 
 from app.columns.cells import Cells
 from app.columns.ragged import Ragged, Texts
-from app.columns.words import Bytes, Positions, copy_cells
+from app.columns.words import Bytes, Positions, copy_cells, joined_cells
 
 Column = Ragged | Texts | bytes
 
@@ -86,13 +86,8 @@ def _parts_of(columns: Sequence[Column]) -> list[Callable[[int, int], Cells]]:
 
 def join_lines(lines: Ragged) -> bytes:
     """Whole records (as `CSVBlock.lines`) with LF behind each; they are written as they are."""
-    n = len(lines)
-    ends = lines.offsets[1:] + np.arange(n, dtype=np.int64)
-    values: Bytes = np.empty(len(lines.values) + n, dtype=np.uint8)
-    values[ends] = ord("\n")
-    is_text = np.ones(len(values), dtype=np.bool_)
-    is_text[ends] = False
-    values[is_text] = lines.values
+    values, places = joined_cells(lines.values, lines.offsets[:-1], lines.offsets[1:], gap=1)
+    values[places[1:] - 1] = ord("\n")
     return values.tobytes()
 
 

@@ -29,6 +29,15 @@ Mask = npt.NDArray[np.bool_]
 PAD = 40
 LONG = 512
 
+WIDER, WIDER_BYTES = 8, 64
+"""Items are at most so many times as wide as a cell in the mean, and so many bytes more: two pieces of a word each."""
+FEW = 64
+"""One cell of so many, and so many more, may be copied alone: a step of Python's costs what as many items do."""
+LONG_ITEM = 8 << 10
+"""Wider items cost more than a step of Python's a cell."""
+ITEM_BYTES = 256 << 10
+"""Of items between source and target, so that they stay in the cache."""
+
 LOW_BYTES: Words = np.array([(1 << 8 * n) - 1 for n in range(9)], dtype=np.uint64)
 """LOW_BYTES[n]: a mask of the first n bytes of a word."""
 
@@ -86,6 +95,40 @@ def copy_cells(target: Bytes, places: Positions, buffer: Bytes, starts: Position
                 starts, lengths, places = starts[rows], lengths[rows], places[rows]
         word = word_at(source_words, starts, lengths, place)
         target_words[places + 8 * place] |= word
+
+
+def joined_cells(buffer: Bytes, starts: Positions, stops: Positions, gap: int = 0) -> tuple[Bytes, Positions]:
+    """The cells one behind the other, `gap` bytes of any value behind each, and the places where they begin (N + 1,).
+
+    Each is copied as an item of as many bytes as the longest has, in their order: what an item has of its neighbour's
+    place, the neighbour writes again. 6,800 lines of 67 bytes take 130 microseconds so, and 1,290 word by word.
+    """
+    lengths = stops - starts  # (N,)
+    offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
+    np.cumsum(lengths + gap, out=offsets[1:])
+    total, places = int(offsets[-1]), offsets[:-1]
+    if total == 0:
+        return np.empty(0, dtype=np.uint8), offsets
+    width = max(min(int(lengths.max()), WIDER * total // len(lengths) + WIDER_BYTES), 1)
+    # Longer ones than most, and those at the buffer's very end, are copied one by one.
+    alone = np.flatnonzero((lengths > width) | ((starts + width > len(buffer)) & (lengths > 0)))
+    if width > min(LONG_ITEM, len(buffer)) or len(alone) > len(lengths) // FEW + FEW or not buffer.flags.c_contiguous:
+        values = np.zeros(total + 8, dtype=np.uint8)
+        copy_cells(values, places, buffer, starts, stops)
+        return values[:total], offsets
+    values = np.empty(total + width, dtype=np.uint8)
+    item = np.dtype((np.void, width))
+    source = np.ndarray((len(buffer) - width + 1,), dtype=item, buffer=buffer.data, strides=(1,))
+    target = np.ndarray((total + 1,), dtype=item, buffer=values.data, strides=(1,))
+    starts_within = np.minimum(starts, len(source) - 1)
+    n_rows = max(ITEM_BYTES // width, 1)
+    for first in range(0, len(lengths), n_rows):
+        rows = slice(first, first + n_rows)
+        target[places[rows]] = source[starts_within[rows]]
+    cells = zip(places[alone].tolist(), starts[alone].tolist(), stops[alone].tolist(), strict=True)
+    for place, start, stop in cells:
+        values[place : place + stop - start] = buffer[start:stop]
+    return values[:total], offsets
 
 
 def equal_cells(

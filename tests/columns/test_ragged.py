@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from app.columns import Cells, GrowingRagged, Ragged, Texts
-from app.columns.words import Bytes, Positions, Words, copy_cells, equal_cells, hash_cells, hash_lines
+from app.columns.words import Bytes, Positions, Words, copy_cells, equal_cells, hash_cells, hash_lines, joined_cells
 
 
 def rows_of(column: Ragged) -> list[list[int]]:
@@ -255,6 +255,33 @@ def test_lines_with_the_highest_bit_of_a_word_flipped_have_other_hashes() -> Non
     edges = cells.starts, cells.stops
     assert len(set(hash_cells(cells.buffer, *edges).tolist())) == 1
     assert len(set(hash_lines(cells.buffer, *edges).tolist())) == 2
+
+
+@pytest.mark.parametrize("gap", [0, 1, 3])
+@pytest.mark.parametrize("most", [1, 7, 60, 300, 3000])
+@pytest.mark.parametrize("n", [1, 3, 100, 700])
+def test_cells_are_put_one_behind_the_other(n: int, most: int, gap: int) -> None:
+    rng = random.Random(f"{n} {most} {gap}")
+    buffer = rng.randbytes(rng.choice([most, most + 9, 40 * most]))
+    for kind in ("alike", "unlike", "few are long", "empty ones", "the last bytes", "all of it"):
+        cells = []
+        for _ in range(n):
+            length = {
+                "alike": rng.randint(most // 2, most),
+                "unlike": rng.choice([1, most]),
+                "few are long": most if rng.random() < 0.01 else 1,
+                "empty ones": rng.choice([0, 0, min(3, most)]),
+                "the last bytes": min(rng.randint(0, 9), most),
+                "all of it": len(buffer) if n < 10 else most,
+            }[kind]
+            start = len(buffer) - length if kind == "the last bytes" else rng.randint(0, len(buffer) - length)
+            cells.append((start, start + length))
+        starts, stops = (np.array(side, dtype=np.int64) for side in zip(*cells, strict=True))
+        values, places = joined_cells(np.frombuffer(buffer, dtype=np.uint8), starts, stops, gap)
+        assert np.diff(places).tolist() == [stop - start + gap for start, stop in cells]
+        found = [values[place : place + stop - start] for place, (start, stop) in zip(places, cells, strict=False)]
+        assert [one.tobytes() for one in found] == [buffer[start:stop] for start, stop in cells], kind
+        assert len(values) == places[-1]
 
 
 def test_cells_are_copied_to_places_with_gaps() -> None:
