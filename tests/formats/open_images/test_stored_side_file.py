@@ -256,8 +256,8 @@ def test_what_the_api_takes_at_its_limits_comes_back(desk: Desk) -> None:
     polygon = [float(number % 25) for number in range(100_000)]
     task.put(
         shapes=[
-            {**look, "type": "polygon", "points": [1, 1, 5, 1, 5, 9], "score": 2.0},
-            {**look, "type": "polyline", "points": [1, 1, 5, 1, 5, 9], "score": -1e300},
+            {**look, "type": "polygon", "points": [1, 1, 5, 1, 5, 9], "score": 1.0},
+            {**look, "type": "polyline", "points": [1, 1, 5, 1, 5, 9], "score": 1e-300},
             {**look, "type": "rectangle", "points": [1, 1, 5, 5], "source": "ö" * 256},
             {**look, "type": "polyline", "points": polygon},
         ],
