@@ -88,7 +88,7 @@ def pick(column: Ragged, rows: Rows) -> Ragged:
     """Rows of a byte column; all of them in order are the column itself."""
     if len(rows) == len(column) and np.array_equal(rows, np.arange(len(column), dtype=np.int64)):
         return column
-    return Cells.of(column).take(rows).ragged()
+    return column.take(rows)
 
 
 def is_kind(plan: Plan, kept: Kept, *kinds: str) -> Mask:
