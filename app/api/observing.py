@@ -89,16 +89,17 @@ class ObservingMiddleware:
                     await _refuse(Busy("the service is being stopped, try again"), scope, receive_counted, send_counted)
                 raise
             except Exception as error:
-                shortage = shortage_of(error)
-                if shortage is None:
+                # A refusal that comes this far came in the middle of an answer: an export whose process was killed.
+                refusal = error if isinstance(error, AppError) else shortage_of(error)
+                if refusal is None:
                     log.exception("a request failed because of a defect")
                 else:
-                    log.warning("a request failed for what the machine lacks", reason=repr(error), exc_info=True)
+                    log.warning("a request was cut short", reason=refusal.detail, exc_info=True)
                 if status:
                     # Too late for another answer: the connection must end, or the cut body would look whole.
                     raise
-                if shortage is not None:
-                    await _refuse(shortage, scope, receive_counted, send_counted)
+                if refusal is not None:
+                    await _refuse(refusal, scope, receive_counted, send_counted)
                     return
                 body = error_body(
                     request_id, f"The service failed; the reason is in its log under {request_id}.", "defect"

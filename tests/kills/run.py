@@ -89,10 +89,11 @@ def kill_rounds(
         for _ in range(n_rounds):
             if outcome.broken:
                 break
-            # On a slow machine too somebody must get something done between two kills.
-            n_answers, deadline = sum(actor.n_answers for actor in actors), time.monotonic() + QUIET_SECONDS
+            # On a slow machine too somebody must get something done between two kills: answers alone are no progress,
+            # where workers that are started again and again never come to their work.
+            n_done, deadline = sum(actor.n_done.total() for actor in actors), time.monotonic() + QUIET_SECONDS
             time.sleep(chance.uniform(0.05, 0.7))
-            while sum(actor.n_answers for actor in actors) < n_answers + n_actors and time.monotonic() < deadline:
+            while sum(actor.n_done.total() for actor in actors) == n_done and time.monotonic() < deadline:
                 time.sleep(0.01)
             victims = shape.victims()
             roles = sorted({role for role, _ in victims})
