@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from app.annotations import FrameTable
 from app.archive import Archive, ArchiveWriter, BytesSource, FileSource
@@ -225,6 +226,9 @@ class PicturedSource:
         self.tracks, self.rows, self.extras = source.tracks, source.rows, source.extras
         self.subsets, self.only_subset = source.subsets, source.only_subset
         self.kept_bytes, self.close = source.kept_bytes, source.close
+
+    def part(self, wanted: npt.NDArray[np.bool_]) -> PicturedSource:
+        return self
 
     def picture(self, frame: int) -> Picture:
         assert self._pictures is not None

@@ -17,7 +17,7 @@ from starlette.concurrency import run_in_threadpool
 
 from app.annotations import Annotations, Label, LabelCatalog
 from app.api.answers import StreamAnswer, etag_matches, in_thread, limiter_of, stream_in_threads
-from app.api.bodies import long_body, whole_body
+from app.api.bodies import announced_length, long_body, whole_body
 from app.api.decoding import Identities, JSONLimits, decode, decode_identities
 from app.api.deps import Caller, CallerDep, Services, ServicesDep
 from app.api.described import json_of
@@ -194,7 +194,7 @@ def _is_short(request: Request) -> bool:
     """Whether the body is as large as the answer for a frame or two, and says so: then it may be read before anything
     is known of the task, and one thread does everything."""
     text = request.headers.get("content-length", "")
-    return text.isascii() and text.isdigit() and int(text) <= SMALL_BYTES
+    return bool(text) and announced_length(text) <= SMALL_BYTES
 
 
 def changed_label(new: Annotations, then: LabelCatalog, now: LabelCatalog) -> str | None:

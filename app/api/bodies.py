@@ -17,6 +17,17 @@ _OPENING, _CLOSING = b"[{", b"]}"
 _NOT_BRACKETS = bytes(sorted(set(range(256)) - set(_OPENING + _CLOSING)))
 
 
+def announced_length(text: str) -> int:
+    """The value of a Content-Length. No limit has 20 digits, and Python reads no number of thousands.
+
+    Raises:
+        InvalidInput: no number.
+    """
+    if not (text.isascii() and text.isdigit()):
+        raise InvalidInput("Content-Length is not a number")
+    return int(text.lstrip("0")[:20] or "0")
+
+
 async def whole_body(request: Request) -> bytes:
     """All bytes of a body that is short. Raises TimedOut where the client goes away or falls silent."""
     try:

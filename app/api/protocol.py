@@ -17,6 +17,7 @@ from typing import Any
 import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from app.api.bodies import announced_length
 from app.api.bursts import EXTENSION, Burst
 
 MAX_TARGET_BYTES = 16 << 10
@@ -105,7 +106,7 @@ class GuardedProtocol(HttpToolsProtocol):
         lengths = [value for name, value in self.headers if name in (b"content-length", b"transfer-encoding")]
         if len(lengths) != 1 or not lengths[0].isdigit() or self.scheme != "http" or self.parser.should_upgrade():
             return None
-        burst = Burst(self, self.cycle, int(lengths[0]))
+        burst = Burst(self, self.cycle, announced_length(lengths[0].decode("ascii")))
         self.scope["extensions"] = {EXTENSION: burst}  # type: ignore[dict-item]
         return burst
 

@@ -19,7 +19,7 @@ from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
-from app.api.bodies import gone, parse_json
+from app.api.bodies import announced_length, gone, parse_json
 from app.api.bursts import Burst, burst_of
 from app.api.deps import Caller, Services
 from app.api.errors import TimedOut, WrongMediaType
@@ -61,11 +61,10 @@ def announced_bytes(request: Request, max_bytes: int) -> int:
     text = request.headers.get("content-length")
     if text is None:
         return 0
-    if not (text.isascii() and text.isdigit()):
-        raise InvalidInput("Content-Length is not a number")
-    if int(text) > max_bytes:
+    n_bytes = announced_length(text)
+    if n_bytes > max_bytes:
         raise too_large(max_bytes)
-    return int(text)
+    return n_bytes
 
 
 def too_large(max_bytes: int) -> TooLarge:

@@ -29,7 +29,7 @@ from starlette.convertors import IntegerConvertor, register_url_convertor
 from starlette.routing import Match
 from starlette.types import Message, Receive, Scope
 
-from app.api.bodies import parse_json, whole_body
+from app.api.bodies import announced_length, parse_json, whole_body
 from app.api.credentials import Authenticator
 from app.api.deps import ApiSettings, Caller, anyone, caller, get_services
 from app.api.errors import WrongMediaType
@@ -184,11 +184,8 @@ def limited(request: Request, max_bytes: int) -> Receive:
         InvalidInput: a Content-Length that is no number.
     """
     announced = request.headers.get("content-length")
-    if announced is not None:
-        if not (announced.isascii() and announced.isdigit()):
-            raise InvalidInput("Content-Length is not a number")
-        if int(announced) > max_bytes:
-            raise _too_large(max_bytes)
+    if announced is not None and announced_length(announced) > max_bytes:
+        raise _too_large(max_bytes)
     receive, n_bytes = request.receive, 0
 
     async def counted() -> Message:

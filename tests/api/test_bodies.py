@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.api.bodies import nesting, parse_json
+from app.api.bodies import announced_length, nesting, parse_json
 from app.errors import InvalidInput
 
 
@@ -66,3 +66,11 @@ def test_unclosed_string_of_many_quotes_is_quick() -> None:
     # The pattern for strings is possessive: nothing to go back to.
     with pytest.raises(InvalidInput):
         parse_json(b"[" * 100 + b'"' + b"\\" * 2_000_001, 64)
+
+
+def test_an_announced_length_of_any_digits_is_read() -> None:
+    assert [announced_length(text) for text in ("0", "12", "0" * 6000, "0" * 6000 + "12")] == [0, 12, 0, 12]
+    assert announced_length("9" * 6000) > 1 << 60
+    for text in ("", "-1", "+1", "1.0", "x", "²", "1 "):
+        with pytest.raises(InvalidInput):
+            announced_length(text)

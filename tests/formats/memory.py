@@ -122,6 +122,9 @@ class MemorySource:
     def only_subset(self) -> str | None:
         return None
 
+    def part(self, wanted: npt.NDArray[np.bool_]) -> MemorySource:
+        return self
+
     def tags(self) -> Iterator[Tags]:
         return self._batches(self._all.tags)
 

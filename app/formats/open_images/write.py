@@ -136,6 +136,8 @@ class Writer:
         self._relationships = RelationshipWriter(plan)
         self._unwritten = np.zeros(len(ShapeType), dtype=np.int64)
         self._is_counted = False
+        self._subset: str | None = None  # whose annotations are written
+        self._parted: tuple[str | None, Source] | None = None
         self._met: frozenset[int] | None = None  # types of shapes that there are, when one pass has seen them all
         self._masks: MaskTable | None = None  # of a subset
         self._held_until = -1  # the last frame whose shapes it holds
@@ -153,7 +155,7 @@ class Writer:
         words = ClassWords(plan.mids, plan.imported_classes, next(iter(plan.hierarchies), None))
         selector = Selector(selection, plan.target, words, plan.report)
         chosen = replace(plan, selector=selector)
-        for shapes in self._with_tracks(plan.start):
+        for shapes in self._with_tracks(plan.start, self._source):
             selector.see(shapes, chosen.confidences(shapes.kept))
         for tags in self._source.tags():
             selector.see(tags, chosen.confidences(tags.kept))
@@ -163,6 +165,15 @@ class Writer:
         selector.choose_images(plan.index, plan.subsets)
         selector.settle()
         return replace(chosen, shown=plan.shown & selector.shown)
+
+    def _part(self, subset: str | None) -> Source:
+        """What a pass for this subset needs of the source."""
+        if self._parted is None or self._parted[0] != subset:
+            subsets = self._plan.subsets
+            several = subset in subsets.values and len(subsets.values) > 1
+            wanted = subsets.codes == subsets.values.index(subset) if subset is not None and several else None
+            self._parted = subset, self._source if wanted is None else self._source.part(wanted)
+        return self._parted[1]
 
     # --- image lists ---
 
@@ -174,7 +185,7 @@ class Writer:
             self._write_table(
                 self._path("images", subset),
                 columns,
-                image_rows(self._plan, self._source.images(), subset, columns),
+                image_rows(self._plan, self._part(subset).images(), subset, columns),
                 even_empty=True,
                 copies=self._layout.more_lists(subset) if is_listed_twice and subset is not None else (),
             )
@@ -250,6 +261,7 @@ class Writer:
     def write_tables(self) -> None:
         """Boxes, image labels, machine labels, points and masks of each subset; one without rows is not written."""
         for number, subset in enumerate(self._subsets):
+            self._subset = subset
             columns = header_columns(self._plan, ("masks",), subset)
             with draw_crew(self._plan.options.mask_helpers) as crew:
                 masks = self._masks = MaskTable(
@@ -292,7 +304,7 @@ class Writer:
     def _write_tags(self, subset: str | None, kinds: Sequence[Kind]) -> None:
         plan, source = self._plan, self._source
         columns = header_columns(plan, kinds, subset)
-        rows: Iterable[TableRows] = tag_rows(plan, source.tags(), subset, columns, kinds, self._side)
+        rows: Iterable[TableRows] = tag_rows(plan, self._part(subset).tags(), subset, columns, kinds, self._side)
         if any(plan.has_table(kind) for kind in kinds):
             rows = merge_by_frame(rows, hidden_rows(plan, source.rows(), subset, columns, kinds))
         if self._expansion is not None and "tags" in kinds:
@@ -346,7 +358,8 @@ class Writer:
         done = self._plan.start
         counting, self._is_counted = not self._is_counted, True
         met: set[int] = set()
-        for shapes in self._with_tracks(done):
+        source = self._source if counting else self._part(self._subset)
+        for shapes in self._with_tracks(done, source):
             if counting:
                 here = set(np.flatnonzero(np.bincount(shapes.types)).tolist())
                 met |= here
@@ -400,7 +413,7 @@ class Writer:
         if self._side is not None:
             self._side.add_rowless(rowless)
 
-    def _with_tracks(self, done: int) -> Iterator[Shapes]:
+    def _with_tracks(self, done: int, source: Source) -> Iterator[Shapes]:
         frames = self._plan.target.frames
         if self._tracks is None:
             tracks = self._source.tracks()
@@ -413,7 +426,7 @@ class Writer:
             expanded = Shapes.concatenate(marked)
             self._tracks = expanded.take(np.argsort(expanded.frames, kind="stable"))
         moving = self._tracks
-        for shapes in self._source.shapes():
+        for shapes in source.shapes():
             last = int(shapes.frames[-1]) + 1 if len(shapes) else done
             span = _between(moving, done, last)
             done = max(done, last)
