@@ -553,12 +553,15 @@ class Reading:
             self.report.count_more(code, severity, len(places))
 
     def _unmatched_message(self, text: str) -> tuple[str, str | None]:
+        whose = "job" if self.target.is_part else "task"
         near = self.index.nearest(text)
         if near:
             hint = "; did you mean " + " or ".join(f'"{shorten(name)}"' for name in near) + "?"
         else:
-            hint = "; the task has no frames" if not len(self.target.frames) else f"; frames are called {self.example}"
-        return f'no frame of the task is called "{shorten(text)}"{hint}', near[0] if near else None
+            hint = (
+                f"; the {whose} has no frames" if not len(self.target.frames) else f"; frames are called {self.example}"
+            )
+        return f'no frame of the {whose} is called "{shorten(text)}"{hint}', near[0] if near else None
 
     def _ambiguous_message(self, text: str) -> tuple[str, str | None]:
         return f'"{shorten(text)}" {self.index.several(text)}', None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -167,6 +168,12 @@ def test_warnings_that_need_an_option_or_a_label_of_their_own() -> None:
     _, report = imported(tags("a,,/m/c,0\n"), PLAIN)
     (problem,) = report.warnings
     assert (problem.code, problem.file, problem.row, problem.column) == ("tag.negative_hidden", TAGS, 2, "Confidence")
+
+
+def test_an_image_that_is_not_in_the_job_is_told_as_such() -> None:
+    for is_part, whose in ((False, "task"), (True, "job")):
+        _, report = imported(tags("nobody,,/m/c,1\n"), replace(PLAIN, is_part=is_part))
+        assert f'no frame of the {whose} is called "nobody"' in report.errors[0].message
 
 
 def test_what_to_do_about_a_label_that_is_like_none_is_told() -> None:
