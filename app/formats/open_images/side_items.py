@@ -23,6 +23,7 @@ import orjson
 
 from app.annotations import Kept, Label, LabelCatalog, Shapes, ShapeType, Tags, Tracks
 from app.columns import Ragged, Texts
+from app.errors import shorten
 from app.formats.open_images.attributes import AttributeDecoder
 from app.geometry import check_runs
 
@@ -222,7 +223,7 @@ class ItemCodec:
     def label_of(self, item: Item, among: Sequence[Label] | None = None) -> Label:
         name = item.get("label")
         found = [label for label in (self.labels.labels if among is None else among) if label.name == name]
-        need(len(found) == 1, f"no label {name!r}")
+        need(len(found) == 1, f'there is no label "{shorten(name)}" here')
         return found[0]
 
     def shape(self, item: Item, frame: int, width: int, height: int) -> Item:

@@ -308,11 +308,17 @@ class SideFile:
     def finish(self, path: str, report: Report) -> Annotations:
         """Shapes without a row, and tracks and wholes of which every row came; the rows of others as shapes."""
         shapes: list[Shapes] = []
+        n_lost, why = 0, ""
         for line in self._rowless:
             try:
                 shapes += self._rowless_shapes(json.loads(line))
-            except (BadItem, ValueError, TypeError, KeyError, RecursionError):
-                self._n_refused += 1
+            except (BadItem, ValueError, TypeError, KeyError, RecursionError) as problem:
+                n_lost += 1
+                why = why or (str(problem) if isinstance(problem, BadItem) else "it cannot be read")
+        if n_lost:
+            # No row stands for them: what the user must know is that they are gone, and what they wanted.
+            message = f"shapes of the side file that no row shows are left out, {n_lost:,} of them; the first: {why}"
+            report.warn("extra.ignored", message, file=path)
         tracks: list[Tracks] = []
         for held in self._tracks.values():
             n_rows = sum(len(part) for part in held.shapes)

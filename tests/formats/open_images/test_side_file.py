@@ -614,6 +614,20 @@ def test_a_shape_without_a_row_must_fit_its_frame(entry: dict[str, Any]) -> None
     assert (len(shapes), codes) == (0, ["extra.ignored"])
 
 
+def test_shapes_that_no_row_shows_are_told_as_left_out_and_why() -> None:
+    """As those of a project's skeletons, whose label a new project has not: to say that rows are read was no help."""
+    members = members_of(one(ShapeType.POLYLINE, [1, 1, 2, 2]), one(ShapeType.POLYLINE, [1, 1, 3, 3]))
+    document = json.loads(members[SIDE])
+    for entry in document["entries"]:
+        entry["shapes"][0]["label"] = "ghost"
+    members[SIDE] = json.dumps(document).encode()
+    sink, report = good(members, TASK)
+    assert len(sink.annotations().shapes) == 0
+    (warning,) = report.warnings
+    assert warning.code == "extra.ignored"
+    assert 'left out, 2 of them; the first: there is no label "ghost" here' in warning.message
+
+
 def test_tag_entries_that_do_not_fit_leave_the_tag() -> None:
     tag = replace(Tags.empty(1), label_ids=np.array([2], dtype=np.int32), groups=np.array([4], dtype=np.int32))
     data, _ = exported(MemorySource(Annotations(tags=tag), TASK.frames), TASK)
