@@ -19,13 +19,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from app.columns.words import LONG_ITEM, joined_cells
+from app.columns.words import joined_cells
 
 Offsets = npt.NDArray[np.int64]
 Indices = npt.NDArray[np.integer[Any]]
 
-PIECE_BYTES = LONG_ITEM
-"""From this mean length on, pieces are copied one by one."""
+PIECE_BYTES = 2048
+"""From this mean length on, pieces are copied one by one (measured)."""
 UNPACKED_VALUES = 1 << 20
 """Values that are unpacked at a time where nobody says otherwise."""
 

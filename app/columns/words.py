@@ -106,29 +106,38 @@ def joined_cells(buffer: Bytes, starts: Positions, stops: Positions, gap: int = 
     lengths = stops - starts  # (N,)
     offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
     np.cumsum(lengths + gap, out=offsets[1:])
-    total, places = int(offsets[-1]), offsets[:-1]
-    if total == 0:
-        return np.empty(0, dtype=np.uint8), offsets
-    width = max(min(int(lengths.max()), WIDER * total // len(lengths) + WIDER_BYTES), 1)
-    # Longer ones than most, and those at the buffer's very end, are copied one by one.
-    alone = np.flatnonzero((lengths > width) | ((starts + width > len(buffer)) & (lengths > 0)))
-    if width > min(LONG_ITEM, len(buffer)) or len(alone) > len(lengths) // FEW + FEW or not buffer.flags.c_contiguous:
-        values = np.zeros(total + 8, dtype=np.uint8)
-        copy_cells(values, places, buffer, starts, stops)
-        return values[:total], offsets
-    values = np.empty(total + width, dtype=np.uint8)
-    item = np.dtype((np.void, width))
-    source = np.ndarray((len(buffer) - width + 1,), dtype=item, buffer=buffer.data, strides=(1,))
-    target = np.ndarray((total + 1,), dtype=item, buffer=values.data, strides=(1,))
-    starts_within = np.minimum(starts, len(source) - 1)
+    total, longest, n = int(offsets[-1]), int(lengths.max(initial=0)), len(lengths)
+    if longest == 0:
+        return np.empty(total, dtype=np.uint8), offsets
+    # Longer ones than nearly all are copied alone.
+    width = min(longest, WIDER * total // n + WIDER_BYTES, LONG_ITEM)
+    alone = np.flatnonzero(lengths > width)
+    if len(alone) > n // FEW + FEW:
+        width = min(longest, LONG_ITEM)
+        alone = np.flatnonzero(lengths > width)
+    buffer, values = np.ascontiguousarray(buffer), np.empty(total + width, dtype=np.uint8)
+    last = len(buffer) - width  # where the last item begins that lies within the buffer
+    beyond = np.zeros(2 * width, dtype=np.uint8)
+    beyond[:width] = buffer[last:]
+    source, ends, target = (_items(each, width) for each in (buffer, beyond, values))
     n_rows = max(ITEM_BYTES // width, 1)
-    for first in range(0, len(lengths), n_rows):
-        rows = slice(first, first + n_rows)
-        target[places[rows]] = source[starts_within[rows]]
-    cells = zip(places[alone].tolist(), starts[alone].tolist(), stops[alone].tolist(), strict=True)
+    for first in range(0, n, n_rows):
+        some = starts[first : first + n_rows]
+        items = source[np.minimum(some, last)]
+        at_end = np.flatnonzero(some > last)
+        if len(at_end):
+            items[at_end] = ends[some[at_end] - last]
+        target[offsets[first : first + len(some)]] = items
+    cells = zip(offsets[alone].tolist(), starts[alone].tolist(), stops[alone].tolist(), strict=True)
     for place, start, stop in cells:
         values[place : place + stop - start] = buffer[start:stop]
     return values[:total], offsets
+
+
+def _items(buffer: Bytes, width: int) -> npt.NDArray[np.void]:
+    """What begins at each byte, `width` bytes of it; shares the buffer."""
+    item = np.dtype((np.void, width))
+    return np.ndarray((len(buffer) - width + 1,), dtype=item, buffer=buffer.data, strides=(1,))
 
 
 def equal_cells(
