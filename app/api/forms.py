@@ -23,6 +23,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from app.errors import InvalidInput, TooLarge, shorten
+from app.operations import last_part
 from app.storage import UploadPart
 
 MAX_PART_HEADERS = 32
@@ -272,7 +273,7 @@ def base_name(client_name: str, place: str = "filename") -> str:
     Raises:
         InvalidInput: nothing is left, or nothing that can name a file.
     """
-    name = client_name.replace("\\", "/").rsplit("/", 1)[-1]
+    name = last_part(client_name)
     if (
         not name
         or name in (".", "..")

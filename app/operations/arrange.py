@@ -77,10 +77,10 @@ def named_order(names: Sequence[str], wanted: Sequence[str], place: str) -> list
     by_name = {name: index for index, name in enumerate(names)}
     by_base: dict[str, int] = {}
     for index, name in enumerate(names):
-        by_base.setdefault(_base(name), index)
+        by_base.setdefault(last_part(name), index)
     order = []
     for name in wanted:
-        base = _base(name)
+        base = last_part(name)
         found = by_name.get(name, by_name.get(base, by_base.get(base)))
         if found is None:
             found = by_name.get(base.translate(IN_FORMS))
@@ -96,7 +96,8 @@ def named_order(names: Sequence[str], wanted: Sequence[str], place: str) -> list
     return order
 
 
-def _base(name: str) -> str:
+def last_part(name: str) -> str:
+    """A file's name without its folders, whichever slash is between them."""
     return name.replace("\\", "/").rsplit("/", 1)[-1]
 
 
@@ -114,7 +115,7 @@ def unzipped(wanted: Sequence[str], zips: Zips, place: str) -> list[str]:
     used = dict.fromkeys(zips, 0)
     names: list[str] = []
     for name in wanted:
-        base = _base(name)
+        base = last_part(name)
         if base not in zips:
             names.append(name)
         elif used[base] < len(zips[base]):

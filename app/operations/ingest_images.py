@@ -23,6 +23,7 @@ from app.operations.arrange import (
     cut_segments,
     default_chunk_size,
     frame_step,
+    last_part,
     mapped_segments,
     unzipped,
 )
@@ -158,7 +159,7 @@ def find_pictures(
     found: list[Found] = []
     files = [(part.name, part.offset, part.size) for part in upload.parts] or [(upload.filename, 0, upload.length)]
     for client_name, offset, size in files:
-        name = client_name.replace("\\", "/").rsplit("/", 1)[-1]
+        name = last_part(client_name)
         part = Part(source, offset, size)
         if part.read_at(0, 4)[:2] == b"PK":
             members = find_members(Holder(part, offset, open_archive(part, limits.archive)), name, pack, report)

@@ -12,7 +12,6 @@ nobody waits in a circle.
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import sqlite3
@@ -27,7 +26,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from app.block_inserts import LOCK_TIMEOUT_SECONDS, PAGE_BYTES, WRITE_CACHE_KIB, set_up
-from app.errors import AppError, Busy, Conflict, Damaged, NoSpace
+from app.errors import FULL_DISK, AppError, Busy, Conflict, Damaged, NoSpace
 
 Connection = sa.Connection
 
@@ -285,7 +284,7 @@ def _is_full(folder: Path) -> bool:
             probe.write(bytes(64 << 10))
             probe.flush()
     except OSError as error:
-        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        return error.errno in FULL_DISK
     return False
 
 

@@ -228,9 +228,8 @@ def _unique(index: FrameIndex, ids: ImageIds) -> ImageIds:
     alike: dict[str, list[int]] = {}  # the frames of each path that several have
     for row in np.sort(members).tolist():
         alike.setdefault(texts[row], []).append(row)
-    taken: Counter[str] = (
-        Counter()
-    )  # ids, and what may be taken for them: other frames' names with and without extension
+    # Ids, and what may be taken for them: other frames' names with and without extension.
+    taken: Counter[str] = Counter()
     for text in dict.fromkeys(texts):
         taken.update({text, posixpath.splitext(text)[0]})
     changed: dict[int, str] = {}
