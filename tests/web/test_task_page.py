@@ -20,6 +20,12 @@ from tests.web.tasks import BOX_HEADER, Caller, archive, box
 OpenPage = Callable[..., Any]
 
 
+def expect_picture(page: Any, name: str) -> None:
+    """Wait until a picture is there: its name is shown at once, what was said of it when it comes."""
+    expect(page.locator(".viewer-bar strong")).to_have_text(name)
+    expect(page.locator(".stage")).to_have_attribute("aria-busy", "false")
+
+
 @pytest.fixture(scope="module")
 def task(caller: Caller) -> int:
     """Five pictures: boxes and tags on the first two, a mask on the third, every other kind of shape on the fourth."""
@@ -69,11 +75,11 @@ def test_a_picture_is_shown_with_what_was_said_of_it(open_page: OpenPage, task: 
     expect(page.locator(".facts")).to_contain_text("truncated")
     expect(page.locator(".shape.is-selected")).to_have_count(1)
     page.keyboard.press("ArrowRight")
-    expect(page.locator(".viewer-bar strong")).to_have_text("p1.png")
+    expect_picture(page, "p1.png")
     expect(page.locator(".stage-tags .label")).to_have_text(["no Dog"])
     expect(page).to_have_url(re.compile("frame=1"))
     page.keyboard.press("ArrowLeft")
-    expect(page.locator(".viewer-bar strong")).to_have_text("p0.png")
+    expect_picture(page, "p0.png")
 
 
 def test_hovering_and_clicking_on_the_picture(open_page: OpenPage, task: int) -> None:
@@ -94,7 +100,7 @@ def test_hovering_and_clicking_on_the_picture(open_page: OpenPage, task: int) ->
 def test_masks_are_painted_and_can_be_pointed_at(open_page: OpenPage, task: int, guard: Guard) -> None:
     guard.allowed.append("Canvas2D: Multiple readback")  # of this test
     page = open_page(f"/tasks/{task}?frame=2")
-    expect(page.locator(".viewer-bar strong")).to_have_text("p2.png")
+    expect_picture(page, "p2.png")
     alpha = """() => { const c = document.querySelector('canvas.masks');
         const at = (x, y) => c.getContext('2d').getImageData(x, y, 1, 1).data[3];
         return [at(29, 40), at(30, 20), at(89, 59), at(90, 40), at(60, 19)]; }"""
@@ -120,7 +126,7 @@ def test_every_kind_of_shape_is_drawn_and_tracks_too(open_page: OpenPage, task: 
     turned = page.locator(".shapes .rectangle rect[transform*=rotate]")
     assert turned.get_attribute("transform") == "rotate(30 102.5 60)"
     page.keyboard.press("ArrowRight")
-    expect(page.locator(".viewer-bar strong")).to_have_text("p4.png")
+    expect_picture(page, "p4.png")
     expect(page.locator(".shapes rect")).to_have_attribute("x", "20")
 
 
@@ -223,9 +229,9 @@ def test_a_hundred_thousand_pictures_make_no_longer_page(open_page: OpenPage, ca
     print(frame_times(page, "document.querySelector('.frames').scrollTop = index * 130000"))
     page.locator(".frames").focus()
     page.keyboard.press("End")
-    expect(page.locator(".viewer-bar strong")).to_have_text("099999.png")
+    expect_picture(page, "099999.png")
     page.keyboard.press("ArrowUp")
-    expect(page.locator(".viewer-bar strong")).to_have_text("099998.png")
+    expect_picture(page, "099998.png")
     expect(page.locator(".shapes rect")).to_have_count(1)
     page.get_by_label("Which pictures").select_option(label="Without annotations")
     expect(page.locator(".viewer-bar")).to_contain_text("of 50,000")
@@ -244,7 +250,7 @@ def test_a_thousand_shapes_are_all_drawn_and_listed_in_parts(open_page: OpenPage
     rows = [box("p001", place=f"{x:.4f},{x + 0.05:.4f},{y:.4f},{y + 0.05:.4f}") for x, y in corners]
     caller.load(task_id, archive(rows))
     page = open_page(f"/tasks/{task_id}", bypass_csp=True)
-    expect(page.locator(".viewer-bar strong")).to_have_text("p000.png")
+    expect_picture(page, "p000.png")
     page.keyboard.press("ArrowRight")
     expect(page.locator(".shapes rect")).to_have_count(1000)
     expect(page.locator(".object")).to_have_count(150)
@@ -399,7 +405,7 @@ def test_a_phone_pinches_pans_and_opens_the_list(open_page: OpenPage, task: int)
     )
     page.locator(".frame").nth(2).click()
     expect(page.locator(".viewer-list")).to_be_hidden()
-    expect(page.locator(".viewer-bar strong")).to_have_text("p2.png")
+    expect_picture(page, "p2.png")
 
 
 def test_the_keyboard_moves_the_picture(open_page: OpenPage, task: int) -> None:
@@ -409,7 +415,7 @@ def test_the_keyboard_moves_the_picture(open_page: OpenPage, task: int) -> None:
     before = middle(shape.bounding_box())
     for key in ("+", "Shift+ArrowRight", "Shift+ArrowDown"):
         page.keyboard.press(key)
-    expect(page.locator(".viewer-bar strong")).to_have_text("p0.png")
+    expect_picture(page, "p0.png")
     page.keyboard.press("-")
     after = middle(shape.bounding_box())
     assert after[0] < before[0] - 30

@@ -653,6 +653,8 @@ class Viewer extends Part {
   render() {
     const { picture, view } = this;
     const row = this.row(this.place);
+    // The next picture is named at once; until it is here, the one before is shown dimmed and without its shapes.
+    const isTurning = Boolean(picture && row && picture.frame !== row.frame);
     return html`<div class="viewer ${this.panel ? `shows-${this.panel}` : ""}">
       <aside class="viewer-list" aria-label="List of pictures">
         <div class="stack tight pad">
@@ -674,7 +676,7 @@ class Viewer extends Part {
           <span class="grow clip" aria-live="polite"><strong title=${row?.name ?? ""}>${row?.name.split("/").at(-1) ?? ""}</strong> <span class="fine">${this.total ? `${count(this.place + 1)} of ${count(this.total)}` : ""}${picture ? `, ${picture.width} × ${picture.height}` : ""}${picture?.subset ? `, ${picture.subset}` : ""}</span></span>
           <button type="button" class="button small quiet square narrow-only" aria-label="What is in this picture" aria-expanded=${this.panel === "side"} @click=${() => (this.panel = this.panel === "side" ? "" : "side")}>${icon("tag")}</button>
         </div>
-        <div class="stage ${picture && row && picture.frame !== row.frame ? "is-turning" : ""}" @pointerdown=${this.down} @pointermove=${this.move} @pointerup=${this.up} @pointercancel=${this.up}
+        <div class="stage ${isTurning ? "is-turning" : ""}" aria-busy=${isTurning} @pointerdown=${this.down} @pointermove=${this.move} @pointerup=${this.up} @pointercancel=${this.up}
           @pointerleave=${() => {
             if (this.hovered) {
               this.hovered = null;
