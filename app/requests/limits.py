@@ -14,7 +14,8 @@ class WorkerLimits:
     Attributes:
         memory_bytes: how much more address space than at its start the process may use; 0 is no limit.
         timeout_seconds: wall time of one attempt.
-        lease_seconds: after so long without a word a request is somebody else's.
+        lease_seconds: after so long without a word a request is somebody else's; one whose message died with a worker
+            is announced again after as long (a minute at most).
         grace_seconds: how long work may go on after SIGTERM.
         sweep_seconds: how often lost requests are looked for (leases more often).
     """

@@ -130,6 +130,7 @@ class _Chores:
                     self._queue,
                     max_attempts=self._limits.max_attempts,
                     request_ttl_seconds=self._limits.request_ttl_seconds,
+                    lost_after_seconds=self._limits.lease_seconds,
                 )
                 housekeeping.collect(self._storage)
             if moment >= self._next_housekeeping:

@@ -29,7 +29,7 @@ from app.storage.users import ref_columns, ref_from
 ACTIVE = ("queued", "started")
 KEEP_UPLOAD = "keep_upload"
 """An option of work that only looks at its uploads: they wait for the next request that names them."""
-LOST_AFTER = timedelta(minutes=1)  # a queued request whose message may be gone
+LOST_AFTER_SECONDS = 60.0  # a queued request whose message may be gone; of short leases, as long as they are
 NEVER_AHEAD = timedelta(days=1)  # a date beyond is of a clock that was set back: nobody waits until it comes again
 MAX_MESSAGE_CHARACTERS = 4000
 
@@ -260,12 +260,11 @@ def cancel(conn: Connection, viewer: User, request_id: str) -> Request:
 def claim(conn: Connection, request_id: str, *, lease_seconds: float, max_attempts: int = 3) -> Request | None:
     """Take a request that is queued, or whose worker went silent; None where there is nothing to do."""
     moment = now()
-    is_lost, _ = _lost_conditions()
     taken = conn.execute(
         requests.update()
         .where(
             requests.c.id == request_id,
-            sa.or_(requests.c.status == "queued", is_lost),
+            sa.or_(requests.c.status == "queued", _silent()),
             requests.c.attempt - requests.c.releases < max_attempts,
         )
         .values(
@@ -384,32 +383,42 @@ def release(conn: Connection, request_id: str, attempt: int, *, counts: bool = F
     conn.execute(
         requests.update()
         .where(_own(request_id, attempt))
-        .values(status="queued", releases=n_releases, lease_until=None, queued_date=now() - LOST_AFTER)
+        .values(
+            status="queued",
+            releases=n_releases,
+            lease_until=None,
+            queued_date=now() - timedelta(seconds=LOST_AFTER_SECONDS),
+        )
     )
 
 
-def _lost_conditions() -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
-    """Started and silent; queued and not taken up for a minute."""
-    moment = now()
-
-    def is_off(date: sa.ColumnElement[Any], until: datetime) -> sa.ColumnElement[bool]:
-        return sa.or_(date <= until, date > moment + NEVER_AHEAD)
-
-    silent = sa.and_(requests.c.status == "started", is_off(requests.c.lease_until, moment))
-    forgotten = sa.and_(requests.c.status == "queued", is_off(requests.c.queued_date, moment - LOST_AFTER))
-    return silent, forgotten
+def _is_off(date: sa.ColumnElement[Any], until: datetime) -> sa.ColumnElement[bool]:
+    return sa.or_(date <= until, date > now() + NEVER_AHEAD)
 
 
-def has_lost(conn: Connection) -> bool:
+def _silent() -> sa.ColumnElement[bool]:
+    """Started, and the lease is over."""
+    return sa.and_(requests.c.status == "started", _is_off(requests.c.lease_until, now()))
+
+
+def _forgotten(lost_after_seconds: float) -> sa.ColumnElement[bool]:
+    """Queued and not taken up for a while."""
+    until = now() - timedelta(seconds=min(lost_after_seconds, LOST_AFTER_SECONDS))
+    return sa.and_(requests.c.status == "queued", _is_off(requests.c.queued_date, until))
+
+
+def has_lost(conn: Connection, *, lost_after_seconds: float = LOST_AFTER_SECONDS) -> bool:
     """Whether `requeue_lost` would find anything."""
-    return conn.execute(sa.select(requests.c.id).where(sa.or_(*_lost_conditions())).limit(1)).one_or_none() is not None
+    lost = sa.select(requests.c.id).where(sa.or_(_silent(), _forgotten(lost_after_seconds)))
+    return conn.execute(lost.limit(1)).one_or_none() is not None
 
 
-def requeue_lost(conn: Connection, *, max_attempts: int = 3, ttl_seconds: int) -> tuple[str, ...]:
-    """Ids to be sent to the queue again: expired leases, and rows queued for more than a minute. The last attempt's
-    death fails the request."""
-    silent, forgotten = _lost_conditions()
-    chosen = sa.select(requests.c.id, requests.c.attempt, requests.c.releases).where(silent)
+def requeue_lost(
+    conn: Connection, *, max_attempts: int = 3, ttl_seconds: int, lost_after_seconds: float = LOST_AFTER_SECONDS
+) -> tuple[str, ...]:
+    """Ids to be sent to the queue again: expired leases, and rows queued for more than `lost_after_seconds` (a minute
+    at most). The last attempt's death fails the request."""
+    chosen = sa.select(requests.c.id, requests.c.attempt, requests.c.releases).where(_silent())
     lost = []
     expired = conn.execute(chosen.with_for_update(skip_locked=True)).all()
     for row in expired:
@@ -421,9 +430,9 @@ def requeue_lost(conn: Connection, *, max_attempts: int = 3, ttl_seconds: int) -
             f"interrupted: the work stopped {n_deaths} times without a word; it may need more memory than there is"
         )
         _end(conn, row.id, _own(row.id, row.attempt), "failed", timedelta(seconds=ttl_seconds), message=message)
-    waiting = sa.select(requests.c.id).where(forgotten).order_by(requests.c.created_date)
-    lost += conn.execute(waiting.with_for_update(skip_locked=True)).scalars().all()
-    if lost:  # it takes a minute until they are announced again, not just the next worker's sweep
+    forgotten = sa.select(requests.c.id).where(_forgotten(lost_after_seconds)).order_by(requests.c.created_date)
+    lost += conn.execute(forgotten.with_for_update(skip_locked=True)).scalars().all()
+    if lost:  # it takes as long again until they are announced again, not just the next worker's sweep
         again = {"status": "queued", "queued_date": now(), "lease_until": None}
         conn.execute(requests.update().where(requests.c.id.in_(lost)).values(**again))
     counters.add(conn, {("lease_expiries",): len(expired)})

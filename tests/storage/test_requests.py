@@ -144,6 +144,21 @@ def test_forgotten_requests_are_announced_once_a_minute(storage: Storage, ann: U
         assert requests.requeue_lost(conn, ttl_seconds=TTL) == ()
 
 
+@pytest.mark.parametrize(("lost_after_seconds", "is_lost"), [(5, True), (20, False), (3600, False)])
+def test_where_leases_are_short_forgotten_requests_wait_no_longer_than_one(
+    storage: Storage, ann: User, lost_after_seconds: float, is_lost: bool
+) -> None:
+    request_id = create(storage, ann, export(make_task(storage, 1).id))
+    with storage.database.write() as conn:
+        conn.execute(table.update().values(queued_date=now() - timedelta(seconds=6)))
+        assert requests.has_lost(conn, lost_after_seconds=lost_after_seconds) == is_lost
+        found = requests.requeue_lost(conn, ttl_seconds=TTL, lost_after_seconds=lost_after_seconds)
+        assert found == ((request_id,) if is_lost else ())
+        conn.execute(table.update().values(queued_date=now() - timedelta(seconds=61)))
+        found = requests.requeue_lost(conn, ttl_seconds=TTL, lost_after_seconds=3600)
+        assert found == (request_id,), "a minute at most"
+
+
 def test_a_released_request_has_not_lost_an_attempt(storage: Storage, ann: User) -> None:
     request_id = create(storage, ann, export(make_task(storage, 1).id))
     for attempt in range(1, 6):
