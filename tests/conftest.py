@@ -6,6 +6,7 @@ import gc
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.cluster.processes import Cluster, running_cluster
 from tests.service import Service, running_service
@@ -31,6 +32,18 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("cluster")
     with running_cluster(folder, 2, 2, environ={"ANNOPORT_BLOB_REDIRECTS": "true"}) as running:
         yield running
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Of hypothesis: no time is a failure (a busy machine stands still for longer than any example takes), and two runs
+    of one state of the house see the same examples; `-m long` draws new ones."""
+    settings.register_profile(
+        "house",
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+        derandomize="long" not in config.option.markexpr,
+    )
+    settings.load_profile("house")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
