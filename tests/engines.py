@@ -20,7 +20,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import stat
 import subprocess
 import sys
@@ -38,6 +37,7 @@ import sqlalchemy as sa
 from ruamel.yaml import YAML
 
 from tests.environments import clean_environ, python_of
+from tests.ports import free_ports
 
 START_SECONDS = 60.0
 NOBODY = 65534  # PostgreSQL does not run as root
@@ -59,23 +59,6 @@ POSTGRES_SETTINGS = {
 
 BUCKET = "annoport-tests"
 ACCESS_KEY, SECRET_KEY = "AKannoport", "a secret of the tests"
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on; all below 55000, since some servers add 10000 to theirs."""
-    found: list[int] = []
-    held: list[socket.socket] = []
-    try:
-        while len(found) < count:
-            held.append(socket.socket())
-            held[-1].bind(("127.0.0.1", 0))
-            port = held[-1].getsockname()[1]
-            if port < 55000:
-                found.append(port)
-    finally:
-        for each in held:
-            each.close()
-    return found
 
 
 def bound_to_parent() -> Callable[[], None] | None:

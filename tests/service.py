@@ -6,7 +6,6 @@ import contextlib
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,7 +22,8 @@ COMMAND = (sys.executable, "-m", "app.cli")
 ADMIN, PASSWORD = "admin", "correct horse battery"
 
 START_SECONDS = 60.0
-STOP_SECONDS = 30.0
+STOP_SECONDS = 60.0
+REAP_SECONDS = 20.0
 
 ADDRESS = re.compile(r"https?://(?:127\.0\.0\.1|localhost):(\d+)")
 
@@ -67,7 +67,7 @@ class Service:
             self.process.wait()
             raise AssertionError(f"no end {STOP_SECONDS:.0f} s after SIGTERM\n{self.tail()}") from None
         # The children of a process that ended are the init process's: ask by id, with a moment for the kernel to reap.
-        deadline = time.monotonic() + 2
+        deadline = time.monotonic() + REAP_SECONDS
         while (left := [pid for pid in started if runs(pid)]) and time.monotonic() < deadline:
             time.sleep(0.02)
         if left:
@@ -160,12 +160,6 @@ def _wait(service: Service) -> str:
     raise AssertionError(
         f"no answer within {START_SECONDS:.0f} s at {url or 'an address it never printed'}\n{service.tail()}"
     )
-
-
-def free_port() -> int:
-    """A port that nobody uses now."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def _end(pids: Sequence[int]) -> None:

@@ -297,7 +297,7 @@ def test_a_helper_ends_with_its_reader() -> None:
     assert helper.receive() == ("aa",)
     helper.send("sleep")
     os.close(helper._jobs)
-    assert helper._process.wait(10) == 0
+    assert helper._process.wait(40) == 0  # before it would have slept enough
     helper._jobs = os.dup(2)
     helper.close()
 

@@ -15,6 +15,7 @@ from app.api import guarded_protocol
 from app.api.protocol import GuardedProtocol
 
 HEADER_TIMEOUT_SECONDS = 0.3
+PATIENCE_SECONDS = 20.0
 
 
 async def answer(scope: dict[str, object], receive: object, send: object) -> None:
@@ -26,7 +27,20 @@ async def answer(scope: dict[str, object], receive: object, send: object) -> Non
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
-    protocol = guarded_protocol(header_timeout_seconds=HEADER_TIMEOUT_SECONDS, max_header_bytes=20_000)
+    with serving(HEADER_TIMEOUT_SECONDS) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def patient_port() -> Iterator[int]:
+    """Of a server that waits for headers longer than anybody here for its answer."""
+    with serving(10 * PATIENCE_SECONDS) as found:
+        yield found
+
+
+@contextlib.contextmanager
+def serving(header_timeout_seconds: float) -> Iterator[int]:
+    protocol = guarded_protocol(header_timeout_seconds=header_timeout_seconds, max_header_bytes=20_000)
     config = uvicorn.Config(answer, port=0, http=protocol, lifespan="off", log_level="critical", loop="asyncio")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
@@ -35,15 +49,15 @@ def port() -> Iterator[int]:
         time.sleep(0.01)
     yield server.servers[0].sockets[0].getsockname()[1]
     server.should_exit = True
-    thread.join(5)
+    thread.join(PATIENCE_SECONDS)
 
 
-def exchange(port: int, *pieces: bytes, pause: float = 0.0, wait: float = 3.0) -> tuple[bytes, float, bool]:
+def exchange(port: int, *pieces: bytes, pause: float = 0.0) -> tuple[bytes, float, bool]:
     """Send the pieces; gives what came back, after how long, and whether the server closed."""
     received = b""
     started = time.monotonic()
     with socket.create_connection(("127.0.0.1", port)) as connection:
-        connection.settimeout(wait)
+        connection.settimeout(PATIENCE_SECONDS)
         with contextlib.suppress(ConnectionError):
             for piece in pieces:
                 connection.sendall(piece)
@@ -66,7 +80,7 @@ def test_a_connection_that_says_nothing_is_closed(port: int) -> None:
     received, seconds, closed = exchange(port)
     assert closed
     assert received == b""
-    assert HEADER_TIMEOUT_SECONDS * 0.8 < seconds < 2
+    assert seconds > HEADER_TIMEOUT_SECONDS * 0.8
 
 
 def test_headers_that_trickle_in_are_408(port: int) -> None:
@@ -89,21 +103,23 @@ def test_headers_that_trickle_in_are_408(port: int) -> None:
         (b"GET / HTTP/1.1\r\nHost: x\r\nX: a\x00b\r\n\r\n", 400),
     ],
 )
-def test_bad_heads_are_refused_at_once(port: int, request_bytes: bytes, expected: int) -> None:
-    received, _, closed = exchange(port, request_bytes)
+def test_bad_heads_are_refused_at_once(patient_port: int, request_bytes: bytes, expected: int) -> None:
+    received, _, closed = exchange(patient_port, request_bytes)
     assert closed
-    assert status(received) == expected  # and not 408, which is said when the time for headers is over
+    assert status(received) == expected
 
 
-def test_a_large_body_is_not_taken_for_headers(port: int) -> None:
+def test_a_large_body_is_not_taken_for_headers(patient_port: int) -> None:
     head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 300000\r\nConnection: close\r\n\r\n"
-    received, _, _ = exchange(port, head + b"x" * 300_000)
+    received, _, _ = exchange(patient_port, head + b"x" * 300_000)
     assert status(received) == 200
 
 
-def test_several_requests_on_one_connection(port: int) -> None:
+def test_several_requests_on_one_connection(patient_port: int) -> None:
     one = b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 15_000 + b"\r\n\r\n"
-    received, _, _ = exchange(port, *[one] * 4, pause=0.1, wait=0.5)
+    last = one.replace(b"Host: x", b"Host: x\r\nConnection: close")
+    received, _, closed = exchange(patient_port, one, one, one, last, pause=0.1)
+    assert closed
     assert received.count(b"HTTP/1.1 200") == 4
 
 
@@ -118,10 +134,9 @@ def test_the_next_request_has_its_own_time(port: int) -> None:
 def test_a_body_that_nobody_reads_is_drained_for_a_while_only(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.api.protocol.DRAIN_SECONDS", 0.2)
     head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
-    received, seconds, closed = exchange(port, head, *[b"x"] * 20, pause=0.05)
+    received, _, closed = exchange(port, head, *[b"x"] * 20, pause=0.05)
     assert status(received) == 200
-    assert closed
-    assert seconds < 2
+    assert closed, "before the body was whole"
 
 
 def test_the_class_is_made_for_its_limits() -> None:

@@ -17,8 +17,9 @@ from tests.clients import meadow
 from tests.clients.runners import FORMAT, SCRIPTS, Clients
 from tests.environments import run_script
 from tests.nginx import running_nginx
+from tests.ports import free_port
 from tests.samples import LABELS, read_archive, write_pictures
-from tests.service import ADMIN, PASSWORD, free_port, start_service
+from tests.service import ADMIN, PASSWORD, start_service
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed (package nginx-light)"),

@@ -21,6 +21,7 @@ import pytest
 
 from tests import engines
 from tests.engines import compose
+from tests.ports import free_ports
 from tests.processes import family
 from tests.service import ADMIN, COMMAND, PASSWORD, annoport
 
@@ -175,7 +176,7 @@ def running_cluster(
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         database_url = database_url or stack.enter_context(engines.new_database())
-        port, *ports = engines.free_ports(1 + n_webs)
+        port, *ports = free_ports(1 + n_webs)
         shared = {
             **{
                 name: str(value) for name, value in compose("compose.cluster.yaml")["x-annoport"]["environment"].items()

@@ -18,7 +18,8 @@ from app.cli import main
 from app.settings import Settings
 from tests.cluster.processes import nginx_conf, nginx_program
 from tests.docker.test_dockerfile import only
-from tests.engines import compose, free_ports
+from tests.engines import compose
+from tests.ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = ("compose.yaml", "compose.cluster.yaml")

@@ -14,8 +14,9 @@ from typing import Protocol
 import httpx
 
 from app.storage import Storage, open_storage
+from tests.ports import free_port
 from tests.processes import family, look, runs
-from tests.service import COMMAND, free_port
+from tests.service import COMMAND
 
 START_SECONDS = 60.0
 SETTINGS = {"ANNOPORT_LEASE_SECONDS": "5", "ANNOPORT_SWEEP_SECONDS": "1", "ANNOPORT_REQUEST_HOLD_SECONDS": "1"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -40,18 +41,18 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
         storage.close()
 
 
-Starter = Callable[[], "subprocess.Popen[bytes]"]
+Starter = Callable[..., "subprocess.Popen[bytes]"]
 
 
 @pytest.fixture
 def start_worker(place: Place) -> Iterator[Starter]:
-    """Starts worker processes; what still runs at the end is killed."""
+    """Starts worker processes, with other limits where they are given; what still runs at the end is killed."""
     started: list[subprocess.Popen[bytes]] = []
 
-    def start(parent_fd: int = -1) -> subprocess.Popen[bytes]:
+    def start(parent_fd: int = -1, **limits: float) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "tests.requests.handlers", str(place.folder), place.url, place.blob_url]
         process = subprocess.Popen(
-            [*command, str(parent_fd)],
+            [*command, str(parent_fd), json.dumps(limits)],
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             pass_fds=[parent_fd] if parent_fd >= 0 else [],

@@ -1,4 +1,5 @@
-"""Handlers for worker processes of the tests; the process is `python -m tests.requests.handlers FOLDER URL BLOBS FD`.
+"""Handlers for worker processes of the tests; the process is `python -m tests.requests.handlers FOLDER URL BLOBS FD
+LIMITS`.
 
 What a handler does is written as options of the request: `seconds` to work, `frame` to annotate, `fault`.
 """
@@ -6,6 +7,7 @@ What a handler does is written as options of the request: `seconds` to work, `fr
 from __future__ import annotations
 
 import errno
+import json
 import os
 import sys
 import time
@@ -87,11 +89,12 @@ def limits(**more: float) -> WorkerLimits:
 
 if __name__ == "__main__":
     folder, database_url, blob_url, parent_fd = Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])
+    changed = json.loads(sys.argv[5])
     opened = open_storage(database_url, blob_url, folder, min_free_bytes=0, pool_size=4, migrate=False)
     run_worker(
         opened,
         open_queue(database_url, folder),
         HANDLERS,
-        limits=limits(),
+        limits=limits(**changed),
         parent_fd=parent_fd if parent_fd >= 0 else None,
     )

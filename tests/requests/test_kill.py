@@ -15,7 +15,7 @@ from app.storage import Request, RequestDraft, annotations, requests
 from tests.requests.conftest import Place, Starter
 from tests.storage.stores import make_task
 
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 180
 
 
 def ask(place: Place, task_id: int, type: str = "export:dataset", **options: object) -> Request:
@@ -92,7 +92,7 @@ def test_work_that_kills_its_worker_fails_after_three_times(place: Place, start_
 
 def test_sigterm_lets_short_work_end(place: Place, start_worker: Starter) -> None:
     task = make_task(place.storage, 1)
-    worker = start_worker()
+    worker = start_worker(grace_seconds=2 * PATIENCE_SECONDS)
     request = ask(place, task.id, frame=0, seconds=1)
     wait_for_start(place, request)
     worker.send_signal(signal.SIGTERM)
@@ -102,8 +102,8 @@ def test_sigterm_lets_short_work_end(place: Place, start_worker: Starter) -> Non
 
 def test_sigterm_gives_long_work_back(place: Place, start_worker: Starter) -> None:
     task = make_task(place.storage, 1)
-    worker = start_worker()
-    request = ask(place, task.id, frame=0, seconds=100)
+    worker = start_worker(grace_seconds=10)  # seconds pass between what the work hears and the end of the process
+    request = ask(place, task.id, frame=0, seconds=1000)
     wait_for_start(place, request)
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(PATIENCE_SECONDS) == 0
@@ -122,7 +122,7 @@ def test_sigterm_ends_work_that_does_not_listen(place: Place, start_worker: Star
 
 def test_a_worker_goes_with_its_parent(place: Place, start_worker: Starter) -> None:
     read_end, write_end = os.pipe()
-    worker: subprocess.Popen[bytes] = start_worker(read_end)  # type: ignore[call-arg]
+    worker: subprocess.Popen[bytes] = start_worker(read_end)
     task = make_task(place.storage, 1)
     assert wait_for_all(place, [ask(place, task.id, frame=0)])[0].status == "finished"
     assert worker.poll() is None

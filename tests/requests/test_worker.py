@@ -7,10 +7,11 @@ import subprocess
 import sys
 import threading
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from app.annotations import Annotations
 from app.errors import Cancelled, Conflict, NotFound
@@ -24,12 +25,15 @@ from app.requests import (
     wait_until_final,
     wait_until_final_async,
 )
-from app.requests.worker import _Chores, run_request
+from app.requests.worker import _Chores, _Monitor, run_request
 from app.storage import Request, RequestDraft, annotations, housekeeping, requests
 from app.storage.schema import now
+from app.storage.schema import requests as table
 from tests.requests.conftest import ROOT, Place
 from tests.requests.handlers import HANDLERS, limits
 from tests.storage.stores import make_task, shapes, user
+
+PATIENCE_SECONDS = 60
 
 
 def ask(place: Place, type: str = "import:annotations", **options: Any) -> Request:
@@ -205,7 +209,7 @@ def test_what_stopped_workers_gave_back_is_no_try_of_a_busy_store(place: Place) 
 
 
 def test_running_work_is_cancelled_and_has_no_effect(place: Place) -> None:
-    request = ask(place, seconds=30)
+    request = ask(place, seconds=600)
     assert place.queue.receive() == request.id
     thread = threading.Thread(
         target=run_request, args=(place.storage, HANDLERS, request.id, limits(), threading.Event())
@@ -216,7 +220,7 @@ def test_running_work_is_cancelled_and_has_no_effect(place: Place) -> None:
     with pytest.raises(NotFound):
         cancel(place.storage, user(place.storage, "bob"), request.id)
     assert cancel(place.storage, place.ann, request.id).status == "failed"
-    thread.join(5)
+    thread.join(PATIENCE_SECONDS)
     assert not thread.is_alive()
     assert (load(place, request).message, n_shapes(place, request)) == ("cancelled", 0)
     with pytest.raises(Conflict):
@@ -253,21 +257,27 @@ def test_a_message_that_comes_twice_has_one_effect(place: Place) -> None:
 
 def test_a_step_longer_than_the_lease_keeps_it(place: Place) -> None:
     request = ask(place)
+    lease_seconds = 2.0
+    ends: list[datetime] = []
     states: list[bool] = []
 
     def handler(context: Context) -> None:
-        time.sleep(1.5)  # no progress report
-        with place.storage.database.read() as conn:
-            states.append(requests.has_lost(conn))
+        while not ends or ends[-1] < ends[0] + timedelta(seconds=lease_seconds):
+            time.sleep(0.02)  # no progress report
+            with place.storage.database.read() as conn:
+                ends.append(conn.execute(sa.select(table.c.lease_until)).scalar_one())
+                states.append(requests.has_lost(conn))
 
-    short = limits(lease_seconds=0.6)
+    short = limits(lease_seconds=lease_seconds)
     run_request(place.storage, {request.type: handler}, request.id, short, threading.Event())
-    assert states == [False]
+    assert states[-1] is False
     assert load(place, request).status == "finished"
 
 
-def test_a_worker_told_to_stop_gives_its_work_back(place: Place) -> None:
-    request = ask(place, seconds=30)
+def test_a_worker_told_to_stop_gives_its_work_back(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    # On a busy machine the monitor may be the first to see that the time is over, and it would end this very process.
+    monkeypatch.setattr(_Monitor, "_end", lambda *_: None)
+    request = ask(place, seconds=600)
     stop = threading.Event()
     thread = threading.Thread(
         target=run_worker,
@@ -278,7 +288,7 @@ def test_a_worker_told_to_stop_gives_its_work_back(place: Place) -> None:
     while load(place, request).status == "queued":
         time.sleep(0.02)
     stop.set()
-    thread.join(10)
+    thread.join(PATIENCE_SECONDS)
     assert not thread.is_alive()
     found = load(place, request)
     assert (found.status, n_shapes(place, request)) == ("queued", 0)
@@ -292,10 +302,10 @@ def test_a_worker_serves_until_it_is_told_to_stop(place: Place) -> None:
     thread.start()
     try:
         asked = [ask(place) for _ in range(3)]
-        finals = [wait_until_final(place.storage, place.ann, request.id, 10) for request in asked]
+        finals = [wait_until_final(place.storage, place.ann, request.id, PATIENCE_SECONDS) for request in asked]
     finally:
         stop.set()
-        thread.join(10)
+        thread.join(PATIENCE_SECONDS)
     assert [final.status for final in finals] == ["finished"] * 3
 
 
@@ -303,14 +313,14 @@ def test_waiting_ends_with_the_request_the_time_or_a_word(place: Place) -> None:
     request = ask(place)
     began = time.monotonic()
     assert wait_until_final(place.storage, place.ann, request.id, 0.2).status == "queued"
-    assert 0.15 < time.monotonic() - began < 2
+    assert 0.15 < time.monotonic() - began < 20
     assert wait_until_final(place.storage, place.ann, request.id, 60, should_stop=lambda: True).status == "queued"
 
     async def gone() -> bool:
         return True
 
     async def both() -> list[Request]:
-        waiting = asyncio.create_task(wait_until_final_async(place.storage, place.ann, request.id, 20))
+        waiting = asyncio.create_task(wait_until_final_async(place.storage, place.ann, request.id, 60))
         stopped = await wait_until_final_async(place.storage, place.ann, request.id, 60, should_stop=gone)
         await asyncio.to_thread(work_once, place, request)
         return [stopped, await waiting]
@@ -329,11 +339,6 @@ def test_a_queue_that_fails_costs_time_only(place: Place, monkeypatch: pytest.Mo
         request = ask(place)
     assert place.queue.receive() is None
     with place.storage.database.write() as conn:
-        from datetime import timedelta
-
-        from app.storage.schema import now
-        from app.storage.schema import requests as table
-
         conn.execute(table.update().values(queued_date=now() - timedelta(seconds=61)))
     assert sweep(place.storage, place.queue) == 1
     assert work_once(place, request).status == "finished"

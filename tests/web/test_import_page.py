@@ -337,6 +337,7 @@ def heavy(names: list[str], megabytes: int = 12) -> bytes:
 
 
 def slow_down(page: Any, bytes_per_second: int) -> Any:
+    """So slow that there are seconds for what is to be done meanwhile, on busy machines too."""
     session = page.context.new_cdp_session(page)
     session.send("Network.enable")
     limits = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": bytes_per_second}
@@ -362,9 +363,9 @@ def wait_until_sent(page: Any, percent: int) -> None:
 def test_an_upload_is_paused_and_goes_on(open_page: OpenPage, caller: Caller, tmp_path: Path) -> None:
     task_id = caller.task("pause", 1)
     page = open_page(f"/tasks/{task_id}/import")
-    session = slow_down(page, 6 << 20)
+    session = slow_down(page, 1 << 20)
     give(page, tmp_path, heavy(["p000"]))
-    wait_until_sent(page, 15)
+    wait_until_sent(page, 5)
     page.get_by_role("button", name="Pause", exact=True).click()
     expect(page.locator(".upload")).to_have_attribute("data-state", "paused")
     before = sent_percent(page)
@@ -378,10 +379,11 @@ def test_an_upload_is_paused_and_goes_on(open_page: OpenPage, caller: Caller, tm
 def test_an_upload_goes_on_after_the_page_was_closed(open_page: OpenPage, caller: Caller, tmp_path: Path) -> None:
     task_id = caller.task("reload", 1)
     page = open_page(f"/tasks/{task_id}/import")
-    slow_down(page, 6 << 20)
+    session = slow_down(page, 3 << 19)
     path = give(page, tmp_path, heavy(["p000"]))
-    wait_until_sent(page, 30)
+    wait_until_sent(page, 20)
     page.reload()
+    full_speed(session)
     notice = page.locator(".notice", has_text="upload.zip")
     expect(notice).to_contain_text("Choose the same file, and it goes on from there")
     held = int(re.findall(r"stopped at (\d+)%", notice.inner_text())[0])
@@ -427,7 +429,7 @@ def test_a_cut_connection_is_survived(open_page: OpenPage, caller: Caller, tmp_p
 def test_a_cancelled_upload_leaves_nothing_changed(open_page: OpenPage, caller: Caller, tmp_path: Path) -> None:
     task_id = caller.task("cancel", 1)
     page = open_page(f"/tasks/{task_id}/import")
-    slow_down(page, 2 << 20)
+    slow_down(page, 1 << 20)
     give(page, tmp_path, heavy(["p000"]))
     wait_until_sent(page, 5)
     page.get_by_role("button", name="Cancel", exact=True).click()

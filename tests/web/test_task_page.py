@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Error, expect
 
 from tests.samples import mask_png, picture
 from tests.web.browser import Guard
@@ -529,7 +529,10 @@ def test_an_export_is_cancelled_and_tried_again(open_page: OpenPage, caller: Cal
 
     def held(route: Any) -> None:
         """The answer as if the work took its time."""
-        answer = route.fetch()
+        try:
+            answer = route.fetch()
+        except Error:  # the page was left meanwhile
+            return
         found = answer.json()
         if "results" in found:
             for one in found["results"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from playwright.sync_api import expect
 
 from tests.samples import picture
 from tests.web.browser import Guard
+from tests.web.conftest import PATIENCE_MS
 from tests.web.tasks import Caller, archive, box, zip_of
 
 OpenPage = Callable[..., Any]
@@ -71,7 +73,7 @@ def test_a_task_is_made_of_an_archive_with_pictures_and_annotations(
 def test_folders_with_equal_names_are_kept_apart(open_page: OpenPage, caller: Caller, tmp_path: Path) -> None:
     write_pictures(tmp_path / "set", ["left/1.png", "right/1.png", "right/2.png"])
     page = open_page("/tasks/new")
-    page.evaluate("document.querySelector('input[type=file]').toggleAttribute('webkitdirectory', true)")
+    page.locator("input[type=file]").evaluate("input => input.toggleAttribute('webkitdirectory', true)")
     page.locator("input[type=file]").set_input_files(tmp_path / "set")
     expect(page.locator(".picked")).to_contain_text("3 pictures")
     page.get_by_role("button", name="Create").click()
@@ -168,11 +170,10 @@ def test_a_deleted_task_goes_when_the_page_is_left(open_page: OpenPage, caller: 
     expect(page.locator(".card")).to_have_count(0)
     page.goto("/help")
     expect(page.get_by_role("heading", name="How a zip should look")).to_be_visible()
-    for _ in range(50):
-        if lost not in {task["id"] for task in caller.call("GET", "/api/tasks", search="closing")["results"]}:
-            return
+    deadline = time.monotonic() + PATIENCE_MS / 1000
+    while lost in {task["id"] for task in caller.call("GET", "/api/tasks", search="closing")["results"]}:
+        assert time.monotonic() < deadline, "the task is still there"
         page.wait_for_timeout(50)
-    raise AssertionError("the task is still there")
 
 
 def test_a_task_that_is_not_there(open_page: OpenPage, guard: Guard) -> None:

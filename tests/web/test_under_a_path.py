@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.nginx import running_nginx
-from tests.service import Service, free_port, start_service
+from tests.ports import free_port
+from tests.service import Service, start_service
 from tests.web.browser import Guard
 from tests.web.tasks import Caller, archive, box
 
