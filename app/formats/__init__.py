@@ -26,7 +26,7 @@ from app.formats.base import (
 from app.formats.registry import FORMATS, detect, find_format, kept_checker, knows, looks_into, notes_of, relabel_extras
 from app.formats.renaming import Renaming, parse_renaming
 from app.formats.rules import RULES, parse_rules
-from app.formats.selection import count_selected, parse_selection, read_selected, wanted_labels
+from app.formats.selection import count_selected, parse_selection, read_selected, selects_labels, wanted_labels
 
 __all__ = [
     "FORMATS",
@@ -58,5 +58,6 @@ __all__ = [
     "parse_selection",
     "read_selected",
     "relabel_extras",
+    "selects_labels",
     "wanted_labels",
 ]

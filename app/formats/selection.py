@@ -542,11 +542,16 @@ class _LabelsSink:
         pass
 
 
+def selects_labels(options: ImportOptions) -> bool:
+    """Whether rows that are not selected may leave a label without any: rows of other types ask for none."""
+    return not replace(parse_selection(options), label_types=frozenset()).is_empty
+
+
 def wanted_labels(archive: Archive, format_: Format, target: Target, options: ImportOptions) -> set[int] | None:
     """Ids of the labels that selected rows use; None where every row is selected, or the archive cannot be read."""
+    if not selects_labels(options):
+        return None
     selection = parse_selection(options)
-    if replace(selection, label_types=frozenset()).is_empty:
-        return None  # rows of other types ask for no label
     if selection == Selection(
         classes=selection.classes,
         descendants=selection.descendants,

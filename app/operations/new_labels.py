@@ -17,7 +17,7 @@ from typing import Any
 from app.annotations import AttributeSpec, Label, LabelCatalog
 from app.archive import Archive
 from app.errors import ImportProblems, Report
-from app.formats import Format, ImportOptions, NewLabel, Target, wanted_labels
+from app.formats import Format, ImportOptions, NewLabel, Target, selects_labels, wanted_labels
 from app.operations.work import Work
 from app.storage import (
     AttributeDraft,
@@ -47,8 +47,11 @@ def find_new_labels(
     if options.labels != "create" or format_.new_labels is None:
         return target, []
     found = format_.new_labels(archive, target, options)
-    whole = with_labels(target, found)
-    wanted = wanted_labels(archive, format_, whole, options) if found else None
+    if found and selects_labels(options):
+        whole = _with_any(target, found)
+        wanted = wanted_labels(archive, format_, whole, options)
+    else:
+        wanted = None
     if wanted is not None:
         names = {whole.labels.by_id[label_id].name for label_id in wanted}
         unneeded = {word for label in found if label.name not in names for word in label.words}
@@ -75,6 +78,17 @@ def with_labels(target: Target, new: Sequence[NewLabel]) -> Target:
         specs = tuple(replace(spec, id=next_id + 1 + at) for at, spec in enumerate(label.attributes))
         made.append(Label(next_id, label.name, "", "any", specs))
         next_id += 1 + len(specs)
+    return replace(target, labels=LabelCatalog((*target.labels.labels, *made)))
+
+
+def _with_any(target: Target, new: Sequence[NewLabel]) -> Target:
+    """The same to look with: there may be any number of them, so those that declare the same share it."""
+    shared = {specs: specs for specs in dict.fromkeys(label.attributes for label in new)}
+    next_id = FIRST_ID + len(new)
+    for specs in shared:
+        shared[specs] = tuple(replace(spec, id=next_id + at) for at, spec in enumerate(specs))
+        next_id += len(specs)
+    made = [Label(FIRST_ID + at, one.name, "", "any", shared[one.attributes]) for at, one in enumerate(new)]
     return replace(target, labels=LabelCatalog((*target.labels.labels, *made)))
 
 

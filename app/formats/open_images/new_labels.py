@@ -9,7 +9,7 @@ Source: Open Images reference 3.5 (labels), 3.7, 3.9 (attributes), 3.13 (`labels
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,9 @@ _SHOWN: dict[Kind, dict[str, str]] = {
 }
 """Columns and the attributes that show them."""
 
+Wanted = dict[str, tuple[str, ...]]
+"""Names, and the attributes that each is to have."""
+
 
 class _NoSink:
     """Takes everything and keeps nothing."""
@@ -56,8 +59,8 @@ def new_labels(archive: Archive, target: Target, options: ImportOptions) -> list
         return []
     set_aside(layout, options)
     reading = Reading(archive, layout, target, options, _NoSink(), scratch, lambda done: None)
-    wanted: dict[str, dict[str, None]] = {}  # LabelName → attributes
-    beside: dict[str, dict[str, None]] = {}  # label name → attributes, of shapes that no row tells
+    wanted: Wanted = {}  # by LabelName
+    beside: Wanted = {}  # by label name, of shapes that no row tells
     try:
         read_classes(reading)
         reading.match_labels()
@@ -68,29 +71,28 @@ def new_labels(archive: Archive, target: Target, options: ImportOptions) -> list
             _see_table(reading, reading.open_table(file), wanted)
         read_side_file(reading)
         for name, attributes in reading.side.labels():
-            beside.setdefault(name, {}).update(dict.fromkeys(attributes))
+            beside[name] = _joined(beside.get(name, ()), tuple(attributes))
     except (ImportProblems, ValueError, TypeError, KeyError, AttributeError):
         pass  # the real reading meets the same, and tells it
     return _made_of(reading, wanted, beside)
 
 
-def _see_table(reading: Reading, table: TableState, wanted: dict[str, dict[str, None]]) -> None:
+def _see_table(reading: Reading, table: TableState, wanted: Wanted) -> None:
     """The LabelNames of the table's rows of images that the target has."""
     for block in reading.read_table(table):
         bad = np.zeros(len(block), dtype=np.bool_)
         frames, _ = reading.find_frames(table, block, bad)
         cells = block.cells(table.label_column)
         rows = np.flatnonzero((frames >= 0) & (cells.lengths > 0))
-        shown = [name for column, name in _SHOWN[table.file.kind].items() if block.has(column)]
+        shown = tuple(name for column, name in _SHOWN[table.file.kind].items() if block.has(column))
         codes = reading.labels.codes(cells.take(rows), table.path)
         _, first = np.unique(codes, return_index=True)
         for at in np.sort(first).tolist():
-            wanted.setdefault(reading.labels.name(int(codes[at])), {}).update(dict.fromkeys(shown))
+            word = reading.labels.name(int(codes[at]))
+            wanted[word] = _joined(wanted.get(word, ()), shown)
 
 
-def _made_of(
-    reading: Reading, wanted: dict[str, dict[str, None]], beside: dict[str, dict[str, None]]
-) -> list[NewLabel]:
+def _made_of(reading: Reading, wanted: Wanted, beside: Wanted) -> list[NewLabel]:
     made: dict[str, NewLabel] = {}
     for word, attributes in wanted.items():
         if reading.labels.find(word) is None:
@@ -104,10 +106,24 @@ def _made_of(
     return list(made.values())
 
 
-def _add(made: dict[str, NewLabel], name: str, words: tuple[str, ...], attributes: Iterable[str]) -> None:
-    before = made.get(name, NewLabel(name))
-    names = dict.fromkeys([*(spec.name for spec in before.attributes), *attributes])
-    made[name] = NewLabel(name, (*before.words, *words), tuple(_spec(one) for one in names if is_label_name(one)))
+def _add(made: dict[str, NewLabel], name: str, words: tuple[str, ...], attributes: tuple[str, ...]) -> None:
+    before = made.get(name)
+    if before is None:
+        made[name] = NewLabel(name, words, _specs(attributes))
+    else:
+        names = _joined(tuple(spec.name for spec in before.attributes), attributes)
+        made[name] = NewLabel(name, (*before.words, *words), _specs(names))
+
+
+@lru_cache(256)
+def _joined(first: tuple[str, ...], second: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*first, *second)))
+
+
+@lru_cache(256)
+def _specs(names: tuple[str, ...]) -> tuple[AttributeSpec, ...]:
+    """Labels of one kind of row declare the same: one tuple for all of them."""
+    return tuple(_spec(name) for name in names if is_label_name(name))
 
 
 def _spec(name: str) -> AttributeSpec:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -109,3 +110,17 @@ def test_what_cannot_be_read_is_left_to_the_reader() -> None:
 def test_a_display_name_that_no_label_can_have_is_not_taken(display: str) -> None:
     members = {CLASSES: f"/m/dog,{display}\n", BOXES: BOX_HEADER + "a,x,/m/dog,1,0,1,0,1,0,0,0,0,0\n"}
     assert [label.name for label in found(members)] == ["/m/dog"]
+
+
+def test_labels_of_any_number_share_what_they_declare() -> None:
+    many = "".join(f"a,x,Kind {at},1,0,1,0,1,0,0,0,0,0\n" for at in range(5_000))
+    found({BOXES: BOX_HEADER + many[:1_000]})  # what is made once
+    tracemalloc.start()
+    try:
+        before, made = tracemalloc.get_traced_memory()[0], found({BOXES: BOX_HEADER + many})
+        held = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert len(made) == 5_000
+    assert len({label.attributes for label in made}) == 1
+    assert held < 500 * len(made)
