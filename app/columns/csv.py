@@ -22,7 +22,7 @@ from app.columns.gapped import GappedLines
 from app.columns.joins import join_lines
 from app.columns.numbers import distinct
 from app.columns.ragged import Ragged
-from app.columns.records import COMMA, CR, QUOTE, Records, scan_records, split_records
+from app.columns.records import COMMA, CR, QUOTE, Records, quotes_before, scan_records, split_records
 from app.columns.words import PAD, Bytes, Mask, Positions, Words, hash_lines
 from app.errors import Damaged, Problem, Report, shorten
 
@@ -287,14 +287,20 @@ class CSVReader:
         n_bytes, longest = self._block_bytes, self._max_field_bytes + self._block_bytes
         while True:
             self._fill(n_bytes)
-            data, width = self._pending, self._max_columns
+            width = self._max_columns
+            # Behind a long record much may be there: of that, no more than a block is looked at.
+            data = self._pending if len(self._pending) <= 2 * n_bytes else self._pending[:n_bytes]
+            ended = self._ended and len(data) == len(self._pending)
             if not data:
                 return None
+            # A record that is longer than a block is taken by itself, field by field.
+            is_long = n_bytes > self._block_bytes
             records = (
-                scan_records(data, self._ended, width, 1) if only_first else split_records(data, self._ended, width)
+                scan_records(data, ended, width, 1) if only_first or is_long else split_records(data, ended, width)
             )
             if records is not None:
-                self._pending = data[records.n_bytes :]
+                del data
+                self._pending = self._pending[records.n_bytes :]
                 records.lines = records.lines + self._line
                 self._line += records.n_lines
                 if len(records) or not only_first:
@@ -646,9 +652,7 @@ def _split_plain(lines: Ragged, columns: tuple[str, ...]) -> CSVBlock | None:
 
 def _split_mixed(lines: Ragged, columns: tuple[str, ...]) -> CSVBlock | None:
     """`split_lines` where some lines hold quotes: those by the reader, the others as `_split_plain` does."""
-    quotes = np.flatnonzero(lines.values == QUOTE)
-    is_quoted = np.zeros(len(lines), dtype=np.bool_)
-    is_quoted[np.searchsorted(lines.offsets, quotes, side="right") - 1] = True
+    is_quoted = np.diff(quotes_before(lines)) > 0
     quoted, rest = np.flatnonzero(is_quoted), np.flatnonzero(~is_quoted)
     if not len(quoted) or not len(rest):
         return None

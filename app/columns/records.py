@@ -24,6 +24,7 @@ from app.columns.words import PAD, Bytes, Mask, Positions
 
 QUOTE, COMMA, LF, CR, BLANK = 34, 44, 10, 13, 32
 MAX_QUOTES = 2 << 20
+QUOTES_AT_ONCE = 1 << 20
 
 
 @dataclass(slots=True)
@@ -89,8 +90,10 @@ def split_records(data: bytes, ended: bool, max_fields: int) -> Records | None:
     # Compared bytes are counted six times as fast as `bytes.count` finds one.
     n_ends = int(np.count_nonzero(is_end))
     too_many = np.count_nonzero(is_comma) > max_fields * (n_ends + 1)
-    if too_many or (quoted and np.count_nonzero(text == QUOTE) > MAX_QUOTES):
-        return scan_records(data, ended, max_fields)  # hostile: never hold a position for each comma or quote
+    if too_many or (quoted and (n_ends > MAX_QUOTES or np.count_nonzero(text == QUOTE) > MAX_QUOTES)):
+        # Hostile: never hold a position for each comma, quote, or line end within quotes.
+        del buffer, text, is_end, is_comma
+        return scan_records(data, ended, max_fields)
     is_separator = is_comma | is_end
     if quoted:
         return _split_quoted(data, buffer, text, is_end, is_separator, ended, max_fields)
@@ -221,11 +224,23 @@ def _unquote(records: Records, quotes: Positions) -> None:
 def _undouble(records: Records, holders: Positions) -> None:
     """Copy fields that hold doubled quotes behind the block, with one quote for two; in place."""
     column = Cells(records.buffer, records.field_starts[holders], records.field_stops[holders]).ragged()
-    quotes = np.flatnonzero(column.values == QUOTE)  # an even number in each field, in pairs
-    kept = np.ones(len(column.values), dtype=np.bool_)
-    kept[quotes[1::2]] = False
-    offsets = column.offsets - np.searchsorted(quotes[1::2], column.offsets)
-    _append(records, holders, Ragged(column.values[kept], offsets))
+    values = column.values.tobytes().replace(b'""', b'"')  # each field has an even number of them, in pairs
+    offsets = column.offsets - quotes_before(column) // 2
+    del column
+    _append(records, holders, Ragged(np.frombuffer(values, dtype=np.uint8), offsets))
+
+
+def quotes_before(column: Ragged) -> Positions:
+    """(N + 1,) how many quotes lie before each offset; few of them have a place at a time."""
+    found = np.zeros(len(column.offsets), dtype=np.int64)
+    total = 0
+    for start in range(0, len(column.values), QUOTES_AT_ONCE):
+        part = column.values[start : start + QUOTES_AT_ONCE]
+        quotes = np.flatnonzero(part == QUOTE)
+        first, last = np.searchsorted(column.offsets, [start, start + len(part)], side="right")
+        found[first:last] = total + np.searchsorted(quotes, column.offsets[first:last] - start)
+        total += len(quotes)
+    return found
 
 
 def _append(records: Records, fields: Positions, texts: Ragged) -> None:
@@ -237,6 +252,8 @@ def _append(records: Records, fields: Positions, texts: Ragged) -> None:
 
 _PLAIN_END = re.compile(rb"[,\r\n]")
 _LINE_END = re.compile(rb"[\r\n]")
+_UP_TO_CLOSING = re.compile(rb'[^"]*+(?:""[^"]*+)*+"')
+"""The rest of a quoted field. Nothing is tried twice, so that 8 million doubled quotes take 0.1 s, and no memory."""
 _NEVER_CLOSED = "a quote that is never closed"
 _TEXT_BEHIND = "text behind a closing quote"
 
@@ -280,8 +297,8 @@ def scan_records(data: bytes, ended: bool, max_fields: int, max_records: int | N
         position = behind
     if not position:
         return None
-    buffer = np.zeros(len(data) + 2 * PAD, dtype=np.uint8)
-    buffer[PAD : PAD + len(data)] = np.frombuffer(data, dtype=np.uint8)
+    buffer = np.zeros(position + 2 * PAD, dtype=np.uint8)
+    buffer[PAD : PAD + position] = np.frombuffer(data, dtype=np.uint8, count=position)
     first_fields = np.zeros(len(lines) + 1, dtype=np.int64)
     np.cumsum(n_fields, out=first_fields[1:])
     records = Records(
@@ -320,10 +337,9 @@ def _scan_record(
             count += skipped
         start = position
         if position < size and data[position] == QUOTE:
-            has_pairs = False
-            start, close = position + 1, data.find(b'"', position + 1)
-            while close >= 0 and data[close + 1 : close + 2] == b'"':
-                has_pairs, close = True, data.find(b'"', close + 2)
+            start = position + 1
+            closed = _UP_TO_CLOSING.match(data, start)
+            close = closed.end() - 1 if closed else -1
             if close < 0 or (close + 1 == size and not ended):
                 if not ended:
                     return None
@@ -331,7 +347,7 @@ def _scan_record(
             stop = position = close + 1
             if position < size and data[position] not in (COMMA, CR, LF):
                 why = why or _TEXT_BEHIND
-            elif count < max_fields and has_pairs:
+            elif count < max_fields and data.find(b'""', start, close) >= 0:
                 pairs.append(count)
             stop -= 1
         else:

@@ -400,6 +400,27 @@ def test_hostile_commas_and_quotes_cost_little_memory() -> None:
         assert rows_of(blocks)[0][0] == 2
 
 
+@pytest.mark.parametrize("inside", [b'""', b",\n"], ids=["doubled quotes", "commas and line ends"])
+def test_a_cell_of_any_size_costs_few_times_its_size(inside: bytes) -> None:
+    size, n_rows = 8 << 20, 100_000
+    data = b'x,"' + inside * (size // 2) + b'"\n' + b'1,"2,2"\n' * n_rows
+    tracemalloc.start()
+    try:
+        kept, n_seen = Ragged.empty(np.uint8, 0), 0
+        for block in CSVReader(pieces(data, 1 << 20), Report(), "t.csv", columns=["a", "b"]):
+            kept = block.lines_at(np.array([0])) if n_seen == 0 else kept
+            n_seen += len(block)
+            reading = tracemalloc.get_traced_memory()[1] - size
+            del block
+        assert len(split_lines(kept, ["a", "b"])) == len(kept) == 1
+        both = tracemalloc.get_traced_memory()[1] - size
+    finally:
+        tracemalloc.stop()
+    assert n_seen == 1 + n_rows
+    assert reading < 8 * size
+    assert both < 10 * size
+
+
 @pytest.mark.parametrize("width", [1, 2, 5])
 @pytest.mark.parametrize(
     "texts", [["", "a", "é", "-1"], ["", "a", "\t"], ["x", 'a "b"', "c,d"], ["", "ü" * 40]], ids=ascii
