@@ -26,6 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -43,8 +44,11 @@ BATCH_FLIPS = 1 << 18
 """Flips traced at once, so that many large masks do not add up."""
 SMALL = 1 << 31
 """Places below it are sorted as half as long numbers, in half the time."""
-MAX_CORNERS = 2_000_000
-"""Corners of one mask, those of a checkerboard of one megapixel: some 300 MB and 1 s. No shape takes as many points."""
+MAX_CORNERS = 500_000
+"""Corners of one mask, those of a checkerboard of a quarter of a megapixel: some 130 MB and 0.5 s. A shape that clients
+send may have a tenth of its points."""
+MAX_PARTS = 20_000
+"""Polygons of one mask: noise of a megapixel has 3,000 to 40,000. Nobody edits as many, and each is a row."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,7 +81,7 @@ def masks_to_polygons(masks: Sequence[PackedMask]) -> Outlines:
     Parts come in the order of their topmost, then leftmost pixel; no three neighbouring points lie on one line.
 
     Raises:
-        ShapeTooComplex: a mask has more than MAX_CORNERS corners.
+        ShapeTooComplex: a mask has more than MAX_CORNERS corners, or than MAX_PARTS parts.
 
     Source: Open Images reference 3.9.
     """
@@ -112,19 +116,26 @@ def _batch_end(masks: Sequence[Flips], start: int) -> int:
 
 def _trace(masks: Sequence[Flips], first_mask: int) -> list[Outlines]:
     stack = _Stack.of(masks)
-    tops, bottoms = stack.edge_ends()
-    n_corners = len(tops) + len(bottoms)
-    if n_corners > MAX_CORNERS:
-        if len(masks) == 1:
-            raise ShapeTooComplex(f"a mask has {n_corners} corners, more than {MAX_CORNERS}; keep it as a mask")
-        half = len(masks) // 2
-        return _trace(masks[:half], first_mask) + _trace(masks[half:], first_mask + half)
-    edges = _link(stack, tops, bottoms)
+    ends = stack.edge_ends(MAX_CORNERS)
+    if ends is None:
+        return _halved(masks, first_mask, f"more than {MAX_CORNERS:,} corners")
+    edges = _link(stack, *ends)
     rings = _walk(edges)
     holes = np.flatnonzero(rings.areas() < 0)
+    n_parts = len(rings.starts) - 1 - len(holes)
+    if n_parts > MAX_PARTS:
+        return _halved(masks, first_mask, f"{n_parts:,} parts, more than {MAX_PARTS:,}")
     if len(holes):
         rings = _splice(rings, _bridge(edges, stack, rings, holes), holes)
     return [_polygons(rings, stack, masks, first_mask)]
+
+
+def _halved(masks: Sequence[Flips], first_mask: int, why: str) -> list[Outlines]:
+    """Fewer masks at once; one alone is refused."""
+    if len(masks) == 1:
+        raise ShapeTooComplex(f"a mask has {why}; keep it as a mask")
+    half = len(masks) // 2
+    return _trace(masks[:half], first_mask) + _trace(masks[half:], first_mask + half)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -152,31 +163,57 @@ class _Stack:
         lines += np.repeat(first_lines[:-1], [len(mask) for mask in masks])
         return _Stack(lines * span + np.concatenate([mask.columns for mask in masks]), span, first_lines)
 
-    def edge_ends(self) -> tuple[Ints, Ints]:
-        """Places where T edges, and where B edges begin and end, left and right in turn; ascending.
+    def edge_ends(self, most: int) -> tuple[Ints, Ints] | None:
+        """Places where T edges, and where B edges begin and end, left and right in turn; ascending. None where they are
+        more than `most` together, which is known before they are all held."""
+        cuts = np.unique(self.places[BATCH_FLIPS::BATCH_FLIPS] // self.span).tolist()
+        bands = pairwise([0, *cuts, self.n_lines])
+        tops, bottoms, n_corners = [], [], 0
+        for first, last in bands:
+            top, bottom = self._ends_between(first, last)
+            n_corners += len(top) + len(bottom)
+            if n_corners > most:
+                return None
+            tops.append(top)
+            bottoms.append(bottom)
+        return np.concatenate(tops), np.concatenate(bottoms)
+
+    @property
+    def n_lines(self) -> int:
+        return int(self.first_lines[-1])
+
+    def _ends_between(self, first: int, last: int) -> tuple[Ints, Ints]:
+        """`edge_ends` on the borders above some lines.
 
         Along a border, the row below and the row above it change at their flips. A T edge lies where the row below is
         set and the one above is not, a B edge the other way. Each row has an even number of flips, so whether it is set
         is a parity that need not begin anew with each line.
         """
         # The row above a border is the line before: its flips, one line further, with the last bit set.
-        n = len(self.places)
-        is_small = n > 0 and 2 * (int(self.places[-1]) + self.span) < SMALL
-        places: npt.NDArray[np.signedinteger[Any]] = self.places.astype(np.int32) if is_small else self.places
-        events = np.empty(2 * n, dtype=places.dtype)
-        events[:n] = places * 2
-        events[n:] = places * 2 + (2 * self.span + 1)
+        below, above = self._between(first, last), self._between(first - 1, last - 1)
+        n = len(below)
+        is_small = n > 0 and 2 * (last + 1) * self.span < SMALL
+        events: npt.NDArray[np.signedinteger[Any]]
+        events = np.empty(n + len(above), dtype=np.int32 if is_small else np.int64)
+        np.multiply(below, 2, out=events[:n], casting="same_kind")
+        np.multiply(above, 2, out=events[n:], casting="same_kind")
+        events[n:] += 2 * self.span + 1
         events.sort()
-        above = np.bitwise_xor.accumulate((events & 1).astype(np.uint8))  # behind each event
-        below = above.copy()
-        below[0::2] ^= 1
+        is_set_above = np.bitwise_xor.accumulate((events & 1).astype(np.uint8))  # behind each event
+        is_set_below = is_set_above.copy()
+        is_set_below[0::2] ^= 1
         events >>= 1
-        is_last = np.ones(2 * n, dtype=np.bool_)  # of the events at one place
+        is_last = np.ones(len(events), dtype=np.bool_)  # of the events at one place
         is_last[:-1] = events[1:] != events[:-1]
-        last = np.flatnonzero(is_last)
-        tops, bottoms = (below > above)[last], (above > below)[last]
-        ends = events[last].astype(np.int64)
+        at = np.flatnonzero(is_last)
+        tops, bottoms = (is_set_below > is_set_above)[at], (is_set_above > is_set_below)[at]
+        ends = events[at].astype(np.int64)
         return ends[_steps(tops)], ends[_steps(bottoms)]
+
+    def _between(self, first: int, last: int) -> Ints:
+        """The flips of some lines."""
+        start, stop = np.searchsorted(self.places, [first * self.span, last * self.span])
+        return self.places[start:stop]
 
     def masks_of(self, lines: Ints) -> Ints:
         """The mask that each line belongs to."""

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -142,7 +144,42 @@ def test_too_many_corners_are_refused_for_one_mask_but_not_for_a_batch(monkeypat
     monkeypatch.setattr(contours, "MAX_CORNERS", corners - 1)
     with pytest.raises(ShapeTooComplex) as refused:
         masks_to_polygons([board] * 7)
-    assert f"{corners} corners" in refused.value.detail
+    assert f"more than {corners - 1} corners" in refused.value.detail
+
+
+def test_too_many_parts_are_refused_for_one_mask_but_not_for_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    y, x = np.mgrid[:20, :20]
+    dots = pack_mask((x % 2 == 0) & (y % 2 == 0))
+    monkeypatch.setattr(contours, "MAX_PARTS", dots.area)
+    assert len(masks_to_polygons([dots] * 7).masks) == 7 * dots.area
+    monkeypatch.setattr(contours, "MAX_PARTS", dots.area - 1)
+    with pytest.raises(ShapeTooComplex) as refused:
+        masks_to_polygons([dots] * 7)
+    assert "100 parts, more than 99" in refused.value.detail
+
+
+def test_masks_are_looked_at_in_bands_as_they_are_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(8)
+    masks = [pack_mask(random_mask(random, kind, 60)) for kind in range(90)]
+    whole = [masks_to_polygons([mask]) for mask in masks]
+    monkeypatch.setattr(contours, "BATCH_FLIPS", 7)
+    for mask, one in zip(masks, whole, strict=True):
+        banded = masks_to_polygons([mask])
+        np.testing.assert_array_equal(banded.points, one.points)
+        np.testing.assert_array_equal(banded.offsets, one.offsets)
+
+
+def test_noise_is_refused_before_it_costs_memory() -> None:
+    noise = np.random.default_rng(3).random((1500, 1500)) < 0.5
+    mask = pack_mask(noise)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ShapeTooComplex):
+            masks_to_polygons([mask])
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 64 << 20
 
 
 def test_large_places_are_traced_as_small_ones_are(monkeypatch: pytest.MonkeyPatch) -> None:

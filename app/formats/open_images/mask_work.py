@@ -38,9 +38,13 @@ MAX_FLIPS = 1_000_000
 """Flips of masks held at once, 8 bytes each: PNGs of a few kilobytes may hold tens of millions."""
 MOST_FLIPS = 8_000_000
 """Of one mask; no object has so many, noise of 50 million pixels has three times as many and takes 800 MB."""
+MAX_OUTLINES = 50_000
+"""Of a job; each is a row. Specks of dust make a thousand of a mask, and a job has a hundred masks."""
+TRACED_AT_ONCE = 16
 GLANCE = struct.Struct("<qqq")
 HELPED_MASKS, HELPED_PROOFS = 512, 4096
 """Below so many masks that are traced, or proven alone, a helper's start costs more than it saves."""
+_NO_RUNS = np.zeros(0, dtype=np.int32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,12 +132,13 @@ def work_masks(job: MaskJob) -> MasksDone:
     """Decode, resize, and turn into runs or outlines."""
     done = MasksDone()
     found: list[Flips | None] = []
+    tracing = _Tracing()
     n_flips = 0
     proven = job.proven or [(0, 0, 0)] * len(job.pngs)
     for png, width, height, (png_width, png_height, is_dark) in zip(
         job.pngs, job.widths, job.heights, proven, strict=True
     ):
-        if n_flips > MAX_FLIPS:
+        if n_flips > MAX_FLIPS or len(tracing) > MAX_OUTLINES:
             break
         if png_width:
             done.add((png_width, png_height), is_dark=is_dark != 0, is_blank=False, is_packed=True)
@@ -141,14 +146,13 @@ def work_masks(job: MaskJob) -> MasksDone:
             continue
         mask = _decode(done, png, width, height, job)
         found.append(mask)
-        n_flips += 0 if mask is None else len(mask)
-    places = [place for place, mask in enumerate(found) if mask is not None]
-    masks = [mask for mask in found if mask is not None]
-    whole = set(places)
-    if job.traced and masks:
-        whole = _trace(done, places, masks)
+        if mask is not None:
+            n_flips += len(mask)
+            if job.traced:
+                tracing.add(len(found) - 1, mask)
+    tracing.end(done)
     runs = [
-        flips_to_runs(mask) if mask is not None and place in whole else np.empty(0, dtype=np.int32)
+        flips_to_runs(mask) if mask is not None and (not job.traced or place in done.too_complex) else _NO_RUNS
         for place, mask in enumerate(found)
     ]
     done.runs = Ragged.from_arrays(runs, np.int32)
@@ -213,30 +217,57 @@ def _proven(png: bytes, width: int, height: int, job: MaskJob) -> ProvenMask | N
     return mask
 
 
-def _trace(done: MasksDone, places: Sequence[int], masks: Sequence[Flips]) -> set[int]:
-    """Outlines of masks; the places of those that are too complex for it."""
-    whole: set[int] = set()
-    try:
-        outlines = flips_to_polygons(masks)
-        points, offsets, owners = outlines.points, outlines.offsets, np.array(places, dtype=np.int64)[outlines.masks]
-    except ShapeTooComplex:
-        parts, lengths, owned = [np.empty(0, dtype=np.int32)], [], []
-        for place, mask in zip(places, masks, strict=True):
-            try:
-                outlines = flips_to_polygons([mask])
-            except ShapeTooComplex as error:
-                done.too_complex[place] = error.detail
-                whole.add(place)
-                continue
-            parts.append(outlines.points)
-            lengths += np.diff(outlines.offsets).tolist()
-            owned += [place] * len(outlines.masks)
-        points = np.concatenate(parts)
-        offsets = np.concatenate([[0], np.cumsum(np.array(lengths, dtype=np.int64))]).astype(np.int64)
-        owners = np.array(owned, dtype=np.int64)
-    done.outlines = Ragged(points, offsets)
-    done.owners = owners
-    return whole
+class _Tracing:
+    """Outlines of the masks of a job, traced some at a time: how many they are is only known then.
+
+    `len()`: the outlines so far.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[int, Flips]] = []
+        self._points: list[npt.NDArray[np.int32]] = [_NO_RUNS]
+        self._lengths: list[Ids] = [np.zeros(0, dtype=np.int64)]
+        self._owners: list[Ids] = [np.zeros(0, dtype=np.int64)]
+        self._too_complex: dict[int, str] = {}
+        self._n = 0
+
+    def __len__(self) -> int:
+        return self._n
+
+    def add(self, place: int, mask: Flips) -> None:
+        """The mask of the next place; it may have to wait for others."""
+        self._waiting.append((place, mask))
+        if len(self._waiting) == TRACED_AT_ONCE:
+            self._trace_waiting()
+
+    def end(self, done: MasksDone) -> None:
+        """Trace what waits, and give all to the answer."""
+        if self._waiting:
+            self._trace_waiting()
+        lengths = np.concatenate(self._lengths)
+        offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
+        np.cumsum(lengths, out=offsets[1:])
+        done.outlines = Ragged(np.concatenate(self._points), offsets)
+        done.owners = np.concatenate(self._owners)
+        done.too_complex = self._too_complex
+
+    def _trace_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        try:
+            self._trace(waiting)
+        except ShapeTooComplex:
+            for place, mask in waiting:
+                try:
+                    self._trace([(place, mask)])
+                except ShapeTooComplex as error:
+                    self._too_complex[place] = error.detail
+
+    def _trace(self, some: Sequence[tuple[int, Flips]]) -> None:
+        outlines = flips_to_polygons([mask for _, mask in some])
+        self._points.append(outlines.points)
+        self._lengths.append(np.diff(outlines.offsets))
+        self._owners.append(np.array([place for place, _ in some], dtype=np.int64)[outlines.masks])
+        self._n += len(outlines.masks)
 
 
 def mask_crew(

@@ -163,3 +163,17 @@ def test_a_glance_is_the_upper_half_of_the_digest() -> None:
                 assert glance_at(placed) == glance_at(mask)
             seen.add(glance_at(mask))
     assert len(seen) > 120
+
+
+def test_a_job_is_answered_in_part_where_its_outlines_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mask_work, "TRACED_AT_ONCE", 3)
+    specks = np.zeros((20, 20), dtype=np.bool_)
+    specks[::2, ::2] = True
+    png = encode_mask(np.packbits(specks, axis=1), 20)
+    job = MaskJob([png] * 10, [20] * 10, [20] * 10, True, False, 1 << 20, 1 << 20)
+    whole = work_masks(job)
+    monkeypatch.setattr(mask_work, "MAX_OUTLINES", 500)
+    part = work_masks(job)
+    assert (len(whole), len(part)) == (10, 6)
+    assert np.array_equal(part.owners, whole.owners[:600])
+    assert np.array_equal(part.outlines.values, whole.outlines.values[: whole.outlines.offsets[600]])
