@@ -28,8 +28,11 @@ from app.storage.listing import Field, Listing, fetch_page
 from app.storage.rows import AttributeDraft, LabelDraft, ListQuery, Page, User
 from app.storage.schema import attribute_specs, jobs, labels, projects, tasks
 
-MAX_LABELS = 10_000
-REMEMBERED = 16
+MAX_LABELS = 25_000
+"""Of a task or a project: the largest published set of classes, that of V7's image labels, has 20,638."""
+REMEMBERED, REMEMBERED_BYTES = 16, 48 << 20
+"""Catalogs that are kept, and what they may take together, about."""
+PART_BYTES = 400  # of a label or an attribute, without its long texts
 Known = TypeVar("Known", Label, AttributeSpec)
 Draft = TypeVar("Draft", LabelDraft, AttributeDraft)
 MAX_VALUES_CHARACTERS = 1 << 20
@@ -105,20 +108,36 @@ class _Remembered:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._known: OrderedDict[tuple[str, str, int], LabelCatalog] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str, int], tuple[LabelCatalog, int]] = OrderedDict()
+        self._n_bytes = 0
 
     def get(self, key: tuple[str, str, int]) -> LabelCatalog | None:
         with self._lock:
-            catalog = self._known.get(key)
-            if catalog is not None:
-                self._known.move_to_end(key)
-            return catalog
+            if key not in self._known:
+                return None
+            self._known.move_to_end(key)
+            return self._known[key][0]
 
     def put(self, key: tuple[str, str, int], catalog: LabelCatalog) -> None:
+        size = _size_of(catalog)
         with self._lock:
-            self._known[key] = catalog
-            while len(self._known) > REMEMBERED:
-                self._known.popitem(last=False)
+            if key in self._known:
+                return
+            self._known[key] = catalog, size
+            self._n_bytes += size
+            while len(self._known) > REMEMBERED or self._n_bytes > REMEMBERED_BYTES:
+                _, (_, freed) = self._known.popitem(last=False)
+                self._n_bytes -= freed
+
+
+def _size_of(catalog: LabelCatalog) -> int:
+    """About how many bytes of memory it takes."""
+    return sum(
+        PART_BYTES * (1 + len(label.attributes))
+        + len(label.svg)
+        + sum(len(text) for spec in label.attributes for text in spec.values)
+        for label in catalog.by_id.values()
+    )
 
 
 _REMEMBERED = _Remembered()
@@ -321,13 +340,12 @@ def apply(
             remove_labelled(conn, one, dead)
         conn.execute(labels.delete().where(labels.c.id.in_(gone)))
     used = {*taken_colors, *(label.color for label in catalog.labels)}
+    changes = _Changes()
     for draft in drafts:
-        if draft.deleted:
-            continue
-        if draft.id is None:
-            _insert(conn, draft, home, None, used)
-        else:
-            _update(conn, current[draft.id], draft, home, used)
+        if draft.id is not None and not draft.deleted:
+            changes.update(current[draft.id], draft)
+    changes.added += [(draft, None) for draft in drafts if draft.id is None and not draft.deleted]
+    changes.write(conn, home, used)
     touch_labels(conn)  # the last thing: nobody may take what is half done for what the new mark stands for
 
 
@@ -424,28 +442,72 @@ def _check_attribute(attribute: AttributeDraft, place: str) -> None:
         raise InvalidInput("there must be a value to choose", place=f"{place}.values")
 
 
+class _Changes:
+    """What becomes of the labels of a task, gathered, so that a statement serves many of them: one by one, 20,000 hold
+    the lock for longer than others wait for it."""
+
+    def __init__(self) -> None:
+        self.added: list[tuple[LabelDraft, int | None]] = []
+        """New labels, each with its parent's id."""
+        self._labels: dict[tuple[str, ...], list[dict[str, Any]]] = {}  # by the columns that change
+        self._specs: list[dict[str, Any]] = []
+        self._new_specs: list[dict[str, Any]] = []
+
+    def update(self, old: Label, draft: LabelDraft) -> None:
+        """Attributes and sublabels that are not mentioned stay."""
+        values = {"name": draft.name, "color": draft.color or None, "type": draft.type, "svg": draft.svg}
+        values = {name: value for name, value in values.items() if value is not None}
+        if values:
+            self._labels.setdefault(tuple(values), []).append({"key": old.id, **values})
+        for attribute, spec in _paired(old.attributes, draft.attributes or (), "attribute"):
+            changed = _spec_values(old.id, attribute)
+            if spec is None:
+                self._new_specs.append(changed)
+            else:
+                self._specs.append({"key": spec.id, **changed})
+        for sublabel, label in _paired(old.sublabels, draft.sublabels or (), "sublabel"):
+            if label is None:
+                self.added.append((sublabel, old.id))
+            else:
+                self.update(label, sublabel)
+
+    def write(self, conn: Connection, home: Mapping[str, int | None], used: set[str]) -> None:
+        """Args:
+        used: colors that new labels do not get; theirs are added.
+        """
+        for rows in self._labels.values():
+            conn.execute(labels.update().where(labels.c.id == sa.bindparam("key")), rows)
+        if self._specs:
+            conn.execute(attribute_specs.update().where(attribute_specs.c.id == sa.bindparam("key")), self._specs)
+        if self._new_specs:
+            conn.execute(attribute_specs.insert(), self._new_specs)
+        _insert(conn, self.added, home, used)
+
+
 def _insert(
-    conn: Connection, draft: LabelDraft, home: Mapping[str, int | None], parent_id: int | None, used: set[str]
-) -> int:
-    color = draft.color or _next_color(used)
-    used.add(color)
-    label_id = conn.execute(
-        labels.insert()
-        .values(
-            **home,
-            parent_id=parent_id,
-            name=draft.name,
-            color=color,
-            type=draft.type or ("points" if parent_id is not None else "any"),
-            svg=draft.svg or "",
-        )
-        .returning(labels.c.id)
-    ).scalar_one()
-    if draft.attributes:
-        conn.execute(attribute_specs.insert(), [_spec_values(label_id, attribute) for attribute in draft.attributes])
-    for sublabel in draft.sublabels or ():
-        _insert(conn, sublabel, home, label_id, used)
-    return int(label_id)
+    conn: Connection, drafts: Sequence[tuple[LabelDraft, int | None]], home: Mapping[str, int | None], used: set[str]
+) -> None:
+    """Add labels, each with its parent's id, and their attributes and sublabels."""
+    if not drafts:
+        return
+    rows = []
+    for draft, parent_id in drafts:
+        color = draft.color or _next_color(used)
+        used.add(color)
+        kind = draft.type or ("points" if parent_id is not None else "any")
+        own = {"parent_id": parent_id, "name": draft.name, "color": color, "type": kind, "svg": draft.svg or ""}
+        rows.append({**home, **own})
+    # The engines give ids in the order of the rows, and tell which by another statement: RETURNING is one for each row.
+    at_home = [labels.c[name] == key for name, key in home.items() if key is not None]
+    last = conn.execute(sa.select(sa.func.max(labels.c.id)).where(*at_home)).scalar() or 0
+    conn.execute(labels.insert(), rows)
+    made = sa.select(labels.c.id).where(*at_home, labels.c.id > last).order_by(labels.c.id)
+    ids = conn.execute(made).scalars().all()
+    placed = [(label_id, draft) for label_id, (draft, _) in zip(ids, drafts, strict=True)]
+    specs = [_spec_values(label_id, one) for label_id, draft in placed for one in draft.attributes or ()]
+    if specs:
+        conn.execute(attribute_specs.insert(), specs)
+    _insert(conn, [(one, label_id) for label_id, draft in placed for one in draft.sublabels or ()], home, used)
 
 
 def _next_color(used: set[str]) -> str:
@@ -471,30 +533,6 @@ def _spec_values(label_id: int, attribute: AttributeDraft) -> dict[str, Any]:
         "default_value": _default(attribute),
         "values": list(attribute.values),
     }
-
-
-def _update(conn: Connection, old: Label, draft: LabelDraft, home: Mapping[str, int | None], used: set[str]) -> None:
-    values = {"name": draft.name, "color": draft.color or None, "type": draft.type, "svg": draft.svg}
-    values = {name: value for name, value in values.items() if value is not None}
-    if values:
-        conn.execute(labels.update().where(labels.c.id == old.id).values(**values))
-    if draft.attributes is not None:
-        _update_attributes(conn, old, draft.attributes)
-    for sublabel, known in _paired(old.sublabels, draft.sublabels or (), "sublabel"):
-        if known is None:
-            _insert(conn, sublabel, home, old.id, used)
-        else:
-            _update(conn, known, sublabel, home, used)
-
-
-def _update_attributes(conn: Connection, old: Label, drafts: Sequence[AttributeDraft]) -> None:
-    """Those not mentioned stay."""
-    for attribute, known in _paired(old.attributes, drafts, "attribute"):
-        values = _spec_values(old.id, attribute)
-        if known is None:
-            conn.execute(attribute_specs.insert().values(**values))
-        else:
-            conn.execute(attribute_specs.update().where(attribute_specs.c.id == known.id).values(**values))
 
 
 def _paired(there: Sequence[Known], drafts: Sequence[Draft], what: str) -> list[tuple[Draft, Known | None]]:

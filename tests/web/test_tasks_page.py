@@ -201,6 +201,33 @@ def test_a_task_is_renamed_and_its_labels_change(open_page: OpenPage, caller: Ca
     assert names == ["Cat", "bird"]
 
 
+def test_thousands_of_classes_become_labels_and_are_found_by_name(
+    open_page: OpenPage, caller: Caller, tmp_path: Path
+) -> None:
+    n_classes = 7_000  # with what Open Images says of each, more than one call takes
+    classes = [(f"/m/{number:05d}", f"Class {number:05d}") for number in range(n_classes)]
+    path = tmp_path / "many.zip"
+    tags = [f"a,verification,{mid},1" for mid, _ in classes]
+    path.write_bytes(archive((), tags, {"images/train/a.png": picture(100, 50)}, classes))
+    page = open_page("/tasks/new")
+    page.locator("input[type=file]").set_input_files(path)
+    expect(page.locator(".tokens")).to_contain_text("and 6,940 more")
+    page.get_by_role("button", name="Create and look at the annotations").click()
+    expect(page.locator(".verdict h2")).to_have_text("Ready: 7,000 picture labels")
+    task_id = int(re.findall(r"/tasks/(\d+)/", page.url)[0])
+    last = caller.call("GET", "/api/labels", task_id=task_id, sort="-id", page_size=1)
+    assert (last["count"], last["results"][0]["name"]) == (n_classes, "Class 06999")
+    assert "score" in [one["name"] for one in last["results"][0]["attributes"]]
+    page.goto(f"/tasks/{task_id}/labels")
+    cards = page.locator(".label-cards li")
+    expect(cards).to_have_count(200)
+    expect(page.get_by_text("and 6,800 more")).to_be_visible()
+    page.get_by_label("Search labels by name").fill("class 0699")
+    expect(cards).to_have_count(10)
+    page.get_by_label("Search labels by name").fill("class 9")
+    expect(page.get_by_text("No label is called that.")).to_be_visible()
+
+
 def test_the_zip_that_is_sent_is_a_whole_zip(open_page: OpenPage, tmp_path: Path) -> None:
     """Cutting members out of a zip in the browser, and making one of files: read back by Python."""
     source = tmp_path / "source.zip"

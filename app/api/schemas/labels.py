@@ -13,6 +13,7 @@ from app.annotations import Label as LabelValue
 from app.api.errors import did_you_mean
 from app.api.schemas.basic import Id, PatchModel, PlainName, ReadModel, Text, WriteModel
 from app.storage import AttributeDraft, LabelDraft
+from app.storage.labels import MAX_LABELS
 
 COLOR = re.compile(r"#[0-9a-fA-F]{6}\Z")
 SHORT_COLOR = re.compile(r"#[0-9a-fA-F]{3}\Z")
@@ -20,7 +21,6 @@ MAX_SVG_CHARACTERS = 1 << 20
 MAX_VALUES = 10_000
 MAX_DEFAULT_CHARACTERS = 128
 """CVAT's clients refuse to read a list of labels with a longer one."""
-MAX_LABELS = 10_000
 
 
 def _value_text(value: Any) -> Any:

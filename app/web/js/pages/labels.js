@@ -1,15 +1,18 @@
 import { patch } from "../api.js";
 import { Part, html, icon, nothing } from "../dom.js";
-import { counted } from "../format.js";
+import { count, counted } from "../format.js";
 import { curlJSON } from "../parts/commands.js";
 import { toast, toastError } from "../parts/toasts.js";
-import { namesFrom, openImagesAttributes } from "./new.js";
+import { LABELS_A_CALL, namesFrom, openImagesAttributes } from "./new.js";
 
 const INPUTS = { checkbox: "yes or no", text: "text", number: "number", select: "one of a list", radio: "one of a list" };
 
+/** So many are shown; others are found by name. */
+const LISTED = 200;
+
 /** The labels of a task, and what may be said with each. */
 class Labels extends Part {
-  static properties = { task: { attribute: false }, labels: { attribute: false }, user: { attribute: false }, typed: { state: true }, busy: { state: true }, asked: { state: true } };
+  static properties = { task: { attribute: false }, labels: { attribute: false }, user: { attribute: false }, typed: { state: true }, search: { state: true }, busy: { state: true }, asked: { state: true } };
 
   constructor() {
     super();
@@ -19,6 +22,7 @@ class Labels extends Part {
     this.user = null;
     this.labels = [];
     this.typed = "";
+    this.search = "";
     this.busy = false;
     this.asked = null;
   }
@@ -30,7 +34,9 @@ class Labels extends Part {
   async change(labels, words) {
     this.busy = true;
     try {
-      await patch(this.path, { labels });
+      for (let from = 0; from < labels.length; from += LABELS_A_CALL) {
+        await patch(this.path, { labels: labels.slice(from, from + LABELS_A_CALL) });
+      }
       this.tell("ap-labels-changed");
       if (words) toast(words);
       return true;
@@ -71,16 +77,28 @@ class Labels extends Part {
     return [{ name: "curl", text: curlJSON(this.user, "PATCH", this.path, { labels: (names.length ? names : ["cat"]).map((name) => ({ name })) }) }];
   }
 
+  /** Those whose name holds what was searched for. */
+  get found() {
+    const wanted = this.search.trim().toLowerCase();
+    return wanted ? this.labels.filter((label) => label.name.toLowerCase().includes(wanted)) : this.labels;
+  }
+
   render() {
-    const lacksFlags = this.labels.some((label) => !openImagesAttributes().every((one) => label.attributes.some((attribute) => attribute.name === one.name)));
+    const { found } = this;
+    const flags = openImagesAttributes();
+    const lacksFlags = this.labels.some((label) => !flags.every((one) => label.attributes.some((attribute) => attribute.name === one.name)));
     return html`
       <form class="row" @submit=${this.add}>
         <label class="grow stack tight"><span class="name">Add labels</span>
           <input autocomplete="off" placeholder="cat, dog, …" .value=${this.typed} @input=${(event) => (this.typed = event.target.value)}></label>
         <button type="submit" class="button primary bottom" ?disabled=${this.busy || !this.typed.trim()}>Add</button>
       </form>
+      ${this.labels.length > LISTED
+        ? html`<label class="field search label-search">${icon("search")}<span class="away">Search labels by name</span>
+            <input type="search" placeholder="Search ${counted(this.labels.length, "label")}" .value=${this.search} @input=${(event) => (this.search = event.target.value)} data-key="/"></label>`
+        : nothing}
       ${this.labels.length
-        ? html`<ul class="label-cards">${this.labels.map(
+        ? html`<ul class="label-cards">${found.slice(0, LISTED).map(
             (label) => html`<li>
               <label class="swatch" title="Colour of ${label.name}"><input type="color" .value=${label.color} aria-label="Colour of ${label.name}" @change=${(event) => this.change([{ id: label.id, color: event.target.value }])}></label>
               <div class="grow"><strong class="clip">${label.name}</strong>
@@ -88,7 +106,9 @@ class Labels extends Part {
               <button type="button" class="button small ${this.asked === label.id ? "danger" : "quiet square"}" aria-label="Remove ${label.name}" @click=${() => this.remove(label)} @blur=${() => (this.asked = null)}>
                 ${this.asked === label.id ? "Remove it and its annotations" : icon("trash")}</button>
             </li>`,
-          )}</ul>`
+          )}</ul>
+          ${found.length ? nothing : html`<div class="nothing"><p>No label is called that.</p></div>`}
+          ${found.length > LISTED ? html`<p class="fine">and ${count(found.length - LISTED)} more: search for one by its name</p>` : nothing}`
         : html`<div class="nothing"><p>No labels yet. An import can bring them along.</p></div>`}
       ${this.labels.length && lacksFlags
         ? html`<p class="notice">${icon("info")}<span class="grow">Open Images says of each box whether it is truncated, a group, a depiction, seen from inside, and a score. Labels show it when they have such attributes.</span>

@@ -1,4 +1,4 @@
-import { post, remove, untilFinal } from "../api.js";
+import { patch, post, remove, untilFinal } from "../api.js";
 import { Part, html, icon, nothing } from "../dom.js";
 import { count, counted, fileSize } from "../format.js";
 import { SERVICE, go, hand, takeHanded } from "../router.js";
@@ -11,7 +11,8 @@ import { toastError } from "../parts/toasts.js";
 
 const PALETTE = ["#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#008080", "#f032e6", "#9a6324", "#b8860b", "#1e90ff", "#c2185b", "#558b2f"];
 const FLAGS = ["truncated", "is_group_of", "is_depiction", "is_inside"];
-const MAX_LABELS = 2000;
+/** With all that Open Images says of each they are a megabyte; a call takes four. */
+export const LABELS_A_CALL = 2000;
 const THUMBS = 7;
 const THUMB_BYTES = 12 << 20;
 
@@ -178,7 +179,7 @@ class NewTask extends Part {
       this.preview();
       if (this.found.isAnnotations) {
         const { names } = await labelsOf(this.zip, this.found);
-        this.addLabels(names.slice(0, MAX_LABELS));
+        this.addLabels(names);
       }
     } catch (error) {
       this.zip = null;
@@ -247,7 +248,10 @@ class NewTask extends Part {
     try {
       const attributes = this.brings && this.withFlags ? openImagesAttributes() : [];
       const labels = this.labels.map((label) => ({ ...label, attributes }));
-      this.task ??= await post("/api/tasks", { name: this.name.trim(), labels });
+      this.task ??= await post("/api/tasks", { name: this.name.trim(), labels: labels.slice(0, LABELS_A_CALL) });
+      for (let from = LABELS_A_CALL; from < labels.length; from += LABELS_A_CALL) {
+        await patch(`/api/tasks/${this.task.id}`, { labels: labels.slice(from, from + LABELS_A_CALL) });
+      }
       const endpoint = `/api/tasks/${this.task.id}/data`;
       const rqId = await this.send(endpoint);
       this.stage = "reading";

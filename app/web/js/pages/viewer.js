@@ -6,6 +6,7 @@ import { SERVICE, note } from "../router.js";
 import { attributesOf, bitmapOf, boxOf, covers, drawingOf, pixelsOf } from "../shapes.js";
 import { curlLogin, cvat, quoted } from "../parts/commands.js";
 import { toastError } from "../parts/toasts.js";
+import { noChange } from "lit-html";
 import { repeat } from "lit-html/directives/repeat.js";
 
 const ROW = 52;
@@ -215,8 +216,12 @@ class Viewer extends Part {
     this.stats = await get(`/api/tasks/${this.task.id}/stats`).catch(() => null);
   }
 
+  /** Made anew only where something of it is another: a task may have 20,000 labels, and a pointer moves often. */
   choices() {
     const { stats } = this;
+    const now = [this.labels, stats, this.only];
+    if (this.chosenFrom?.every((value, at) => value === now[at])) return noChange;
+    this.chosenFrom = now;
     const wish = partialWish(this.only);
     const chosen = wish ? askFor(wish.kind, wish.name) : this.only;
     const option = (value, name) => html`<option value=${value} ?selected=${chosen === value}>${name}</option>`;
