@@ -15,7 +15,7 @@ import click
 from pydantic import ValidationError
 
 from app import __version__
-from app.errors import AppError, InvalidInput
+from app.errors import AppError, InvalidInput, shortage_of
 from app.heap import while_importing
 from app.settings import Settings
 
@@ -30,10 +30,24 @@ class SuggestingGroup(click.Group):
             return super().invoke(ctx)
         except AppError as error:
             raise click.ClickException(error.detail) from error
-        except OSError as error:
-            if error.filename is None or error.strerror is None:
+        except (OSError, RuntimeError) as error:
+            if isinstance(error, OSError) and error.filename is not None and error.strerror is not None:
+                raise click.ClickException(f"{error.filename}: {error.strerror}") from error
+            shortage = shortage_behind(error)
+            if shortage is None:
                 raise
-            raise click.ClickException(f"{error.filename}: {error.strerror}") from error
+            raise click.ClickException(shortage.detail) from error
+
+
+def shortage_behind(error: BaseException | None) -> AppError | None:
+    """What the machine refused, where that is the reason for an error: whoever is refused in the middle of something
+    may fail to end it, and raise that."""
+    while error is not None:
+        found = shortage_of(error)
+        if found is not None:
+            return found
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def data_dir_option(command: Command) -> Command:

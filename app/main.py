@@ -23,9 +23,9 @@ import uvicorn
 from fastapi import FastAPI
 
 from app import __version__
-from app.api import ApiSettings, Services, build_app, guarded_protocol
+from app.api import ApiSettings, Services, build_app, guarded_protocol, reserve_room
 from app.background import TEMPORARY, open_request_queue, open_store
-from app.errors import AppError, NotFound
+from app.errors import AppError, NoSpace, NotFound
 from app.formats import FORMATS
 from app.heap import bound_heap
 from app.settings import Settings
@@ -41,7 +41,8 @@ log = structlog.get_logger(__name__)
 LOCAL_USER = "admin"
 BACKLOG = 2048
 BIND_SECONDS, BIND_PAUSE_SECONDS = 4.0, 0.1
-MAX_OPEN_FILES = 65_536
+MIN_OPEN_FILES, MAX_OPEN_FILES = 64, 65_536
+ROOM_PAUSE_SECONDS = 1.0
 
 
 def api_settings_of(settings: Settings) -> ApiSettings:
@@ -102,6 +103,21 @@ def prepare(settings: Settings) -> None:
         storage.close()
 
 
+def prepare_when_there_is_room(settings: Settings) -> None:
+    """The same, as soon as the disk has room for it: as a running service, one that starts needs nobody to start it
+    again. Raises Damaged."""
+    has_told = False
+    while True:
+        try:
+            prepare(settings)
+            return
+        except NoSpace as error:
+            if not has_told:
+                log.warning("waiting for room on the disk; Ctrl-C ends it", reason=error.detail)
+                has_told = True
+        time.sleep(ROOM_PAUSE_SECONDS)
+
+
 def pass_on(settings: Settings) -> None:
     """Put the settings into the environment, where child processes find them."""
     for name, field in Settings.model_fields.items():
@@ -133,8 +149,17 @@ def uvicorn_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
 
 
 def raise_file_limit() -> None:
-    """Allow this process as many open files as it may have: each connection is one, and shells allow 1024."""
+    """Allow this process as many open files as it may have: each connection is one, and shells allow 1024.
+
+    Raises:
+        AppError: it may not have enough for a service.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < MIN_OPEN_FILES:
+        raise AppError(
+            f"no more than {hard} files may be open at once here, and the service needs {MIN_OPEN_FILES} at least, one "
+            "more for each connection; raise the limit (ulimit -n)"
+        )
     wanted = min(hard, MAX_OPEN_FILES) if hard != resource.RLIM_INFINITY else MAX_OPEN_FILES
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
@@ -231,7 +256,7 @@ def run_service(settings: Settings) -> int:
     set_up_logging(settings.log_level, settings.log_format)
     die_at(settings.fail_point)
     raise_file_limit()
-    prepare(settings)
+    prepare_when_there_is_room(settings)
     keep_temporary_files(settings.data_dir / TEMPORARY)
     pass_on(settings)
     listener = bind(settings)
@@ -270,6 +295,7 @@ def run_web_process(settings: Settings, fd: int, parent_fd: int | None) -> None:
     set_up_logging(settings.log_level, settings.log_format)
     die_at(settings.fail_point)
     raise_file_limit()
+    reserve_room()
     listener = socket.socket(fileno=fd)
     server = Server(settings, create_app(settings))
     if parent_fd is not None:

@@ -1,7 +1,9 @@
 """The command line as a person types it, each command in a process of its own."""
 
+import errno
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,6 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from app.cli import main
+from app.settings import Settings
 from tests.processes import family
 from tests.service import COMMAND, annoport, running_service, start_service
 
@@ -218,3 +221,28 @@ def _runs(pid: int) -> bool:
 def test_the_package_runs_as_a_module() -> None:
     done = subprocess.run([sys.executable, "-m", "app.cli", "--version"], capture_output=True, text=True)
     assert done.stdout.startswith("annoport, version ")
+
+
+@pytest.mark.parametrize("n_files", [8, 20, 63])
+def test_a_service_that_may_open_too_few_files_says_so(tmp_path: Path, n_files: int) -> None:
+    command = ["serve", "--port", "0", "--data-dir", str(tmp_path), "--workers", "1"]
+    limited = f"ulimit -n {n_files}; exec {shlex.join([*COMMAND, *command])}"
+    done = subprocess.run(["bash", "-c", limited], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "files" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_what_the_machine_refuses_is_one_clear_message(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Also where it is seen by what goes wrong after it."""
+
+    def refused(settings: Settings) -> int:
+        try:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        finally:
+            raise RuntimeError("cannot close a loop that runs")
+
+    monkeypatch.setattr("app.main.run_service", refused)
+    result = CliRunner().invoke(main, ["serve", "--data-dir", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "short of open files" in result.output

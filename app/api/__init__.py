@@ -41,6 +41,7 @@ from app.api.openapi import describe_api
 from app.api.protocol import guarded_protocol
 from app.api.queries import import_options_of
 from app.api.security import SecurityMiddleware
+from app.api.shared_metrics import reserve_room
 
 ROUTERS = (
     ops.router,
@@ -107,4 +108,5 @@ __all__ = [
     "build_app",
     "guarded_protocol",
     "import_options_of",
+    "reserve_room",
 ]

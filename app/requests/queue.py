@@ -8,6 +8,7 @@ Messages are JSON, not huey's pickles: who can write to the queue must not be ab
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -52,20 +53,42 @@ class _File(SqliteStorage):  # type: ignore[misc]
 
 
 class Queue:
-    """A durable queue of request ids. Any process may send; each message reaches one receiver, or (kill -9) none."""
+    """A durable queue of request ids. Any process may send; each message reaches one receiver, or (kill -9) none.
 
-    def __init__(self, huey: Huey) -> None:
-        self._huey = huey
-        self._announce = huey.task(name=TASK_NAME)(_nothing)
+    Where it cannot be opened, as on a full disk, each call tries again: the service starts and answers without it.
+    """
+
+    def __init__(self, make: Callable[[], Huey]) -> None:
+        self._make = make
+        self._opening = threading.Lock()
+        self._made: tuple[Huey, Callable[[str], Any]] | None = None
+        try:
+            self._open()
+        except Busy as error:
+            log.warning("the queue cannot be opened; it is tried again", reason=str(error.__cause__))
+
+    def _open(self) -> tuple[Huey, Callable[[str], Any]]:
+        """huey, and how to send. Raises Busy."""
+        with self._opening:
+            if self._made is None:
+                with _answering():
+                    huey = self._make()
+                self._made = huey, huey.task(name=TASK_NAME)(_nothing)
+            return self._made
+
+    @property
+    def _huey(self) -> Huey:
+        return self._open()[0]
 
     def send(self, request_id: str) -> None:
         """Announce a queued request; call it after the commit of its row. Raises Busy."""
+        _, announce = self._open()
         try:
             with _answering():
-                self._announce(request_id)
+                announce(request_id)
         except Busy:  # a database that was started again: the connection of before is found dead by its first use
             with _answering():
-                self._announce(request_id)
+                announce(request_id)
 
     def receive(self) -> str | None:
         """The next id, or None where there is none (on PostgreSQL: after waiting up to a second). Raises Busy."""
@@ -78,11 +101,14 @@ class Queue:
         return None if task is None else str(task.args[0])
 
     def __len__(self) -> int:
-        return int(self._huey.storage.queue_size())
+        """How many messages wait. Raises Busy."""
+        with _answering():
+            return int(self._huey.storage.queue_size())
 
     def close(self) -> None:
         """Give back connections; the next call opens them again."""
-        self._huey.storage.close()
+        if self._made is not None:
+            self._made[0].storage.close()
 
 
 @contextmanager
@@ -106,12 +132,17 @@ def open_queue(queue_url: str, data_dir: Path) -> Queue:
     scheme = urlsplit(queue_url).scheme.partition("+")[0]
     if scheme in ("postgresql", "postgres"):
         dsn = "postgresql:" + queue_url.partition(":")[2]
-        return _open_shared(partial(Huey, QUEUE_NAME, storage_class=PostgresStorage, dsn=dsn, read_timeout=1, **common))
+        shared = partial(Huey, QUEUE_NAME, storage_class=PostgresStorage, dsn=dsn, read_timeout=1, **common)
+        return Queue(partial(_make_shared, shared))
     path = Path(queue_url.removeprefix("sqlite:///")) if queue_url else data_dir / "queue.sqlite3"
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     common |= {"storage_class": _File, "filename": os.fspath(path), "strict_fifo": True, "cache_mb": 0}
+    return Queue(partial(_make_in_file, path, common))
+
+
+def _make_in_file(path: Path, common: dict[str, Any]) -> Huey:
     try:
-        return Queue(Huey(QUEUE_NAME, **common))
+        return Huey(QUEUE_NAME, **common)
     except Exception as error:
         # Only the driver knows the class: "file is not a database", "database disk image is malformed".
         if type(error).__name__ != "DatabaseError":
@@ -121,17 +152,17 @@ def open_queue(queue_url: str, data_dir: Path) -> Queue:
         path.rename(aside)
         for suffix in ("-wal", "-shm"):
             path.with_name(path.name + suffix).unlink(missing_ok=True)
-        return Queue(Huey(QUEUE_NAME, **common))
+        return Huey(QUEUE_NAME, **common)
 
 
-def _open_shared(make: Callable[[], Huey]) -> Queue:
+def _make_shared(make: Callable[[], Huey]) -> Huey:
     """Several processes may be the first one at once, and CREATE TABLE IF NOT EXISTS of PostgreSQL is not made for it:
     one of them is told of a table or type that it did not see before."""
     for pause in (0.1, 0.5, 1.0):
         try:
-            return Queue(make())
+            return make()
         except Exception as error:
             if type(error).__name__ not in ("UniqueViolation", "DuplicateTable", "DuplicateObject"):
                 raise
             time.sleep(pause)
-    return Queue(make())
+    return make()

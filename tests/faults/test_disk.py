@@ -8,7 +8,9 @@ import errno
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,7 @@ from app.storage import open_storage
 from tests.api.conftest import BASE_URL
 from tests.api.working import TestClient, filled_task, picture, work
 from tests.kills.actors import FORMAT, boxes, packed, shown, unpacked
-from tests.kills.shapes import Embedded
+from tests.kills.shapes import Embedded, wait_for
 
 HANDLERS: Mapping[str, Handler] = {
     "create:task": partial(ingest_images, limits=Limits()),
@@ -192,9 +194,10 @@ def fill(ballast: Path) -> None:
             file.write(bytes(4096))
 
 
-def test_a_full_disk_refuses_writing_and_goes_on_reading(small_disk: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("webs", [1, 2])
+def test_a_full_disk_refuses_writing_and_goes_on_reading(small_disk: Path, tmp_path: Path, webs: int) -> None:
     log = tmp_path / "service.log"  # the small disk has no room for it
-    shape = Embedded(small_disk, workers=1, settings={"ANNOPORT_MIN_FREE_BYTES": "0"}, log=log)
+    shape = Embedded(small_disk, workers=1, webs=webs, settings={"ANNOPORT_MIN_FREE_BYTES": "0"}, log=log)
     try:
         fill_and_go_on(small_disk, shape)
     except AssertionError as error:
@@ -231,12 +234,72 @@ def fill_and_go_on(small_disk: Path, shape: Embedded) -> None:
         before = shown(client.get(path).json())
         assert before in ((5,), tuple(range(1, 900)))
         assert client.get(f"/api/tasks/{task}/export").status_code == 200
+        read_everywhere(client)
         for role, pid in shape.victims():
-            if role == "child-stream":  # the one that takes its place begins on a full disk
+            if role in ("child-stream", "child-web"):  # the one that takes its place begins on a full disk
                 os.kill(pid, signal.SIGKILL)
-        assert client.get(f"/api/tasks/{task}/export").status_code == 200
-        ballast.unlink()
+        wait_for(shape.url)
+        with httpx.Client(base_url=shape.url(), timeout=60) as other:
+            assert other.get(f"/api/tasks/{task}/export").status_code == 200
+            read_everywhere(other)
+    ballast.unlink()
+    with httpx.Client(base_url=shape.url(), timeout=60) as client:
         assert client.put(path, json={"shapes": boxes((6,), label)}).status_code == 200
         taken = client.post(f"/api/tasks/{task}/import?wait=30", content=packed((8,)))
         assert taken.status_code == 200, taken.text
         assert shown(client.get(path).json()) == (8,)
+
+
+def read_everywhere(client: httpx.Client) -> None:
+    """Each route is counted by a number of its own, which has to have room somewhere."""
+    for path in ("tasks", "projects", "jobs", "labels", "requests", "users", "issues", "server/about", "tasks/9999"):
+        assert client.get(f"/api/{path}").status_code in (200, 404), path
+    assert client.get("/metrics").status_code == 200
+
+
+def test_a_service_starts_on_a_full_disk_and_reads(small_disk: Path, tmp_path: Path) -> None:
+    """After a crash, and without the file of the queue; with room all goes on by itself."""
+    log = tmp_path / "service.log"
+    shape = Embedded(small_disk, workers=1, settings={"ANNOPORT_MIN_FREE_BYTES": "0"}, log=log)
+    with httpx.Client(base_url=shape.url(), timeout=60) as client:
+        task = client.post("/api/tasks", json={"name": "t", "labels": [{"name": "cat"}]}).json()["id"]
+    shape.kill()
+    for left in (small_disk / "data").glob("queue.sqlite3*"):
+        left.unlink()
+    ballast = small_disk / "ballast"
+    fill(ballast)
+    shape.revive()
+    try:
+        with httpx.Client(base_url=shape.url(), timeout=60) as client:
+            assert client.get(f"/api/tasks/{task}").json()["name"] == "t"
+            ballast.unlink()
+            files = {"client_files[0]": ("a.png", picture(1000, 1000))}
+            rq_id = client.post(f"/api/tasks/{task}/data", files=files).json()["rq_id"]
+            while (request := client.get(f"/api/requests/{rq_id}").json())["status"] not in ("finished", "failed"):
+                pass
+            assert request["status"] == "finished", request
+    except AssertionError as error:
+        error.add_note(shape.tail())
+        shape.kill()
+        raise
+    shape.stop()
+
+
+def test_a_service_waits_for_room_to_start(small_disk: Path, tmp_path: Path) -> None:
+    log = tmp_path / "service.log"
+    shape = Embedded(small_disk, workers=1, settings={"ANNOPORT_MIN_FREE_BYTES": "0"}, log=log)
+    shape.stop()
+    ballast = small_disk / "ballast"
+    fill(ballast)
+
+    def make_room() -> None:
+        while "waiting for room" not in log.read_text():
+            time.sleep(0.05)
+        ballast.unlink()
+
+    with ThreadPoolExecutor(1) as pool:
+        made = pool.submit(make_room)
+        shape.revive()
+        made.result()
+    assert "no space left" in log.read_text()
+    shape.stop()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from app.errors import Busy
 from app.requests import open_queue
 from tests.requests.conftest import Place
 
@@ -71,4 +72,21 @@ def test_a_damaged_file_is_put_aside(tmp_path: Path) -> None:
     assert queue.receive() == "a"
     queue.close()
     assert len(list(tmp_path.glob("queue.sqlite3.damaged-*"))) == 1
+    gc.collect()
+
+
+@pytest.mark.filterwarnings("ignore:.*sqlite3.Connection:pytest.PytestUnraisableExceptionWarning")
+def test_a_file_that_cannot_be_opened_is_tried_again_by_each_call(tmp_path: Path) -> None:
+    """As on a full disk, or where no more files may be open: the service starts, and rows wait for their messages."""
+    place = tmp_path / "queue.sqlite3"
+    place.mkdir()
+    queue = open_queue("", tmp_path)
+    with pytest.raises(Busy):
+        queue.send("a")
+    with pytest.raises(Busy):
+        queue.receive()
+    place.rmdir()
+    queue.send("a")
+    assert queue.receive() == "a"
+    queue.close()
     gc.collect()
