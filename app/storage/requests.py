@@ -30,6 +30,7 @@ ACTIVE = ("queued", "started")
 KEEP_UPLOAD = "keep_upload"
 """An option of work that only looks at its uploads: they wait for the next request that names them."""
 LOST_AFTER_SECONDS = 60.0  # a queued request whose message may be gone; of short leases, as long as they are
+GONE_AFTER_SECONDS = 2.0  # one whose message is gone where none waits: it was sent long ago
 NEVER_AHEAD = timedelta(days=1)  # a date beyond is of a clock that was set back: nobody waits until it comes again
 MAX_MESSAGE_CHARACTERS = 4000
 

@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from tests.kills.actors import Actor, Broken
@@ -18,6 +18,7 @@ from tests.kills.store import check_store
 from tests.processes import runs
 
 N_ACTORS = 4
+Maker = Callable[[Callable[[], str], int, dict[str, str]], Actor]
 QUIET_SECONDS = 30.0
 
 
@@ -43,10 +44,12 @@ class Outcome:
 
 
 @contextlib.contextmanager
-def at_work(shape: Shape, outcome: Outcome, seed: int, n_actors: int, headers: dict[str, str]) -> Iterator[list[Actor]]:
+def at_work(
+    shape: Shape, outcome: Outcome, seed: int, made: Sequence[Maker], headers: dict[str, str]
+) -> Iterator[list[Actor]]:
     """Actors, each in a thread; at the end they check everything they were promised."""
     stop = threading.Event()
-    actors = [Actor(shape.url, seed * 100 + number, headers) for number in range(n_actors)]
+    actors = [make(shape.url, seed * 100 + number, headers) for number, make in enumerate(made)]
 
     def live(actor: Actor) -> None:
         try:
@@ -76,25 +79,40 @@ def at_work(shape: Shape, outcome: Outcome, seed: int, n_actors: int, headers: d
 
 
 def kill_rounds(
-    shape: Shape, n_rounds: int, seed: int = 1, n_actors: int = N_ACTORS, headers: dict[str, str] | None = None
+    shape: Shape,
+    n_rounds: int,
+    seed: int = 1,
+    actors: Sequence[Maker] = (Actor,) * N_ACTORS,
+    headers: dict[str, str] | None = None,
+    *,
+    power_cuts: float = 0.0,
 ) -> Outcome:
     """Kill a process at a random moment, `n_rounds` times, while actors work; then check the store.
 
     The shape is stopped at the end.
+
+    Args:
+        power_cuts: the share of the rounds in which all processes die at once.
     """
     chance = random.Random(seed)
     outcome = Outcome()
     began = time.monotonic()
-    with at_work(shape, outcome, seed, n_actors, headers or {}) as actors:
+    with at_work(shape, outcome, seed, actors, headers or {}) as working:
         for _ in range(n_rounds):
             if outcome.broken:
                 break
             # On a slow machine too somebody must get something done between two kills: answers alone are no progress,
             # where workers that are started again and again never come to their work.
-            n_done, deadline = sum(actor.n_done.total() for actor in actors), time.monotonic() + QUIET_SECONDS
+            n_done, deadline = sum(actor.n_done.total() for actor in working), time.monotonic() + QUIET_SECONDS
             time.sleep(chance.uniform(0.05, 0.7))
-            while sum(actor.n_done.total() for actor in actors) == n_done and time.monotonic() < deadline:
+            while sum(actor.n_done.total() for actor in working) == n_done and time.monotonic() < deadline:
                 time.sleep(0.01)
+            if power_cuts and chance.random() < power_cuts:
+                shape.kill()
+                outcome.n_killed["all at once"] += 1
+                outcome.n_rounds += 1
+                shape.revive()
+                continue
             victims = shape.victims()
             roles = sorted({role for role, _ in victims})
             if not roles:

@@ -41,6 +41,9 @@ class Shape(Protocol):
     def victims(self) -> list[tuple[str, int]]:
         """(role, process id) of all that may be killed now."""
 
+    def kill(self) -> None:
+        """All processes at once, as a power cut does."""
+
     def revive(self) -> None:
         """Start again what does not start again by itself, and wait until it answers."""
 

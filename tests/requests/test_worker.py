@@ -338,10 +338,30 @@ def test_a_queue_that_fails_costs_time_only(place: Place, monkeypatch: pytest.Mo
         patch.setattr(place.queue, "send", fail)
         request = ask(place)
     assert place.queue.receive() is None
-    with place.storage.database.write() as conn:
-        conn.execute(table.update().values(queued_date=now() - timedelta(seconds=61)))
+    age(place, request, 61)
     assert sweep(place.storage, place.queue) == 1
     assert work_once(place, request).status == "finished"
+
+
+def test_a_message_that_is_lost_is_missed_soon_where_none_waits(place: Place) -> None:
+    """A worker, or the whole service, died between the message and the claim: nobody need wait for a minute."""
+    lost = ask(place)
+    assert place.queue.receive() == lost.id
+    age(place, lost, 3)
+    behind = ask(place)
+    age(place, behind, -60)  # just now, however slow this machine is
+    assert sweep(place.storage, place.queue) == 0, "messages wait: its own may be one of them"
+    assert place.queue.receive() == behind.id
+    assert sweep(place.storage, place.queue) == 1, "the one behind was announced just now"
+    assert sweep(place.storage, place.queue) == 0
+    assert work_once(place, lost).status == "finished"
+
+
+def age(place: Place, request: Request, seconds: float) -> None:
+    """It was queued so long ago."""
+    with place.storage.database.write() as conn:
+        earlier = {"queued_date": now() - timedelta(seconds=seconds)}
+        conn.execute(table.update().where(table.c.id == request.id).values(**earlier))
 
 
 def test_limits_are_plain_values() -> None:
