@@ -74,5 +74,4 @@ def change_label(label_id: PathId, body: PatchedLabelRequest, caller: CallerDep,
 @router.delete("/{label_id}", status_code=204)
 def delete_label(label_id: PathId, caller: CallerDep, services: ServicesDep) -> None:
     """Remove a label with its annotations."""
-    with services.storage.database.write() as conn:
-        labels.delete(conn, caller.user, label_id)
+    labels.remove(services.storage, caller.user, label_id)

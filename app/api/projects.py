@@ -71,8 +71,7 @@ def change_project(
         del fields["owner_id"]
     if body.labels:
         fields["labels"] = [label.draft(with_id=True) for label in body.labels]
-    with services.storage.database.write() as conn:
-        project = projects.change(conn, caller.user, project_id, **fields)
+    project = projects.save(services.storage, caller.user, project_id, **fields)
     return ProjectRead.of(project, links)
 
 

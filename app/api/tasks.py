@@ -80,8 +80,7 @@ def change_task(
         del fields["owner_id"]
     if body.labels:
         fields["labels"] = [label.draft(with_id=True) for label in body.labels]
-    with services.storage.database.write() as conn:
-        task = tasks.change(conn, caller.user, task_id, relabel_extras=relabel_extras, **fields)
+    task = tasks.save(services.storage, caller.user, task_id, relabel_extras=relabel_extras, **fields)
     return TaskRead.of(task, links)
 
 

@@ -545,3 +545,20 @@ def remove_labelled(conn: Connection, task_id: int, label_ids: Sequence[int]) ->
         for blocks in _steps(conn, kind, task_id, blocks_of_labels):
             before = read_block_list(conn, kind, task_id, blocks, lazy=True)
             _remove_rows(conn, kind, task_id, before, np.isin(before.table.label_ids, wanted))
+
+
+def n_labelled(conn: Connection, task_id: int, label_ids: Sequence[int]) -> int:
+    """How many rows are in the blocks that have annotations of these labels: what `remove_labelled` writes anew."""
+    wanted = distinct(np.array(label_ids, dtype=np.int64))
+    n_rows = 0
+    for kind in OBJECT_KINDS:
+        for step in block_steps(conn, task_id, (kind,), most_rows=SCANNED_ROWS, most_bytes=None):
+            between: dict[str, Any] = {"first": int(step[0]), "last": int(step[-1])}
+            rows = fetch_blocks(conn, kind, task_id, ("label_ids",), **between)
+            if not rows:
+                continue
+            counts = np.array([row.n_rows for row in rows], dtype=np.int64)
+            found = decode_column(kind, "label_ids", [row[-1] for row in rows], counts.tolist())
+            has_some = np.logical_or.reduceat(np.isin(found, wanted), np.cumsum(counts) - counts)
+            n_rows += int(counts[has_some].sum())
+    return n_rows

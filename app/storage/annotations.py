@@ -9,7 +9,9 @@ to the frame it begins on.
     annotation set   what one import brought, with its document and kept bytes; invisible until it is published
     base set         what never was in an archive: drawn, or sent as JSON; one per task, made when it is needed
 
-A row stays in its set for life, also when it is edited, so the set of a row says where its kept line and PNG are.
+A row stays in its set for life, also when it is edited, so the set of a row says where its kept line and PNG are. Only
+where labels of a large task go or become others, a whole set makes way for one with the same document, kept bytes and
+rows (`rewriting`).
 Every change locks the task's row first, and raises its revision and those of the jobs that show what changed.
 """
 
@@ -29,7 +31,7 @@ from app.annotations import Annotations
 from app.blocks import BLOCK_BITS, only_text
 from app.columns import Texts
 from app.errors import NotFound
-from app.storage.annotation_changes import append, clear, delete, remove_labelled, replace_all, update
+from app.storage.annotation_changes import append, clear, delete, n_labelled, remove_labelled, replace_all, update
 from app.storage.block_rows import (
     KINDS,
     LATER,
@@ -73,6 +75,7 @@ __all__ = [
     "lock_task",
     "move_groups",
     "moved_by",
+    "n_labelled",
     "publish",
     "publish_merged",
     "read_both",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -21,12 +22,14 @@ from app.annotations import (
 )
 from app.errors import AccessDenied, Conflict, InvalidInput, NotFound, shorten
 from app.storage.access import visible
-from app.storage.annotations import remove_labelled
+from app.storage.annotations import n_labelled, remove_labelled
 from app.storage.changes import labels_mark, lock_tasks_of, touch_jobs, touch_labels, touch_project, touch_task
 from app.storage.database import Connection
 from app.storage.listing import Field, Listing, fetch_page
+from app.storage.rewriting import NOTHING, Ahead, in_two_steps, is_large, without_labels, written_anew
 from app.storage.rows import AttributeDraft, LabelDraft, ListQuery, Page, User
 from app.storage.schema import attribute_specs, jobs, labels, projects, tasks
+from app.storage.storage import Storage
 
 MAX_LABELS = 25_000
 """Of a task or a project: the largest published set of classes, that of V7's image labels, has 20,638."""
@@ -272,10 +275,41 @@ def change(conn: Connection, viewer: User, label_id: int, draft: LabelDraft) -> 
     return get(conn, viewer, label_id)
 
 
-def delete(conn: Connection, viewer: User, label_id: int) -> None:
+def remove(storage: Storage, viewer: User, label_id: int) -> None:
+    """As `delete`, in a transaction of its own; the annotations of large tasks are written anew before it, so that
+    others can write meanwhile."""
+
+    def prepare() -> AbstractContextManager[Ahead]:
+        with storage.database.read() as conn:
+            owned = _top_level(conn, viewer, label_id)
+        drafts = [LabelDraft(None, id=label_id, deleted=True)]
+        return removing(storage, drafts, task_id=owned.task_id, project_id=owned.project_id)
+
+    in_two_steps(storage, prepare, lambda conn, ahead: delete(conn, viewer, label_id, ahead=ahead))
+
+
+def removing(
+    storage: Storage, drafts: Sequence[LabelDraft], *, task_id: int | None = None, project_id: int | None = None
+) -> AbstractContextManager[Ahead]:
+    """What `apply` may do ahead of it, where labels go with annotations of large tasks."""
+    gone = {draft.id for draft in drafts if draft.id is not None and draft.deleted}
+    if not gone:
+        return nullcontext(NOTHING)
+    chosen = labels.c.task_id == task_id if project_id is None else labels.c.project_id == project_id
+    with storage.database.read() as conn:
+        is_one = sa.or_(labels.c.id.in_(gone), labels.c.parent_id.in_(gone))
+        dead = list(conn.execute(sa.select(labels.c.id).where(chosen, is_one)).scalars())
+        of_project = sa.select(tasks.c.id).where(tasks.c.project_id == project_id).order_by(tasks.c.id)
+        task_ids = [task_id] if task_id is not None else list(conn.execute(of_project).scalars())
+        task_ids = [one for one in task_ids if is_large(n_labelled(conn, one, dead))]
+    return written_anew(storage, task_ids, frozenset(dead), without_labels(dead))
+
+
+def delete(conn: Connection, viewer: User, label_id: int, *, ahead: Ahead = NOTHING) -> None:
     """Remove one top-level label with its annotations. Raises InvalidInput for a sublabel."""
     owned = _top_level(conn, viewer, label_id)
-    apply(conn, [LabelDraft(None, id=label_id, deleted=True)], task_id=owned.task_id, project_id=owned.project_id)
+    drafts = [LabelDraft(None, id=label_id, deleted=True)]
+    apply(conn, drafts, task_id=owned.task_id, project_id=owned.project_id, ahead=ahead)
 
 
 def _top_level(conn: Connection, viewer: User, label_id: int) -> OwnedLabel:
@@ -307,11 +341,13 @@ def apply(
     task_id: int | None = None,
     project_id: int | None = None,
     taken_colors: Iterable[str] = (),
+    ahead: Ahead = NOTHING,
 ) -> None:
     """Add, change and remove labels of one task or project (cvat-api, section 8).
 
     Args:
         taken_colors: colors that new labels do not get, beside those of the others.
+        ahead: what `removing` gave.
 
     Raises:
         InvalidInput: duplicate names, unknown type or input type, name not 1 to 64 characters.
@@ -337,7 +373,8 @@ def apply(
     if gone:
         dead = [inner.id for label_id in gone for inner in (current[label_id], *current[label_id].sublabels)]
         for one in task_ids:
-            remove_labelled(conn, one, dead)
+            if not ahead.show(conn, one, frozenset(dead)):
+                remove_labelled(conn, one, dead)
         conn.execute(labels.delete().where(labels.c.id.in_(gone)))
     used = {*taken_colors, *(label.color for label in catalog.labels)}
     changes = _Changes()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,8 +16,10 @@ from app.storage.changes import later, lock_tasks_of
 from app.storage.database import Connection
 from app.storage.listing import Field, Listing, fetch_page
 from app.storage.removal import forget_requests, remove_task
+from app.storage.rewriting import NOTHING, Ahead, in_two_steps
 from app.storage.rows import LabelDraft, ListQuery, Page, Project, User
 from app.storage.schema import now, projects, requests, tasks, users
+from app.storage.storage import Storage
 from app.storage.users import ref_columns, ref_from
 
 _owners = users.alias("owners")
@@ -175,7 +178,19 @@ def list_page(conn: Connection, viewer: User, query: ListQuery) -> Page[Project]
     return Page(found.count, items, found.page, found.page_size)
 
 
-def change(conn: Connection, viewer: User, project_id: int, **fields: Any) -> Project:
+def save(storage: Storage, viewer: User, project_id: int, **fields: Any) -> Project:
+    """As `change`, in a transaction of its own; the annotations of large tasks whose labels go are written anew before
+    it, so that others can write meanwhile."""
+
+    def prepare() -> AbstractContextManager[Ahead]:
+        with storage.database.read() as conn:
+            check_handing_over(viewer, get(conn, viewer, project_id), fields, "project")
+        return label_rows.removing(storage, fields.get("labels") or (), project_id=project_id)
+
+    return in_two_steps(storage, prepare, lambda conn, ahead: change(conn, viewer, project_id, ahead=ahead, **fields))
+
+
+def change(conn: Connection, viewer: User, project_id: int, *, ahead: Ahead = NOTHING, **fields: Any) -> Project:
     """Change `name`, `bug_tracker`, `owner_id`, `assignee_id` (None takes the assignee away), `labels` (drafts).
 
     Raises:
@@ -193,7 +208,7 @@ def change(conn: Connection, viewer: User, project_id: int, **fields: Any) -> Pr
     if fields:
         raise InvalidInput("this field cannot be changed", place=next(iter(fields)))
     if drafts:  # first, for it locks the tasks
-        label_rows.apply(conn, drafts, project_id=project_id)
+        label_rows.apply(conn, drafts, project_id=project_id, ahead=ahead)
     conn.execute(
         projects.update()
         .where(projects.c.id == project_id)

@@ -2,6 +2,7 @@
 
     plan_moves    what becomes what, of what annotations use; or why not
     relabel       all blocks, and what imports recorded, in the caller's transaction
+    relabelling   the blocks ahead of it, of a large task
 
 Kept rows keep their words: an archive that nobody edited leaves as it came, whatever its labels' ids are by now.
 """
@@ -13,11 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import orjson
 import sqlalchemy as sa
 
-from app.annotations import AttributeSpec, Label, LabelCatalog, Shapes, Tracks
+from app.annotations import AttributeSpec, Label, LabelCatalog
 from app.columns import Ragged, Texts, distinct
 from app.errors import InvalidInput, shorten
 from app.storage.block_rows import (
@@ -30,7 +30,8 @@ from app.storage.block_rows import (
 )
 from app.storage.block_steps import block_steps
 from app.storage.database import Connection
-from app.storage.schema import annotation_sets
+from app.storage.rewriting import Change, with_columns
+from app.storage.schema import TABLES_BY_KIND, annotation_sets, block_columns
 
 RelabelExtras = Callable[[Mapping[str, Any], Mapping[int, int]], Mapping[str, Any]]
 """A format's document of an import for labels of other ids."""
@@ -108,23 +109,38 @@ def relabel(conn: Connection, task_id: int, moves: Moves, relabel_extras: Relabe
             after = Placed(_relabelled(before.table, moves), before.set_ids)
             write_changed(conn, kind, task_id, after, pairs_of(before))
     sets = annotation_sets.c
-    recorded = conn.execute(sa.select(sets.id, sets.extras).where(sets.task_id == task_id, sets.extras.is_not(None)))
+    visible = sets.task_id == task_id, sets.state == "visible"
+    recorded = conn.execute(sa.select(sets.id, sets.extras).where(*visible, sets.extras.is_not(None)))
     for row in recorded.all():
         document = dict(relabel_extras(row.extras, moves.labels))
         conn.execute(annotation_sets.update().where(sets.id == row.id).values(extras=document))
 
 
+def relabelling(moves: Moves) -> Change:
+    """The same for blocks that are written anew ahead (`rewriting`): no other column is looked at."""
+    return with_columns(_labelled_columns, lambda _, column: _relabelled_column(column, moves))
+
+
+def _labelled_columns(kind: str) -> list[str]:
+    """Those that tell of labels."""
+    return [name for name in block_columns(kind) if name in ("label_ids", "attributes", "elements", "bodies")]
+
+
 def _relabelled(table: Any, moves: Moves) -> Any:
-    ids, inverse = np.unique(table.label_ids, return_inverse=True)
-    label_ids = np.array([moves.labels[label_id] for label_id in ids.tolist()], dtype=np.int32)[inverse]
-    texts = [_text(text.encode(), moves).decode() for text in table.attributes.values]
-    codes: npt.NDArray[np.int32] = table.attributes.codes
-    columns: dict[str, Any] = {"label_ids": label_ids, "attributes": Texts(codes, tuple(texts))}
-    name = "elements" if isinstance(table, Shapes) else "bodies" if isinstance(table, Tracks) else None
-    if name is not None:
-        column: Ragged = getattr(table, name)
-        columns[name] = Ragged.from_bytes([_text(text, moves) for text in column.to_bytes_list()])
-    return table.replace(**columns)
+    kind = next(kind for kind in OBJECT_KINDS if isinstance(table, TABLES_BY_KIND[kind]))
+    names = _labelled_columns(kind)
+    return table.replace(**{name: _relabelled_column(getattr(table, name), moves) for name in names})
+
+
+def _relabelled_column(column: Any, moves: Moves) -> Any:
+    if isinstance(column, Texts):
+        return Texts(column.codes, tuple(_text(text.encode(), moves).decode() for text in column.values))
+    if isinstance(column, Ragged):
+        if not column.lengths.any():
+            return column
+        return Ragged.from_bytes([_text(text, moves) for text in column.to_bytes_list()])
+    ids, inverse = np.unique(column, return_inverse=True)
+    return np.array([moves.labels[label_id] for label_id in ids.tolist()], dtype=np.int32)[inverse]
 
 
 def _text(text: bytes, moves: Moves) -> bytes:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
 
-from app.errors import Conflict, InvalidInput, NotFound
+from app.errors import AppError, Conflict, InvalidInput, NotFound
 from app.storage import annotations as annotation_rows
 from app.storage import labels as label_rows
 from app.storage.access import Viewer, check_handing_over, check_owner, visible
@@ -19,10 +20,12 @@ from app.storage.database import Connection
 from app.storage.frames import FrameColumns, insert_frames
 from app.storage.listing import Field, Listing, fetch_page
 from app.storage.projects import check_name, check_text, check_user, people
-from app.storage.relabelling import RelabelExtras, plan_moves, relabel
+from app.storage.relabelling import Moves, RelabelExtras, plan_moves, relabel, relabelling
 from app.storage.removal import remove_task
+from app.storage.rewriting import NOTHING, Ahead, Extras, in_two_steps, written_anew
 from app.storage.rows import LabelDraft, ListQuery, Page, Task, TaskData, User
 from app.storage.schema import jobs, labels, now, projects, requests, tasks, users
+from app.storage.storage import Storage
 from app.storage.users import ref_columns, ref_from
 
 MAX_SUBSET_CHARACTERS = 64
@@ -216,8 +219,53 @@ def list_page(conn: Connection, viewer: User, query: ListQuery) -> Page[Task]:
     return fetch_page(conn, visible(_select(), tasks, viewer), LISTING, query, _task)
 
 
+def save(
+    storage: Storage, viewer: User, task_id: int, *, relabel_extras: RelabelExtras | None = None, **fields: Any
+) -> Task:
+    """As `change`, in a transaction of its own; the annotations of a large task whose labels go or become others are
+    written anew before it, so that others can write meanwhile."""
+    return in_two_steps(
+        storage,
+        lambda: _ahead_of_change(storage, viewer, task_id, relabel_extras, fields),
+        lambda conn, ahead: change(conn, viewer, task_id, relabel_extras=relabel_extras, ahead=ahead, **fields),
+    )
+
+
+def _ahead_of_change(
+    storage: Storage, viewer: User, task_id: int, relabel_extras: RelabelExtras | None, fields: Mapping[str, Any]
+) -> AbstractContextManager[Ahead]:
+    """Nothing, where `change` will refuse: it says why."""
+    project_id, drafts = fields.get("project_id"), fields.get("labels") or ()
+    with storage.database.read() as conn:
+        task = get(conn, viewer, task_id)
+        if project_id is not None and project_id != task.project_id and relabel_extras is not None:
+            try:
+                check_handing_over(viewer, task, fields, "task")
+                _check_project(conn, viewer, project_id)
+                _check_no_work(conn, task_id)
+                before, after = label_rows.of_task(conn, task_id), label_rows.of_project(conn, project_id)
+                moves = plan_moves(conn, task_id, before, after)
+            except AppError:
+                return nullcontext(NOTHING)
+            relabelled = partial(_relabelled_extras, relabel_extras, moves)
+            return written_anew(storage, [task_id], (before, after), relabelling(moves), relabelled)
+    if drafts and task.project_id is None and project_id is None:
+        return label_rows.removing(storage, drafts, task_id=task_id)
+    return nullcontext(NOTHING)
+
+
+def _relabelled_extras(relabel_extras: RelabelExtras, moves: Moves, extras: Extras) -> Extras:
+    return None if extras is None else dict(relabel_extras(extras, moves.labels))
+
+
 def change(
-    conn: Connection, viewer: User, task_id: int, *, relabel_extras: RelabelExtras | None = None, **fields: Any
+    conn: Connection,
+    viewer: User,
+    task_id: int,
+    *,
+    relabel_extras: RelabelExtras | None = None,
+    ahead: Ahead = NOTHING,
+    **fields: Any,
 ) -> Task:
     """Change `name`, `bug_tracker`, `subset`, `owner_id`, `assignee_id`, `project_id`, `labels` (drafts; ignored for a
     task of a project). Annotations move to the labels of the same name of another project.
@@ -247,16 +295,18 @@ def change(
     for touched in sorted({project_id, task.project_id} - {None}):  # its labels stay as they are, too
         touch_project(conn, touched)
     if project_id != task.project_id:
-        _move(conn, task, project_id, relabel_extras)
+        _move(conn, task, project_id, relabel_extras, ahead)
         values["project_id"] = project_id
     if values:
         conn.execute(tasks.update().where(tasks.c.id == task_id).values(**values))
     if drafts and project_id is None:
-        label_rows.apply(conn, drafts, task_id=task_id)
+        label_rows.apply(conn, drafts, task_id=task_id, ahead=ahead)
     return load(conn, task_id)
 
 
-def _move(conn: Connection, task: Task, project_id: int | None, relabel_extras: RelabelExtras | None) -> None:
+def _move(
+    conn: Connection, task: Task, project_id: int | None, relabel_extras: RelabelExtras | None, ahead: Ahead
+) -> None:
     """Annotations get the labels of another project; the task's own go."""
     _check_no_work(conn, task.id)  # of a task without annotations, too: an import may be bringing some
     if any(annotation_rows.counts(conn, task.id).values()):
@@ -267,7 +317,8 @@ def _move(conn: Connection, task: Task, project_id: int | None, relabel_extras: 
                 place="project_id",
             )
         before, after = label_rows.of_task(conn, task.id), label_rows.of_project(conn, project_id)
-        relabel(conn, task.id, plan_moves(conn, task.id, before, after), relabel_extras)
+        if not ahead.show(conn, task.id, (before, after)):
+            relabel(conn, task.id, plan_moves(conn, task.id, before, after), relabel_extras)
     conn.execute(labels.delete().where(labels.c.task_id == task.id))
     touch_labels(conn)
     touch_jobs(conn, task.id)

@@ -24,8 +24,9 @@ SKELETON = {
 }
 
 
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
+@pytest.fixture(params=[-1, 100_000], ids=["written anew ahead", "written anew at once"])
+def desk(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    monkeypatch.setattr("app.storage.rewriting.ROWS_AHEAD", request.param)
     with Desk(tmp_path) as opened:
         yield opened
 
