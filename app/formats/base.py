@@ -313,19 +313,6 @@ class Held:
     imported: Mapping[str, npt.NDArray[np.bool_]]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class MergedRows:
-    """What becomes of the rows of some frames.
-
-    Attributes:
-        goes: (number of held rows,) of each kind: those that leave, or that a row of `new` continues.
-        new: what is written beside those that stay; a row with an id continues the annotation of that id.
-    """
-
-    goes: Mapping[str, npt.NDArray[np.bool_]]
-    new: Annotations
-
-
 @dataclass(frozen=True, slots=True)
 class MergedDocuments:
     """Extras when an archive has been merged.
@@ -347,8 +334,18 @@ class Merger(Protocol):
     @property
     def changes(self) -> Mapping[str, Changes]: ...
 
-    def merge(self, held: Held, new: Annotations) -> MergedRows:
-        """Rows of ascending, disjoint ranges of frames; of each range all that the target and the archive have."""
+    def merge(
+        self, held: Held, new: Annotations, write: Callable[[Annotations], None]
+    ) -> Mapping[str, npt.NDArray[np.bool_]]:
+        """Rows of ascending, disjoint ranges of frames; of each range all that the target and the archive have.
+
+        Args:
+            write: takes what is written beside the rows that stay, some at a time; a row with an id continues the
+                annotation of that id.
+
+        Returns:
+            (number of held rows,) of each kind: those that leave, or that a written row continues.
+        """
 
     def documents(self) -> MergedDocuments: ...
 

@@ -129,13 +129,17 @@ class Merging:
         if revision != self._before.revision:
             by = way_to_free_groups(conn, task_id, self._staged.set_id, target.first_group)
         leaving, arriving = stored.Leaving(), [np.empty(0, dtype=np.int32)]
-        for both in stored.read_both(conn, task_id, self._staged.set_id, start=self._start, stop=self._stop):
-            rows = merger.merge(Held(both.held, both.imported), _with_groups(both.staged, by))
-            for kind, goes in rows.goes.items():
-                leaving.add(kind, both.places[kind][goes], getattr(both.held, kind).frames[goes])
-                arriving.append(getattr(rows.new, kind).frames)
+
+        def write(rows: Annotations) -> None:
+            arriving.extend(getattr(rows, kind).frames for kind in stored.KINDS)
             if writer is not None:
-                writer.write(rows.new)
+                writer.write(rows)
+
+        for both in stored.read_both(conn, task_id, self._staged.set_id, start=self._start, stop=self._stop):
+            goes = merger.merge(Held(both.held, both.imported), _with_groups(both.staged, by), write)
+            for kind, rows in goes.items():
+                leaving.add(kind, both.places[kind][rows], getattr(both.held, kind).frames[rows])
+            del both  # nor is it held while more is read
         if writer is not None:
             writer.extras(merger.documents().new)
             writer.close()

@@ -10,7 +10,7 @@ does. Rows that stay are not written again.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any
 
@@ -117,19 +117,26 @@ def read_both(
     bases = _base_sets(conn, task_id)
     first, last = (-1 if is_whole else start >> BLOCK_BITS), max(stop - 1, 0) >> BLOCK_BITS
     for blocks in block_steps(conn, task_id, KINDS, first, last, staged_id=staged_id, most_rows=batch_rows):
-        low, high = int(blocks[0]), int(blocks[-1])
-        held, imported, staged, places = {}, {}, {}, {}
-        for kind in KINDS:
-            placed = read_blocks(conn, kind, task_id, first=low, last=high)
-            numbers = _numbers(placed)
-            frames = frames_of(placed.table)
-            inside = np.flatnonzero((frames >= (-1 if is_whole else start)) & (frames < stop))
-            placed = placed.take(inside)
-            held[kind] = placed.table
-            imported[kind] = ~np.isin(placed.set_ids, bases)
-            places[kind] = np.stack([placed.set_ids, blocks_of(placed.table), numbers[inside]], axis=1)
-            staged[kind] = read_blocks(conn, kind, task_id, first=low, last=high, staged_id=staged_id).table
-        yield BothSides(Annotations(**held), imported, Annotations(**staged), places)
+        yield _read_range(conn, task_id, staged_id, blocks, -1 if is_whole else start, stop, bases)
+
+
+def _read_range(
+    conn: Connection, task_id: int, staged_id: int, blocks: Ids, start: int, stop: int, bases: Sequence[int]
+) -> BothSides:
+    low, high = int(blocks[0]), int(blocks[-1])
+    held, imported, staged, places = {}, {}, {}, {}
+    for kind in KINDS:
+        placed = read_blocks(conn, kind, task_id, first=low, last=high)
+        numbers = _numbers(placed)
+        frames = frames_of(placed.table)
+        inside = np.flatnonzero((frames >= start) & (frames < stop))
+        if len(inside) < len(frames):
+            placed, numbers = placed.take(inside), numbers[inside]
+        held[kind] = placed.table
+        imported[kind] = ~np.isin(placed.set_ids, bases)
+        places[kind] = np.stack([placed.set_ids, blocks_of(placed.table), numbers], axis=1)
+        staged[kind] = read_blocks(conn, kind, task_id, first=low, last=high, staged_id=staged_id).table
+    return BothSides(Annotations(**held), imported, Annotations(**staged), places)
 
 
 def _base_sets(conn: Connection, task_id: int) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import pytest
 import sqlalchemy as sa
 
 from app.annotations import Annotations, ShapeType
+from app.formats.open_images import merging as openimages_merging
+from app.formats.open_images import same_rows
 from app.operations.merge import Merging
 from app.storage import Storage, housekeeping, jobs, merging
 from app.storage import annotations as stored
@@ -431,3 +434,32 @@ def test_a_hierarchy_gives_way_to_one_that_says_more_and_none_is_lost(desk: Desk
     desk.bring(zips(with_tree(TREES[0])), mode="merge")
     found = members_of(desk.export())
     assert {name: text for name, text in found.items() if "hierarchy" in name} == {HIERARCHY: TREES[0]}
+
+
+@pytest.mark.parametrize("change", ["nothing", "labels", "places"])
+def test_rows_of_one_picture_are_compared_some_at_a_time(
+    desk: Desk, zips: Zips, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    monkeypatch.setattr(same_rows, "STEP_ROWS", 500)
+    monkeypatch.setattr(openimages_merging, "STEP_ROWS", 500)
+    n = 10_000
+
+    def many(label: str = "/m/01yrx", shift: int = 0) -> bytes:
+        built = OpenImages(classes=[("/m/01yrx", "cat"), ("/m/0bt9lr", "dog")])
+        for at in range(n):
+            x, y = at % 100 / 200 + shift / 1000, at // 100 / 200
+            built.box("a", label, (f"{x:.3f}", f"{x + 0.5:.3f}", f"{y:.3f}", f"{y + 0.4:.3f}"), subset="train")
+        return zips(built)
+
+    desk.bring(many())
+    second = {"nothing": many, "labels": lambda: many("/m/0bt9lr"), "places": lambda: many(shift=1)}[change]()
+    tracemalloc.start()
+    try:
+        report = desk.bring(second, mode="merge")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    counts = report["changes"]["shapes"]
+    assert counts["unchanged" if change == "nothing" else "changed"] == n
+    assert sum(counts.values()) == n
+    assert peak < 1100 * n

@@ -38,9 +38,10 @@ MAX_FLIPS = 1_000_000
 """Flips of masks held at once, 8 bytes each: PNGs of a few kilobytes may hold tens of millions."""
 MOST_FLIPS = 8_000_000
 """Of one mask; no object has so many, noise of 50 million pixels has three times as many and takes 800 MB."""
-MAX_OUTLINES = 50_000
+MAX_OUTLINES = 20_000
 """Of a job; each is a row. Specks of dust make a thousand of a mask, and a job has a hundred masks."""
-TRACED_AT_ONCE = 16
+TRACED_AT_ONCE, TRACED_FLIPS = 16, 1 << 16
+"""Masks that are traced together, and their flips."""
 GLANCE = struct.Struct("<qqq")
 HELPED_MASKS, HELPED_PROOFS = 512, 4096
 """Below so many masks that are traced, or proven alone, a helper's start costs more than it saves."""
@@ -229,7 +230,7 @@ class _Tracing:
         self._lengths: list[Ids] = [np.zeros(0, dtype=np.int64)]
         self._owners: list[Ids] = [np.zeros(0, dtype=np.int64)]
         self._too_complex: dict[int, str] = {}
-        self._n = 0
+        self._n = self._n_flips = 0
 
     def __len__(self) -> int:
         return self._n
@@ -237,7 +238,8 @@ class _Tracing:
     def add(self, place: int, mask: Flips) -> None:
         """The mask of the next place; it may have to wait for others."""
         self._waiting.append((place, mask))
-        if len(self._waiting) == TRACED_AT_ONCE:
+        self._n_flips += len(mask)
+        if len(self._waiting) == TRACED_AT_ONCE or self._n_flips > TRACED_FLIPS:
             self._trace_waiting()
 
     def end(self, done: MasksDone) -> None:
@@ -252,7 +254,7 @@ class _Tracing:
         done.too_complex = self._too_complex
 
     def _trace_waiting(self) -> None:
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting, self._n_flips = self._waiting, [], 0
         try:
             self._trace(waiting)
         except ShapeTooComplex:

@@ -22,7 +22,7 @@ has a table of its kind and subset, and names its image. What was drawn here is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -30,10 +30,10 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from app.annotations import Annotations, Edit, Images, Kept, Rows, Shapes, Tracks, mix, pair_in_order, texts_differ
-from app.columns import Texts, distinct
+from app.annotations import Annotations, Edit, Images, Kept, Rows, Tracks, mix, pair_in_order, texts_differ
+from app.columns import Texts, distinct, steps_within
 from app.errors import Problem, Report, shorten
-from app.formats.base import Changes, Held, ImportOptions, MergedDocuments, MergedRows, NewDocument, Target
+from app.formats.base import Changes, Held, ImportOptions, MergedDocuments, NewDocument, Target
 from app.formats.open_images.correction import Correction
 from app.formats.open_images.drawn_units import join_drawn
 from app.formats.open_images.extras import KeptTable, merge_extras
@@ -41,7 +41,7 @@ from app.formats.open_images.mask_instances import strayed_parts
 from app.formats.open_images.merge_sides import LABEL_NAMES, Sides, differing_cells
 from app.formats.open_images.reading import WARNINGS_LISTED
 from app.formats.open_images.said import NO_KIND
-from app.formats.open_images.same_rows import Pairing, RowFinder, Units, units_of
+from app.formats.open_images.same_rows import STEP_BYTES, STEP_ROWS, Pairing, RowFinder, Units, units_of
 from app.formats.selection import parse_selection
 
 Mask = npt.NDArray[np.bool_]
@@ -69,7 +69,7 @@ class OpenImagesMerger:
     def changes(self) -> Mapping[str, Changes]:
         return self._changes
 
-    def merge(self, held: Held, new: Annotations) -> MergedRows:
+    def merge(self, held: Held, new: Annotations, write: Callable[[Annotations], None]) -> Mapping[str, Mask]:
         """See `formats.Merger`."""
         named = distinct(new.images.frames)
         goes: dict[str, Mask] = {}
@@ -81,32 +81,35 @@ class OpenImagesMerger:
             old_table, new_table = getattr(held.annotations, kind), getattr(new, kind)
             old_units, new_units = units_of(old_table), units_of(new_table)
             pairing = self._finder.pair(
-                old_table.take(old_units.firsts),
-                new_table.take(new_units.firsts),
+                _firsts(old_table, old_units),
+                _firsts(new_table, new_units),
                 held.imported[kind][old_units.firsts],
             )
             if kind == "shapes":
                 old_units, pairing, traced = join_drawn(old_table, new_table, old_units, new_units, pairing)
             pairs[kind] = old_units, new_units, pairing
-        related = new.rows.frames[self._sides.said(new.rows.kept).kinds == "relationships"]
+        related = new.rows.frames[self._sides.said(new.rows.kept).of_kind("relationships")]
         groups = self._groups(held.annotations, new, pairs)
         for kind in ("shapes", "tags"):
             imported, as_traced = held.imported[kind], traced if kind == "shapes" else None
             old_table = getattr(held.annotations, kind)
-            goes[kind], tables[kind] = self._objects(
-                kind, old_table, groups[kind], pairs[kind], imported, named, related, as_traced
-            )
+            goes[kind] = np.zeros(len(old_table), dtype=np.bool_)
+            for part in self._objects(
+                kind, old_table, groups[kind], pairs[kind], imported, named, related, as_traced, goes[kind]
+            ):
+                write(Annotations(**{kind: part}))
         # Strays that stay are written anew, without their row, which may be another from now on.
         left = np.flatnonzero(strays & ~goes["shapes"])
         if len(left):
             goes["shapes"][left] = True
-            tables["shapes"] = Shapes.concatenate([tables["shapes"], held.annotations.shapes.take(left)])
+            write(Annotations(shapes=held.annotations.shapes.take(left)))
         goes["images"], tables["images"] = self._images(held.annotations.images, new.images)
         goes["rows"], tables["rows"] = self._rows(held.annotations.rows, new.rows, named)
         goes["tracks"], tables["tracks"] = self._tracks(
             held.annotations.tracks, new.tracks, held.imported["tracks"], named
         )
-        return MergedRows(goes, Annotations(**tables))
+        write(Annotations(**tables))
+        return goes
 
     def documents(self) -> MergedDocuments:
         """See `formats.Merger`."""
@@ -166,31 +169,38 @@ class OpenImagesMerger:
         named: npt.NDArray[np.int32],
         related: npt.NDArray[np.int32],
         traced: Mask | None,
-    ) -> tuple[Mask, Table]:
-        """Which old rows go, and the new ones. `traced`: see `join_drawn`."""
+        goes: Mask,
+    ) -> Iterator[Table]:
+        """The new rows, in parts; which of the old ones go is told to `goes`. `traced`: see `join_drawn`."""
         old_units, new_units, pairing = pairs
         changes = self._changes[kind]
-        goes = np.zeros(len(old), dtype=np.bool_)
         new_of = np.flatnonzero(pairing.old_of >= 0)
         old_of = pairing.old_of[new_of]
-        same_pixels = None if traced is None else traced[new_of]
-        corrected = Correction(self._sides, kind, old, new, old_units, new_units, old_of, new_of, related, same_pixels)
-        changed = np.flatnonzero(corrected.is_changed)
-        self._count_edits(kind, old, old_units.firsts[old_of], corrected)
-        parts: list[Table] = []
-        if len(changed):
-            rows, _ = old_units.members(old_of[changed])
-            goes[rows] = True
-            result = corrected.result(changed)
-            parts.append(result)
-            changes.changed += len(result)
-        stays, _ = old_units.members(old_of[~corrected.is_changed])
-        changes.unchanged += len(stays)
+        n_same = 0
+        for some in _steps(old, new, old_units, new_units, old_of, new_of):
+            of_old, of_new = old_of[some], new_of[some]
+            same_pixels = None if traced is None else traced[of_new]
+            corrected = Correction(
+                self._sides, kind, old, new, old_units, new_units, of_old, of_new, related, same_pixels
+            )
+            changed = np.flatnonzero(corrected.is_changed)
+            self._count_edits(kind, old, old_units.firsts[of_old], corrected)
+            if len(changed):
+                rows, _ = old_units.members(of_old[changed])
+                goes[rows] = True
+                result = corrected.result(changed)
+                changes.changed += len(result)
+                yield result
+                del result
+            n_same += int(old_units.sizes[of_old[~corrected.is_changed]].sum())
+        changes.unchanged += n_same
         added, _ = new_units.members(np.flatnonzero(pairing.old_of < 0))
-        parts.append(new.take(np.sort(added)))
+        added.sort()
+        for start in range(0, len(added), STEP_ROWS):
+            yield new.take(added[start : start + STEP_ROWS])
         changes.added += len(added)
         left = np.flatnonzero(pairing.is_free)
-        removed = self._removable(old.take(old_units.firsts[left]), imported[old_units.firsts[left]], named)
+        removed = self._removable(old, old_units.firsts[left], imported, named)
         edited = np.zeros(len(left), dtype=np.bool_)
         rows, which = old_units.members(left)
         edited[which[old.kept.changes[rows] != 0]] = True
@@ -198,18 +208,17 @@ class OpenImagesMerger:
         rows, _ = old_units.members(left[removed & ~edited])
         goes[rows] = True
         changes.removed += len(rows)
-        changes.kept += len(old_units.rows) - len(stays) - int(goes.sum())
-        return goes, type(new).concatenate(parts)
+        changes.kept += len(old_units.rows) - n_same - int(goes.sum())
 
-    def _removable(self, old: Table, imported: Mask, named: npt.NDArray[np.int32]) -> Mask:
-        """(M,) rows that an archive brought and this one could have, but does not."""
+    def _removable(self, old: Table, rows: Positions, imported: Mask, named: npt.NDArray[np.int32]) -> Mask:
+        """(R,) which of some rows an archive brought and this one could have, but has not."""
         if not self._removes:
-            return np.zeros(len(old), dtype=np.bool_)
+            return np.zeros(len(rows), dtype=np.bool_)
         said = self._sides.said(old.kept)
         known = said.rows_where(self._is_covered)
         if self._sides.new.has_side:
-            known |= said.kinds == NO_KIND
-        found: Mask = imported & known & np.isin(old.frames, named)
+            known |= said.of_kind(NO_KIND)
+        found: Mask = (imported & known)[rows] & np.isin(old.frames[rows], named)
         return found
 
     def _is_covered(self, table: KeptTable) -> bool:
@@ -318,7 +327,7 @@ class OpenImagesMerger:
         goes = np.zeros(len(old), dtype=np.bool_)
         goes[old_of[differ]] = True
         left = np.flatnonzero(pairing.is_free)
-        removed = self._removable(old.take(left), np.ones(len(left), dtype=np.bool_), named)
+        removed = self._removable(old, left, np.ones(len(old), dtype=np.bool_), named)
         goes[left[removed]] = True
         counts.changed += int(differ.sum())
         counts.unchanged += int((~differ).sum())
@@ -369,6 +378,20 @@ def _without_strays(held: Held, new: Annotations) -> tuple[Held, Annotations, Ma
         tables.append(shapes)
     imported = {**held.imported, "shapes": held.imported["shapes"] & ~strays[0]}
     return Held(replace(held.annotations, shapes=tables[0]), imported), replace(new, shapes=tables[1]), strays[0]
+
+
+def _firsts(table: Table, units: Units) -> Table:
+    """The first row of each unit; not copied where each row is one."""
+    return table if len(units) == len(table) else table.take(units.firsts)
+
+
+def _steps(
+    old: Table, new: Table, old_units: Units, new_units: Units, old_of: Positions, new_of: Positions
+) -> Iterator[slice]:
+    """Pairs that are compared together: so many rows, or bytes of their first ones' lines."""
+    n_rows = old_units.sizes[old_of] + new_units.sizes[new_of]
+    n_bytes = old.kept.lines.lengths[old_units.firsts[old_of]] + new.kept.lines.lengths[new_units.firsts[new_of]]
+    return steps_within(np.maximum(n_rows * (STEP_BYTES // STEP_ROWS), n_bytes), 2 * STEP_BYTES)
 
 
 def _group_places(table: Table, rows: Positions) -> Positions:

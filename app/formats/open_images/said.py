@@ -54,6 +54,15 @@ class Said:
             found[rows] = table.kind
         return found
 
+    @property
+    def kinds_there(self) -> set[str]:
+        """Kinds of tables that any row is of."""
+        return {table.kind for table, rows in self._tables if len(rows)}
+
+    def of_kind(self, kind: str) -> Mask:
+        """(N,) whether the row is of a table of this kind; of none, for `NO_KIND`."""
+        return self.rows_where(lambda table: table.kind == kind) if kind != NO_KIND else ~self.rows_where(_any)
+
     @cached_property
     def links(self) -> npt.NDArray[np.int64]:
         """(N,) which ends of a relationship name boxes that its archive had, as bits."""
@@ -121,6 +130,10 @@ class Said:
     def number_keys(self, columns: Sequence[str]) -> Keys:
         """(N,) of the numbers of some columns, however they are written."""
         return mix(*(decode_numbers(Cells.of(self.cells(column))).values for column in columns))
+
+
+def _any(_: KeptTable) -> bool:
+    return True
 
 
 def hash_ragged(column: Ragged) -> Keys:

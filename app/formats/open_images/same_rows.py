@@ -5,18 +5,19 @@ See `merging.py` for the rounds of each table.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from app.annotations import Kept, Rows, Shapes, Tags, mix, pair_in_order, pair_nearest
-from app.columns import Cells, Ragged, decode_numbers, distinct
+from app.columns import Cells, Ragged, decode_numbers, steps_within
 from app.formats.open_images.layout import COORDINATES, ENDS, LABEL_COLUMNS, POINT_PLACE
 from app.formats.open_images.merge_sides import Sides
-from app.formats.open_images.said import NO_KIND, Said, hash_ragged
+from app.formats.open_images.said import NO_KIND, hash_ragged
 
 Keys = npt.NDArray[np.uint64]
 Mask = npt.NDArray[np.bool_]
@@ -25,6 +26,8 @@ Table = Any
 
 LEAST_OVERLAP = 0.5
 """An edited box is that of a corrected row only if they overlap so much; one that nobody edited takes the nearest."""
+STEP_ROWS, STEP_BYTES = 16_384, 2 << 20
+"""Rows, and bytes of their lines, whose cells are looked at together, of any number on a picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,65 +156,77 @@ class RowFinder:
     def pair(self, old: Table, new: Table, imported: Mask) -> Pairing:
         """Pairs of rows (the first of each unit) of one kind."""
         pairing = Pairing(len(old), len(new))
-        old_said, new_said = self._sides.said(old.kept), self._sides.said(new.kept)
-        pairing.by_key(
-            mix(old.frames, old_said.line_keys, *_png_keys(old.kept)),
-            mix(new.frames, new_said.line_keys, *_png_keys(new.kept)),
-            old_said.kinds != NO_KIND,
-            new_said.kinds != NO_KIND,
-        )
+        sides = _Part(old, np.arange(len(old))), _Part(new, np.arange(len(new)))
+        keys = [part.keys(self._line_keys) for part in sides]
+        have_lines = [~self._of_kind(part, NO_KIND) for part in sides]
+        pairing.by_key(keys[0], keys[1], have_lines[0], have_lines[1])
         old_rows, new_rows = pairing.free(None, None)
         if not len(old_rows) or not len(new_rows):
             return pairing
-        rest = self._pair_rest(old.take(old_rows), new.take(new_rows), imported[old_rows])
+        rest = self._pair_rest(_Part(old, old_rows), _Part(new, new_rows), imported[old_rows])
         pairing.add(old_rows, new_rows, rest.old_of)
         return pairing
 
-    def _pair_rest(self, old: Table, new: Table, imported: Mask) -> Pairing:
+    def _line_keys(self, table: Table) -> Keys:
+        return mix(table.frames, self._sides.said(table.kept).line_keys, *_png_keys(table.kept))
+
+    def _of_kind(self, part: _Part, kind: str) -> Mask:
+        return self._sides.said(part.table.kept).of_kind(kind)[part.rows]
+
+    def _pair_rest(self, old: _Part, new: _Part, imported: Mask) -> Pairing:
         pairing = Pairing(len(old), len(new))
-        old_said, new_said = self._sides.said(old.kept), self._sides.said(new.kept)
-        kinds = [kind for kind in distinct(new_said.kinds).tolist() if kind != NO_KIND]
-        for kind in kinds:
-            of_kind = old_said.kinds == kind, new_said.kinds == kind
+        for kind in sorted(self._sides.said(new.table.kept).kinds_there):
+            of_kind = self._of_kind(old, kind), self._of_kind(new, kind)
+            if not of_kind[1].any():
+                continue
             # Rows that say the same but for the spelling of the image's id are the same; those of one spelling before.
-            spelled = [mix(said.content_keys, said.text_keys(("ImageID",))) for said in (old_said, new_said)]
-            for of_rows in (spelled, [old_said.content_keys, new_said.content_keys]):
-                pairing.by_key(mix(old.frames, of_rows[0]), mix(new.frames, of_rows[1]), *of_kind)
+            for keys in zip(old.several_keys(self._said_keys), new.several_keys(self._said_keys), strict=True):
+                pairing.by_key(*keys, *of_kind)
             for identity in IDENTITIES.get(kind, ()):
-                old_keys, new_keys = self._keys(old, old_said, identity), self._keys(new, new_said, identity)
-                pairing.by_key(old_keys, new_keys, *of_kind)
+                make = partial(self._keys, identity)
+                pairing.by_key(old.keys(make), new.keys(make), *of_kind)
             if kind == "masks":
-                keys = [mix(table.frames, *_png_keys(table.kept)) for table in (old, new)]
-                pairing.by_key(keys[0], keys[1], *of_kind)
-        if isinstance(old, Rows):
+                pairing.by_key(old.keys(_png_of_frame), new.keys(_png_of_frame), *of_kind)
+        if isinstance(old.table, Rows):
             return pairing
-        pairing.by_key(shown_keys(old), shown_keys(new))
-        if isinstance(old, Shapes) and self._is_whole:
-            self._pair_corrected(pairing, old, new, old_said, new_said, imported)
+        pairing.by_key(old.keys(shown_keys), new.keys(shown_keys))
+        if isinstance(old.table, Shapes) and self._is_whole:
+            self._pair_corrected(pairing, old, new, imported)
         return pairing
 
-    def _pair_corrected(
-        self, pairing: Pairing, old: Shapes, new: Shapes, old_said: Said, new_said: Said, imported: Mask
-    ) -> None:
+    def _said_keys(self, table: Table) -> tuple[Keys, Keys]:
+        """By what rows say: with the spelling of the image's id, and without."""
+        said = self._sides.said(table.kept)
+        spelled = mix(table.frames, mix(said.content_keys, said.text_keys(("ImageID",))))
+        return spelled, mix(table.frames, said.content_keys)
+
+    def _pair_corrected(self, pairing: Pairing, old: _Part, new: _Part, imported: Mask) -> None:
         """What is left of one label on an image: rows of a table whose place or label was corrected."""
-        edited = old.kept.changes != 0
-        is_box = old_said.kinds == "boxes", new_said.kinds == "boxes"
-        place = Identity(numbers=COORDINATES)
-        pairing.by_key(self._keys(old, old_said, place), self._keys(new, new_said, place), *is_box)
+        edited = old.table.kept.changes[old.rows] != 0
+        is_box = self._of_kind(old, "boxes"), self._of_kind(new, "boxes")
+        place = partial(self._keys, Identity(numbers=COORDINATES))
+        pairing.by_key(old.keys(place), new.keys(place), *is_box)
         old_rows, new_rows = pairing.free(*is_box)
         if len(old_rows) and len(new_rows):
             some_old, some_new = old.take(old_rows), new.take(new_rows)
             least = np.where(edited[old_rows], LEAST_OVERLAP, -1.0)
-            boxes = _norm_boxes(self._sides.said(some_old.kept)), _norm_boxes(self._sides.said(some_new.kept))
-            groups = mix(some_old.frames, some_old.label_ids), mix(some_new.frames, some_new.label_ids)
+            boxes = some_old.in_steps(self._norm_boxes), some_new.in_steps(self._norm_boxes)
+            groups = some_old.keys(_label_keys), some_new.keys(_label_keys)
             pairing.add(old_rows, new_rows, pair_nearest(*groups, *boxes, least))
-        keys = [mix(table.frames, table.label_ids) for table in (old, new)]
-        pairing.by_key(keys[0], keys[1], (old_said.kinds == "masks") & ~edited, new_said.kinds == "masks")
-        keys = [mix(table.frames, table.label_ids, table.types) for table in (old, new)]
-        rowless = imported & ~edited & (old_said.kinds == NO_KIND)
-        pairing.by_key(keys[0], keys[1], rowless, new_said.kinds == NO_KIND)
+        is_mask = self._of_kind(old, "masks"), self._of_kind(new, "masks")
+        pairing.by_key(old.keys(_label_keys), new.keys(_label_keys), is_mask[0] & ~edited, is_mask[1])
+        rowless = self._of_kind(old, NO_KIND), self._of_kind(new, NO_KIND)
+        keys = old.keys(_type_keys), new.keys(_type_keys)
+        pairing.by_key(*keys, imported & ~edited & rowless[0], rowless[1])
 
-    def _keys(self, table: Table, said: Said, identity: Identity) -> Keys:
+    def _norm_boxes(self, table: Table) -> npt.NDArray[np.float64]:
+        """(N, 4) x0 y0 x1 y1 as imported."""
+        said = self._sides.said(table.kept)
+        columns = [decode_numbers(Cells.of(said.cells(name))).values for name in ("XMin", "YMin", "XMax", "YMax")]
+        return np.stack(columns, axis=1)
+
+    def _keys(self, identity: Identity, table: Table) -> Keys:
+        said = self._sides.said(table.kept)
         columns: list[npt.NDArray[Any]] = [table.frames]
         if identity.labels and not isinstance(table, Rows):
             columns.append(table.label_ids)
@@ -222,6 +237,43 @@ class RowFinder:
         if identity.numbers:
             columns.append(said.number_keys(identity.numbers))
         return mix(*columns)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Part:
+    """Rows of a table, which are looked at some at a time: of their cells no more are held than the keys."""
+
+    table: Table
+    rows: Positions
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, places: Positions) -> _Part:
+        return _Part(self.table, self.rows[places])
+
+    def in_steps(self, make: Callable[[Table], npt.NDArray[Any]]) -> npt.NDArray[Any]:
+        """What `make` answers for each row."""
+        return np.concatenate([make(table) for table in self._steps()])
+
+    def keys(self, make: Callable[[Table], Keys]) -> Keys:
+        found: Keys = self.in_steps(make)
+        return found
+
+    def several_keys(self, make: Callable[[Table], tuple[Keys, ...]]) -> list[Keys]:
+        """Keys of several kinds, which are made together."""
+        made = [make(table) for table in self._steps()]
+        return [np.concatenate(parts) for parts in zip(*made, strict=True)]
+
+    def _steps(self) -> Iterator[Table]:
+        if not len(self.rows):
+            yield self.table.slice(0, 0)
+        for part in steps_within(self.table.kept.lines.lengths[self.rows], STEP_BYTES, STEP_ROWS):
+            rows = self.rows[part]
+            if rows[-1] - rows[0] == len(rows) - 1:  # they ascend
+                yield self.table.slice(int(rows[0]), int(rows[-1]) + 1)
+            else:
+                yield self.table.take(rows)
 
 
 def _png_keys(kept: Kept) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
@@ -247,7 +299,13 @@ def shown_keys(table: Table) -> Keys:
     )
 
 
-def _norm_boxes(said: Said) -> npt.NDArray[np.float64]:
-    """(N, 4) x0 y0 x1 y1 as imported."""
-    columns = [decode_numbers(Cells.of(said.cells(name))).values for name in ("XMin", "YMin", "XMax", "YMax")]
-    return np.stack(columns, axis=1)
+def _label_keys(table: Table) -> Keys:
+    return mix(table.frames, table.label_ids)
+
+
+def _type_keys(table: Table) -> Keys:
+    return mix(table.frames, table.label_ids, table.types)
+
+
+def _png_of_frame(table: Table) -> Keys:
+    return mix(table.frames, *_png_keys(table.kept))
