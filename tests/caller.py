@@ -15,7 +15,7 @@ from tests.service import ADMIN, PASSWORD, Running
 
 FORMAT = "Open Images V6 1.0"
 FINAL = ("finished", "failed")
-WAIT_SECONDS = 120.0
+WAIT_SECONDS = 240.0
 
 
 class Caller:
@@ -97,7 +97,7 @@ class Caller:
 
     def bring(self, number: int, archive: Path, format_name: str = FORMAT, **options: Any) -> Any:
         """Import an archive by the one-call door; the report."""
-        query = {"format": format_name, "wait": 60, **options}
+        query = {"format": format_name, "wait": 150, **options}
         with archive.open("rb") as body:
             answer = self.call("POST", f"/api/tasks/{number}/import", params=query, content=body)
         assert answer.status_code == 200, answer.text[:3000]

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 from tests.cluster.processes import Cluster, running_cluster
 from tests.service import Service, running_service
+
+TESTS = Path(__file__).parent
 
 
 @pytest.fixture(scope="session")
@@ -44,16 +49,62 @@ def pytest_configure(config: pytest.Config) -> None:
         derandomize="long" not in config.option.markexpr,
     )
     settings.load_profile("house")
+    # With the values of all variables, as structlog shows a traceback by itself, one took seconds.
+    *others, _ = structlog.get_config()["processors"]
+    shown = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*others, shown])
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests marked `bench` or `long` run only when `-m` asks for them (or when one is named by its id)."""
+    """The longest files come first, so that no worker has one to itself at the end. Tests marked `bench` or `long` run
+    only when `-m` asks for them (or when one is named by its id)."""
+    items.sort(key=lambda item: RANKS.get(item.path.relative_to(TESTS).as_posix(), len(RANKS)))
     if config.option.markexpr or any("::" in argument for argument in config.args):
         return
     left_out = [item for item in items if item.get_closest_marker("bench") or item.get_closest_marker("long")]
     if left_out:
         items[:] = [item for item in items if item not in set(left_out)]
         config.hook.pytest_deselected(items=left_out)
+
+
+# Files that take longest, and those of the cluster, which takes long to start.
+EARLY = (
+    "faults/test_steps.py",
+    "cluster/test_deaths.py",
+    "cluster/test_shared.py",
+    "clients/test_cli.py",
+    "faults/test_processes.py",
+    "clients/test_backups.py",
+    "clients/test_exchange.py",
+    "clients/test_cut_upload.py",
+    "clients/test_surface.py",
+    "clients/test_proxy.py",
+    "web/test_task_page.py",
+    "web/test_import_page.py",
+    "web/test_whole_page.py",
+    "faults/test_disk.py",
+    "requests/test_kill.py",
+    "hostile/test_hostile.py",
+    "bench/test_bench.py",
+    "test_house.py",
+)
+RANKS = {name: rank for rank, name in enumerate(EARLY)}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Whole files go to the workers, and all that needs the cluster to one of them, so that one of it is started."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class Files(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            needs_cluster = "[cluster" in nodeid or nodeid.startswith("tests/cluster/test_shared.py")
+            return "cluster" if needs_cluster else str(super()._split_scope(nodeid))
+
+    return Files(config, log)
 
 
 def pytest_collection_finish() -> None:

@@ -39,7 +39,7 @@ from ruamel.yaml import YAML
 from tests.environments import clean_environ, python_of
 from tests.ports import free_ports
 
-START_SECONDS = 60.0
+START_SECONDS = 180.0
 NOBODY = 65534  # PostgreSQL does not run as root
 POSTGRES_VERSION = "18"
 

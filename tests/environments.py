@@ -60,7 +60,7 @@ PROBES: Mapping[str, str] = {
 }
 
 BUILD_SECONDS = 900
-SCRIPT_SECONDS = 120
+SCRIPT_SECONDS = 300
 
 
 class EnvironmentFailed(Exception):

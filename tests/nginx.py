@@ -46,7 +46,7 @@ def running_nginx(
     )
     process = subprocess.Popen(["nginx", "-p", str(folder), "-c", str(config)], stderr=subprocess.PIPE)
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while True:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
                 break
@@ -56,6 +56,6 @@ def running_nginx(
         yield
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(120)
         if process.stderr:
             process.stderr.close()

@@ -107,7 +107,7 @@ def test_a_folder_that_cannot_be_written_is_named(name: str, tmp_path: Path, mon
 
 @pytest.mark.parametrize("command", [["migrate"], ["user", "add", "ann", "--password", "p"], ["serve", "--port", "0"]])
 def test_a_folder_that_cannot_be_made_is_said_plainly(command: list[str]) -> None:
-    done = subprocess.run([*COMMAND, *command, "--data-dir", "/proc/none"], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([*COMMAND, *command, "--data-dir", "/proc/none"], capture_output=True, text=True, timeout=180)
     assert done.returncode == 1
     assert done.stderr == "Error: /proc/none: No such file or directory\n"
 

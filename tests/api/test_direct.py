@@ -66,7 +66,7 @@ def refuse(context: Context) -> None:
 def test_a_finished_import_answers_with_its_report(
     client: TestClient, services: Services, storage: Storage, task_id: int, way: str
 ) -> None:
-    url = f"/api/tasks/{task_id}/import?format=open+images+v6+1.0&wait=20"
+    url = f"/api/tasks/{task_id}/import?format=open+images+v6+1.0&wait=150"
     with Workers(services, {"import:annotations": finish}):
         if way == "form":
             answer = client.post(url, files={"file": ("oi.zip", b"PK")})

@@ -46,7 +46,7 @@ class Clients:
             env=self.environ(**environ),
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
             cwd=self.home,
         )
         if ok and done.returncode:
@@ -71,5 +71,5 @@ class Clients:
         secret = base64.b64encode(f"{ADMIN}:{PASSWORD}".encode()).decode()
         given = {"Authorization": f"Basic {secret}", **{key.replace("_", "-"): value for key, value in headers.items()}}
         request = urllib.request.Request(f"{self.service.url}{path}", data=body, method=method, headers=given)
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        with urllib.request.urlopen(request, timeout=180) as answer:
             return answer.status, answer.read(), dict(answer.headers)

@@ -37,7 +37,7 @@ def make_certificates(folder: Path) -> Path:
     """A certificate authority of our own and a host's certificate that it has signed; the authority's certificate."""
 
     def openssl(*arguments: str) -> None:
-        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True, timeout=60)
+        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True, timeout=180)
 
     (folder / "san.cnf").write_text("subjectAltName = IP:127.0.0.1, DNS:localhost\n")
     key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")

@@ -31,7 +31,7 @@ def webs(cluster: Cluster) -> Iterator[list[httpx.Client]]:
     """A client of each web process, past nginx."""
     addresses = [f"http://127.0.0.1:{member.environ['ANNOPORT_PORT']}" for member in cluster.webs]
     with contextlib.ExitStack() as stack:
-        made = (httpx.Client(base_url=address, auth=(ADMIN, PASSWORD), timeout=60) for address in addresses)
+        made = (httpx.Client(base_url=address, auth=(ADMIN, PASSWORD), timeout=180) for address in addresses)
         yield [stack.enter_context(client) for client in made]
 
 

@@ -50,7 +50,7 @@ def port_of(body: dict[str, Any]) -> str:
 @pytest.mark.parametrize("name", FILES)
 def test_the_files_are_of_the_compose_schema(name: str) -> None:
     command = [str(Path(sys.executable).parent / "check-jsonschema"), "--builtin-schema", "vendor.compose-spec"]
-    done = subprocess.run([*command, str(ROOT / "docker" / name)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([*command, str(ROOT / "docker" / name)], capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -170,6 +170,6 @@ def test_nginx_takes_the_file(tmp_path: Path) -> None:
     (port,) = free_ports(1)
     conf = tmp_path / "nginx.conf"
     conf.write_text(nginx_conf(tmp_path, port, [port]))
-    done = subprocess.run([nginx_program(), "-t", "-c", str(conf)], capture_output=True, text=True, timeout=30)
+    done = subprocess.run([nginx_program(), "-t", "-c", str(conf)], capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stderr
     assert "warn" not in done.stderr

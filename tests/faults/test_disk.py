@@ -209,7 +209,7 @@ def test_a_full_disk_refuses_writing_and_goes_on_reading(small_disk: Path, tmp_p
 
 
 def fill_and_go_on(small_disk: Path, shape: Embedded) -> None:
-    with httpx.Client(base_url=shape.url(), timeout=60) as client:
+    with httpx.Client(base_url=shape.url(), timeout=180) as client:
         task = client.post("/api/tasks", json={"name": "t", "labels": [{"name": "cat"}]}).json()["id"]
         files = {"client_files[0]": ("a.png", picture(1000, 1000))}
         rq_id = client.post(f"/api/tasks/{task}/data", files=files).json()["rq_id"]
@@ -227,7 +227,7 @@ def fill_and_go_on(small_disk: Path, shape: Embedded) -> None:
         assert 507 in statuses
         assert statuses <= {200, 507}
         refused = client.post(
-            f"/api/tasks/{task}/import?wait=30", content=packed(tuple(range(1, 900))) + bytes(1 << 20)
+            f"/api/tasks/{task}/import?wait=150", content=packed(tuple(range(1, 900))) + bytes(1 << 20)
         )
         assert refused.status_code == 507, refused.text
         assert refused.json()["code"] == "no_space"
@@ -245,7 +245,7 @@ def fill_and_go_on(small_disk: Path, shape: Embedded) -> None:
     ballast.unlink()
     with httpx.Client(base_url=shape.url(), timeout=60) as client:
         assert client.put(path, json={"shapes": boxes((6,), label)}).status_code == 200
-        taken = client.post(f"/api/tasks/{task}/import?wait=30", content=packed((8,)))
+        taken = client.post(f"/api/tasks/{task}/import?wait=150", content=packed((8,)))
         assert taken.status_code == 200, taken.text
         assert shown(client.get(path).json()) == (8,)
 

@@ -31,7 +31,7 @@ def final(client: httpx.Client, answer: httpx.Response) -> dict[str, str]:
 def test_work_on_one_task_at_once_never_mixes(tmp_path: Path) -> None:
     shape = Embedded(tmp_path, workers=2)
     wrong: list[str] = []
-    with httpx.Client(base_url=shape.url(), timeout=60) as client:
+    with httpx.Client(base_url=shape.url(), timeout=180) as client:
         task = client.post("/api/tasks", json={"name": "t", "labels": [{"name": "cat"}]}).json()["id"]
         files = {"client_files[0]": ("a.png", picture(1000, 1000))}
         assert final(client, client.post(f"/api/tasks/{task}/data", files=files))["status"] == "finished"

@@ -300,7 +300,7 @@ sys.exit(main.run_service(Settings(data_dir=Path(sys.argv[1]), port=0, workers=0
 
 def test_a_service_that_is_stopped_while_it_starts_ends(tmp_path: Path) -> None:
     command = [sys.executable, "-c", STOPPED_WHILE_IT_STARTS, str(tmp_path)]
-    assert subprocess.run(command, timeout=60).returncode == 0
+    assert subprocess.run(command, timeout=WAIT_SECONDS).returncode == 0
 
 
 def test_a_port_that_dying_processes_have_is_waited_for(tmp_path: Path) -> None:
@@ -323,13 +323,13 @@ def test_a_damaged_database_refuses_to_start_and_stays_as_it_is(tmp_path: Path) 
         database.write_bytes(damage)
         port = str(free_port())
         command = [*COMMAND, "serve", "--port", port, "--data-dir", str(tmp_path / "data"), "--workers", "0"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=WAIT_SECONDS)
         assert done.returncode == 1
         assert "annoport.sqlite3 is damaged" in done.stderr
         assert "Traceback" not in done.stderr
         assert database.read_bytes() == damage
     database.unlink()
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=WAIT_SECONDS)
     assert "the database is missing or empty" in done.stderr
     assert done.returncode == 1
 
@@ -350,4 +350,4 @@ def test_a_log_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
         assert answer.status_code == 201, answer.text
     finally:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0
+        assert process.wait(WAIT_SECONDS) == 0

@@ -76,7 +76,7 @@ class Run:
 
     def start(self) -> None:
         self.service: Service = start_service(self.folder, auth_mode="local")
-        self.http = httpx.Client(base_url=self.service.url, timeout=60)
+        self.http = httpx.Client(base_url=self.service.url, timeout=180)
 
     def call(self, method: str, path: str, **more: Any) -> httpx.Response:
         return self.http.request(method, path, **more)
@@ -156,7 +156,7 @@ class Run:
             f"PATCH {upload.path} HTTP/1.1\r\nHost: {url.netloc}\r\nTus-Resumable: 1.0.0\r\nContent-Type: {TYPE}\r\n"
             f"Upload-Offset: {upload.low}\r\nContent-Length: {len(data)}\r\n\r\n"
         )
-        with socket.create_connection((url.hostname, url.port), timeout=60) as connection:
+        with socket.create_connection((url.hostname, url.port), timeout=180) as connection:
             connection.sendall(head.encode() + data[:n_bytes])
             if self.rng.random() < 0.5:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

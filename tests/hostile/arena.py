@@ -21,6 +21,7 @@ from tests.service import Service, running_service
 
 MAX_SECONDS = 20.0
 MAX_EXTRA_MIB = 400.0
+HELPER = "-c from app.helpers"
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ class Arena:
     def shoot(self, body: bytes, **query: str) -> Shot:
         """Import by the one-call door, and measure."""
         path = f"/api/tasks/{self.task}/import"
-        return self.measured(lambda: self.caller.http.post(path, params={"wait": "60", **query}, content=body))
+        return self.measured(lambda: self.caller.http.post(path, params={"wait": "150", **query}, content=body))
 
     def new_task(self) -> int:
         """A task without pictures."""
@@ -151,7 +152,7 @@ class Arena:
         for pid in pids:
             reset_peak(pid)
             use = look(pid)
-            if use is not None:
+            if use is not None and HELPER not in use.command:  # those of the work before end when they like
                 held[pid] = use
         began = time.monotonic()
         answer = call()

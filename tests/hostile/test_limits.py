@@ -81,7 +81,7 @@ class Over:
 
 
 def bring(body: Callable[[], bytes], status: int, code: str) -> Over:
-    return Over(lambda user, task: user.http.post(f"/api/tasks/{task}/import?wait=30", content=body()), status, code)
+    return Over(lambda user, task: user.http.post(f"/api/tasks/{task}/import?wait=150", content=body()), status, code)
 
 
 def annotate(status: int, code: str, **body: Any) -> Over:
@@ -195,7 +195,7 @@ def user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Caller, int
     with running_service(folder, arguments=("--workers", "1"), environ=environ) as service, Caller(service) as caller:
         pictures = {name: picture(*size) for name, size in parts.FRAMES.items()}
         task = caller.task("small", [{"name": name} for name in parts.LABELS], pictures)
-        sound = caller.http.post(f"/api/tasks/{task}/import?wait=30", content=parts.tree())
+        sound = caller.http.post(f"/api/tasks/{task}/import?wait=150", content=parts.tree())
         assert sound.status_code == 200, sound.text
         yield caller, task
 
@@ -238,7 +238,7 @@ def test_more_connections_than_allowed_hear_503(tmp_path: Path) -> None:
         port = int(service.url.rpartition(":")[2])
         held = [socket.create_connection(("127.0.0.1", port)) for _ in range(5)]
         try:
-            answer = httpx.get(service.url + "/api/tasks", headers={"Authorization": BASIC}, timeout=30)
+            answer = httpx.get(service.url + "/api/tasks", headers={"Authorization": BASIC}, timeout=180)
             assert answer.status_code == 503
             assert answer.json()["code"] == "busy"
             assert int(answer.headers["retry-after"]) > 0

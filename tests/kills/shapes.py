@@ -18,7 +18,7 @@ from tests.ports import free_port
 from tests.processes import family, look, runs
 from tests.service import COMMAND
 
-START_SECONDS = 60.0
+START_SECONDS = 180.0
 SETTINGS = {"ANNOPORT_LEASE_SECONDS": "5", "ANNOPORT_SWEEP_SECONDS": "1", "ANNOPORT_REQUEST_HOLD_SECONDS": "1"}
 """Lost work is taken up again after seconds, so that a run takes minutes."""
 
@@ -125,7 +125,7 @@ class Embedded:
     def stop(self) -> None:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(60) == 0, self.tail()
+        assert self.process.wait(START_SECONDS) == 0, self.tail()
 
     def open_store(self) -> Storage:
         return open_storage("", "", self.folder / "data", min_free_bytes=0)

@@ -40,7 +40,7 @@ def task_of(caller: Caller, **fields: Any) -> int:
 
 
 def bring(caller: Caller, path: str, body: bytes = ZIP, **query: Any) -> Any:
-    return caller.json("POST", f"{path}/import", params={"wait": 30, "labels": "create", **query}, content=body)
+    return caller.json("POST", f"{path}/import", params={"wait": 150, "labels": "create", **query}, content=body)
 
 
 def names(caller: Caller, **of: int) -> list[str]:
@@ -105,7 +105,7 @@ def test_cvats_door_takes_it_too(service: Service) -> None:
 def test_a_refused_archive_makes_no_label(service: Service) -> None:
     with Caller(service) as caller:
         task = task_of(caller)
-        answer = caller.http.post(f"/api/tasks/{task}/import", params={"wait": 30, "labels": "create"}, content=BROKEN)
+        answer = caller.http.post(f"/api/tasks/{task}/import", params={"wait": 150, "labels": "create"}, content=BROKEN)
         assert answer.status_code == httpx.codes.BAD_REQUEST
         assert [problem["code"] for problem in answer.json()["problems"]] == ["value.not_number"]
         assert names(caller, task_id=task) == ["Cat"]
@@ -164,7 +164,7 @@ def test_rows_that_are_not_selected_need_no_label(service: Service) -> None:
             assert passed[0] == "/m/tree", "told, once a name"
             assert len(passed) == report["counts"]["label.passed_over"] == 2
         for query in ({"image_ids": "a"}, {"annotated_only": "true", "image_ids": "b"}):
-            asked = {"wait": 30, **query}
+            asked = {"wait": 150, **query}
             answer = caller.http.post(f"/api/tasks/{task}/import", params=asked, content=TWO)
             assert answer.status_code == httpx.codes.BAD_REQUEST, "a row that is selected needs one"
             codes = {problem["code"] for problem in answer.json()["problems"] if problem["severity"] == "error"}
@@ -179,7 +179,7 @@ def test_only_the_wanted_classes_are_made(service: Service) -> None:
         assert names(caller, task_id=task) == ["Cat", "Dog"]
         assert report["counts"] == {"label.passed_over": 1}
         assert report["annotations"]["shapes"] == 1
-        query = {"wait": "30", "classes": "Cat", "only_matching": "true"}
+        query = {"wait": "150", "classes": "Cat", "only_matching": "true"}
         without = caller.json("POST", f"/api/tasks/{task}/import", params=query, content=ZIP)
         assert without["annotations"]["shapes"] == 1, "other classes need no label"
 

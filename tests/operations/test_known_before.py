@@ -40,10 +40,10 @@ def test_a_mid_stays_with_its_label_and_appended_groups_do_not_mix(service: Serv
         caller.wait(
             caller.call("POST", f"/api/tasks/{task}/data", data={"image_quality": "70"}, files=form).json()["rq_id"]
         )
-        caller.call("POST", f"/api/tasks/{task}/import", params={"wait": 30}, content=named)
+        caller.call("POST", f"/api/tasks/{task}/import", params={"wait": 150}, content=named)
         # The second archive has no class file: the label is known by the MID it came with.
         caller.call(
-            "POST", f"/api/tasks/{task}/import", params={"wait": 30, "mode": "append"}, content=archive(**tables)
+            "POST", f"/api/tasks/{task}/import", params={"wait": 150, "mode": "append"}, content=archive(**tables)
         )
         shapes = caller.json("GET", f"/api/tasks/{task}/annotations")["shapes"]
     groups = sorted(shape["group"] for shape in shapes)

@@ -26,7 +26,7 @@ def test_pictures_tell_what_is_said_of_them(service: Service) -> None:
     with Caller(service) as caller:
         labels = [{"name": "Cat"}, {"name": "Chair"}]
         task = caller.task("said", labels, {"a.png": picture(80, 60), "b.png": picture(8, 6)})
-        report = caller.json("POST", f"/api/tasks/{task}/import", params={"wait": 30}, content=ZIP)
+        report = caller.json("POST", f"/api/tasks/{task}/import", params={"wait": 150}, content=ZIP)
         assert report["relationships"]["half_linked"] == report["relationships"]["linked"] == 1
         told = caller.json("GET", f"/api/tasks/{task}/pictures/0")
         assert [(note["kind"], note["words"]) for note in told["notes"]] == [

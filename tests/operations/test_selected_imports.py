@@ -27,7 +27,7 @@ def test_only_what_is_selected_is_imported(service: Service, dry_run: str) -> No
     with Caller(service) as caller:
         pictures = {name: picture(80, 60) for name in ("a.png", "b.png")}
         task = caller.task("part", [{"name": "Cat"}, {"name": "Dog"}], pictures)
-        query = {"wait": 30, "classes": "Cat", "only_matching": "true", "dry_run": dry_run}
+        query = {"wait": 150, "classes": "Cat", "only_matching": "true", "dry_run": dry_run}
         report = caller.json("POST", f"/api/tasks/{task}/import", params=query, content=ZIP)
         assert report["selection"]["images"] == {"before": 2, "after": 1}
         assert report["selection"]["detections"] == {"before": 3, "after": 1}
@@ -42,9 +42,9 @@ def test_a_selection_of_nothing_is_refused_and_changes_nothing(service: Service,
         task = caller.task(
             "part", [{"name": "Cat"}, {"name": "Dog"}], {"a.png": picture(80, 60), "b.png": picture(8, 6)}
         )
-        caller.json("POST", f"/api/tasks/{task}/import", params={"wait": 30}, content=ZIP)
+        caller.json("POST", f"/api/tasks/{task}/import", params={"wait": 150}, content=ZIP)
         before = caller.json("GET", f"/api/tasks/{task}/annotations")
-        answer = caller.http.post(f"/api/tasks/{task}/import", params={"wait": "30", **query}, content=ZIP)
+        answer = caller.http.post(f"/api/tasks/{task}/import", params={"wait": "150", **query}, content=ZIP)
         assert answer.status_code == 400
         assert answer.json()["code"] == "selection.empty"
         assert caller.json("GET", f"/api/tasks/{task}/annotations") == before
@@ -58,11 +58,11 @@ def test_an_empty_table_says_what_it_takes_away(service: Service) -> None:
     with Caller(service) as caller:
         pictures = {name: picture(80, 60) for name in ("a.png", "b.png")}
         task = caller.task("emptied", [{"name": "Cat"}, {"name": "Dog"}], pictures)
-        first = caller.json("POST", f"/api/tasks/{task}/import", params={"wait": 30}, content=ZIP)
+        first = caller.json("POST", f"/api/tasks/{task}/import", params={"wait": 150}, content=ZIP)
         assert first["message"].startswith("imported 3 shapes, 2 images")
         empty = archive(**{"annotations/train-annotations-bbox.csv": HEADER + "\n"})
         for dry_run, said in (("true", "would remove"), ("false", "removed")):
-            query = {"wait": 30, "dry_run": dry_run}
+            query = {"wait": 150, "dry_run": dry_run}
             report = caller.json("POST", f"/api/tasks/{task}/import", params=query, content=empty)
             assert report["message"] == f"nothing to import; {said} 3 shapes, 2 images"
         assert caller.json("GET", f"/api/tasks/{task}/annotations")["shapes"] == []

@@ -33,7 +33,7 @@ class Caller:
         request = urllib.request.Request(
             address, data=body, method=method, headers={"Content-Type": kind} if body is not None else {}
         )
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        with urllib.request.urlopen(request, timeout=180) as answer:
             data = answer.read()
         return json.loads(data) if data else None
 
@@ -64,7 +64,7 @@ class Caller:
 
     def load(self, task_id: int, archive: bytes, **query: Any) -> Any:
         """Import an archive; answers the report."""
-        return self.call("POST", f"/api/tasks/{task_id}/import", archive, "application/zip", wait=60, **query)
+        return self.call("POST", f"/api/tasks/{task_id}/import", archive, "application/zip", wait=150, **query)
 
     def annotations(self, task_id: int) -> Any:
         return self.call("GET", f"/api/tasks/{task_id}/annotations")

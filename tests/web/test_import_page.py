@@ -520,7 +520,7 @@ def run_line(line: str, folder: Path, **environ: str) -> str:
         env=clean_environ(PATH=path, PASS="any", HOME=str(folder), **environ),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
     )
     assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
     return done.stdout

@@ -119,7 +119,7 @@ def test_a_finished_export_tells_its_size(caller: Caller, task: int) -> None:
 def test_every_picture_has_a_small_one(caller: Caller, task: int) -> None:
     seen = set()
     for frame in range(4):
-        with urllib.request.urlopen(f"{caller.url}/api/tasks/{task}/pictures/{frame}/preview", timeout=20) as answer:
+        with urllib.request.urlopen(f"{caller.url}/api/tasks/{task}/pictures/{frame}/preview", timeout=60) as answer:
             assert answer.headers["Content-Type"] == "image/jpeg"
             etag, data = answer.headers["ETag"], answer.read()
         assert data[:2] == b"\xff\xd8"
@@ -128,6 +128,6 @@ def test_every_picture_has_a_small_one(caller: Caller, task: int) -> None:
             f"{caller.url}/api/tasks/{task}/pictures/{frame}/preview", headers={"If-None-Match": etag}
         )
         with pytest.raises(urllib.error.HTTPError, match="304"):
-            urllib.request.urlopen(again, timeout=20)
+            urllib.request.urlopen(again, timeout=60)
     assert len(seen) == 4
     assert refused(caller, f"/api/tasks/{task}/pictures/4/preview")[0] == 404

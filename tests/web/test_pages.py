@@ -29,7 +29,7 @@ MAX_FIRST_VIEW_BYTES = 150_000
 def fetch(service: Service, path: str, method: str = "GET", **headers: str) -> tuple[int, Any, bytes]:
     request = urllib.request.Request(service.url + path, headers=headers, method=method)
     try:
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.status, answer.headers, answer.read()
     except urllib.error.HTTPError as error:
         return error.code, error.headers, error.read()

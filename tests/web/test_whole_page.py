@@ -204,7 +204,7 @@ def test_sign_in_tokens_and_sign_out(open_page: OpenPage, service: Service, guar
     page.get_by_role("button", name="Create").click()
     secret = page.locator(".fresh code").inner_text()
     request = urllib.request.Request(f"{service.url}/api/users/self", headers={"Authorization": f"Bearer {secret}"})
-    with urllib.request.urlopen(request, timeout=20) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         assert json.loads(answer.read())["username"] == ADMIN
     page.reload()
     row = page.locator(".request", has_text="nightly <b>export</b>")
@@ -214,7 +214,7 @@ def test_sign_in_tokens_and_sign_out(open_page: OpenPage, service: Service, guar
     row.get_by_role("button", name="Really revoke").click()
     expect(row).to_have_count(0)
     with pytest.raises(urllib.error.HTTPError, match="401"):
-        urllib.request.urlopen(request, timeout=20)
+        urllib.request.urlopen(request, timeout=60)
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_role("heading", name="Sign in to annoport")).to_be_visible()
 
