@@ -370,7 +370,7 @@ def test_answers_made_ahead_are_there_in_any_order() -> None:
         for number in [7, 29, 0, 7, *range(30)]:
             assert ahead.answer(number).tolist() == [2 * number] * 1000
         assert ahead._helper is not None
-        assert ahead._helper._process.wait(10)  # it is not kept for nothing
+        assert ahead._helper._process.wait(60)  # it is not kept for nothing
 
 
 def test_work_ahead_goes_on_without_its_helper() -> None:
@@ -389,7 +389,7 @@ def test_a_job_that_cannot_be_made_is_told_to_whoever_asks_for_it(capfd: pytest.
 
     with Ahead(double, 3, make) as ahead:
         assert ahead._helper is not None
-        ahead._thread.join(10)
+        ahead._thread.join(60)
         with pytest.raises(KeyError):
             ahead.answer(2)
     capfd.readouterr()

@@ -267,7 +267,7 @@ def test_the_offset_waits_for_bytes_on_their_way_to_the_disk(
 
     def finish_slowly(writer: UploadWriter, parts: Any = ()) -> Any:
         arrived.set()
-        asked.wait(10)
+        asked.wait(60)
         time.sleep(0.2)
         return finish(writer, parts)
 
@@ -279,7 +279,7 @@ def test_the_offset_waits_for_bytes_on_their_way_to_the_disk(
         async with AsyncClient(transport=ASGITransport(app), base_url=BASE_URL) as other:
             headers = {**CHUNK, "Upload-Offset": "0"}
             chunk = asyncio.create_task(other.patch(place, content=b"x" * 300, headers=headers))
-            await asyncio.to_thread(arrived.wait, 10)
+            await asyncio.to_thread(arrived.wait, 60)
             question = asyncio.create_task(other.head(place, headers={"Tus-Resumable": "1.0.0"}))
             await asyncio.sleep(0.05)
             asked.set()

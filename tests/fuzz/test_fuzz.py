@@ -15,7 +15,7 @@ SECONDS = 1.5
 @pytest.mark.parametrize("name", TARGETS)
 @pytest.mark.filterwarnings("ignore")
 def test_changed_inputs_are_read_or_refused(name: str) -> None:
-    fuzzed, chance = TARGETS[name], random.Random()
+    fuzzed, chance = TARGETS[name], random.Random(name)
     seeds = fuzzed.seeds()
     for seed in seeds:
         fuzzed.run(seed)

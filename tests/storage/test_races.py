@@ -80,7 +80,7 @@ def both(storage: Storage, first: Change, second: Change) -> Any:
         until = time.monotonic() + 2
         while other.is_alive() and time.monotonic() < until and not _is_waiting(storage):
             time.sleep(0.01)
-    other.join(20)
+    other.join(60)
     assert outcome, "the second failed otherwise"
     return outcome[0]
 
@@ -211,7 +211,7 @@ def test_a_project_and_its_task_change_at_once(storage: Storage, ann: User) -> N
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     assert outcome == []
 
 
@@ -498,7 +498,7 @@ def test_a_label_goes_while_annotations_are_saved(storage: Storage, service: Ser
         until = time.monotonic() + 2
         while saving.is_alive() and time.monotonic() < until and not _is_waiting(storage):
             time.sleep(0.01)
-    saving.join(20)
+    saving.join(60)
     assert answers[0].status_code in (400, 409), answers[0].text
     assert used_labels(storage, task.id) == set()
 
