@@ -1,35 +1,28 @@
 """Ports for servers that are told where to listen: free when they are asked for, and nobody else's until they listen.
 
 The system's own choice (port 0) is for whoever binds it at once. A port that it chose, that was let go and is bound a
-moment later, or again after a kill, may be anybody's by then: the other worker of pytest's, or the near end of any
-connection. So these lie below the range from which the system chooses, and each worker has a stretch of its own.
+moment later, or again after a kill, may be anybody's by then: of another test process, or the near end of any
+connection. So these lie below the range from which the system chooses, and each is marked as taken by a test process as
+long as that lives: by a name that the kernel gives to one only (an abstract socket of Linux).
 """
 
 from __future__ import annotations
 
 import itertools
 import os
-import re
 import socket
+import sys
 
-FIRST, STRETCH, N_STRETCHES = 11_000, 1_100, 8  # above 10080, which browsers refuse; with 10,000 more still below 32768
+FIRST, COUNT = 11_000, 8_800  # above 10080, which browsers refuse; with 10,000 more, as some servers add, below 32768
 
-
-def _candidates() -> itertools.cycle[int]:
-    worker = re.search(r"\d+$", os.environ.get("PYTEST_XDIST_WORKER", ""))
-    start = FIRST + (int(worker[0]) if worker else 0) % N_STRETCHES * STRETCH
-    begin = os.getpid() % STRETCH  # two runs at once on one machine seldom meet
-    return itertools.cycle(start + (begin + step) % STRETCH for step in range(STRETCH))
-
-
-_next = _candidates()
+_next = itertools.cycle(FIRST + (os.getpid() * 37 + step) % COUNT for step in range(COUNT))
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on, each given again only after all others were; some servers add 10,000 to theirs."""
+    """Ports that nobody listens on and no other test process was given; some servers add 10,000 to theirs."""
     found: list[int] = []
-    for port in itertools.islice(_next, STRETCH):
-        if all(_is_free(each) for each in (port, port + 10_000)):
+    for port in itertools.islice(_next, COUNT):
+        if all(_is_free(each) for each in (port, port + 10_000)) and _take(port):
             found.append(port)
             if len(found) == count:
                 return found
@@ -48,3 +41,16 @@ def _is_free(port: int) -> bool:
         except OSError:
             return False
         return True
+
+
+def _take(port: int) -> bool:
+    if sys.platform != "linux":
+        return True
+    mark = socket.socket(socket.AF_UNIX)
+    try:
+        mark.bind(f"\0annoport-tests-port-{port}")
+    except OSError:
+        mark.close()
+        return False
+    mark.detach()  # it stays open, and ends with this process
+    return True
