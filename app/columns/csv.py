@@ -363,7 +363,11 @@ class CSVReader:
             if message is not None:
                 self._error("csv.delimiter", message, row, value=shown)
             else:
-                message = f"The first row names none of the columns {', '.join(known)}. Put a header above the rows."
+                advice = "Put a header above the rows."
+                for one, meant in self._meant(known).items():
+                    advice = f'Perhaps "{shorten(one)}" is meant to be "{meant}": rename it, and others alike.'
+                    break
+                message = f"The first row names none of the columns {', '.join(known)}. {advice}"
                 self._error("csv.no_header", message, row, value=shown)
             return False
         seen: set[str] = set()

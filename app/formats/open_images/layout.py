@@ -193,7 +193,7 @@ _NEAR = 0.84
 """How alike two names are for one to be meant by the other, as `difflib` counts."""
 _WELL_KNOWN = re.compile(
     r"(?:.*relationship-triplets|.*relationships?-description|.*attributes-description|.*classes.*|dataset_meta|readme"
-    r"|_annotations)"
+    r"|_?annotations)"
     r"\.(?:csv|txt|json|md)",
     re.IGNORECASE,
 )
@@ -300,7 +300,7 @@ def lay_out(names: Sequence[str], report: Report) -> Layout:
     _keep_second_hierarchies(layout)
     _keep_repeated_challenges(layout)
     is_data_set = accepts(names)
-    if not is_data_set or not any(table.kind not in _NO_ROWS + _NO_TABLE for table in layout.tables):
+    if not is_data_set or not has_rows(layout):
         near = nearest_of(layout.kept)
         # Class names and a table with a slip in its name, or a packed one, must not empty a task.
         if near or not is_data_set or any(map(is_packed_table, layout.kept)):
@@ -321,6 +321,23 @@ def is_packed_table(path: str) -> bool:
     """Whether a file is a table that somebody has packed by itself: `train-annotations-bbox.csv.gz`."""
     stem, dot, extension = path.rpartition(".")
     return f"{dot}{extension}".lower() in PACKED and classify(stem) is not None
+
+
+def has_rows(layout: Layout) -> bool:
+    """Whether any table has rows about images."""
+    return any(table.kind not in _NO_ROWS + _NO_TABLE for table in layout.tables)
+
+
+def is_unknown(path: str) -> bool:
+    """Whether a file's name says nothing of what it holds."""
+    return classify(path) is None
+
+
+def proposed_name(path: str, name: str) -> str:
+    """The name of a table (one of `TABLE_NAMES`), in the file's own folder."""
+    folder, _, _ = path.rpartition("/")
+    base = name.removeprefix(FOLDER).format(_ANY_SUBSET)
+    return f"{folder}/{base}" if folder else base
 
 
 def nearest_of(names: Iterable[str]) -> str | None:

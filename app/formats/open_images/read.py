@@ -11,6 +11,8 @@ Source: Open Images reference 3; 5 (what is kept).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import numpy.typing as npt
 
@@ -20,7 +22,7 @@ from app.formats.base import NAMES_TRIED, ImportOptions, Progress, Sink, Target
 from app.formats.open_images.extras import Extras, KeptFile
 from app.formats.open_images.hierarchy import MAX_BYTES, read_hierarchy, unknown_labels
 from app.formats.open_images.labels import recorded_mids
-from app.formats.open_images.layout import Layout, is_packed_table, lay_out, nearest_name
+from app.formats.open_images.layout import Layout, has_rows, is_packed_table, lay_out, nearest_name
 from app.formats.open_images.links import MaskLinks
 from app.formats.open_images.mask_files import MaskFiles
 from app.formats.open_images.mask_proofs import prove_ahead
@@ -35,6 +37,7 @@ from app.formats.open_images.read_relationships import read_relationship_rows, w
 from app.formats.open_images.read_tags import read_tags
 from app.formats.open_images.reading import WARNINGS_LISTED, Reading
 from app.formats.open_images.sizes import read_sizes
+from app.formats.open_images.unnamed import unnamed_tables
 from app.heap import trim_heap
 from app.helpers import Crew
 
@@ -66,6 +69,8 @@ def read(
     layout = lay_out(archive.names(), report)
     report.summary["files"] = _files_summary(layout, options)
     report.raise_if_errors()
+    unnamed = unnamed_tables(archive, layout.kept)
+    _check_named(layout, unnamed, report)
     set_aside(layout, options)
     reading = Reading(archive, layout, target, options, sink, report, progress)
     reading.expect(_bytes_to_read(archive, layout))
@@ -114,7 +119,7 @@ def read(
     _tell_unsized(reading, sized)
     reading.repairs.summarise()
     _check_something_matched(reading)
-    kept_files, kept_masks = _keep_files(reading, files)
+    kept_files, kept_masks = _keep_files(reading, files, unnamed)
     archive.verify(lambda done: progress(1.0))
     extras = Extras(
         tables=tuple(reading.tables),
@@ -135,6 +140,22 @@ def read(
 
 
 # --- before the tables ---
+
+
+def _check_named(layout: Layout, unnamed: Mapping[str, str], report: Report) -> None:
+    """Class names and a table that is called otherwise must not empty a task.
+
+    Raises:
+        ImportProblems: there is nothing else.
+    """
+    if unnamed and not has_rows(layout):
+        path, name = next(iter(unnamed.items()))
+        message = (
+            f'no Open Images table in the zip; "{shorten(path)}" has the columns of one. Files are known by their '
+            f'names: call it "{shorten(name)}"'
+        )
+        report.error("layout.not_found", message, file=path, suggestion=name)
+        report.raise_if_errors()
 
 
 def _check_groups(reading: Reading, n_masks: int) -> None:
@@ -324,7 +345,9 @@ def _check_something_matched(reading: Reading) -> None:
     )
 
 
-def _keep_files(reading: Reading, files: MaskFiles) -> tuple[list[KeptFile], list[KeptFile]]:
+def _keep_files(
+    reading: Reading, files: MaskFiles, unnamed: Mapping[str, str]
+) -> tuple[list[KeptFile], list[KeptFile]]:
     """Keep what is no table, picture or mask of a row: files, and masks that no row names."""
     in_masks = set(reading.layout.masks)
     unreferenced = [
@@ -332,19 +355,22 @@ def _keep_files(reading: Reading, files: MaskFiles) -> tuple[list[KeptFile], lis
     ]
     narratives = [reading.archive.entry(file.path) for file in reading.layout.of("narratives")]
     return (
-        [reading.keep_entry(entry) for entry in narratives] + _keep_others(reading, reading.layout.kept),
+        [reading.keep_entry(entry) for entry in narratives] + _keep_others(reading, reading.layout.kept, unnamed),
         _keep(reading, "mask.unreferenced", "no row names this mask; kept and written back", unreferenced),
     )
 
 
-def _keep_others(reading: Reading, paths: list[str]) -> list[KeptFile]:
-    """Files that are no tables; those whose names look like a table's come first."""
+def _keep_others(reading: Reading, paths: list[str], unnamed: Mapping[str, str]) -> list[KeptFile]:
+    """Files that are no tables; those whose columns or names look like a table's come first."""
     near = {path: name for path in paths[:NAMES_TRIED] if (name := nearest_name(path)) is not None}
+    near = {**unnamed, **near, **unnamed}
     packed = [path for path in paths if is_packed_table(path)]
     listed = []
     for path in list(dict.fromkeys([*near, *packed, *paths]))[:KEPT_LISTED]:
         hint = f'; did you mean "{near[path]}"?' if path in near else ""
-        if is_packed_table(path):
+        if path in unnamed:
+            hint = f'. It has the columns of a table: called "{near[path]}", its rows are read'
+        elif is_packed_table(path):
             hint = "; a table that is packed by itself is not looked into: unpack it, and send it so"
         message = f"not interpreted; kept and written back{hint}"
         listed.append(Problem("file.kept", message, "warning", path, suggestion=near.get(path)))

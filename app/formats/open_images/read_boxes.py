@@ -20,7 +20,7 @@ from app.formats.open_images.layout import COORDINATES, FLAGS, HIGHEST, LOWEST, 
 from app.formats.open_images.links import MaskLinks
 from app.formats.open_images.reading import FewColumns, Ints, Mask, Reading, TableState
 from app.formats.open_images.repairs import MAX_WORD, are_decimal_ones, short_decimals
-from app.formats.open_images.repeats import RepeatedRows
+from app.formats.open_images.repeats import RepeatedRows, repeats_of
 from app.formats.open_images.side_read import row_check
 from app.formats.open_images.side_write import BOX_CELLS
 from app.formats.open_images.waiting_ends import WaitingEnds
@@ -50,11 +50,10 @@ def read_boxes(reading: Reading, waiting: Waiting) -> None:
 
 def _read_table(reading: Reading, file: TableFile, waiting: Waiting) -> None:
     table = reading.open_table(file)
-    repeats = RepeatedRows(table, reading.report)
-    for block in reading.read_table(table):
-        _read_block(reading, table, block, waiting, repeats)
-        del block
-    repeats.tell()
+    with repeats_of(reading, table) as repeats:
+        for block in reading.read_table(table):
+            _read_block(reading, table, block, waiting, repeats)
+            del block
 
 
 def _read_block(reading: Reading, table: TableState, block: CSVBlock, waiting: Waiting, repeats: RepeatedRows) -> None:

@@ -18,7 +18,7 @@ from app.formats.open_images.mask_files import NOT_FOUND, SEVERAL, MaskFiles
 from app.formats.open_images.names import is_plain_name
 from app.formats.open_images.read_boxes import claim_subset, find_labels, read_share, tell_numbers
 from app.formats.open_images.reading import Ints, Mask, Reading, TableState
-from app.formats.open_images.repeats import RepeatedRows
+from app.formats.open_images.repeats import RepeatedRows, repeats_of
 
 Reals = npt.NDArray[np.float64]
 Ids = npt.NDArray[np.int64]
@@ -68,13 +68,12 @@ def read_mask_rows(reading: Reading, files: MaskFiles) -> MaskRows:
     n_rows = 0
     for file in reading.layout.of("masks"):
         table = reading.open_table(file)
-        repeats = RepeatedRows(table, reading.report)
-        for block in reading.read_table(table):
-            columns = _read_block(reading, table, block, files, repeats)
-            n_rows += len(columns["rows"])
-            for name in _COLUMNS:
-                parts[name].append(columns[name])
-        repeats.tell()
+        with repeats_of(reading, table) as repeats:
+            for block in reading.read_table(table):
+                columns = _read_block(reading, table, block, files, repeats)
+                n_rows += len(columns["rows"])
+                for name in _COLUMNS:
+                    parts[name].append(columns[name])
         found.tables.append(table)
         found.bounds.append(n_rows)
     for name in _COLUMNS:

@@ -23,7 +23,7 @@ from app.errors import shorten
 from app.formats.open_images.layout import COORDINATES, ENDS, IS
 from app.formats.open_images.read_boxes import claim_subset
 from app.formats.open_images.reading import Ints, Mask, Reading, TableState
-from app.formats.open_images.repeats import RepeatedRows
+from app.formats.open_images.repeats import RepeatedRows, repeats_of
 from app.formats.open_images.waiting_ends import WaitingEnds
 
 Reals = npt.NDArray[np.float64]
@@ -61,21 +61,20 @@ def read_relationship_rows(reading: Reading) -> RelationshipRows:
     relations: dict[str, int] = {}
     for file in reading.layout.of("relationships"):
         table = reading.open_table(file)
-        repeats = RepeatedRows(table, reading.report)
         frames_of_blocks = [np.zeros(0, dtype=np.int32)]
-        for block in reading.read_table(table):
-            frames = _read_block(reading, table, block, repeats)
-            good = np.flatnonzero(frames >= 0)
-            frames_of_blocks.append(frames)
-            ends = _ends(reading, table.path, block)
-            waiting.add(
-                np.repeat(frames[good], 2),
-                ends.codes[good].reshape(-1),
-                ends.boxes[good].reshape(-1, 4),
-                ends.is_whole[good].reshape(-1),
-            )
-            _count_relations(block.cells("RelationshipLabel").take(good), relations)
-        repeats.tell()
+        with repeats_of(reading, table) as repeats:
+            for block in reading.read_table(table):
+                frames = _read_block(reading, table, block, repeats)
+                good = np.flatnonzero(frames >= 0)
+                frames_of_blocks.append(frames)
+                ends = _ends(reading, table.path, block)
+                waiting.add(
+                    np.repeat(frames[good], 2),
+                    ends.codes[good].reshape(-1),
+                    ends.boxes[good].reshape(-1, 4),
+                    ends.is_whole[good].reshape(-1),
+                )
+                _count_relations(block.cells("RelationshipLabel").take(good), relations)
         tables.append((table, np.concatenate(frames_of_blocks)))
     return RelationshipRows(tables, waiting, relations)
 

@@ -1,8 +1,10 @@
-"""Equal rows of one table: found by the hash of the line, 8 bytes a row, in stretches of a million."""
+"""Equal rows of one table, and of tables of one kind: found by the hash of the line, 8 bytes a row, in stretches of a
+million. A data set may bring some rows twice: `-human-imagelabels.csv` and `-human-imagelabels-boxable.csv` do."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +14,8 @@ from app.errors import Problem, Report
 from app.formats.open_images.layout import TableFile
 from app.formats.open_images.reading import WARNINGS_LISTED, Reading, TableState
 
+Hashes = npt.NDArray[np.uint64]
+
 STRETCH_ROWS = 1_000_000
 PARTS = 4
 
@@ -19,11 +23,18 @@ PARTS = 4
 class RepeatedRows:
     """Collects the lines of one table and tells (`row.duplicate`) which were there before; all are kept."""
 
-    def __init__(self, table: TableState, report: Report) -> None:
+    def __init__(self, table: TableState, report: Report, before: Sequence[Hashes] = ()) -> None:
+        """`before`: of lines of other tables with these columns."""
         self._table, self._report = table, report
-        self._hashes: list[npt.NDArray[np.uint64]] = []
-        self._rows: list[range | npt.NDArray[np.int64]] = []
-        self._n = 0
+        self._hashes: list[Hashes] = list(before)
+        self._n_before = len(before)
+        self._rows: list[range | npt.NDArray[np.int64]] = [range(len(hashes)) for hashes in before]
+        self._n = sum(map(len, before))
+
+    @property
+    def hashes(self) -> Sequence[Hashes]:
+        """Those that are held."""
+        return self._hashes
 
     def add(self, block: CSVBlock, chosen: npt.NDArray[np.int64]) -> None:
         self._hashes.append(block.line_hashes()[chosen])
@@ -34,7 +45,7 @@ class RepeatedRows:
         if self._n >= STRETCH_ROWS:
             self.tell()
             # Equal rows stand close together in every published table: the last block stays for comparison.
-            self._hashes, self._rows = self._hashes[-1:], self._rows[-1:]
+            self._hashes, self._rows, self._n_before = self._hashes[-1:], self._rows[-1:], 0
             self._n = len(self._rows[0])
 
     def tell(self) -> None:
@@ -44,12 +55,14 @@ class RepeatedRows:
         places = HashPlaces(found)
         first_seen = np.zeros(len(found), dtype=np.bool_)
         repeated = [np.zeros(0, dtype=np.int64)]
-        for hashes, rows in zip(self._hashes, self._rows, strict=True):
+        for number, (hashes, rows) in enumerate(zip(self._hashes, self._rows, strict=True)):
             is_there, at = places.find(hashes)
             again = np.flatnonzero(is_there)  # some of many
             distinct, first = np.unique(at[again], return_index=True)
             again = np.delete(again, first[~first_seen[distinct]])
             first_seen[distinct] = True
+            if number < self._n_before:
+                continue  # told of its own table
             repeated.append(rows.start + again if isinstance(rows, range) else rows[again])
         lines = np.concatenate(repeated)  # ascending, as the blocks are
         listed = [
@@ -75,13 +88,23 @@ class RepeatedRows:
         return np.sort(np.concatenate(found))
 
 
+@contextmanager
+def repeats_of(reading: Reading, table: TableState) -> Iterator[RepeatedRows]:
+    """What collects the lines of a table, and tells in the end; lines of earlier tables count, as far as held."""
+    key = (table.file.kind, *(name.casefold() for name in table.header))
+    repeats = RepeatedRows(table, reading.report, reading.lines_before.get(key, ()))
+    yield repeats
+    repeats.tell()
+    if len(reading.layout.of(table.file.kind)) > 1:
+        reading.lines_before[key] = repeats.hashes
+
+
 def read_each_block(
     reading: Reading, file: TableFile, read_block: Callable[[Reading, TableState, CSVBlock, RepeatedRows], None]
 ) -> None:
     """A table by its blocks; rows that repeat others are told at its end."""
     table = reading.open_table(file)
-    repeats = RepeatedRows(table, reading.report)
-    for block in reading.read_table(table):
-        read_block(reading, table, block, repeats)
-        del block
-    repeats.tell()
+    with repeats_of(reading, table) as repeats:
+        for block in reading.read_table(table):
+            read_block(reading, table, block, repeats)
+            del block

@@ -12,6 +12,8 @@ from app.errors import Report
 from app.formats.open_images import repeats
 from app.formats.open_images.layout import TableFile
 from app.formats.open_images.reading import TableState
+from tests.formats.builders import good, labels, target
+from tests.formats.open_images.parts import TAG_HEADER
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -36,3 +38,21 @@ def test_repeated_rows_are_those_that_a_set_has(seed: int, monkeypatch: pytest.M
     found.tell()
     assert [problem.row for problem in report.warnings] == expected
     assert report.counts.get("row.duplicate", 0) == len(expected)
+
+
+TAGS, BOXABLE = (f"annotations/train-annotations-human-imagelabels{more}.csv" for more in ("", "-boxable"))
+
+
+def test_rows_of_two_tables_of_one_kind_are_told_too() -> None:
+    where = target({"a.jpg": (8, 8)}, labels("Cat", "Dog"))
+    first, other = "a,v,Cat,1\n", "a,v,Dog,1\n"
+    members: dict[str, str | bytes] = {
+        BOXABLE: TAG_HEADER + first + other,
+        TAGS: TAG_HEADER + "a,w,Cat,1\n" + first + first + "a,x,Cat,1\n" + other,
+    }
+    sink, report = good(members, where)
+    assert len(sink.annotations().tags) == 7
+    told = [problem for problem in report.warnings if problem.code == "row.duplicate"]
+    assert [(problem.file, problem.row) for problem in told] == [(TAGS, 3), (TAGS, 4), (TAGS, 6)]
+    members[TAGS] = "Source,ImageID,LabelName,Confidence\n" + "v,a,Cat,1\n"  # not word for word
+    assert "row.duplicate" not in good(members, where)[1].counts
