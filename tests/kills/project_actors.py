@@ -290,14 +290,15 @@ def dataset(parts: tuple[tuple[str, State], ...], *, label: str = "cat", with_pi
     with zipfile.ZipFile(body, "w", zipfile.ZIP_DEFLATED) as archive:
         for subset, numbers in parts:
             table = f"annotations/{subset or 'train'}-annotations"
-            rows = [f"{subset}0,x,{label},1,{n / SIDE},{(n + 1) / SIDE},0,{1 / SIDE},0,0,0,0,0" for n in numbers]
+            image = f"{subset}0" if subset else "a"  # of a task that moved in
+            rows = [f"{image},x,{label},1,{n / SIDE},{(n + 1) / SIDE},0,{1 / SIDE},0,0,0,0,0" for n in numbers]
             archive.writestr(f"{table}-bbox.csv", "\n".join([HEADER, *rows, ""]))
             archive.writestr(
-                f"{table}-object-segmentation.csv", f"{MASK_HEADER}\n{subset}.png,{subset}0,{label},00000001,,,,,,\n"
+                f"{table}-object-segmentation.csv", f"{MASK_HEADER}\n{image}.png,{image},{label},00000001,,,,,,\n"
             )
-            archive.writestr(f"masks/{subset or 'train'}/{subset}.png", mask(SIDE, SIDE))
+            archive.writestr(f"masks/{subset or 'train'}/{image}.png", mask(SIDE, SIDE))
             if with_pictures:
-                archive.writestr(f"images/{subset}/{subset}0.png", picture(SIDE, SIDE))
+                archive.writestr(f"images/{subset}/{image}.png", picture(SIDE, SIDE))
                 for number in range(1, N_PICTURES):
                     archive.writestr(f"images/{subset}/{subset}{number}.png", picture(40, 30))
     return body.getvalue()
