@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Mapping
+from contextlib import nullcontext
 from functools import partial
 
 import numpy as np
@@ -148,23 +149,26 @@ def run_worker_process(settings: Settings, parent_fd: int | None) -> None:
     queue = open_request_queue(settings)
     end_tracing = set_up_tracing()
     keep_heap()
+    # Of another shape workers live on other machines, and nobody asks for their locks.
+    living = requests.alive(settings.data_dir) if storage.database.file is not None else nullcontext()
     try:
-        requests.run_worker(
-            storage,
-            queue,
-            handlers_of(settings),
-            limits=requests.WorkerLimits(
-                memory_bytes=settings.worker_memory_bytes,
-                timeout_seconds=settings.import_timeout_seconds,
-                lease_seconds=settings.lease_seconds,
-                grace_seconds=settings.stop_timeout_seconds,
-                request_ttl_seconds=settings.request_ttl_seconds,
-                export_ttl_seconds=settings.export_ttl_seconds,
-                upload_ttl_seconds=settings.tus_expiry_seconds,
-                sweep_seconds=settings.sweep_seconds,
-            ),
-            parent_fd=parent_fd,
-        )
+        with living:
+            requests.run_worker(
+                storage,
+                queue,
+                handlers_of(settings),
+                limits=requests.WorkerLimits(
+                    memory_bytes=settings.worker_memory_bytes,
+                    timeout_seconds=settings.import_timeout_seconds,
+                    lease_seconds=settings.lease_seconds,
+                    grace_seconds=settings.stop_timeout_seconds,
+                    request_ttl_seconds=settings.request_ttl_seconds,
+                    export_ttl_seconds=settings.export_ttl_seconds,
+                    upload_ttl_seconds=settings.tus_expiry_seconds,
+                    sweep_seconds=settings.sweep_seconds,
+                ),
+                parent_fd=parent_fd,
+            )
     finally:
         end_tracing()
         queue.close()

@@ -25,13 +25,14 @@ from fastapi import FastAPI
 from app import __version__
 from app.api import ApiSettings, Services, build_app, guarded_protocol, reserve_room
 from app.background import TEMPORARY, open_request_queue, open_store
-from app.errors import AppError, NoSpace, NotFound
+from app.errors import AppError, Busy, NoSpace, NotFound
 from app.formats import FORMATS
 from app.heap import bound_heap
+from app.requests import if_none_lives
 from app.settings import Settings
 from app.spools import keep_temporary_files
 from app.steps import die_at
-from app.storage import Moved, move, tokens, users
+from app.storage import Moved, Storage, move, requests, tokens, users
 from app.streams import StreamPool
 from app.supervisor import Supervisor, exit_with_parent
 from app.telemetry import set_up_logging
@@ -99,8 +100,27 @@ def prepare(settings: Settings) -> None:
         if settings.auth_mode == "local":
             with storage.database.write() as conn:
                 users.ensure_local_admin(conn)
+        if storage.database.file is not None:  # of another shape workers live on other machines
+            end_dead_leases(storage, settings.data_dir)
     finally:
         storage.close()
+
+
+def end_dead_leases(storage: Storage, data_dir: Path) -> None:
+    """After a crash of all processes: work that was running need not wait until its lease is over."""
+    with if_none_lives(data_dir) as none_lives:
+        if not none_lives:
+            return
+        try:
+            with storage.database.read() as conn:
+                if not requests.counts(conn)["started"]:
+                    return
+            with storage.database.write() as conn:
+                n_ended = requests.end_leases(conn)
+        except (Busy, NoSpace) as error:  # then it waits
+            log.warning("leases of dead workers could not be ended", reason=error.detail)
+        else:
+            log.info("work of dead workers goes on", requests=n_ended)
 
 
 def prepare_when_there_is_room(settings: Settings) -> None:

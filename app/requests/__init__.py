@@ -9,6 +9,7 @@ Start with `enqueue` (the asking side) and `run_worker` (the working side).
 from app.requests.asking import cancel, enqueue, wait_until_final, wait_until_final_async
 from app.requests.context import Context
 from app.requests.limits import WorkerLimits
+from app.requests.living import alive, if_none_lives
 from app.requests.queue import Queue, open_queue
 from app.requests.sweep import sweep
 from app.requests.worker import Handler, run_worker
@@ -18,8 +19,10 @@ __all__ = [
     "Handler",
     "Queue",
     "WorkerLimits",
+    "alive",
     "cancel",
     "enqueue",
+    "if_none_lives",
     "open_queue",
     "run_worker",
     "sweep",

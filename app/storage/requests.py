@@ -393,6 +393,12 @@ def release(conn: Connection, request_id: str, attempt: int, *, counts: bool = F
     )
 
 
+def end_leases(conn: Connection) -> int:
+    """All workers are dead: what they were at is lost. Returns how many requests that are."""
+    running = requests.c.status == "started"
+    return conn.execute(requests.update().where(running).values(lease_until=now())).rowcount
+
+
 def _is_off(date: sa.ColumnElement[Any], until: datetime) -> sa.ColumnElement[bool]:
     return sa.or_(date <= until, date > now() + NEVER_AHEAD)
 

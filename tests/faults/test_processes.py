@@ -219,6 +219,25 @@ def test_work_of_a_killed_worker_is_done_by_the_next(user: User) -> None:
     assert user.state() == (8,)
 
 
+def test_work_that_ran_when_all_processes_died_goes_on_with_the_start(tmp_path: Path) -> None:
+    """Not only when its lease is over, which may be long."""
+    shape = Embedded(tmp_path, workers=1, settings={"ANNOPORT_LEASE_SECONDS": "3600"})
+    user = User(shape)
+    shape.kill()
+    shape.change(ANNOPORT_FAIL_POINT="claim.committed")
+    shape.revive()
+    asked = user.ask_import(4, 5)
+    while user.http.get(f"/api/requests/{asked.json()['rq_id']}").json()["status"] != "started":
+        pass
+    shape.kill()
+    shape.change(ANNOPORT_FAIL_POINT="")
+    shape.revive()
+    assert user.final(asked)["status"] == "finished"
+    assert user.state() == (4, 5)
+    user.http.close()
+    shape.stop()
+
+
 def test_a_restart_keeps_queued_and_finished_requests_by_their_ids(tmp_path: Path) -> None:
     shape = Embedded(tmp_path, workers=1)
     user = User(shape)
