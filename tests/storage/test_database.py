@@ -5,11 +5,15 @@ from __future__ import annotations
 import multiprocessing
 import sqlite3
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
@@ -49,7 +53,7 @@ def test_concurrent_read_then_write_loses_no_update(storage: Storage, tmp_path: 
     for process in processes:
         process.start()
     for process in processes:
-        process.join(60)
+        process.join(240)
     assert [process.exitcode for process in processes] == [0] * N_PROCESSES
     with storage.database.read() as conn:
         value = conn.execute(sa.select(facts.c.value).where(facts.c.name == "n")).scalar_one()
@@ -118,6 +122,24 @@ def test_many_processes_may_migrate_at_once(tmp_path: Path) -> None:
     for storage in opened:
         storage.check_health()
         storage.close()
+
+
+def test_steps_that_take_longer_than_any_lock_are_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of several processes that start at once on a slow machine, none may end because another one is at work."""
+    monkeypatch.setattr("app.storage.database.LOCK_TIMEOUT_SECONDS", 0.1)
+    upgrade, n_walks = command.upgrade, []
+
+    def slowly(*arguments: Any) -> None:
+        n_walks.append(1)
+        time.sleep(1)
+        upgrade(*arguments)
+
+    monkeypatch.setattr(command, "upgrade", slowly)
+    with ThreadPoolExecutor(3) as pool:
+        opened = list(pool.map(lambda _: open_storage("", "", tmp_path, min_free_bytes=0), range(3)))
+    for storage in opened:
+        storage.close()
+    assert len(n_walks) == 1
 
 
 def test_migrating_again_changes_nothing(storage: Storage) -> None:

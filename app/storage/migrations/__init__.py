@@ -5,12 +5,13 @@ Alembic is loaded only where there is a step to walk: a start of an up-to-date p
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from app.errors import Conflict
+from app.errors import Busy, Conflict
 from app.storage.database import Connection, Database
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ HEAD = "0004"  # the newest step in `versions/`; a test holds the two together
 
 # Any number will do, as long as every version of this program uses the same.
 ADVISORY_LOCK = 0x616E6E6F
+PATIENCE_SECONDS = 300.0
 
 
 def config() -> Config:
@@ -48,10 +50,22 @@ def migrate(database: Database) -> bool:
 
     Raises:
         Conflict: the database was made by a newer version.
+        Busy: somebody else has it for longer than any steps take.
     """
-    with database.read() as conn:
-        if is_current(conn):
-            return False
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        with database.read() as conn:
+            if is_current(conn):
+                return False
+        try:
+            return _walk(database)
+        except Busy:  # SQLite: another one's steps take longer than a lock is waited for
+            if time.monotonic() > deadline:
+                raise
+
+
+def _walk(database: Database) -> bool:
+    """All steps that are missing, in one transaction. Returns whether there were any."""
     from alembic import command
     from alembic.script import ScriptDirectory
 
