@@ -164,7 +164,7 @@ def test_a_child_that_the_system_refuses_takes_no_place_for_ever(
         pool.warm()
         with pytest.raises(BlockingIOError):
             await collect(pool.stream({"do": "it"}))
-        assert len(os.listdir("/proc/self/fd")) == n_handles
+        assert len(os.listdir("/proc/self/fd")) <= n_handles
         data = await collect(pool.stream({"do": "it", "chunks": 1}))
         pool.close()
         await asyncio.sleep(0.1)
