@@ -28,7 +28,7 @@ from app.storage.schema import (
 from app.storage.storage import STORE_ID_KEY
 
 
-def wait_until_quiet(storage: Storage, seconds: float = 120) -> None:
+def wait_until_quiet(storage: Storage, seconds: float = 240) -> None:
     """Until no request is queued or at work."""
     deadline = time.monotonic() + seconds
     waiting = sa.select(requests.c.id, requests.c.type, requests.c.status, requests.c.attempt).where(

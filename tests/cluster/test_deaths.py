@@ -35,6 +35,7 @@ from tests.samples import LABELS, write_pictures
 from tests.service import ADMIN, PASSWORD
 
 N_WEBS = N_WORKERS = 3
+MIN_DEATHS = 3
 
 
 def archives(folder: Path) -> list[dict[str, str]]:
@@ -65,10 +66,10 @@ class Deaths:
         self.lines.append(f"{time.monotonic() - self._began:7.2f} s  {text}")
 
     def go_on(self, seconds: float) -> None:
-        """Until the time is up; at the end everything is running again."""
+        """Until the time is up and a few have died; at the end everything is running again."""
         deadline = time.monotonic() + seconds
         n_restarts = 0
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline or sum(self.counts.values()) < MIN_DEATHS:
             time.sleep(self.chance.uniform(0.3, 1.5))
             for member in self.cluster.members:
                 if not member.is_alive and self.chance.random() < 0.6:
@@ -238,7 +239,7 @@ def _run(cluster: Cluster, postgres: engines.Postgres, folder: Path, seconds: fl
     print(f"writers: {len(acknowledged)} boxes acknowledged of {len(sent)} sent, {len(boxes)} there; {dict(answers)}")
     print(f"store: {counted}")
     print("held: every acknowledged import and box once, equal exports, every request ended, rows and bytes agree")
-    assert sum(deaths.counts.values()) >= 3
+    assert sum(deaths.counts.values()) >= MIN_DEATHS
 
 
 def content_of(caller: Caller, number: int, folder: Path) -> Any:

@@ -10,7 +10,7 @@ from pathlib import Path
 from cvat_sdk import models
 from telling import REQUEST, connect, tell
 
-SECONDS, PATIENCE_SECONDS = REQUEST["seconds"], 90
+SECONDS, PATIENCE_SECONDS = REQUEST["seconds"], 200
 ended = time.monotonic() + SECONDS
 errors: dict[str, int] = {}
 rounds = []
