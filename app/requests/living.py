@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fcntl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import structlog
@@ -21,14 +21,12 @@ LOCK_FILE = "workers.lock"
 @contextmanager
 def alive(folder: Path) -> Iterator[None]:
     """This worker lives until the end of the block, or of the process."""
-    try:
-        file = (folder / LOCK_FILE).open("ab")
-    except OSError as error:  # a full disk; who starts the service may then take this worker's work for lost
-        log.warning("the lock of workers cannot be opened", reason=str(error))
-        yield
-        return
-    with file:
-        fcntl.flock(file, fcntl.LOCK_SH)
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context((folder / LOCK_FILE).open("ab"))
+            fcntl.flock(file, fcntl.LOCK_SH)
+        except OSError as error:  # a full disk, one without locks; at worst work of this worker is taken for lost
+            log.warning("the lock of workers cannot be had", reason=str(error))
         yield
 
 
