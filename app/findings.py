@@ -35,6 +35,7 @@ MEANINGS = {
     "zip.too_big": "A limit of size, number of members or ratio is passed",
     "layout.not_found": "The archive holds no table that is recognised",
     "layout.several_roots": "The archive holds more than one data set",
+    "layout.two_versions": "A table is there in two versions",
     "csv.encoding": "A table is not UTF-8",
     "csv.nul": "A table holds a NUL character",
     "csv.quote": "A quote is never closed, or text follows a closing quote",

@@ -203,6 +203,8 @@ _ANY_SUBSET = "train"
 _NO_TABLE = ("narratives",)
 _NO_ROWS = ("classes", "hierarchy", "sizes", "side")
 _NO_DATA_SET = ("hierarchy", "sizes", "side")
+_ANNOTATIONS: tuple[Kind, ...] = ("boxes", "tags", "masks", "points", "relationships")
+_VERSION = re.compile(r"^oidv\d+-")
 _ANNOTATION_FOLDERS = ("annotations", "labels", "metadata")
 _SPLITS = ("train", VALIDATION, VAL, "test")
 """Folders around a FiftyOne data set that tell its subset: `train/labels/detections.csv`."""
@@ -284,7 +286,8 @@ def accepts(names: Sequence[str]) -> bool:
 
 
 def lay_out(names: Sequence[str], report: Report) -> Layout:
-    """Sort the entries of an archive; `layout.several_roots` and `layout.not_found` go to the report."""
+    """Sort the entries of an archive; `layout.several_roots`, `layout.not_found` and
+    `layout.two_versions` go to the report."""
     layout = Layout()
     for path in sorted(names):
         if is_clutter(path):
@@ -314,6 +317,7 @@ def lay_out(names: Sequence[str], report: Report) -> Layout:
             return layout
     layout.root = _common_folder(table.path for table in layout.tables if table.kind not in _NO_TABLE)
     _check_one_root(layout, report)
+    _tell_two_versions(layout, report)
     return layout
 
 
@@ -436,5 +440,23 @@ def _check_one_root(layout: Layout, report: Report) -> None:
                 "layout.several_roots",
                 f"{first} and {table.path} are two tables of one name: the zip holds more than one data set; "
                 "upload each by itself",
+                file=table.path,
+            )
+
+
+def _tell_two_versions(layout: Layout, report: Report) -> None:
+    """`train-annotations-bbox.csv` beside `oidv6-train-annotations-bbox.csv`: a release publishes anew what it changed,
+    with all the rows that stayed."""
+    seen: dict[tuple[Kind, str], str] = {}
+    for table in layout.tables:
+        base = table.path.rpartition("/")[2].lower()
+        if table.kind not in _ANNOTATIONS:
+            continue
+        first = seen.setdefault((table.kind, _VERSION.sub("", base)), table.path)
+        if first != table.path and first.rpartition("/")[2].lower() != base:
+            report.warn(
+                "layout.two_versions",
+                f"{first} is the same table of another version of the data set: rows that both have come twice. "
+                "Send the one that is meant",
                 file=table.path,
             )

@@ -45,6 +45,7 @@ const WORDS = {
   "hierarchy.bad_json": ["The class hierarchy is not valid JSON", "Correct it, or leave the file out."],
   "hierarchy.bad_node": ["A node of the class hierarchy has no LabelName", "Correct it, or leave the file out."],
   "file.kept": ["Files that are kept as they are", "They come back in the export."],
+  "layout.two_versions": ["A table is there in two versions of the data set", "Rows that both have come twice. Send the one that is meant."],
   "row.duplicate": ["Rows that are there twice", "All of them are kept."],
   "box.outside": ["Boxes reach out of their picture", "They are kept as they are."],
   "box.empty": ["Boxes without width or height", "They are kept as they are."],

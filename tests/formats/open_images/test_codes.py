@@ -100,6 +100,10 @@ ERRORS: dict[str, tuple[dict[str, str | bytes], Place]] = {
 }  # fmt: skip
 WARNINGS: dict[str, tuple[dict[str, str | bytes], Place]] = {
     "file.kept": (boxes(**{"notes.md": "x"}), ("notes.md", None, None)),
+    "layout.two_versions": (
+        boxes(**{"annotations/oidv6-train-annotations-bbox.csv": BOX_HEADER}),
+        (BOXES, None, None),
+    ),
     "row.duplicate": (tags("a,,/m/c,1\na,,/m/c,1\n"), (TAGS, 3, None)),
     "value.missing": (tags("a,,/m/c,\n"), (TAGS, 2, "Confidence")),
     "box.outside": (box("-0.1", "1", "0", "1"), (BOXES, 3, None)),

@@ -251,3 +251,20 @@ def test_an_archive_of_misnamed_tables_is_refused_with_the_right_name() -> None:
     lay_out(["notes.txt", "train-annotation-bbox.csv"], report)
     assert report.errors[0].suggestion == "train-annotations-bbox.csv"
     assert 'Did you mean "train-annotations-bbox.csv"?' in report.errors[0].message
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "are_versions"),
+    [
+        ("train-annotations-bbox.csv", "oidv6-train-annotations-bbox.csv", True),
+        ("oidv6-val-annotations-human-imagelabels.csv", "x/OIDV7-val-annotations-human-imagelabels.csv", True),
+        ("oidv6-train-annotations-bbox.csv", "validation-annotations-bbox.csv", False),
+        ("train-annotations-human-imagelabels.csv", "train-annotations-human-imagelabels-boxable.csv", False),
+        ("class-descriptions.csv", "oidv7-class-descriptions.csv", False),
+        ("train-images-with-labels-with-rotation.csv", "oidv6-train-images-with-labels-with-rotation.csv", False),
+    ],
+)
+def test_a_table_in_two_versions_is_told(one: str, other: str, are_versions: bool) -> None:
+    report = Report()
+    lay_out([one, other], report)
+    assert [problem.code for problem in report.problems()] == ["layout.two_versions"] * are_versions
