@@ -187,10 +187,16 @@ def test_a_task_that_is_not_there(open_page: OpenPage, guard: Guard) -> None:
 def test_a_task_is_renamed_and_its_labels_change(open_page: OpenPage, caller: Caller) -> None:
     task_id = caller.task("old name", 1)
     page = open_page(f"/tasks/{task_id}/labels")
+    changes: list[str] = []
+    page.on("request", lambda asked: changes.append(asked.post_data) if asked.method == "PATCH" else None)
+    page.get_by_role("button", name="old name").click()
+    page.get_by_label("Name of the task").fill("never")
+    page.get_by_label("Name of the task").press("Escape")
     page.get_by_role("button", name="old name").click()
     page.get_by_label("Name of the task").fill("new name")
     page.get_by_label("Name of the task").press("Enter")
     expect(page.get_by_role("button", name="new name")).to_be_visible()
+    assert changes == ['{"name":"new name"}'], "once"
     page.get_by_label("Add labels").fill("bird")
     page.get_by_role("button", name="Add", exact=True).click()
     expect(page.locator(".label-cards li")).to_have_count(3)

@@ -65,6 +65,7 @@ class TaskPage extends Part {
   }
 
   async rename(event) {
+    if (!this.renaming) return; // Enter is a change and then a blur, and what Escape takes away is blurred, too
     const name = event.target.value.trim();
     this.renaming = false;
     if (!name || name === this.task.name) return;
