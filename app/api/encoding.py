@@ -31,10 +31,14 @@ from app.helpers import Crew
 ROWS_PER_CHUNK = 4096
 VALUES_PER_CHUNK = 1 << 17
 """About 1 MiB of JSON: what one send should carry."""
+BYTES_A_VALUE = 8
+FEW_BYTES = BYTES_A_VALUE * VALUES_PER_CHUNK // ROWS_PER_CHUNK
+"""Where no label's attributes take more, a chunk is bounded by its rows, and nobody need look at each."""
+TRACKED_BYTES = 100  # of a shape of a track at least
 
 CHARACTERS_A_RUN = 3
 
-MAX_CACHED_TEXTS = 4096
+MAX_CACHED_TEXTS, MAX_CACHED_BYTES = 4096, 8 << 20
 """Masks have a box each, so a text each: to remember them all would take 60 MiB and help nobody."""
 
 TYPE_NAMES = {kind: kind.name.lower() for kind in ShapeType}
@@ -70,13 +74,15 @@ def encode(
     """
     attributes = _Attributes(labels)
     yield b'{"version":%d,"tags":[' % version
-    yield from _listed(_encode_tags(part, attributes) for batch in tags for part in _chunks(batch))
+    yield from _listed(_encode_tags(part, attributes) for batch in tags for part in _chunks(batch, attributes))
     yield b'],"shapes":['
     crew: RunsCrew = Crew(write_runs, most_helpers, UNHELPED_LOOKS)
     with crew:
-        yield from _listed(_encode_shapes(part, runs, attributes) for part, runs in _with_runs(shapes, crew))
+        yield from _listed(
+            _encode_shapes(part, runs, attributes) for part, runs in _with_runs(shapes, crew, attributes)
+        )
     yield b'],"tracks":['
-    yield from _listed(_encode_tracks(part, attributes) for batch in tracks for part in _chunks(batch))
+    yield from _listed(_encode_tracks(part, attributes) for batch in tracks for part in _chunks(batch, attributes))
     yield b"]}"
 
 
@@ -88,29 +94,32 @@ def _listed(texts: Iterable[bytes]) -> Iterator[bytes]:
         first = False
 
 
-def _chunks(batch: _T) -> Iterator[_T]:
+def _chunks(batch: _T, attributes: _Attributes) -> Iterator[_T]:
     """A batch in stretches of rows that make about one chunk each."""
-    values = None
+    weights = attributes.sizes(batch.label_ids, batch.attributes)
+    if isinstance(batch, Tracks):  # each shape of a track gets the defaults
+        weights += batch.bodies.lengths * (1 + weights // TRACKED_BYTES)
+    elif isinstance(batch, Shapes):
+        weights += batch.elements.lengths
+    weights //= BYTES_A_VALUE
     if isinstance(batch, Shapes):
-        values = batch.points.offsets[1:] + batch.runs.offsets[1:]
-    for start, stop in _cut(len(batch), values):
+        weights += batch.points.lengths + batch.runs.lengths
+    for start, stop in _cut(len(batch), np.cumsum(weights)):
         yield batch.slice(start, stop)
 
 
-def _cut(n: int, values: npt.NDArray[np.int64] | None) -> Iterator[tuple[int, int]]:
+def _cut(n: int, values: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
     """Stretches of N rows, given the number of values up to the end of each."""
     start = 0
     while start < n:
-        stop = min(start + ROWS_PER_CHUNK, n)
-        if values is not None:
-            before = int(values[start - 1]) if start else 0
-            room = int(np.searchsorted(values, before + VALUES_PER_CHUNK, side="right"))
-            stop = min(max(room, start + 1), stop)
+        before = int(values[start - 1]) if start else 0
+        room = int(np.searchsorted(values, before + VALUES_PER_CHUNK, side="right"))
+        stop = min(max(room, start + 1), start + ROWS_PER_CHUNK, n)
         yield start, stop
         start = stop
 
 
-def _with_runs(batches: Iterable[Shapes], crew: RunsCrew) -> Iterator[tuple[Shapes, Piece]]:
+def _with_runs(batches: Iterable[Shapes], crew: RunsCrew, attributes: _Attributes) -> Iterator[tuple[Shapes, Piece]]:
     """Stretches of rows that make about one chunk each, with the texts of their run lengths; those of packed masks come
     from the crew."""
     for shapes, done in crew.run(_looks(batches)):
@@ -119,10 +128,10 @@ def _with_runs(batches: Iterable[Shapes], crew: RunsCrew) -> Iterator[tuple[Shap
             masks = np.flatnonzero(filled_rows(shapes.runs))
             n_masks, text = done
             n_seen = int(masks[n_masks]) if n_masks < len(masks) else len(shapes)
-            yield from _written(shapes.slice(0, n_seen), masks[:n_masks], text.split(b";"))
+            yield from _written(shapes.slice(0, n_seen), masks[:n_masks], text.split(b";"), attributes)
         rest = shapes.slice(n_seen, len(shapes))
         for runs in rest.runs.pieces(VALUES_PER_CHUNK) if done is not None else (rest.runs,):
-            for part in _chunks(rest.slice(0, len(runs)).replace(runs=runs)):
+            for part in _chunks(rest.slice(0, len(runs)).replace(runs=runs), attributes):
                 yield part, _lists(part.runs)
             rest = rest.slice(len(runs), len(rest))
 
@@ -139,11 +148,13 @@ def _looks(batches: Iterable[Shapes]) -> Iterator[tuple[Shapes, Ragged | None]]:
             yield part, part.runs.take(np.flatnonzero(filled_rows(part.runs))) if is_packed else None
 
 
-def _written(shapes: Shapes, masks: npt.NDArray[np.int64], runs: list[bytes]) -> Iterator[tuple[Shapes, Piece]]:
+def _written(
+    shapes: Shapes, masks: npt.NDArray[np.int64], runs: list[bytes], attributes: _Attributes
+) -> Iterator[tuple[Shapes, Piece]]:
     """Rows whose run lengths are written: those of `masks`."""
     texts = np.full(len(shapes), b"", dtype=object)
     texts[masks] = np.array(runs, dtype=object)
-    values = shapes.points.lengths
+    values = shapes.points.lengths + attributes.sizes(shapes.label_ids, shapes.attributes) // BYTES_A_VALUE
     values[masks] += [len(text) // CHARACTERS_A_RUN for text in runs]
     for start, stop in _cut(len(shapes), np.cumsum(values)):
         written: list[bytes] = texts[start:stop].tolist()
@@ -300,7 +311,20 @@ class _Attributes:
     def __init__(self, labels: LabelCatalog) -> None:
         self._labels = labels
         self._known: dict[tuple[int, str, bool | None], bytes] = {}
+        self._n_cached = 0
         self._of_label: dict[tuple[int, bool | None], tuple[list[str], list[str]]] = {}
+        sizes = {key: _n_bytes(label.attributes) for key, label in sorted(labels.by_id.items())}
+        self._label_ids = np.array([*sizes, 1 << 62], dtype=np.int64)
+        self._label_sizes = np.array([*sizes.values(), 0], dtype=np.int64)
+
+    def sizes(self, label_ids: npt.NDArray[np.int32], stored: Texts) -> npt.NDArray[np.int64]:
+        """(N,) about how many bytes each row's attributes take."""
+        texts = np.fromiter(map(len, stored.values), dtype=np.int64, count=len(stored.values))
+        sizes: npt.NDArray[np.int64] = texts[stored.codes]
+        if int(self._label_sizes.max()) > FEW_BYTES:
+            at = np.searchsorted(self._label_ids, label_ids)
+            sizes += np.where(self._label_ids[at] == label_ids, self._label_sizes[at], 0)
+        return sizes
 
     def column(self, label_ids: npt.NDArray[np.int32], stored: Texts, mutable: bool | None = None) -> Piece:
         """One JSON list a row; `mutable` narrows the label's attributes to those of that kind."""
@@ -316,9 +340,12 @@ class _Attributes:
         key = (label_id, text, mutable)
         known = self._known.get(key)
         if known is None:
-            if len(self._known) >= MAX_CACHED_TEXTS:
+            known = self._completed(label_id, text, mutable)
+            self._n_cached += len(text) + len(known)
+            if len(self._known) >= MAX_CACHED_TEXTS or self._n_cached > MAX_CACHED_BYTES:
                 self._known.clear()
-            known = self._known[key] = self._completed(label_id, text, mutable)
+                self._n_cached = len(text) + len(known)
+            self._known[key] = known
         return known
 
     def _completed(self, label_id: int, text: str, mutable: bool | None) -> bytes:
@@ -376,6 +403,11 @@ class _Attributes:
         for shape in shapes:
             shape["attributes"] = _with_defaults(shape["attributes"], specs, before)
             before = {attribute["spec_id"]: attribute["value"] for attribute in shape["attributes"]}
+
+
+def _n_bytes(specs: Iterable[AttributeSpec]) -> int:
+    """About how many bytes the defaults of attributes take."""
+    return sum(len('{"spec_id":1234567,"value":""},') + len(spec.default_value) for spec in specs)
 
 
 def _with_defaults(

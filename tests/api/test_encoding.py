@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.annotations import Annotations, AttributeSpec, FrameTable, Label, LabelCatalog, Shapes, ShapeType
+from app.api import encoding
 from app.api import outline as outlining
 from app.api.decoding import InvalidAnnotations, JSONLimits, decode, decode_identities
 from app.api.encoding import encode
@@ -160,6 +161,44 @@ def test_chunks_are_about_a_mebibyte() -> None:
     sizes = [len(chunk) for chunk in encode([], [shapes], [], LABELS)]
     assert max(sizes) < 2 << 20
     assert sum(size > 1 << 19 for size in sizes) >= rows // 4096
+
+
+WIDE = tuple(AttributeSpec(100 + at, f"a{at}", at % 2 == 0, "text", "x" * 100, ("",)) for at in range(200))
+WIDE_LABELS = LabelCatalog((CAR, Label(8, "wide", "#f00", "any", WIDE), Label(13, "plain", "#00f", "any")))
+
+
+def wide_body(kind: str) -> bytes:
+    """Rows that take 30 kB each when they are complete: by defaults of their label, or by values of their own."""
+    shape = {"type": "rectangle", "frame": 0, "points": [1, 2, 3, 4]}
+    if kind == "tracks":
+        entry: dict[str, Any] = {"frame": 0, "label_id": 8, "shapes": [{**shape, "frame": at} for at in range(5)]}
+    elif kind == "tags":
+        entry = {"frame": 0, "label_id": 8}
+    else:
+        entry = {**shape, "label_id": 8}
+        if kind == "values":
+            entry = {**entry, "label_id": 7, "attributes": [{"spec_id": 4, "value": "y" * 4_000}]}
+            more = [{**entry, "attributes": [{"spec_id": 4, "value": f"{at} " + "y" * 3_900}]} for at in range(600)]
+            return body_of(shapes=[*([entry] * 1_000), *more, {**shape, "label_id": 7}])
+    section = kind if kind in ("tags", "tracks") else "shapes"
+    return body_of(**{section: [entry] * 600 + [{**entry, "label_id": 13}]})
+
+
+@pytest.mark.parametrize("kind", ["tags", "shapes", "tracks", "values"])
+def test_chunks_of_wide_rows_are_as_small(kind: str) -> None:
+    found = decode(wide_body(kind), FRAMES, WIDE_LABELS, LIMITS)
+    parts = list(encode([found.tags], [found.shapes], [found.tracks], WIDE_LABELS))
+    assert json.loads(b"".join(parts)) == reference_api.document(found, WIDE_LABELS)
+    assert sum(map(len, parts)) > 5 << 20
+    assert max(map(len, parts)) < 2 << 20
+
+
+def test_what_is_remembered_of_attributes_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoding, "MAX_CACHED_BYTES", 100_000)
+    found = decode(wide_body("values"), FRAMES, WIDE_LABELS, LIMITS)
+    attributes = encoding._Attributes(WIDE_LABELS)
+    attributes.column(found.shapes.label_ids, found.shapes.attributes)
+    assert 0 < sum(len(text) + len(known) for (_, text, _), known in attributes._known.items()) <= 100_000
 
 
 def test_missing_attributes_get_defaults_and_removed_ones_are_left_out() -> None:
