@@ -50,7 +50,7 @@ from app.annotations.tables import (
     Tags,
     Tracks,
 )
-from app.annotations.tracks import expand_tracks
+from app.annotations.tracks import MovingShapes, expand_tracks
 
 __all__ = [
     "INPUT_TYPES",
@@ -67,6 +67,7 @@ __all__ = [
     "Label",
     "LabelCatalog",
     "Matches",
+    "MovingShapes",
     "Rows",
     "RowsMeaning",
     "ShapeType",

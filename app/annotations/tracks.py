@@ -18,8 +18,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -36,6 +39,9 @@ STRAIGHT = (ShapeType.RECTANGLE, ShapeType.ELLIPSE, ShapeType.CUBOID)
 TURNING = (ShapeType.RECTANGLE, ShapeType.ELLIPSE)
 CHUNK_POINTS = 1 << 18
 """Interpolated points held at once."""
+JOINED_AT_ONCE = 512
+ROWS_AT_ONCE, ROWS_A_STRETCH = 200_000, 8_000
+"""Shapes of tracks held at once, some 200 bytes each and their points, and those handed out at once."""
 
 
 def expand_tracks(tracks: Tracks, start: int, stop: int) -> Shapes:
@@ -53,15 +59,112 @@ def expand_tracks(tracks: Tracks, start: int, stop: int) -> Shapes:
     Raises:
         Damaged: a body that is not JSON of this form.
     """
-    parts = []
-    for row in range(len(tracks)):
-        try:
+    return _joined(expand_each(tracks, range(len(tracks)), start, stop))
+
+
+def expand_each(tracks: Tracks, rows: Iterable[int], start: int, stop: int) -> Iterator[Shapes]:
+    """The same, track by track: those of these rows."""
+    for row in rows:
+        with _reading(tracks, row):
             body = json.loads(tracks.bodies.row_bytes(row))
             immutable = _values(json.loads(tracks.attributes.row(row)))
-            parts.append(_expand(tracks, row, body, immutable, start, stop))
-        except (ValueError, KeyError, TypeError) as error:
-            raise Damaged(f"track {int(tracks.ids[row])} cannot be read: {error!r}") from error
-    return Shapes.concatenate(parts)
+            shapes = _expand(tracks, row, body, immutable, start, stop)
+        yield shapes
+
+
+def _joined(parts: Iterable[Shapes]) -> Shapes:
+    """One after the other. A table of one row takes 10 kB, so a few hundred of them make way for one at a time."""
+    joined: list[Shapes] = []
+    waiting: list[Shapes] = []
+    for part in parts:
+        waiting.append(part)
+        if len(waiting) == JOINED_AT_ONCE:
+            joined.append(Shapes.concatenate(waiting))
+            waiting = []
+    return Shapes.concatenate([*joined, *waiting])
+
+
+@contextmanager
+def _reading(tracks: Tracks, row: int) -> Iterator[None]:
+    """Raises Damaged where a body has not the form that it should have."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError) as error:
+        raise Damaged(f"track {int(tracks.ids[row])} cannot be read: {error!r}") from error
+
+
+class MovingShapes:
+    """The shapes of many tracks, expanded some frames at a time: together they may be many times what is stored.
+
+        frames     0 1 2 3 4 5 6 7 8 9
+        rows       . 2 3 9 8 3 3 1 1 .      tracks that show on each frame, known from the key frames
+        windows    └─────┘└─┘└───────┘      so many rows at most, but one frame at least; one is held
+
+    `len()`: all rows.
+    """
+
+    def __init__(self, tracks: Tracks, start: int, stop: int) -> None:
+        """Raises Damaged, as `expand_tracks`."""
+        self._tracks, self._start, self._stop = tracks, start, stop
+        self._rows, self._firsts, self._ends = _spans(tracks, start, stop)
+        n = max(0, stop - start) + 1
+        begun, ended = (np.bincount(edges - start, minlength=n) for edges in (self._firsts, self._ends))
+        shown = np.cumsum(begun - ended)  # (frames + 1,) tracks on each frame
+        self._before = np.concatenate([[0], np.cumsum(shown[:-1])])  # (frames + 1,) rows of the frames before each
+        self._held: tuple[int, int, Shapes] | None = None
+
+    def __len__(self) -> int:
+        return int(self._before[-1])
+
+    def between(self, first: int, stop: int) -> Iterator[tuple[int, int, Shapes]]:
+        """(first frame, last frame + 1, shapes) of stretches of frames that follow each other, from `first` to `stop`;
+        by frame, then by track. Ids are -1 - the track's row. A stretch has a few thousand shapes, or one frame."""
+        while first < stop:
+            _, window_end, shapes = self._window(first)
+            end = min(self._end(first, ROWS_A_STRETCH), window_end, stop)
+            places = np.searchsorted(shapes.frames, (first, end))
+            yield first, end, shapes.slice(int(places[0]), int(places[1]))
+            first = end
+
+    def _window(self, frame: int) -> tuple[int, int, Shapes]:
+        if self._held is None or not self._held[0] <= frame < self._held[1]:
+            self._held = None  # before the next one is made
+            end = self._end(frame, ROWS_AT_ONCE)
+            rows = np.unique(self._rows[(self._firsts < end) & (self._ends > frame)])
+            shapes = _joined(self._marked(rows.tolist(), frame, end))
+            self._held = frame, end, shapes.take(np.argsort(shapes.frames, kind="stable"))
+        return self._held
+
+    def _end(self, frame: int, most: int) -> int:
+        """Where a stretch of frames ends that begins here and has so many rows at most, but one frame at least."""
+        until = self._before[frame - self._start] + most
+        end = self._start + int(np.searchsorted(self._before, until, side="right")) - 1
+        return min(max(end, frame + 1), self._stop)
+
+    def _marked(self, rows: Sequence[int], first: int, stop: int) -> Iterator[Shapes]:
+        for row, shapes in zip(rows, expand_each(self._tracks, rows, first, stop), strict=True):
+            yield shapes.replace(ids=np.full(len(shapes), -1 - row, dtype=np.int64))
+
+
+def _spans(tracks: Tracks, start: int, stop: int) -> tuple[Ints, Ints, Ints]:
+    """(S,) each: the track's row, the first frame and the end (exclusive) of each stretch of start..stop on which a
+    track shows."""
+    rows, firsts, ends = array("q"), array("q"), array("q")
+    for row in range(len(tracks)):
+        with _reading(tracks, row):
+            shapes = json.loads(tracks.bodies.row_bytes(row)).get("shapes") or []
+            keys = sorted({int(shape["frame"]): bool(shape.get("outside")) for shape in shapes}.items())
+        for (frame, is_outside), (until, _) in pairwise([*keys, (stop, True)]):
+            first, end = max(frame, start), min(until, stop)
+            if is_outside or first >= end:
+                continue
+            if rows and rows[-1] == row and ends[-1] == first:
+                ends[-1] = end
+            else:
+                rows.append(row)
+                firsts.append(first)
+                ends.append(end)
+    return tuple(np.frombuffer(column, dtype=np.int64) for column in (rows, firsts, ends))  # type: ignore[return-value]
 
 
 def _expand(tracks: Tracks, row: int, body: dict[str, Any], immutable: dict[int, str], start: int, stop: int) -> Shapes:

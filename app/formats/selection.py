@@ -25,7 +25,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from app.annotations import Annotations, FrameIndex, LabelCatalog, Shapes, ShapeType, Tags, Tracks, expand_tracks
+from app.annotations import Annotations, FrameIndex, LabelCatalog, MovingShapes, Shapes, ShapeType, Tags, Tracks
 from app.archive import Archive
 from app.columns import Ragged, Texts, distinct
 from app.errors import AppError, InvalidInput, Report, shorten
@@ -515,7 +515,9 @@ def count_selected(format_: Format, source: Source, target: Target, options: Exp
     frames = target.frames
     for shapes in source.shapes():
         selector.see(shapes)
-    selector.see(expand_tracks(source.tracks(), frames.start, frames.start + len(frames)))
+    end = frames.start + len(frames)
+    for _, _, moved in MovingShapes(source.tracks(), frames.start, end).between(frames.start, end):
+        selector.see(moved)
     for tags in source.tags():
         selector.see(tags)
     selector.choose_images(FrameIndex(frames), target.subsets)

@@ -3,12 +3,14 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import tracemalloc
 from typing import Any
 
 import numpy as np
 import pytest
 
-from app.annotations import Shapes, ShapeType, Tracks, expand_tracks
+from app.annotations import MovingShapes, Shapes, ShapeType, Tracks, expand_tracks
+from app.annotations import tracks as module
 from app.columns import Ragged, Texts
 from app.errors import Damaged
 
@@ -285,3 +287,76 @@ def test_tracks_follow_each_other_and_empty_ones_have_no_rows() -> None:
 def test_a_body_that_cannot_be_read_is_named(body: Any) -> None:
     with pytest.raises(Damaged, match="track 1 cannot be read"):
         expand_tracks(tracks(body), 0, 5)
+
+
+def random_tracks(random: np.random.Generator, n: int, n_frames: int) -> Tracks:
+    bodies = []
+    for _ in range(n):
+        frames = random.choice(np.arange(-3, n_frames + 3), size=random.integers(0, 6), replace=False).tolist()
+        kinds = random.choice(["rectangle", "polygon", "mask"], size=len(frames)).tolist()
+        points = [random.integers(0, 20, size=4 if kind == "rectangle" else 8).tolist() for kind in kinds]
+        bodies.append(
+            {
+                "shapes": [
+                    key(frame, place, kind, outside=bool(random.random() < 0.3), z_order=at)
+                    for at, (frame, place, kind) in enumerate(zip(frames, points, kinds, strict=True))
+                ]
+            }
+        )
+    return tracks(*bodies)
+
+
+@pytest.mark.parametrize("most_rows", [1, 7, 40, 10_000])
+def test_windows_of_frames_give_what_all_tracks_show(monkeypatch: pytest.MonkeyPatch, most_rows: int) -> None:
+    monkeypatch.setattr(module, "ROWS_AT_ONCE", most_rows)
+    monkeypatch.setattr(module, "ROWS_A_STRETCH", max(1, most_rows // 3))
+    monkeypatch.setattr(module, "JOINED_AT_ONCE", 3)
+    random = np.random.default_rng(most_rows)
+    for start, stop in ((0, 12), (3, 9), (5, 5)):
+        many = random_tracks(random, 12, 12)
+        whole = expand_tracks(many, start, stop)
+        numbers = [-1 - n for n in range(12) for _ in range(len(expand_tracks(many.take(np.array([n])), start, stop)))]
+        whole = whole.replace(ids=np.array(numbers, dtype=np.int64))
+        whole = whole.take(np.argsort(whole.frames, kind="stable"))
+        moving = MovingShapes(many, start, stop)
+        assert len(moving) == len(whole)
+        for borders in ([start, stop], [start, *sorted(random.integers(start, stop + 1, size=4).tolist()), stop]):
+            found, at = [], start
+            for first, last in itertools.pairwise(borders):
+                for begin, end, shapes in moving.between(first, last):
+                    assert begin == at < end <= last
+                    assert ((shapes.frames >= begin) & (shapes.frames < end)).all()
+                    assert end == begin + 1 or len(shapes) <= max(1, most_rows // 3)
+                    found.append(shapes)
+                    at = end
+            assert at == stop
+            assert_same(Shapes.concatenate(found), whole)
+
+
+def assert_same(one: Shapes, other: Shapes) -> None:
+    for name in ("frames", "ids", "types", "label_ids", "z_orders", "occluded", "rotations"):
+        assert getattr(one, name).tolist() == getattr(other, name).tolist(), name
+    for name in ("points", "runs"):
+        assert getattr(one, name).values.tolist() == getattr(other, name).values.tolist()
+        assert getattr(one, name).offsets.tolist() == getattr(other, name).offsets.tolist()
+    assert one.attributes.to_list() == other.attributes.to_list()
+
+
+def test_memory_does_not_follow_the_frames_that_tracks_show_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ROWS_AT_ONCE", 1_000)
+    many = tracks(*[{"shapes": [key(0, [0, 0, 1, 1]), key(9_999, [8, 8, 9, 9])]}] * 5)
+    moving, n_rows = MovingShapes(many, 0, 10_000), 0
+    tracemalloc.start()
+    try:
+        for _, _, shapes in moving.between(0, 10_000):
+            n_rows += len(shapes)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert n_rows == len(moving) == 50_000
+    assert peak < 2 << 20
+
+
+def test_a_body_that_cannot_be_read_is_named_before_anything_is_shown() -> None:
+    with pytest.raises(Damaged, match="track 2 cannot be read"):
+        MovingShapes(tracks({"shapes": []}, b"{"), 0, 5)

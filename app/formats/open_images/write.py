@@ -18,7 +18,7 @@ from itertools import chain
 
 import numpy as np
 
-from app.annotations import Shapes, ShapeType, expand_tracks
+from app.annotations import MovingShapes, Shapes, ShapeType
 from app.archive import ArchiveWriter, DeflatedMember
 from app.columns import LazyRagged, Ragged, decode_flags, decode_texts, join_lines, split_lines, steps
 from app.errors import Problem, Report, shorten
@@ -141,7 +141,7 @@ class Writer:
         self._met: frozenset[int] | None = None  # types of shapes that there are, when one pass has seen them all
         self._masks: MaskTable | None = None  # of a subset
         self._held_until = -1  # the last frame whose shapes it holds
-        self._tracks: Shapes | None = None
+        self._moving: MovingShapes | None = None
         self._expansion = self._make_expansion() if plan.options.expand == "hierarchy" else None
         # Entries tell rows by their number, and tracks by all their rows: not of copies, not of a part.
         is_whole = self._expansion is None and (plan.selector is None or not len(source.tracks()))
@@ -376,7 +376,7 @@ class Writer:
         n_bytes = 0
         self._held_until, is_held = -1, True
         for shapes in batches:
-            is_held = is_held and n_bytes <= HELD_BYTES and self._tracks is not None and not len(self._tracks)
+            is_held = is_held and n_bytes <= HELD_BYTES and self._moving is not None and not len(self._moving)
             if is_held and len(shapes):
                 wanted = (shapes.types != ShapeType.RECTANGLE) | (shapes.groups != 0) | (shapes.rotations != 0)
                 if len(self._subsets) > 1:
@@ -414,26 +414,28 @@ class Writer:
             self._side.add_rowless(rowless)
 
     def _with_tracks(self, done: int, source: Source) -> Iterator[Shapes]:
-        frames = self._plan.target.frames
-        if self._tracks is None:
-            tracks = self._source.tracks()
-            # A shape of track n bears the id -1 - n, so that it can be told whose it is.
-            parts = [
-                expand_tracks(tracks.take(np.array([n])), frames.start, frames.start + len(frames))
-                for n in range(len(tracks))
-            ]
-            marked = [part.replace(ids=np.full(len(part), -1 - n, dtype=np.int64)) for n, part in enumerate(parts)]
-            expanded = Shapes.concatenate(marked)
-            self._tracks = expanded.take(np.argsort(expanded.frames, kind="stable"))
-        moving = self._tracks
+        """Shapes and those of tracks, by frame. A shape of track n bears the id -1 - n, so that it can be told whose it
+        is."""
+        end = self._plan.start + len(self._plan.target.frames)
+        moving = self._moving_shapes()
         for shapes in source.shapes():
             last = int(shapes.frames[-1]) + 1 if len(shapes) else done
-            span = _between(moving, done, last)
+            if not len(moving) or last <= done:
+                yield shapes
+            else:
+                for first, stop, moved in moving.between(done, last):
+                    part = _between(shapes, first, stop)
+                    if len(moved) or len(part):
+                        yield _by_frame(part, moved) if len(moved) else part
             done = max(done, last)
-            yield _by_frame(shapes, span) if len(span) else shapes
-        rest = _between(moving, done, frames.start + len(frames))
-        if len(rest):
-            yield rest
+        if len(moving):
+            yield from (moved for _, _, moved in moving.between(done, end) if len(moved))
+
+    def _moving_shapes(self) -> MovingShapes:
+        if self._moving is None:
+            start = self._plan.start
+            self._moving = MovingShapes(self._source.tracks(), start, start + len(self._plan.target.frames))
+        return self._moving
 
     def tell_unwritten(self) -> None:
         """Shape types that no table holds, and relationships without a box, counted."""

@@ -325,6 +325,34 @@ def test_a_track_is_a_row_on_every_frame_where_it_shows() -> None:
     ]
 
 
+@pytest.mark.parametrize("most_rows", [1, 3])
+def test_tracks_expanded_some_frames_at_a_time_are_written_alike(
+    monkeypatch: pytest.MonkeyPatch, most_rows: int
+) -> None:
+    where = target({f"{n:06}.jpg": (8, 6) for n in range(9)}, PLAIN)
+    where = replace(where, subsets=Texts.from_list(["train", "val", "train"] * 3))
+    bodies = []
+    for n in range(6):
+        kind, points = [("rectangle", [0, 0, n + 1, 2]), ("polygon", [0, 0, 4, 0, 4, n + 1])][n % 2]
+        key = {"type": kind, "points": points, "occluded": n == 2, "z_order": 0, "rotation": 0, "attributes": []}
+        shown = [{**key, "frame": n, "outside": False}, {**key, "frame": n + 3, "outside": n < 4}]
+        bodies.append(json.dumps({"shapes": shown, "elements": []}).encode())
+    tracks = replace(
+        Tracks.empty(6),
+        ids=np.arange(1, 7),
+        label_ids=np.full(6, CAT, dtype=np.int32),
+        bodies=Ragged.from_bytes(bodies),
+    )
+    still = [shape(ShapeType.RECTANGLE, [0, 0, 8, 6], DOG, frame=frame) for frame in (1, 1, 4, 8)]
+    source = MemorySource(Annotations(tracks=tracks, shapes=Shapes.concatenate(still)), where.frames)
+    whole = exported(source, where)[0]
+    monkeypatch.setattr("app.annotations.tracks.ROWS_AT_ONCE", most_rows)
+    assert exported(source, where)[0] == whole
+    # As many rows as frames that tracks show on, and the four.
+    tables = [name for name in read_zip(whole) if "bbox" in name or "segmentation" in name]
+    assert sum(len(read_zip(whole)[name].splitlines()) - 1 for name in tables) == 4 * 3 + 5 + 4 + 4
+
+
 def test_pictures_are_stored_as_they_are() -> None:
     where = target({"x/a.jpg": (8, 6), "b.png": (8, 6)}, PLAIN, subset="train")
     source = MemorySource(Annotations(), where.frames, pictures={0: b"first picture", 1: b"second"})
