@@ -50,7 +50,7 @@ from app.annotations.tables import (
     Tags,
     Tracks,
 )
-from app.annotations.tracks import MovingShapes, expand_tracks
+from app.annotations.tracks import MovingShapes, expand_tracks, shapes_between
 
 __all__ = [
     "INPUT_TYPES",
@@ -96,6 +96,7 @@ __all__ = [
     "pair_nearest",
     "png_of",
     "ragged_differ",
+    "shapes_between",
     "texts_differ",
     "unpack_mask",
     "without_defaults",

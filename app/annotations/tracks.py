@@ -122,8 +122,7 @@ class MovingShapes:
         while first < stop:
             _, window_end, shapes = self._window(first)
             end = min(self._end(first, ROWS_A_STRETCH), window_end, stop)
-            places = np.searchsorted(shapes.frames, (first, end))
-            yield first, end, shapes.slice(int(places[0]), int(places[1]))
+            yield first, end, shapes_between(shapes, first, end)
             first = end
 
     def _window(self, frame: int) -> tuple[int, int, Shapes]:
@@ -144,6 +143,12 @@ class MovingShapes:
     def _marked(self, rows: Sequence[int], first: int, stop: int) -> Iterator[Shapes]:
         for row, shapes in zip(rows, expand_each(self._tracks, rows, first, stop), strict=True):
             yield shapes.replace(ids=np.full(len(shapes), -1 - row, dtype=np.int64))
+
+
+def shapes_between(shapes: Shapes, first: int, stop: int) -> Shapes:
+    """Shapes of frames first to stop (exclusive); they ascend."""
+    places = np.searchsorted(shapes.frames, (first, stop))
+    return shapes.slice(int(places[0]), int(places[1]))
 
 
 def _spans(tracks: Tracks, start: int, stop: int) -> tuple[Ints, Ints, Ints]:

@@ -25,7 +25,7 @@ import orjson
 
 from app.annotations import AttributeSpec, LabelCatalog, Shapes, ShapeType, Tags, Tracks
 from app.annotations.looks import UNHELPED_LOOKS, cut_for_looks, filled_rows, write_runs
-from app.columns import PackedRagged, Ragged, Texts
+from app.columns import PackedRagged, Ragged, Texts, steps_within
 from app.helpers import Crew
 
 ROWS_PER_CHUNK = 4096
@@ -96,27 +96,21 @@ def _listed(texts: Iterable[bytes]) -> Iterator[bytes]:
 
 def _chunks(batch: _T, attributes: _Attributes) -> Iterator[_T]:
     """A batch in stretches of rows that make about one chunk each."""
-    weights = attributes.sizes(batch.label_ids, batch.attributes)
-    if isinstance(batch, Tracks):  # each shape of a track gets the defaults
-        weights += batch.bodies.lengths * (1 + weights // TRACKED_BYTES)
-    elif isinstance(batch, Shapes):
-        weights += batch.elements.lengths
-    weights //= BYTES_A_VALUE
+    weights = _weights(batch, attributes)
     if isinstance(batch, Shapes):
-        weights += batch.points.lengths + batch.runs.lengths
-    for start, stop in _cut(len(batch), np.cumsum(weights)):
-        yield batch.slice(start, stop)
+        weights += batch.runs.lengths
+    for rows in steps_within(weights, VALUES_PER_CHUNK, ROWS_PER_CHUNK):
+        yield batch.slice(rows.start, rows.stop)
 
 
-def _cut(n: int, values: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """Stretches of N rows, given the number of values up to the end of each."""
-    start = 0
-    while start < n:
-        before = int(values[start - 1]) if start else 0
-        room = int(np.searchsorted(values, before + VALUES_PER_CHUNK, side="right"))
-        stop = min(max(room, start + 1), start + ROWS_PER_CHUNK, n)
-        yield start, stop
-        start = stop
+def _weights(batch: _T, attributes: _Attributes) -> npt.NDArray[np.int64]:
+    """(N,) about how many numbers take as much room as each row, without its run lengths."""
+    n_bytes = attributes.sizes(batch.label_ids, batch.attributes)
+    if isinstance(batch, Tracks):  # each shape of a track gets the defaults
+        n_bytes += batch.bodies.lengths * (1 + n_bytes // TRACKED_BYTES)
+    if isinstance(batch, Shapes):
+        return batch.points.lengths + (n_bytes + batch.elements.lengths) // BYTES_A_VALUE
+    return n_bytes // BYTES_A_VALUE
 
 
 def _with_runs(batches: Iterable[Shapes], crew: RunsCrew, attributes: _Attributes) -> Iterator[tuple[Shapes, Piece]]:
@@ -154,11 +148,11 @@ def _written(
     """Rows whose run lengths are written: those of `masks`."""
     texts = np.full(len(shapes), b"", dtype=object)
     texts[masks] = np.array(runs, dtype=object)
-    values = shapes.points.lengths + attributes.sizes(shapes.label_ids, shapes.attributes) // BYTES_A_VALUE
-    values[masks] += [len(text) // CHARACTERS_A_RUN for text in runs]
-    for start, stop in _cut(len(shapes), np.cumsum(values)):
-        written: list[bytes] = texts[start:stop].tolist()
-        yield shapes.slice(start, stop), written
+    weights = _weights(shapes, attributes)
+    weights[masks] += [len(text) // CHARACTERS_A_RUN for text in runs]
+    for rows in steps_within(weights, VALUES_PER_CHUNK, ROWS_PER_CHUNK):
+        written: list[bytes] = texts[rows].tolist()
+        yield shapes.slice(rows.start, rows.stop), written
 
 
 def _encode_shapes(shapes: Shapes, runs: Piece, attributes: _Attributes) -> bytes:

@@ -363,10 +363,10 @@ class CSVReader:
             if message is not None:
                 self._error("csv.delimiter", message, row, value=shown)
             else:
+                one, meant = next(iter(self._meant(known).items()), ("", ""))
                 advice = "Put a header above the rows."
-                for one, meant in self._meant(known).items():
+                if meant:
                     advice = f'Perhaps "{shorten(one)}" is meant to be "{meant}": rename it, and others alike.'
-                    break
                 message = f"The first row names none of the columns {', '.join(known)}. {advice}"
                 self._error("csv.no_header", message, row, value=shown)
             return False

@@ -236,6 +236,18 @@ class Actor:
             raise Broken(f"failed: {request['message']}")
         return bool(request["status"] == "finished")
 
+    def fails(self, answer: httpx.Response, otherwise: str) -> None:
+        """The work that was asked for must fail; `otherwise` tells what else it did."""
+        if answer.status_code == 409 or not self.expect(answer, 202):
+            return
+        if self.final(answer.json()["rq_id"])["status"] != "failed":
+            raise Broken(otherwise)
+
+    def result(self, answer: httpx.Response) -> bytes:
+        """What was made by work that got done."""
+        url = self.insist("GET", f"/api/requests/{answer.json()['rq_id']}", 200).json()["result_url"]
+        return self.insist("GET", "/api/" + url.partition("/api/")[2], 200).content
+
     def told(self, answer: httpx.Response) -> bool:
         """Whether work that was asked for in one call got done."""
         if answer.status_code == 400 and "interrupted" in answer.json()["detail"]:
@@ -323,8 +335,7 @@ class Actor:
         asked = self.call("POST", f"/api/tasks/{self.task}/backup/export")
         if not self.worked(asked):
             return
-        url = self.insist("GET", f"/api/requests/{asked.json()['rq_id']}", 200).json()["result_url"]
-        backup = self.insist("GET", "/api/" + url.partition("/api/")[2], 200).content
+        backup = self.result(asked)
         asked = self.call("POST", "/api/tasks/backup", files={"task_file": ("backup.zip", backup)})
         if not self.worked(asked):
             return
@@ -340,10 +351,7 @@ class Actor:
         path = f"/api/tasks/{self.task}/annotations"
         files = {"annotation_file": ("a.zip", packed((1, 2), image="nobody"))}
         answer = self.call("POST", path, params={"format": FORMAT}, files=files)
-        if answer.status_code != 409 and self.expect(answer, 202):
-            request = self.final(answer.json()["rq_id"])
-            if request["status"] != "failed":
-                raise Broken("an archive without an image of the task was imported")
+        self.fails(answer, "an archive without an image of the task was imported")
         self.observe()
 
     def import_by_tus(self) -> None:

@@ -12,8 +12,6 @@ import zipfile
 from collections.abc import Callable
 from typing import Any
 
-import httpx
-
 from tests.hostile.parts import mask
 from tests.kills.actors import FORMAT, HEADER, MASK_HEADER, SIDE, Actor, Broken, State, boxes, shown
 from tests.samples import picture
@@ -149,10 +147,7 @@ class ProjectActor(Actor):
         files = {"dataset_file": ("p.zip", dataset(parts, label="unknown"))}
         path = f"/api/projects/{self.project}/dataset"
         answer = self.call("POST", path, params={"format": FORMAT}, files=files)
-        if answer.status_code != 409 and self.expect(answer, 202):
-            request = self.final(answer.json()["rq_id"])
-            if request["status"] != "failed":
-                raise Broken("a dataset of a label that the project lacks was imported")
+        self.fails(answer, "a dataset of a label that the project lacks was imported")
         self.observe()
 
     def try_dataset(self) -> None:
@@ -171,10 +166,6 @@ class ProjectActor(Actor):
         expected = tuple(sorted(number for _, state in tasks for number in state))
         if found != expected:
             raise Broken(f"the export of project {self.project} shows {found}, not {expected}")
-
-    def result(self, answer: httpx.Response) -> bytes:
-        url = self.insist("GET", f"/api/requests/{answer.json()['rq_id']}", 200).json()["result_url"]
-        return self.insist("GET", "/api/" + url.partition("/api/")[2], 200).content
 
     def back_up_and_restore_project(self) -> None:
         if not self.now[1]:

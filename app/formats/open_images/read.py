@@ -362,8 +362,8 @@ def _keep_files(
 
 def _keep_others(reading: Reading, paths: list[str], unnamed: Mapping[str, str]) -> list[KeptFile]:
     """Files that are no tables; those whose columns or names look like a table's come first."""
-    near = {path: name for path in paths[:NAMES_TRIED] if (name := nearest_name(path)) is not None}
-    near = {**unnamed, **near, **unnamed}
+    alike = {path: name for path in paths[:NAMES_TRIED] if (name := nearest_name(path)) is not None}
+    near = {**unnamed, **{path: name for path, name in alike.items() if path not in unnamed}}
     packed = [path for path in paths if is_packed_table(path)]
     listed = []
     for path in list(dict.fromkeys([*near, *packed, *paths]))[:KEPT_LISTED]:

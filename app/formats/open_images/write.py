@@ -18,7 +18,7 @@ from itertools import chain
 
 import numpy as np
 
-from app.annotations import MovingShapes, Shapes, ShapeType
+from app.annotations import MovingShapes, Shapes, ShapeType, shapes_between
 from app.archive import ArchiveWriter, DeflatedMember
 from app.columns import LazyRagged, Ragged, decode_flags, decode_texts, join_lines, split_lines, steps
 from app.errors import Problem, Report, shorten
@@ -424,7 +424,7 @@ class Writer:
                 yield shapes
             else:
                 for first, stop, moved in moving.between(done, last):
-                    part = _between(shapes, first, stop)
+                    part = shapes_between(shapes, first, stop)
                     if len(moved) or len(part):
                         yield _by_frame(part, moved) if len(moved) else part
             done = max(done, last)
@@ -574,12 +574,6 @@ class Writer:
 
     def _open(self, name: str, copies: Sequence[str] = ()) -> DeflatedMember:
         return self._archive.open_deflated(name, len(self._plan.target.frames) > LARGE_FRAMES, copies)
-
-
-def _between(shapes: Shapes, first: int, stop: int) -> Shapes:
-    """Shapes of frames first to stop; they ascend."""
-    places = np.searchsorted(shapes.frames, (first, stop))
-    return shapes.take(np.arange(places[0], places[1]))
 
 
 def _joined(parts: Iterable[TableRows], n_rows: int) -> Iterator[TableRows]:

@@ -1,9 +1,8 @@
-import { patch } from "../api.js";
 import { Part, html, icon, nothing } from "../dom.js";
 import { count, counted } from "../format.js";
 import { curlJSON } from "../parts/commands.js";
 import { toast, toastError } from "../parts/toasts.js";
-import { LABELS_A_CALL, namesFrom, openImagesAttributes } from "./new.js";
+import { namesFrom, openImagesAttributes, patchLabels } from "./new.js";
 
 const INPUTS = { checkbox: "yes or no", text: "text", number: "number", select: "one of a list", radio: "one of a list" };
 
@@ -34,9 +33,7 @@ class Labels extends Part {
   async change(labels, words) {
     this.busy = true;
     try {
-      for (let from = 0; from < labels.length; from += LABELS_A_CALL) {
-        await patch(this.path, { labels: labels.slice(from, from + LABELS_A_CALL) });
-      }
+      await patchLabels(this.path, labels);
       this.tell("ap-labels-changed");
       if (words) toast(words);
       return true;

@@ -12,7 +12,7 @@ import { toastError } from "../parts/toasts.js";
 const PALETTE = ["#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#008080", "#f032e6", "#9a6324", "#b8860b", "#1e90ff", "#c2185b", "#558b2f"];
 const FLAGS = ["truncated", "is_group_of", "is_depiction", "is_inside"];
 /** With all that Open Images says of each they are a megabyte; a call takes four. */
-export const LABELS_A_CALL = 2000;
+const LABELS_A_CALL = 2000;
 const THUMBS = 7;
 const THUMB_BYTES = 12 << 20;
 
@@ -36,6 +36,13 @@ export function namesFrom(text) {
     }
   }
   return trimmed.split(/[\n,;]+/).map((name) => name.trim()).filter(Boolean);
+}
+
+/** Add and change labels of a task or project, in as many calls as they need. */
+export async function patchLabels(path, labels) {
+  for (let from = 0; from < labels.length; from += LABELS_A_CALL) {
+    await patch(path, { labels: labels.slice(from, from + LABELS_A_CALL) });
+  }
 }
 
 /** A new task: pictures, labels, a name; all at once. */
@@ -249,9 +256,7 @@ class NewTask extends Part {
       const attributes = this.brings && this.withFlags ? openImagesAttributes() : [];
       const labels = this.labels.map((label) => ({ ...label, attributes }));
       this.task ??= await post("/api/tasks", { name: this.name.trim(), labels: labels.slice(0, LABELS_A_CALL) });
-      for (let from = LABELS_A_CALL; from < labels.length; from += LABELS_A_CALL) {
-        await patch(`/api/tasks/${this.task.id}`, { labels: labels.slice(from, from + LABELS_A_CALL) });
-      }
+      await patchLabels(`/api/tasks/${this.task.id}`, labels.slice(LABELS_A_CALL));
       const endpoint = `/api/tasks/${this.task.id}/data`;
       const rqId = await this.send(endpoint);
       this.stage = "reading";
