@@ -228,7 +228,7 @@ class MaskJobs:
 
     def _drafts(self, chunk: Chunk) -> dict[int, tuple[bytes, bytes]]:
         """Of the side file's entries of instances that are drawn by jobs, and what they say of a stored PNG; none where
-        there is no entry, or where the polygons may be the mask's outline."""
+        there is no entry, or where the polygons may be the mask's outline, or the layout may write another PNG."""
         batch, masks = chunk.batch, chunk.batch.masks
         numbers = Stretch(chunk, chunk.start, chunk.stop).by_job
         if self._side is None or not len(numbers):
@@ -254,7 +254,7 @@ class MaskJobs:
             rows = batch.instances[number].rows
             if not needs_entry or (are_tracks and self._side.is_of_track(shapes, rows)):
                 continue
-            if is_imported and not is_moved and may_be_outlines(shapes, rows):
+            if is_imported and (self._plan.layout.bright_masks or (not is_moved and may_be_outlines(shapes, rows))):
                 continue
             check = mask_check("", crc, size)[1:] if is_imported else ""
             drafts[number] = self._side.draft(shapes, rows, label), check.encode()

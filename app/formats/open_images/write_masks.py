@@ -339,7 +339,13 @@ class MaskTable:
         shapes, instance = batch.shapes, batch.instances[number]
         png = None if one is None else one.png
         owner = int(batch.masks.owners[number])
-        told = identity(shapes.kept, owner) if png is None else (isal_zlib.crc32(png), len(png))
+        if png is not None:
+            told = isal_zlib.crc32(png), len(png)
+        elif self._plan.layout.bright_masks:
+            written, crc = self._as_written(shapes.kept, owner, pngs)
+            told = crc, len(written)
+        else:
+            told = identity(shapes.kept, owner)
         check = mask_check(label, *told)
         if chunk.whole[number]:
             return self._side.outline_entry(shapes, instance.rows, check)
@@ -420,18 +426,23 @@ class MaskTable:
         """Write a kept PNG whose name was claimed; once for all rows that name it."""
         if not self._names.begin(path):
             return
+        data, crc = self._as_written(kept, row, pngs)
+        if crc != kept.png_crcs[row]:
+            message = (
+                f"{shorten(path)} has dark or several greys, which FiftyOne cannot read; it is black and white now"
+            )
+            self._plan.report.add_many([Problem("export.mask_redrawn", message, "warning")], 1)
+        self._archive.add_stored(path, data, crc)
+
+    def _as_written(self, kept: Kept, row: int, pngs: KeptBytes) -> tuple[bytes | memoryview, int]:
+        """A kept PNG as this layout has it, and its CRC-32."""
         data, crc = pngs.read(row), int(kept.png_crcs[row])
         if self._plan.layout.bright_masks:
             found = decode_mask(data)
             if found.is_dark or not found.is_binary:
                 drawn = encode_mask(found.rows, found.width)
-                self._archive.add_stored(path, drawn, isal_zlib.crc32(drawn))
-                message = (
-                    f"{shorten(path)} has dark or several greys, which FiftyOne cannot read; it is black and white now"
-                )
-                self._plan.report.add_many([Problem("export.mask_redrawn", message, "warning")], 1)
-                return
-        self._archive.add_stored(path, data, crc)
+                return drawn, isal_zlib.crc32(drawn)
+        return data, crc
 
     def _tell_empty(self, batch: Batch, numbers: Sequence[int]) -> None:
         if not numbers:

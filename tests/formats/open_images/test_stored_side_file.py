@@ -12,7 +12,8 @@ import pytest
 
 from tests.desk import Desk, TaskDesk
 from tests.formats.builders import zip_of
-from tests.samples import CHECKBOXES, runs_of
+from tests.formats.open_images.parts import MASK_HEADER, MASKS
+from tests.samples import CHECKBOXES, disk_with_hole, mask_png, runs_of
 
 SOME, MANY, STEP = 6, 200, 20
 FRAMES = {"a.jpg": (40, 30), "dir/b.png": (13, 7), "c.jpg": (64, 48), "none.jpg": (5, 5)}
@@ -267,3 +268,27 @@ def test_what_the_api_takes_at_its_limits_comes_back(desk: Desk) -> None:
     report = task.bring(task.export_zip())
     assert "extra.ignored" not in report["counts"]
     assert plain(task.annotations()) == before
+
+
+@pytest.mark.parametrize("to_polygons", ["false", "true"])
+def test_a_mask_that_is_drawn_anew_for_fiftyone_keeps_what_only_the_side_file_knows(
+    desk: Desk, to_polygons: str
+) -> None:
+    """Its PNG is another one in that layout, by which the entry must know it."""
+    one, other = desk.task(FRAMES, LABELS), desk.task(FRAMES, LABELS)
+    dark = mask_png(disk_with_hole(40, 30, 9, 3), kind="zero-one")
+    row = "m.png,a,cat,0000000a,,,,,,\n"
+    one.bring(zip_of({MASKS: MASK_HEADER + row, "masks/train/m.png": dark}), conv_mask_to_poly=to_polygons)
+    notes = {spec["name"]: spec["id"] for spec in one.labels()["cat"]["attributes"]}
+    shapes = [
+        {**shape, "attributes": [{"spec_id": notes["note"], "value": "told"}]} for shape in one.annotations()["shapes"]
+    ]
+    one.change("update", shapes=shapes)
+    members = one.export(layout="fiftyone")
+    assert members["labels/masks/A/m.png"] != dark
+    report = other.bring(zip_of(members))
+    assert "extra.ignored" not in report["counts"]
+    told = {spec["name"]: spec["id"] for spec in other.labels()["cat"]["attributes"]}
+    for task, spec in ((one, notes["note"]), (other, told["note"])):
+        found = task.annotations()["shapes"]
+        assert [{"spec_id": spec, "value": "told"} in shape["attributes"] for shape in found] == [True] * len(shapes)
