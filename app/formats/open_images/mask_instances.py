@@ -123,10 +123,17 @@ def find_instances(plan: Plan, shapes: Shapes, chosen: Mask) -> list[Instance]:
     instances = sorted(found.values(), key=lambda instance: min(instance.rows))
     _link_boxes(shapes, instances)
     if plan.options.rotated == "both":
+        hulls = {id(one): min(turned) for one in instances if (turned := _turned(shapes, one))}
         for instance in instances:
-            if shapes.types[instance.rows[0]] == ShapeType.RECTANGLE:
-                instance.box = instance.rows[0]  # the hull of the turned rectangle itself
+            instance.box = hulls.get(id(instance), instance.box)  # the hull of the turned rectangle itself
+        # As they stand when they are read again: what has a row in the table of boxes comes first.
+        instances.sort(key=lambda one: (one.frame, id(one) not in hulls))
     return instances
+
+
+def _turned(shapes: Shapes, instance: Instance) -> list[int]:
+    """The turned rectangles of an instance."""
+    return [row for row in instance.rows if shapes.types[row] == ShapeType.RECTANGLE]
 
 
 def _link_boxes(shapes: Shapes, instances: Sequence[Instance]) -> None:

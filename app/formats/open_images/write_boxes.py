@@ -131,7 +131,7 @@ def box_columns(plan: Plan, shapes: Shapes, columns: Sequence[str]) -> Columns:
     if not imported.all():  # what was kept of another table says nothing here
         shapes = shapes.replace(kept=only_kept(shapes.kept, imported))
     cells = kept_columns(plan, shapes.kept, columns)
-    moved = ~imported | (edits & Edit.GEOMETRY != 0) | is_rotated(shapes)
+    moved = ~imported | (edits & Edit.GEOMETRY != 0)  # a row that is a turned rectangle's hull is so until it moves
     cells["ImageID"] = id_cells(plan, cells["ImageID"], shapes.frames)
     cells["LabelName"] = label_cells(plan, cells["LabelName"], shapes.label_ids, imported, edits)
     if moved.any():

@@ -451,7 +451,10 @@ class MaskTable:
         self._plan.report.add_many([Problem("export.empty_mask", message, "warning")], len(numbers))
         if self._side is not None:
             rows, _ = rows_of([batch.instances[number] for number in numbers])
-            self._side.add_rowless(batch.shapes.take(rows))
+            shapes = batch.shapes.take(rows)
+            if self._plan.options.rotated == "both":  # a rectangle has the row of its hull
+                shapes = shapes.take(shapes.types != ShapeType.RECTANGLE)
+            self._side.add_rowless(shapes)
 
 
 def _edges(shapes: Shapes, instance: Instance, drawn: Drawn | None) -> Sequence[float]:

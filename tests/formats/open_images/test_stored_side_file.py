@@ -196,25 +196,81 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
         yield opened
 
 
-def there_and_back(desk: Desk, seed: int) -> None:
+def there_and_back(desk: Desk, seed: int, **options: str) -> None:
     one, other = desk.task(FRAMES, LABELS), desk.task(FRAMES, LABELS)
     drawn = Drawer(one, seed).everything()
     one.put(**drawn)
     before = plain(one.annotations())
     assert sum(map(len, before.values())) == sum(len(drawn[kind]) for kind in before)
-    data = one.export_zip()
+    data = one.export_zip(**options)
     one.bring(data)
     assert plain(one.annotations()) == before, f"seed {seed}"
     # Another task, whose labels have other ids, holds the same by names: what it writes is the same, byte for byte.
     other.bring(data)
-    assert other.export_zip() == one.export_zip(), f"seed {seed}"
-    one.bring(other.export_zip())
+    assert other.export_zip(**options) == one.export_zip(**options), f"seed {seed}"
+    one.bring(other.export_zip(**options))
     assert plain(one.annotations()) == before, f"seed {seed}"
 
 
 @pytest.mark.parametrize("seed", range(SOME))
 def test_whatever_a_task_holds_comes_back_through_the_api(desk: Desk, seed: int) -> None:
     there_and_back(desk, seed)
+
+
+OTHER_OPTIONS: list[dict[str, str]] = [
+    {"rotated": "both"},
+    {"rotated": "box", "layout": "official"},
+    {"layout": "fiftyone", "rotated": "both"},
+    {"label_ids": "name"},
+]
+
+
+@pytest.mark.parametrize("options", OTHER_OPTIONS, ids=" ".join)
+@pytest.mark.parametrize("seed", range(2))
+def test_it_comes_back_whatever_the_options_of_the_export_are(desk: Desk, seed: int, options: dict[str, str]) -> None:
+    there_and_back(desk, seed, **options)
+
+
+def turned(label: dict[str, Any], points: list[float], **more: Any) -> dict[str, Any]:
+    look = {"type": "rectangle", "frame": 0, "label_id": label["id"], "attributes": []}
+    return {**look, "points": points, "rotation": 30.0, **more}
+
+
+def test_a_turned_rectangle_without_a_pixel_comes_back_once(desk: Desk) -> None:
+    task = desk.task(FRAMES, LABELS)
+    task.put(shapes=[turned(task.labels()["cat"], [2, 2, 2.2, 2.2])])
+    before = plain(task.annotations())
+    for rotated in ("mask", "box", "both"):
+        task.bring(task.export_zip(rotated=rotated))
+        assert plain(task.annotations()) == before, rotated
+
+
+def test_a_turned_rectangle_and_the_mask_of_its_group_stay_linked(desk: Desk) -> None:
+    task = desk.task(FRAMES, LABELS)
+    cat = task.labels()["cat"]
+    polygon = {"type": "polygon", "frame": 0, "label_id": cat["id"], "group": 1, "attributes": []}
+    rectangle = turned(cat, [5, 5, 20, 15], group=1)
+    outline = {**polygon, "points": [3.0, 3.0, 21.0, 4.0, 9.0, 19.0]}
+    for shapes in ([rectangle, outline], [outline, rectangle]):
+        task.put(shapes=shapes)
+        first = task.export(rotated="both")
+        task.bring(zip_of(first))
+        assert task.export(rotated="both") == first
+
+
+def test_the_source_of_a_turned_rectangle_stays_until_it_moves(desk: Desk) -> None:
+    source = {"name": "source", "mutable": False, "input_type": "text", "values": [""]}
+    task = desk.task(FRAMES, [{"name": "cat", "attributes": [source]}])
+    cat = task.labels()["cat"]
+    said = [{"spec_id": cat["attributes"][0]["id"], "value": "mine"}]
+    task.put(shapes=[turned(cat, [5, 5, 20, 15], attributes=said)])
+    first = task.export(rotated="box")
+    assert b"\na,mine,cat,1," in first["annotations/default-annotations-bbox.csv"]
+    task.bring(zip_of(first))
+    assert task.export(rotated="box") == first
+    (moved,) = task.annotations()["shapes"]
+    task.change("update", shapes=[{**moved, "rotation": 45.0}])
+    assert b"\na,,cat,1," in task.export(rotated="box")["annotations/default-annotations-bbox.csv"]
 
 
 @pytest.mark.long
