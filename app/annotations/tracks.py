@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -27,21 +27,26 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 
 from app.annotations.tables import Shapes, ShapeType, Tracks
-from app.columns import Ragged, Texts
+from app.columns import Ragged, Texts, distinct
 from app.errors import Damaged
 
 Points = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Frames = npt.NDArray[np.integer[Any]]
 
 STRAIGHT = (ShapeType.RECTANGLE, ShapeType.ELLIPSE, ShapeType.CUBOID)
 TURNING = (ShapeType.RECTANGLE, ShapeType.ELLIPSE)
+OUTLINES = ("polygon", "polyline")
 CHUNK_POINTS = 1 << 18
 """Interpolated points held at once."""
-JOINED_AT_ONCE = 512
-ROWS_AT_ONCE, ROWS_A_STRETCH = 200_000, 8_000
-"""Shapes of tracks held at once, some 200 bytes each and their points, and those handed out at once."""
+TRACKS_AT_ONCE = 1024
+"""Tracks whose key frames are held at once."""
+ROWS_AT_ONCE, ROWS_A_STRETCH = 50_000, 8_000
+"""Shapes of tracks held at once, some 300 bytes each and their points, and those handed out at once."""
+NO_FRAMES = np.empty(0, dtype=np.int64)
 
 
 def expand_tracks(tracks: Tracks, start: int, stop: int) -> Shapes:
@@ -59,29 +64,37 @@ def expand_tracks(tracks: Tracks, start: int, stop: int) -> Shapes:
     Raises:
         Damaged: a body that is not JSON of this form.
     """
-    return _joined(expand_each(tracks, range(len(tracks)), start, stop))
+    shapes = _expand_rows(tracks, np.arange(len(tracks)), start, stop)
+    return shapes.replace(ids=np.zeros(len(shapes), dtype=np.int64))
 
 
-def expand_each(tracks: Tracks, rows: Iterable[int], start: int, stop: int) -> Iterator[Shapes]:
-    """The same, track by track: those of these rows."""
+def _expand_rows(tracks: Tracks, rows: Ints, start: int, stop: int) -> Shapes:
+    """The same of these tracks; ids are -1 - the track's row."""
+    parts = [Shapes.empty()]
+    for first in range(0, len(rows), TRACKS_AT_ONCE):
+        parts.append(_expand_some(tracks, rows[first : first + TRACKS_AT_ONCE].tolist(), start, stop))
+    return Shapes.concatenate(parts)
+
+
+def _expand_some(tracks: Tracks, rows: Sequence[int], start: int, stop: int) -> Shapes:
+    """Nearly all tracks together; those whose outlines change, and skeletons, one by one."""
+    together, texts = _KeyLists(), _AttributeTexts()
+    tables: list[Shapes] = []
     for row in rows:
         with _reading(tracks, row):
-            body = json.loads(tracks.bodies.row_bytes(row))
-            immutable = _values(json.loads(tracks.attributes.row(row)))
-            shapes = _expand(tracks, row, body, immutable, start, stop)
-        yield shapes
-
-
-def _joined(parts: Iterable[Shapes]) -> Shapes:
-    """One after the other. A table of one row takes 10 kB, so a few hundred of them make way for one at a time."""
-    joined: list[Shapes] = []
-    waiting: list[Shapes] = []
-    for part in parts:
-        waiting.append(part)
-        if len(waiting) == JOINED_AT_ONCE:
-            joined.append(Shapes.concatenate(waiting))
-            waiting = []
-    return Shapes.concatenate([*joined, *waiting])
+            body = orjson.loads(tracks.bodies.row_bytes(row))
+            keys = _ordered(body.get("shapes") or [])
+            immutable = texts.values(tracks.attributes.row(row))
+            if _is_alone([str(key["type"]) for key in keys]):
+                shapes = _expand(tracks, row, body, immutable, start, stop)
+                tables.append(shapes.replace(ids=np.full(len(shapes), -1 - row, dtype=np.int64)))
+            else:
+                together.add(row, keys, immutable)
+    several = together.expand(tracks, start, stop)
+    if not tables:
+        return several
+    shapes = Shapes.concatenate([several, *tables])
+    return shapes.take(np.argsort(-shapes.ids, kind="stable"))
 
 
 @contextmanager
@@ -100,49 +113,72 @@ class MovingShapes:
         rows       . 2 3 9 8 3 3 1 1 .      tracks that show on each frame, known from the key frames
         windows    └─────┘└─┘└───────┘      so many rows at most, but one frame at least; one is held
 
+    A frame of many plain boxes, in no group, comes in parts, for nobody cares what else such a frame has.
+
     `len()`: all rows.
     """
 
     def __init__(self, tracks: Tracks, start: int, stop: int) -> None:
         """Raises Damaged, as `expand_tracks`."""
         self._tracks, self._start, self._stop = tracks, start, stop
-        self._rows, self._firsts, self._ends = _spans(tracks, start, stop)
+        self._rows, self._firsts, self._ends, is_plain = _spans(tracks, start, stop)
         n = max(0, stop - start) + 1
-        begun, ended = (np.bincount(edges - start, minlength=n) for edges in (self._firsts, self._ends))
-        shown = np.cumsum(begun - ended)  # (frames + 1,) tracks on each frame
-        self._before = np.concatenate([[0], np.cumsum(shown[:-1])])  # (frames + 1,) rows of the frames before each
+        # (frames + 1,) each: tracks on a frame, whether all of them are plain, and rows of the frames before it
+        self._shown = self._count(np.ones(len(self._rows), dtype=np.bool_), n)
+        self._is_plain = self._count(~is_plain[self._rows], n) == 0
+        self._before = np.concatenate([[0], np.cumsum(self._shown[:-1])])
         self._held: tuple[int, int, Shapes] | None = None
+
+    def _count(self, wanted: npt.NDArray[np.bool_], n: int) -> Ints:
+        begun, ended = (np.bincount(edges[wanted] - self._start, minlength=n) for edges in (self._firsts, self._ends))
+        return np.cumsum(begun - ended)
 
     def __len__(self) -> int:
         return int(self._before[-1])
 
-    def between(self, first: int, stop: int) -> Iterator[tuple[int, int, Shapes]]:
+    def between(self, first: int, stop: int, whole: Frames = NO_FRAMES) -> Iterator[tuple[int, int, Shapes]]:
         """(first frame, last frame + 1, shapes) of stretches of frames that follow each other, from `first` to `stop`;
-        by frame, then by track. Ids are -1 - the track's row. A stretch has a few thousand shapes, or one frame."""
+        by frame, then by track. Ids are -1 - the track's row. A stretch has a few thousand shapes, or one frame that
+        cannot come in parts; such a part is a stretch of the same frame.
+
+        Args:
+            whole: frames that may not come in parts.
+        """
         while first < stop:
+            at = first - self._start
+            may_be_cut = bool(self._is_plain[at]) and first not in whole
+            if may_be_cut and self._shown[at] > ROWS_AT_ONCE:
+                rows = self._rows_between(first, first + 1)
+                for some in range(0, len(rows), ROWS_A_STRETCH):
+                    part = rows[some : some + ROWS_A_STRETCH]
+                    yield first, first + 1, _expand_rows(self._tracks, part, first, first + 1)
+                first += 1
+                continue
             _, window_end, shapes = self._window(first)
             end = min(self._end(first, ROWS_A_STRETCH), window_end, stop)
-            yield first, end, shapes_between(shapes, first, end)
+            places = np.searchsorted(shapes.frames, (first, end)).tolist()
+            step = ROWS_A_STRETCH if may_be_cut and end == first + 1 else len(shapes)
+            for place in range(places[0], max(places[1], places[0] + 1), max(step, 1)):
+                yield first, end, shapes.slice(place, min(place + step, places[1]))
             first = end
 
     def _window(self, frame: int) -> tuple[int, int, Shapes]:
         if self._held is None or not self._held[0] <= frame < self._held[1]:
             self._held = None  # before the next one is made
             end = self._end(frame, ROWS_AT_ONCE)
-            rows = np.unique(self._rows[(self._firsts < end) & (self._ends > frame)])
-            shapes = _joined(self._marked(rows.tolist(), frame, end))
+            shapes = _expand_rows(self._tracks, self._rows_between(frame, end), frame, end)
             self._held = frame, end, shapes.take(np.argsort(shapes.frames, kind="stable"))
         return self._held
+
+    def _rows_between(self, first: int, end: int) -> Ints:
+        """The tracks that show there."""
+        return distinct(self._rows[(self._firsts < end) & (self._ends > first)])
 
     def _end(self, frame: int, most: int) -> int:
         """Where a stretch of frames ends that begins here and has so many rows at most, but one frame at least."""
         until = self._before[frame - self._start] + most
         end = self._start + int(np.searchsorted(self._before, until, side="right")) - 1
         return min(max(end, frame + 1), self._stop)
-
-    def _marked(self, rows: Sequence[int], first: int, stop: int) -> Iterator[Shapes]:
-        for row, shapes in zip(rows, expand_each(self._tracks, rows, first, stop), strict=True):
-            yield shapes.replace(ids=np.full(len(shapes), -1 - row, dtype=np.int64))
 
 
 def shapes_between(shapes: Shapes, first: int, stop: int) -> Shapes:
@@ -151,14 +187,15 @@ def shapes_between(shapes: Shapes, first: int, stop: int) -> Shapes:
     return shapes.slice(int(places[0]), int(places[1]))
 
 
-def _spans(tracks: Tracks, start: int, stop: int) -> tuple[Ints, Ints, Ints]:
+def _spans(tracks: Tracks, start: int, stop: int) -> tuple[Ints, Ints, Ints, npt.NDArray[np.bool_]]:
     """(S,) each: the track's row, the first frame and the end (exclusive) of each stretch of start..stop on which a
-    track shows."""
-    rows, firsts, ends = array("q"), array("q"), array("q")
-    for row in range(len(tracks)):
+    track shows. (N,) bool: the track is a box that is not turned, in no group."""
+    rows, firsts, ends, plain = array("q"), array("q"), array("q"), bytearray()
+    for row, group in enumerate(tracks.groups.tolist()):
         with _reading(tracks, row):
-            shapes = json.loads(tracks.bodies.row_bytes(row)).get("shapes") or []
-            keys = sorted({int(shape["frame"]): bool(shape.get("outside")) for shape in shapes}.items())
+            ordered = _ordered(orjson.loads(tracks.bodies.row_bytes(row)).get("shapes") or [])
+            keys = [(int(shape["frame"]), bool(shape.get("outside"))) for shape in ordered]
+            plain.append(not group and all(key["type"] == "rectangle" and not key.get("rotation") for key in ordered))
         for (frame, is_outside), (until, _) in pairwise([*keys, (stop, True)]):
             first, end = max(frame, start), min(until, stop)
             if is_outside or first >= end:
@@ -169,7 +206,119 @@ def _spans(tracks: Tracks, start: int, stop: int) -> tuple[Ints, Ints, Ints]:
                 rows.append(row)
                 firsts.append(first)
                 ends.append(end)
-    return tuple(np.frombuffer(column, dtype=np.int64) for column in (rows, firsts, ends))  # type: ignore[return-value]
+    columns = (np.frombuffer(column, dtype=np.int64) for column in (rows, firsts, ends))
+    return (*columns, np.frombuffer(plain, dtype=np.bool_))  # type: ignore[return-value]
+
+
+def _ordered(shapes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Key frames in their order; of two on one frame the later one."""
+    if len(shapes) < 2:
+        return list(shapes)
+    return [shape for _, shape in sorted({int(shape["frame"]): shape for shape in shapes}.items())]
+
+
+def _is_alone(kinds: Sequence[str]) -> bool:
+    """Whether key frames of these types need more than straight lines between numbers."""
+    return "skeleton" in kinds or any(one == other and one in OUTLINES for one, other in pairwise(kinds))
+
+
+class _AttributeTexts:
+    """The attributes of key frames, of which most are alike."""
+
+    def __init__(self) -> None:
+        self._read: dict[str, dict[int, str]] = {"[]": {}}
+
+    def values(self, text: str) -> dict[int, str]:
+        """Of a track's own attributes."""
+        known = self._read.get(text)
+        if known is None:
+            known = self._read[text] = _values(orjson.loads(text))
+        return known
+
+
+class _KeyLists:
+    """The key frames of some tracks, one behind the other, and whose they are: K in all."""
+
+    def __init__(self) -> None:
+        self._rows, self._frames, self._z_orders = array("q"), array("q"), array("i")
+        self._types, self._outside, self._occluded = bytearray(), bytearray(), bytearray()
+        self._rotations, self._points, self._ends = array("d"), array("d"), array("q", [0])
+        self._attributes: list[str] = []
+
+    def add(self, row: int, keys: Sequence[dict[str, Any]], immutable: dict[int, str]) -> None:
+        """One track's, in order."""
+        mutable: dict[int, str] = {}
+        for key in keys:
+            if key.get("attributes"):
+                mutable = mutable | _values(key["attributes"])
+            self._rows.append(row)
+            self._frames.append(int(key["frame"]))
+            self._types.append(ShapeType[key["type"].upper()])
+            self._outside.append(bool(key.get("outside")))
+            self._occluded.append(bool(key.get("occluded")))
+            self._z_orders.append(key.get("z_order") or 0)
+            self._rotations.append(key.get("rotation") or 0.0)
+            self._points.extend(key.get("points") or ())
+            self._ends.append(len(self._points))
+            self._attributes.append(_attributes(immutable, mutable))
+
+    def expand(self, tracks: Tracks, start: int, stop: int) -> Shapes:
+        """Their shapes on start..stop, by track, then by frame."""
+        if not self._rows:
+            return Shapes.empty()
+        rows, frames = (np.frombuffer(column, dtype=np.int64) for column in (self._rows, self._frames))
+        types = np.frombuffer(self._types, dtype=np.uint8)
+        points = Ragged(np.frombuffer(self._points, dtype=np.float64), np.frombuffer(self._ends, dtype=np.int64))
+        has_next = np.append(rows[1:] == rows[:-1], False)  # (K,)
+        following = np.arange(len(rows)) + has_next  # (K,) the track's next key frame, or the same one
+        firsts = np.maximum(frames, start)
+        ends = np.minimum(np.where(has_next, frames[following], stop), stop)
+        outside = np.frombuffer(self._outside, dtype=np.bool_)
+        counts = np.where(outside, 0, np.maximum(ends - firsts, 0))  # (K,) frames on which each holds
+        held = np.repeat(np.arange(len(rows)), counts)  # (F,)
+        begins = np.cumsum(counts) - counts
+        shown = firsts[held] + np.arange(len(held)) - begins[held]  # (F,)
+
+        rotations = np.frombuffer(self._rotations, dtype=np.float64)
+        n_points = points.lengths
+        alike = has_next & (types == types[following])
+        straight = np.isin(types, STRAIGHT) | ((types == ShapeType.POINTS) & (n_points == 2))
+        moves = alike & straight & (n_points == n_points[following])
+        placed, turned = points.take(held), rotations[held]
+        moving = np.flatnonzero((alike & np.isin(types, (*STRAIGHT, ShapeType.POINTS)))[held])
+        if len(moving):
+            keys = held[moving]
+            offsets = (shown[moving] - frames[keys]) / (frames[following[keys]] - frames[keys])  # 0..1
+            turns = np.isin(types[keys], TURNING)
+            turned[moving[turns]] = _turn(rotations[keys[turns]], rotations[following[keys[turns]]], offsets[turns])
+            going = moves[keys]
+            placed = _moved(placed, moving[going], points.take(following[keys[going]]), offsets[going])
+        is_mask = types[held] == ShapeType.MASK
+        of = rows[held]
+        return Shapes.empty(len(held)).replace(
+            ids=-1 - of,
+            frames=shown.astype(np.int32),
+            types=types[held],
+            label_ids=tracks.label_ids[of],
+            groups=tracks.groups[of],
+            z_orders=np.frombuffer(self._z_orders, dtype=np.int32)[held],
+            occluded=np.frombuffer(self._occluded, dtype=np.bool_)[held],
+            rotations=turned,
+            sources=tracks.sources.take(of).compact(),
+            attributes=Texts.from_list(self._attributes).take(held).compact(),
+            points=_rows_where(placed, ~is_mask, np.float64),
+            runs=_rows_where(placed, is_mask, np.int32),
+        )
+
+
+def _moved(points: Ragged, rows: Ints, targets: Ragged, offsets: Points) -> Ragged:
+    """The points of some rows on their way to others of the same number; offset 0 leaves them as they stand."""
+    wanted = np.zeros(len(points), dtype=np.bool_)
+    wanted[rows] = True
+    places = np.flatnonzero(np.repeat(wanted, points.lengths))
+    lefts, values = points.values[places], points.values.copy()
+    values[places] = lefts + (targets.values - lefts) * np.repeat(offsets, targets.lengths)
+    return Ragged(values, points.offsets)
 
 
 def _expand(tracks: Tracks, row: int, body: dict[str, Any], immutable: dict[int, str], start: int, stop: int) -> Shapes:
@@ -224,7 +373,7 @@ class _Keys:
 
     @staticmethod
     def of(shapes: Sequence[dict[str, Any]]) -> _Keys:
-        ordered = [shape for _, shape in sorted({int(shape["frame"]): shape for shape in shapes}.items())]
+        ordered = _ordered(shapes)
         attributes: list[dict[int, str]] = []
         for shape in ordered:
             attributes.append((attributes[-1] if attributes else {}) | _values(shape.get("attributes") or []))
@@ -270,7 +419,7 @@ def _hold(points: Points, rows: int) -> Ragged:
     return Ragged(np.tile(points, rows), np.arange(rows + 1, dtype=np.int64) * len(points))
 
 
-def _turn(left: float, right: float, offsets: Points) -> Points:
+def _turn(left: float | Points, right: float | Points, offsets: Points) -> Points:
     """Degrees between two rotations, the shorter way round; offset 0 gives the left one as it stands."""
     way = (right - left + 180.0) % 360.0 - 180.0
     return np.where(offsets == 0.0, left, (left + way * offsets) % 360.0)
@@ -423,6 +572,8 @@ def _values(attributes: Sequence[dict[str, Any]]) -> dict[int, str]:
 
 def _attributes(immutable: dict[int, str], mutable: dict[int, str]) -> str:
     """The text of a shape's attributes, as `tables` has it."""
+    if not immutable and not mutable:
+        return "[]"
     return _json([{"spec_id": spec_id, "value": value} for spec_id, value in sorted((immutable | mutable).items())])
 
 

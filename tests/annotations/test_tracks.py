@@ -310,7 +310,7 @@ def random_tracks(random: np.random.Generator, n: int, n_frames: int) -> Tracks:
 def test_windows_of_frames_give_what_all_tracks_show(monkeypatch: pytest.MonkeyPatch, most_rows: int) -> None:
     monkeypatch.setattr(module, "ROWS_AT_ONCE", most_rows)
     monkeypatch.setattr(module, "ROWS_A_STRETCH", max(1, most_rows // 3))
-    monkeypatch.setattr(module, "JOINED_AT_ONCE", 3)
+    monkeypatch.setattr(module, "TRACKS_AT_ONCE", 5)
     random = np.random.default_rng(most_rows)
     for start, stop in ((0, 12), (3, 9), (5, 5)):
         many = random_tracks(random, 12, 12)
@@ -355,6 +355,37 @@ def test_memory_does_not_follow_the_frames_that_tracks_show_on(monkeypatch: pyte
         tracemalloc.stop()
     assert n_rows == len(moving) == 50_000
     assert peak < 2 << 20
+
+
+def test_many_tracks_of_one_frame_come_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ROWS_A_STRETCH", 500)
+    n = 8_000
+    many = tracks(*[{"shapes": [key(1, [0, 0, 1, at])]} for at in range(n)])
+    for at_once in (1_000, 10_000):
+        monkeypatch.setattr(module, "ROWS_AT_ONCE", at_once)
+        moving = MovingShapes(many, 0, 2)
+        tracemalloc.start()
+        try:
+            heights = [height for _, _, part in moving.between(1, 2) for height in part.points.values[3::4].tolist()]
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert heights == list(range(n))
+        assert peak < 1_000 * n
+        assert [len(part) for _, _, part in moving.between(1, 2)] == [500] * (n // 500)
+        assert [len(part) for _, _, part in moving.between(1, 2, np.array([1]))] == [n]
+
+
+@pytest.mark.parametrize(
+    "other", [{"shapes": [key(1, [0, 0, 1, 0, 1, 1], "polygon")]}, {"shapes": [key(1, [0, 0, 1, 1], rotation=5)]}]
+)
+def test_a_frame_of_more_than_plain_boxes_comes_whole(monkeypatch: pytest.MonkeyPatch, other: Any) -> None:
+    monkeypatch.setattr(module, "ROWS_AT_ONCE", 2)
+    monkeypatch.setattr(module, "ROWS_A_STRETCH", 2)
+    boxes = [{"shapes": [key(1, [0, 0, 1, 1])]}] * 5
+    assert [len(part) for *_, part in MovingShapes(tracks(*boxes), 0, 2).between(0, 2)] == [0, 2, 2, 1]
+    assert [len(part) for *_, part in MovingShapes(tracks(*boxes, other), 0, 2).between(0, 2)] == [0, 6]
+    assert [len(part) for *_, part in MovingShapes(tracks(*boxes, group=3), 0, 2).between(0, 2)] == [0, 5]
 
 
 def test_a_body_that_cannot_be_read_is_named_before_anything_is_shown() -> None:

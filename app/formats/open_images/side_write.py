@@ -22,7 +22,7 @@ Source: Open Images reference 4.12.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -446,8 +446,7 @@ class SideWriter:
 
     def add_tracks(self, tracks: Tracks) -> None:
         """Tracks, with the number of rows that show them."""
-        frames = self._plan.target.frames
-        names = {n + frames.start: name for n, name in enumerate(self._plan.ids.to_texts())} if len(tracks) else {}
+        names = _ImageNames(self._plan)
         for row in range(len(tracks)):
             item = self._codec.of_track(tracks, row, names)
             if item is not None:
@@ -465,6 +464,29 @@ class SideWriter:
         for piece in self._pieces.read():
             member.write_piece(piece)
         member.write_piece(deflate_piece(b"\n]}\n"))
+
+
+class _ImageNames(Mapping[int, str]):
+    """The id of each frame, looked up when somebody asks; KeyError for others than those that are exported."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan, self._known = plan, dict[int, str]()
+
+    def __getitem__(self, frame: int) -> str:
+        if frame not in self._known:
+            place = frame - self._plan.start
+            if not 0 <= place < len(self):
+                raise KeyError(frame)
+            if len(self._known) >= MOST_IMAGES:
+                self._known.clear()
+            self._known[frame] = self._plan.ids.row_bytes(place).decode()
+        return self._known[frame]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self._plan.start, self._plan.start + len(self)))
+
+    def __len__(self) -> int:
+        return len(self._plan.target.frames)
 
 
 def _distinct(label_ids: npt.NDArray[np.int32], attributes: Texts, kinds: Ids) -> tuple[Ids, Ids]:

@@ -17,10 +17,11 @@ from functools import partial
 from itertools import chain
 
 import numpy as np
+import numpy.typing as npt
 
 from app.annotations import MovingShapes, Shapes, ShapeType, shapes_between
 from app.archive import ArchiveWriter, DeflatedMember
-from app.columns import LazyRagged, Ragged, decode_flags, decode_texts, join_lines, split_lines, steps
+from app.columns import LazyRagged, Ragged, decode_flags, decode_texts, distinct, join_lines, split_lines, steps
 from app.errors import Problem, Report, shorten
 from app.formats.base import ClassWords, ExportOptions, Progress, Source, Target
 from app.formats.open_images.expansion import Expansion
@@ -423,8 +424,9 @@ class Writer:
             if not len(moving) or last <= done:
                 yield shapes
             else:
-                for first, stop, moved in moving.between(done, last):
-                    part = shapes_between(shapes, first, stop)
+                given = done
+                for first, stop, moved in moving.between(done, last, _cohering(shapes)):
+                    part, given = shapes_between(shapes, max(first, given), stop), stop
                     if len(moved) or len(part):
                         yield _by_frame(part, moved) if len(moved) else part
             done = max(done, last)
@@ -598,6 +600,12 @@ def _apart(shapes: Shapes) -> Shapes:
     if isinstance(kept.lines, LazyRagged):
         lazy["kept"] = kept.replace(lines=kept.lines.column())
     return shapes.replace(**lazy)
+
+
+def _cohering(shapes: Shapes) -> npt.NDArray[np.int32]:
+    """The frames of which all shapes must be seen at once: those of others than plain boxes."""
+    is_box = (shapes.types == ShapeType.RECTANGLE) & (shapes.groups == 0) & (shapes.rotations == 0)
+    return distinct(shapes.frames[~is_box])
 
 
 def _by_frame(shapes: Shapes, more: Shapes) -> Shapes:

@@ -326,6 +326,33 @@ def test_a_track_is_a_row_on_every_frame_where_it_shows() -> None:
 
 
 @pytest.mark.parametrize("most_rows", [1, 3])
+@pytest.mark.parametrize("group", [0, 4])
+def test_tracks_of_one_frame_are_written_alike_in_parts(
+    monkeypatch: pytest.MonkeyPatch, most_rows: int, group: int
+) -> None:
+    where = target({f"{n:06}.jpg": (8, 6) for n in range(3)}, PLAIN)
+    more = {"occluded": False, "outside": False, "z_order": 0, "rotation": 0, "attributes": []}
+    bodies = [
+        json.dumps({"shapes": [{"frame": n % 2, "type": "rectangle", "points": [0, 0, n % 3 + 1, 2], **more}]}).encode()
+        for n in range(9)
+    ]
+    tracks = replace(
+        Tracks.empty(9),
+        ids=np.arange(1, 10),
+        label_ids=np.full(9, CAT, dtype=np.int32),
+        bodies=Ragged.from_bytes(bodies),
+    )
+    # The grouped box looks like some of those of tracks, so that its group is told.
+    still = [shape(ShapeType.RECTANGLE, [0, 0, 2, 2], CAT, frame=frame, group=group) for frame in (0, 0, 1)]
+    still.append(shape(ShapeType.POLYGON, [0, 0, 2, 0, 2, 2], CAT, frame=0, group=group))
+    source = MemorySource(Annotations(tracks=tracks, shapes=Shapes.concatenate(still)), where.frames)
+    whole = exported(source, where)[0]
+    monkeypatch.setattr("app.annotations.tracks.ROWS_AT_ONCE", most_rows)
+    monkeypatch.setattr("app.annotations.tracks.ROWS_A_STRETCH", most_rows)
+    assert exported(source, where)[0] == whole
+
+
+@pytest.mark.parametrize("most_rows", [1, 3])
 def test_tracks_expanded_some_frames_at_a_time_are_written_alike(
     monkeypatch: pytest.MonkeyPatch, most_rows: int
 ) -> None:
