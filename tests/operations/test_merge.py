@@ -436,6 +436,31 @@ def test_a_hierarchy_gives_way_to_one_that_says_more_and_none_is_lost(desk: Desk
     assert {name: text for name, text in found.items() if "hierarchy" in name} == {HIERARCHY: TREES[0]}
 
 
+@pytest.mark.parametrize("mode", ["merge", "append"])
+def test_what_an_export_gave_a_number_is_known_by_it(desk: Desk, zips: Zips, mode: str) -> None:
+    """Of files and hierarchies of one path the older ones go by numbers: they are no new ones when they come back."""
+
+    def others(archive: bytes) -> dict[str, bytes]:
+        return {
+            name: text for name, text in members_of(archive).items() if "hierarchy" in name or name.endswith(".txt")
+        }
+
+    for tree, note in zip(TREES, (b"one", b"two"), strict=True):
+        built = with_tree(tree)
+        built.more |= {"note.txt": note, "equal.txt": b"same", "equal-2.txt": b"same"}
+        desk.bring(zips(built), mode="append")
+    archive = desk.export()
+    trees = {HIERARCHY: TREES[1], HIERARCHY.replace(".json", "-2.json"): TREES[0]}
+    notes = {"note.txt": b"two", "note-2.txt": b"one", "equal.txt": b"same", "equal-2.txt": b"same"}
+    assert others(archive) == trees | notes
+    for _ in range(2):
+        desk.bring(archive, mode=mode)
+        assert others(desk.export()) == others(archive)
+    built.more["note-2.txt"] = b"two"  # two files that say the same are two files
+    desk.bring(zips(built), mode=mode)
+    assert others(desk.export())["note-2.txt"] == b"two"
+
+
 @pytest.mark.parametrize("change", ["nothing", "labels", "places"])
 def test_rows_of_one_picture_are_compared_some_at_a_time(
     desk: Desk, zips: Zips, monkeypatch: pytest.MonkeyPatch, change: str

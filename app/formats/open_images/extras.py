@@ -23,11 +23,13 @@ Plain JSON underneath: the store keeps it as it is. `version` grows when a field
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import posixpath
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from isal import isal_zlib
 
 from app.annotations import Kept
 from app.columns import distinct, split_lines
@@ -35,6 +37,8 @@ from app.errors import Damaged, shorten
 from app.formats.open_images.hierarchy import is_bare
 
 VERSION = 1
+HIERARCHY = "hierarchy.json"
+"""How the name of each class hierarchy ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +199,7 @@ def merge_extras(
     mids: dict[int, str] = {}
     mapped: dict[str, int] = {}
     files: dict[str, tuple[int, int]] = {}
+    all_files: set[tuple[str, int, int]] = set()
     hierarchy = None
     for extras in earlier.values():
         for name, display in extras.classes:
@@ -202,9 +207,16 @@ def merge_extras(
         mids |= extras.mids
         mapped |= extras.mapped
         files |= {file.path: (file.size, file.crc) for file in (*extras.files, *extras.masks)}
+        all_files |= {(file.path, file.size, file.crc) for file in (*extras.files, *extras.masks)}
+        if extras.hierarchy is not None:
+            all_files.add((HIERARCHY, *_size_and_crc(extras.hierarchy)))
         hierarchy = extras.hierarchy or hierarchy
     renamed = {name: display for name, display in new.classes if classes.get(name, display) != display}
-    fresh = {file.path for file in (*new.files, *new.masks) if files.get(file.path) != (file.size, file.crc)}
+    fresh = {
+        file.path
+        for file in (*new.files, *new.masks)
+        if files.get(file.path) != (file.size, file.crc) and not _is_numbered(file, all_files, files)
+    }
     corrects_tree = new.hierarchy not in (None, hierarchy) and not is_bare(new.hierarchy or "")
     changed = {}
     for set_id, extras in earlier.items():
@@ -237,3 +249,20 @@ def merge_extras(
         or (new.hierarchy is not None and new.hierarchy != hierarchy)
     )
     return changed, merged, says_more
+
+
+def _is_numbered(file: KeptFile, known: Set[tuple[str, int, int]], newest: Mapping[str, tuple[int, int]]) -> bool:
+    """Whether it is one of the known files (path, size, CRC-32) by the number that an export gave it: of several that
+    have one path, of which it is not the newest."""
+    stem, extension = posixpath.splitext(file.path)
+    base, _, number = stem.rpartition("-")
+    if not (base and number.isascii() and number.isdigit()):
+        return False
+    path = base + extension
+    paths = (path, HIERARCHY) if path.lower().endswith(HIERARCHY) else (path,)
+    return newest.get(path) != (file.size, file.crc) and any((each, file.size, file.crc) in known for each in paths)
+
+
+def _size_and_crc(text: str) -> tuple[int, int]:
+    data = text.encode()
+    return len(data), isal_zlib.crc32(data)

@@ -14,10 +14,11 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import replace
 from functools import partial
-from itertools import chain
+from itertools import chain, takewhile
 
 import numpy as np
 import numpy.typing as npt
+from isal import isal_zlib
 
 from app.annotations import MovingShapes, Shapes, ShapeType, shapes_between
 from app.archive import ArchiveWriter, DeflatedMember
@@ -115,6 +116,12 @@ def _table_name(path: str) -> str:
     return (table_name(table) or "") if table is not None else ""
 
 
+def _numbered(path: str) -> Iterator[str]:
+    """The path, then with `-2`, `-3`, … in front of its extension."""
+    stem, extension = posixpath.splitext(path)
+    return chain([path], (f"{stem}-{number}{extension}" for number in range(2, 1 << 30)))
+
+
 def _drop(chunk: bytes | memoryview) -> None:
     """Take bytes and keep none."""
 
@@ -134,6 +141,7 @@ class Writer:
         self._all_subsets = subsets
         self._mask_names = MaskNames(archive, in_all_folders=self._layout.one_mask_folder)
         self._masked: dict[str, None] = {}  # LabelNames of masks
+        self._written: dict[str, tuple[int, int]] = {}  # CRC-32 and size of files that imports left, by path
         self._relationships = RelationshipWriter(plan)
         self._unwritten = np.zeros(len(ShapeType), dtype=np.int64)
         self._is_counted = False
@@ -203,7 +211,9 @@ class Writer:
             name = self._free_path(self._layout.hierarchy)
             message = f"imports left several class hierarchies; the newest counts, an earlier one became {name}"
             self._plan.report.add_many([Problem("export.renamed", message, "warning", file=self._layout.hierarchy)], 1)
-            self._write_text(name, [tree.encode()])
+            data = tree.encode()
+            self._written[name] = isal_zlib.crc32(data), len(data)
+            self._write_text(name, [data])
 
     def _make_expansion(self) -> Expansion | None:
         """By the hierarchy that imports left, in the names that the tables of this export have."""
@@ -455,7 +465,7 @@ class Writer:
 
     def write_kept_files(self) -> None:
         """Files that nobody interprets, at their path; of two that have one path, the newest import's has it."""
-        written: dict[str, tuple[int, int]] = {}
+        written = self._written
         kept = [
             (set_id, file) for set_id, extras in self._plan.extras.items() for file in (*extras.files, *extras.masks)
         ]
@@ -469,9 +479,10 @@ class Writer:
         # Imports may have had their tables in other folders; of one name in two folders they would be two data sets.
         tables = {_table_name(name) for name in self._archive.names(".csv")} - {""} if kept else set()
         for set_id, file in reversed(kept):
-            if written.get(file.path) == (file.crc, file.size):
-                continue
             name = self._free_path(file.path, tables)
+            tried = takewhile(name.__ne__, _numbered(file.path))
+            if any(written.get(one) == (file.crc, file.size) for one in tried):
+                continue  # it is there, by its path or by the number that an earlier export gave it
             tables |= {_table_name(name)} - {""}
             if name != file.path:
                 message = f"another member has this name; the kept file became {shorten(name)}"
@@ -504,9 +515,7 @@ class Writer:
 
     def _free_path(self, path: str, tables: Set[str] = frozenset()) -> str:
         """The path, or the first of `-2`, `-3`, … in front of its extension that is free, and no table's of these."""
-        stem, extension = posixpath.splitext(path)
-        names = chain([path], (f"{stem}-{number}{extension}" for number in range(2, 1 << 30)))
-        return next(name for name in names if self._archive.accepts(name) and _table_name(name) not in tables)
+        return next(name for name in _numbered(path) if self._archive.accepts(name) and _table_name(name) not in tables)
 
     def write_pictures(self) -> None:
         """Pictures as they were uploaded."""
