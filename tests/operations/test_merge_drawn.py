@@ -10,7 +10,7 @@ import pytest
 
 from tests.desk import Desk, TaskDesk
 from tests.formats.builders import read_zip, zip_of
-from tests.formats.open_images.parts import MASK_HEADER, MASKS
+from tests.formats.open_images.parts import MASK_HEADER, MASKS, TAG_HEADER, TAGS
 from tests.samples import mask_png, runs_of
 
 FRAMES = {"a.jpg": (40, 30)}
@@ -143,3 +143,24 @@ def test_a_relabelled_part_keeps_its_label(desk: Desk, which: int) -> None:
             assert [(one["id"], one["points"]) for one in dogs] == [(parts[which]["id"], parts[which]["points"])]
             cats = [one["points"] for one in task.annotations()["shapes"] if one["label_id"] != dog]
             assert parts[1 - which]["points"] in cats
+
+
+def test_of_several_tags_of_a_label_each_stays_what_it_is(desk: Desk) -> None:
+    """The lines of both leave otherwise than they came: what they said once tells which is which no more."""
+    attributes = [{**NOTE, "name": name} for name in ("score", "source")]
+    task = desk.task(FRAMES, [{"name": "cat", "attributes": attributes}])
+    rows = ["a,verification,cat,", "a,verification,cat,"]
+    task.bring(zip_of({TAGS: TAG_HEADER.strip() + ",n\n" + "".join(f"{row},{n}\n" for n, row in enumerate(rows))}))
+    specs = {spec["name"]: spec["id"] for spec in task.labels()["cat"]["attributes"]}
+    first = task.annotations()["tags"][0]
+    told = {"score": "1", "source": "mine"}
+    edited = [{"spec_id": specs[name], "value": value} for name, value in told.items()]
+    task.change("update", tags=[{**first, "attributes": edited}])
+
+    def seen() -> list[tuple[int, Any]]:
+        return [(tag["id"], tag["attributes"]) for tag in task.annotations()["tags"]]
+
+    before, archive = seen(), task.export_zip()
+    task.bring(archive, mode="merge")
+    assert sorted(seen()) == sorted(before)
+    assert read_zip(task.export_zip())[TAGS] == read_zip(archive)[TAGS]

@@ -9,7 +9,7 @@ Which rows are one and the same, first match wins; of several alike the first wi
 
     all rows       the same line; the same cells in another order
     boxes          image, label, coordinates as imported; what is shown now; image, coordinates; image, label, nearest
-    image labels   image, label, source; image, label
+    image labels   what is shown now; image, label, source; image, label
     points         image, label, source, text, place; image, label, place; image, label, source, text; shown now
     relationships  image, labels, relation, boxes; image, labels, relation; image, boxes
     masks          image, MaskPath; image, label, BoxID; the same PNG; what is shown now; image, label

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from app.annotations import Kept, Rows, Shapes, Tags, mix, pair_in_order, pair_nearest
+from app.annotations import Kept, Rows, Shapes, Tags, mix, pair_in_order, pair_nearest, without_defaults
 from app.columns import Cells, Ragged, decode_numbers, steps_within
 from app.formats.open_images.layout import COORDINATES, ENDS, LABEL_COLUMNS, POINT_PLACE
 from app.formats.open_images.merge_sides import Sides
@@ -182,6 +182,8 @@ class RowFinder:
             # Rows that say the same but for the spelling of the image's id are the same; those of one spelling before.
             for keys in zip(old.several_keys(self._said_keys), new.several_keys(self._said_keys), strict=True):
                 pairing.by_key(*keys, *of_kind)
+            if kind in ("tags", "machine"):
+                pairing.by_key(old.keys(self._shown_tag_keys), new.keys(self._shown_tag_keys), *of_kind)
             for identity in IDENTITIES.get(kind, ()):
                 make = partial(self._keys, identity)
                 pairing.by_key(old.keys(make), new.keys(make), *of_kind)
@@ -199,6 +201,17 @@ class RowFinder:
         said = self._sides.said(table.kept)
         spelled = mix(table.frames, mix(said.content_keys, said.text_keys(("ImageID",))))
         return spelled, mix(table.frames, said.content_keys)
+
+    def _shown_tag_keys(self, table: Tags) -> Keys:
+        """(N,) of what a tag of a table shows, and of its `Source` where it shows none: an edited row does not say any
+        more what an export made of it."""
+        attributes = table.attributes.compact()
+        texts = [without_defaults(text, self._sides.defaults) for text in attributes.values]
+        hashes = np.array([hash(text) for text in texts], dtype=np.int64)
+        sources = self._sides.said(table.kept).text_keys(("Source",))
+        shown = [label_id for label_id, name in self._sides.spec_ids if name == "source"]
+        sources[np.isin(table.label_ids, shown)] = 0
+        return mix(table.frames, table.label_ids, hashes[attributes.codes], sources)
 
     def _pair_corrected(self, pairing: Pairing, old: _Part, new: _Part, imported: Mask) -> None:
         """What is left of one label on an image: rows of a table whose place or label was corrected."""
