@@ -182,7 +182,7 @@ class RowFinder:
             # Rows that say the same but for the spelling of the image's id are the same; those of one spelling before.
             for keys in zip(old.several_keys(self._said_keys), new.several_keys(self._said_keys), strict=True):
                 pairing.by_key(*keys, *of_kind)
-            if kind in ("tags", "machine"):
+            if isinstance(old.table, Tags):
                 pairing.by_key(old.keys(self._shown_tag_keys), new.keys(self._shown_tag_keys), *of_kind)
             for identity in IDENTITIES.get(kind, ()):
                 make = partial(self._keys, identity)
