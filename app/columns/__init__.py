@@ -27,7 +27,7 @@ from app.columns.gapped import GappedLines
 from app.columns.joins import join_columns, join_lines, join_records, join_words
 from app.columns.lazy import LazyRagged, LazyTexts
 from app.columns.narrow import NarrowRagged, narrow_numbers, steps, steps_within
-from app.columns.numbers import distinct
+from app.columns.numbers import among, distinct
 from app.columns.packed import PackedRagged, Unpack
 from app.columns.places import HashPlaces
 from app.columns.ragged import GrowingRagged, Indices, Ragged, Texts
@@ -57,6 +57,7 @@ __all__ = [
     "Texts",
     "Unpack",
     "WholeRagged",
+    "among",
     "as_doubles",
     "decode_flags",
     "decode_naturals",

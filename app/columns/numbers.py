@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,3 +16,12 @@ def distinct(numbers: npt.NDArray[Any]) -> npt.NDArray[Any]:
     is_new = np.ones(len(ascending), dtype=np.bool_)
     np.not_equal(ascending[1:], ascending[:-1], out=is_new[1:])
     return ascending[is_new]
+
+
+def among(numbers: npt.NDArray[Any], few: Sequence[int]) -> npt.NDArray[np.bool_]:
+    """(N,) bool, the numbers that are one of a few: `np.isin`, which looks for the range of the numbers and makes a
+    table of it each time, a tenth of the speed for numbers of a byte."""
+    found: npt.NDArray[np.bool_] = numbers == few[0]
+    for one in few[1:]:
+        found |= numbers == one
+    return found

@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from app.annotations import Annotations, FrameIndex, LabelCatalog, MovingShapes, Shapes, ShapeType, Tags, Tracks
 from app.archive import Archive
-from app.columns import Ragged, Texts, distinct
+from app.columns import Ragged, Texts, among, distinct
 from app.errors import AppError, InvalidInput, Report, shorten
 from app.formats.base import (
     ClassWords,
@@ -577,7 +577,7 @@ def kinds_of(table: Shapes | Tags) -> Codes:
     kinds = np.full(len(table), LABEL_TYPES.index("others"), dtype=np.int32)
     turned = (table.types == ShapeType.RECTANGLE) & (table.rotations % 360.0 != 0)
     kinds[table.types == ShapeType.RECTANGLE] = LABEL_TYPES.index("detections")
-    kinds[np.isin(table.types, _DRAWN) | turned] = LABEL_TYPES.index("segmentations")
+    kinds[among(table.types, _DRAWN) | turned] = LABEL_TYPES.index("segmentations")
     kinds[table.types == ShapeType.POINTS] = LABEL_TYPES.index("points")
     return kinds
 

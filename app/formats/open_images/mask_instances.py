@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from app.annotations import Edit, Shapes, ShapeType
+from app.columns import among
 from app.errors import Problem, TooLarge
 from app.formats.open_images.kept_rows import Mask, is_kind
 from app.formats.open_images.kept_rows import Rows as Places
@@ -52,7 +53,7 @@ class Instance:
 
 def drawn_shapes(plan: Plan, shapes: Shapes) -> Mask:
     """(N,) bool, the shapes that become pixels."""
-    drawn = np.isin(shapes.types, DRAWN)
+    drawn = among(shapes.types, DRAWN)
     if plan.options.rotated != "box":
         drawn |= (shapes.types == ShapeType.RECTANGLE) & is_rotated(shapes)
     return drawn

@@ -93,16 +93,30 @@ class Plan:
 
     def in_subset(self, frames: Codes, subset: str | None) -> Mask:
         """(N,) bool for (N,) frame numbers: shown and of this subset (None: of any); others are not of the target."""
-        rows, n = frames.astype(np.int64) - self.start, len(self.target.frames)
+        n = len(self.target.frames)
+        is_one = subset is None or len(self.subsets.values) < 2 or subset == self._lone_subset
+        if is_one and self._all_shown and _are_within(frames, self.start, self.start + n):
+            return np.ones(len(frames), dtype=np.bool_)
+        rows = frames.astype(np.int64) - self.start
         inside: Mask = (rows >= 0) & (rows < n)
         if not n:
             return inside
         rows = np.where(inside, rows, 0)
         chosen: Mask = inside & self.shown[rows]
-        if subset is not None and len(self.subsets.values) > 1:
+        if not is_one:
             code = self.subsets.values.index(subset) if subset in self.subsets.values else -1
             chosen &= self.subsets.codes[rows] == code
         return chosen
+
+    @cached_property
+    def _all_shown(self) -> bool:
+        return bool(self.shown.all())
+
+    @cached_property
+    def _lone_subset(self) -> str | None:
+        """The subset of all frames, if they are of one."""
+        used = _used(self.subsets)
+        return used[0] if len(used) == 1 else None
 
     def chosen_shapes(self, shapes: Shapes, subset: str | None) -> Mask:
         """(N,) bool: shapes of the subset's tables that are exported."""
@@ -369,14 +383,17 @@ class Plan:
 def tables_of(kept: Kept, chosen: Rows | None = None) -> Iterator[tuple[int, int, Rows]]:
     """Each table that rows (all, or the chosen ones) came from: set, number, rows in order."""
     if chosen is None:
-        chosen = np.arange(len(kept), dtype=np.int64)
-    imported = chosen[kept.tables[chosen] >= 0]
-    if not len(imported):
+        chosen, tables, sets = np.arange(len(kept), dtype=np.int64), kept.tables, kept.sets
+    else:
+        tables, sets = kept.tables[chosen], kept.sets[chosen]
+    if not len(chosen):
         return
-    keys = kept.sets[imported] << 32 | kept.tables[imported]
-    if (keys == keys[0]).all():
-        yield int(keys[0] >> 32), int(keys[0] & 0xFFFFFFFF), imported
+    if (tables == tables[0]).all() and (sets == sets[0]).all():
+        if tables[0] >= 0:
+            yield int(sets[0]), int(tables[0]), chosen
         return
+    is_imported = tables >= 0
+    imported, keys = chosen[is_imported], sets[is_imported] << 32 | tables[is_imported]
     for key in distinct(keys).tolist():
         yield key >> 32, key & 0xFFFFFFFF, imported[keys == key]
 
@@ -401,6 +418,10 @@ def make_plan(source: Source, target: Target, options: ExportOptions, report: Re
 
 
 # --- subsets ---
+
+
+def _are_within(frames: Codes, start: int, stop: int) -> bool:
+    return not len(frames) or (int(frames.min()) >= start and int(frames.max()) < stop)
 
 
 def _used(texts: Texts) -> list[str]:

@@ -33,7 +33,7 @@ import orjson
 
 from app.annotations import Shapes, ShapeType, Tags, Tracks, mix
 from app.archive import DeflatedMember
-from app.columns import Ragged, Texts, distinct, encode_integers
+from app.columns import Ragged, Texts, among, distinct, encode_integers
 from app.deflate import Piece, deflate_piece
 from app.errors import Report
 from app.formats.open_images.attributes import attributes_text, share_text, shown_value
@@ -109,7 +109,7 @@ class SideWriter:
     def _find_needed(self, shapes: Shapes) -> Mask:
         kept = shapes.kept
         untouched = (kept.tables >= 0) & (kept.edits == 0) & ~is_sided(self._plan, kept)
-        need: Mask = ~np.isin(shapes.types, PLAIN_TYPES) | is_rotated(shapes) | (shapes.rotations != 0)
+        need: Mask = ~among(shapes.types, PLAIN_TYPES) | is_rotated(shapes) | (shapes.rotations != 0)
         need |= (shapes.z_orders != 0) | shapes.outside | (shapes.scores != 1) | (shapes.ids < 0)
         need |= (shapes.types != ShapeType.RECTANGLE) & shapes.occluded
         points = shapes.types == ShapeType.POINTS
@@ -144,17 +144,17 @@ class SideWriter:
         of a tag.
         """
         is_box = (shapes.types == ShapeType.RECTANGLE) & ~is_rotated(shapes)
-        is_drawn = np.isin(shapes.types, DRAWN)
+        is_drawn = among(shapes.types, DRAWN)
         masks = np.flatnonzero(grouped & is_drawn)
         places = shapes.frames.astype(np.int64) << 32
         keys = places | shapes.groups
         linked = np.flatnonzero(is_box & grouped)
         found = grouped & _are_in(self._tag_groups, keys)
-        left = linked[~np.isin(keys[linked], keys[masks])]
+        left = linked[~_are_in(distinct(keys[masks]), keys[linked])]
         found[left] = True
         if not len(masks):
             return found
-        alone = masks[~np.isin(keys[masks], keys[linked])]
+        alone = masks[~_are_in(distinct(keys[linked]), keys[masks])]
         found[alone[shapes.types[alone] == ShapeType.MASK]] = True
         found[alone[_have_several(keys[alone], shapes.kept.png_offsets[alone])]] = True
 
@@ -162,6 +162,8 @@ class SideWriter:
         touched = (is_box | is_drawn) & ((shapes.kept.edits != 0) | (shapes.kept.tables < 0))
         touched[left] = True
         touched |= (shapes.kept.sets != shapes.kept.sets[0]).any()
+        if not touched.any():
+            return found
         frames = np.intersect1d(shapes.frames[touched], shapes.frames[masks])
         boxes = np.flatnonzero(is_box & np.isin(shapes.frames, frames))
         if len(boxes):

@@ -22,7 +22,7 @@ from isal import isal_zlib
 
 from app.annotations import MovingShapes, Shapes, ShapeType, shapes_between
 from app.archive import ArchiveWriter, DeflatedMember
-from app.columns import LazyRagged, Ragged, decode_flags, decode_texts, distinct, join_lines, split_lines, steps
+from app.columns import LazyRagged, Ragged, among, decode_flags, decode_texts, distinct, join_lines, split_lines, steps
 from app.errors import Problem, Report, shorten
 from app.formats.base import ClassWords, ExportOptions, Progress, Source, Target
 from app.formats.open_images.expansion import Expansion
@@ -419,7 +419,7 @@ class Writer:
 
     def _take_rowless(self, shapes: Shapes) -> None:
         """Count the shapes that no table holds, for the side file has them."""
-        rowless = shapes.take(np.isin(shapes.types, UNWRITTEN) & self._plan.chosen_shapes(shapes, None))
+        rowless = shapes.take(among(shapes.types, UNWRITTEN) & self._plan.chosen_shapes(shapes, None))
         self._unwritten += np.bincount(rowless.types, minlength=len(ShapeType))[: len(ShapeType)]
         if self._side is not None:
             self._side.add_rowless(rowless)
