@@ -2,7 +2,8 @@
 
 glibc keeps what is freed: each thread in an arena of its own, and arrays of any size once a large one was freed. A
 process that once held 200 MiB for a moment would hold them for life. Two arenas, and large arrays always mapped and
-unmapped, cost some page faults and keep every process near what it needs.
+unmapped, cost some page faults and keep every process near what it needs. What lies free at the end of the heap stays,
+up to a bound: it is wanted again a moment later, and to have it cleared anew takes longer than the work.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from collections.abc import Callable, Iterator
 # Numbers of <malloc.h>.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 ARENAS = 2
-TRIM_BYTES = 8 << 20
+TRIM_BYTES = 24 << 20
+"""With 8 MiB an import of 1.46 million boxes had 1.2 GB of pages cleared, a sixth of its time; from 24 on, 0.13."""
 MAPPED_FROM_BYTES = 4 << 20
 SMALL_BYTES = 144 << 20
 """A worker that has done nothing yet has some 100 MiB."""
