@@ -115,12 +115,12 @@ class MovingShapes:
 
     A frame of many plain boxes, in no group, comes in parts, for nobody cares what else such a frame has.
 
-    `len()`: all rows.
+    `len()`: all rows. `tracks`: those it was given.
     """
 
     def __init__(self, tracks: Tracks, start: int, stop: int) -> None:
         """Raises Damaged, as `expand_tracks`."""
-        self._tracks, self._start, self._stop = tracks, start, stop
+        self.tracks, self._start, self._stop = tracks, start, stop
         self._rows, self._firsts, self._ends, is_plain = _spans(tracks, start, stop)
         n = max(0, stop - start) + 1
         # (frames + 1,) each: tracks on a frame, whether all of them are plain, and rows of the frames before it
@@ -151,7 +151,7 @@ class MovingShapes:
                 rows = self._rows_between(first, first + 1)
                 for some in range(0, len(rows), ROWS_A_STRETCH):
                     part = rows[some : some + ROWS_A_STRETCH]
-                    yield first, first + 1, _expand_rows(self._tracks, part, first, first + 1)
+                    yield first, first + 1, _expand_rows(self.tracks, part, first, first + 1)
                 first += 1
                 continue
             _, window_end, shapes = self._window(first)
@@ -166,7 +166,7 @@ class MovingShapes:
         if self._held is None or not self._held[0] <= frame < self._held[1]:
             self._held = None  # before the next one is made
             end = self._end(frame, ROWS_AT_ONCE)
-            shapes = _expand_rows(self._tracks, self._rows_between(frame, end), frame, end)
+            shapes = _expand_rows(self.tracks, self._rows_between(frame, end), frame, end)
             self._held = frame, end, shapes.take(np.argsort(shapes.frames, kind="stable"))
         return self._held
 

@@ -109,7 +109,8 @@ def read(
         masks.read(groups, numbers)
     read_points(reading)
     read_narratives(reading)
-    sink.write(reading.side.finish(side, report))
+    for batch in reading.side.finish(side, report):
+        sink.write(batch)
     images.finish()
     class_files = layout.of("classes")
     reading.consistency.tell(

@@ -10,11 +10,10 @@ Source: Open Images reference 4.12.
 from __future__ import annotations
 
 import json
+import pickle
 import re
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -39,21 +38,117 @@ _ROWLESS = b'{"row":null,'
 _TRACK = b'{"track":'
 _WHOLE = b'{"whole":'
 _FILE_SHIFT = 40
+_HIGHEST = 1 << 62
+LINES_AT_ONCE, BYTES_AT_ONCE = 512, 1 << 20
+"""Entries that are parsed together."""
+SHOWN_BYTES, TABLE_BYTES, SHAPE_BYTES = 2 << 20, 10_000, 200
+"""Shapes of rows that go to disk together, what each table of them takes, and each shape beside points and lines."""
+_UNFIT = (BadItem, ValueError, TypeError, KeyError, AttributeError, RecursionError)
 _NO_FILE = 1 << 22
 
 Ids = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 Find = Callable[[Ragged], npt.NDArray[np.int32]]
 
 
-@dataclass(slots=True)
 class Held:
-    """A track, or a shape that several rows show, while its rows come in."""
+    """Tracks, or shapes that several rows show, while their rows come in: N, their entries on disk.
 
-    item: Item
-    n_rows: int
-    is_broken: bool = False
-    shapes: list[Shapes] = field(default_factory=list)
-    kept: Kept | None = None  # of the first row
+    Attributes:
+        lines: the entries.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name  # of what an entry's number is
+        self.lines = _Lines()
+        self._given, self._n_rows = array("q"), array("q")  # of each entry
+        self._numbers: Ids = np.empty(0, dtype=np.int64)  # (N,) ascending
+        self._order: Ids = np.empty(0, dtype=np.int64)  # (N,) the entry of each number
+        self._seen: Ids = np.empty(0, dtype=np.int64)  # (N,) by entry: rows that came, below 0 where it is broken
+
+    def __len__(self) -> int:
+        return len(self._given)
+
+    def add(self, line: bytes) -> None:
+        """The next entry. Raises BadItem, or as JSON does."""
+        item = _parsed(line)
+        number, n_rows = item[self._name], item["rows"]
+        need(type(number) is int and type(n_rows) is int, f"a {self._name} has no number")
+        need(max(abs(number), abs(n_rows)) < _HIGHEST, f"a {self._name} has no number")
+        self._given.append(number)
+        self._n_rows.append(n_rows)
+        self.lines.append(line)
+
+    def settle(self) -> None:
+        """All entries are there. Raises BadItem where two have one number."""
+        given = np.array(self._given, dtype=np.int64)
+        self._order = np.argsort(given, kind="stable")
+        self._numbers = given[self._order]
+        need(not (self._numbers[1:] == self._numbers[:-1]).any(), f"a {self._name} has no number")
+        self._seen = np.zeros(len(given), dtype=np.int64)
+
+    def find(self, number: object) -> int | None:
+        """The entry of this number, None where there is none."""
+        if type(number) is not int or not -_HIGHEST < number < _HIGHEST:
+            return None
+        place = int(np.searchsorted(self._numbers, number))
+        is_there = place < len(self._numbers) and int(self._numbers[place]) == number
+        return int(self._order[place]) if is_there else None
+
+    def see(self, entry: int, n_rows: int) -> bool:
+        """So many shapes of its rows came. True for the first ones."""
+        is_first = bool(self._seen[entry] == 0)
+        if self._seen[entry] >= 0:
+            self._seen[entry] += n_rows
+        return is_first
+
+    def break_(self, entry: int) -> None:
+        """One of its rows is another one now."""
+        self._seen[entry] = -1
+
+    def are_whole(self) -> Mask:
+        """(N,) bool, entries of which every row came as it was, and no other."""
+        whole: Mask = self._seen == np.array(self._n_rows, dtype=np.int64)
+        return whole
+
+
+class _ShownRows:
+    """The shapes of the rows of tracks and wholes, on disk: they are needed where one is not whole."""
+
+    def __init__(self) -> None:
+        self._file = spool_of(self)
+        self._waiting: list[tuple[Ids, Ids, Shapes]] = []
+        self._n_waiting = 0
+        self._n_written = 0
+
+    def add(self, owners: Ids, tables: Ids, shapes: Shapes) -> None:
+        """Shapes, (S,) the entry that each belongs to, of a whole -1 - its place, and (S,) a number for each."""
+        texts = {name: getattr(shapes, name).compact() for name in ("sources", "attributes")}
+        shapes = shapes.replace(**texts)
+        self._waiting.append((owners, tables, shapes))
+        self._n_waiting += TABLE_BYTES + shapes.points.nbytes + shapes.runs.nbytes + shapes.kept.lines.nbytes
+        self._n_waiting += SHAPE_BYTES * len(shapes)
+        if self._n_waiting >= SHOWN_BYTES:
+            self._write()
+
+    def _write(self) -> None:
+        all_owners, all_tables, all_shapes = zip(*self._waiting, strict=True)
+        self._waiting, self._n_waiting = [], 0
+        columns = np.concatenate(all_owners), np.concatenate(all_tables), Shapes.concatenate(all_shapes)
+        pickle.dump(columns, self._file, protocol=5)
+        self._n_written += 1
+
+    def of(self, are_wanted: Callable[[Ids], Mask]) -> Iterator[tuple[Ids, Ids, Shapes]]:
+        """Those whose owners are wanted, in the order they came, some thousand at a time."""
+        if self._waiting:
+            self._write()
+        self._file.seek(0)
+        for _ in range(self._n_written):
+            owners, tables, shapes = pickle.load(self._file)  # what this process wrote
+            rows = np.flatnonzero(are_wanted(owners))
+            if len(rows):
+                yield owners[rows], tables[rows], shapes.take(rows)
+        self._file.seek(0, 2)
 
 
 class SideFile:
@@ -78,8 +173,8 @@ class SideFile:
         self._keys: Ids = np.empty(0, dtype=np.int64)  # file and row of each of the lines, ascending
         self._order: Ids = np.empty(0, dtype=np.int64)
         self._lines, self._rowless = _Lines(), _Lines()
-        self._tracks: dict[int, Held] = {}
-        self._wholes: dict[int, Held] = {}
+        self._tracks, self._wholes = Held("track"), Held("whole")
+        self._shown = _ShownRows()
         self._n_refused = 0
 
     # --- loading ---
@@ -92,7 +187,7 @@ class SideFile:
         except (BadItem, ValueError, TypeError, KeyError, RecursionError) as problem:
             self._keys = np.empty(0, dtype=np.int64)
             self._lines, self._rowless = _Lines(), _Lines()
-            self._tracks, self._wholes, self._n_refused = {}, {}, 0
+            self._tracks, self._wholes, self._n_refused = Held("track"), Held("whole"), 0
             report.warn(
                 "extra.ignored", f"the side file cannot be used ({problem}); the tables are read alone", file=path
             )
@@ -131,11 +226,13 @@ class SideFile:
             elif line.startswith(_ROWLESS):
                 self._rowless.append(line)
             elif line.startswith(_TRACK):
-                _take_held(self._tracks, "track", json.loads(line))
+                self._tracks.add(line)
             elif line.startswith(_WHOLE):
-                _take_held(self._wholes, "whole", json.loads(line))
+                self._wholes.add(line)
             else:
                 need(line in (b"", b"]}"), "an entry has no row")
+        self._tracks.settle()
+        self._wholes.settle()
         self._keys = np.array(keys, dtype=np.int64)
         self._order = np.argsort(self._keys, kind="stable")
         self._keys = self._keys[self._order]
@@ -143,13 +240,9 @@ class SideFile:
     def labels(self) -> Iterator[tuple[str, list[str]]]:
         """Names of labels that entries mean, each with the attributes that one has; skeletons are left out, as a
         label of theirs is more than a name."""
-        entries = chain(
-            map(orjson.loads, self._rowless),
-            map(orjson.loads, self._lines),
-            (held.item for held in self._wholes.values()),
-        )
+        entries = map(_parsed, chain(self._rowless, self._lines, self._wholes.lines))
         items = (item for entry in entries for item in chain(entry.get("shapes") or (), entry.get("tags") or ()))
-        tracks = (held.item for held in self._tracks.values() if not held.item["body"]["elements"])
+        tracks = (track for track in map(_parsed, self._tracks.lines) if not track["body"]["elements"])
         for item in chain(items, tracks):
             if item.get("type") != "skeleton" and isinstance(item.get("label"), str):
                 yield item["label"], list(item.get("attributes") or ())
@@ -205,6 +298,9 @@ class SideFile:
         new: list[Item] = []
         shown_at: list[int] = []  # the first shape of the row of each new one
         are_parts: list[bool] = []
+        owners: list[int] = []
+        owned_at: list[int] = []
+        tables: list[int] = []
         for row, entry in entries:
             here = places(row)
             items = entry.get("shapes")
@@ -221,11 +317,16 @@ class SideFile:
                 continue
             gone[here] = True
             for one in held:
-                one.shapes.append(shapes.take(here))
-                one.kept = one.kept or _in_table(shapes.kept.take(here[:1]), table())
+                number = table() if self._of(one).see(_entry_of(one), len(here)) else -1
+                owners += [one] * len(here)
+                owned_at += here.tolist()
+                tables += [number] * len(here)
             new += rows
             shown_at += [int(here[0])] * len(rows)
             are_parts += [len(rows) > 1 and one["types"] == ShapeType.MASK for one in rows]
+        if owners:
+            of, numbers, owned = (np.array(column, dtype=np.int64) for column in (owners, tables, owned_at))
+            self._shown.add(of, numbers, shapes.take(owned))
         if not gone.any():
             return shapes
         left, at = np.flatnonzero(~gone), np.array(shown_at, dtype=np.int64)
@@ -238,16 +339,16 @@ class SideFile:
 
     def _read_items(
         self, entry: Item, items: list[Any], check: str, frame: int, pixels: Flips | None
-    ) -> tuple[list[Item], list[Held]]:
+    ) -> tuple[list[Item], list[int]]:
         """The shapes of an entry, and what the row shows together with others. Raises BadItem."""
         need(entry.get("is") == check, "the row was changed")
         width, height = self._size(entry, frame)
         rows: list[Item] = []
-        held: list[Held] = []
+        held: list[int] = []
         outlines: list[npt.NDArray[np.float64]] | None = None
         for item in items:
             if isinstance(item, dict) and ("track" in item or "whole" in item):
-                one = self._held(item)
+                one = self._owner(item)
                 need(one is not None, "no such track or whole")
                 assert one is not None
                 held.append(one)
@@ -266,10 +367,15 @@ class SideFile:
         need(not held or not rows, "a track and other shapes in one row")
         return rows, held
 
-    def _held(self, item: Item) -> Held | None:
+    def _owner(self, item: Item) -> int | None:
+        """The entry of the track or, as -1 - its place, of the whole that an item names; None where there is none."""
         if "track" in item:
-            return self._tracks.get(item["track"])
-        return self._wholes.get(item["whole"])
+            return self._tracks.find(item["track"])
+        entry = self._wholes.find(item["whole"])
+        return None if entry is None else -1 - entry
+
+    def _of(self, owner: int) -> Held:
+        return self._tracks if owner >= 0 else self._wholes
 
     def replace_tags(
         self,
@@ -305,56 +411,113 @@ class SideFile:
 
     # --- the rest ---
 
-    def finish(self, path: str, report: Report) -> Annotations:
-        """Shapes without a row, and tracks and wholes of which every row came; the rows of others as shapes."""
-        shapes: list[Shapes] = []
+    def finish(self, path: str, report: Report) -> Iterator[Annotations]:
+        """Shapes without a row, and tracks and wholes of which every row came; the rows of others as shapes. Some at a
+        time."""
+        yield from self._finish_rowless(path, report)
+        are_bad = ~self._tracks.are_whole()
+        yield from self._finish_tracks(are_bad)
+        yield from self._rows_of_bad(lambda owners: (owners >= 0) & are_bad[np.maximum(owners, 0)], are_bad)
+        are_bad_wholes = ~self._wholes.are_whole()
+        yield from self._finish_wholes(are_bad_wholes)
+        yield from self._rows_of_bad(
+            lambda owners: (owners < 0) & are_bad_wholes[np.maximum(-1 - owners, 0)], are_bad_wholes
+        )
+        self._n_refused += int(are_bad.sum()) + int(are_bad_wholes.sum())
+        if self._n_refused:
+            message = f"{self._n_refused:,} entries of the side file do not fit their rows any more; the rows are read"
+            report.warn("extra.ignored", message, file=path)
+
+    def _rows_of_bad(self, are_wanted: Callable[[Ids], Mask], are_bad: Mask) -> Iterator[Annotations]:
+        """As they came."""
+        if are_bad.any():
+            yield from (Annotations(shapes=shapes) for _, _, shapes in self._shown.of(are_wanted))
+
+    def _finish_rowless(self, path: str, report: Report) -> Iterator[Annotations]:
         n_lost, why = 0, ""
-        for line in self._rowless:
-            try:
-                shapes += self._rowless_shapes(json.loads(line))
-            except (BadItem, ValueError, TypeError, KeyError, RecursionError) as problem:
-                n_lost += 1
-                why = why or (str(problem) if isinstance(problem, BadItem) else "it cannot be read")
+        for lines in self._rowless.some():
+            entries = [_parsed(line) for line in lines]
+            frames = self._frames_of([entry.get("image") for entry in entries if isinstance(entry, dict)])
+            rows: list[Item] = []
+            shown: list[int] = []
+            for entry in entries:
+                try:
+                    found, frame = self._rowless_items(entry, frames)
+                except _UNFIT as problem:
+                    n_lost += 1
+                    why = why or (str(problem) if isinstance(problem, BadItem) else "it cannot be read")
+                    continue
+                rows += found
+                shown += [frame] * len(found)
+            yield Annotations(shapes=shapes_table(rows, shown, Kept.empty(len(rows))))
         if n_lost:
             # No row stands for them: what the user must know is that they are gone, and what they wanted.
             message = f"shapes of the side file that no row shows are left out, {n_lost:,} of them; the first: {why}"
             report.warn("extra.ignored", message, file=path)
-        tracks: list[Tracks] = []
-        for held in self._tracks.values():
-            n_rows = sum(len(part) for part in held.shapes)
-            try:
-                need(not held.is_broken and n_rows == held.n_rows, "rows of the track were changed")
-                track = self._codec.track(held.item, self._images)
-                groups = np.array([self._own_group(group) for group in track.groups.tolist()], dtype=np.int32)
-            except (BadItem, ValueError, TypeError, KeyError, RecursionError):
-                self._n_refused += 1
-                shapes += held.shapes
-                continue
-            tracks.append(track.replace(groups=groups))
-        for held in self._wholes.values():
-            try:
-                need(not held.is_broken and sum(map(len, held.shapes)) == held.n_rows, "rows of it were changed")
-                shapes += self._rowless_shapes(held.item, held.kept)
-            except (BadItem, ValueError, TypeError, KeyError, RecursionError):
-                self._n_refused += 1
-                shapes += held.shapes
-        if self._n_refused:
-            message = f"{self._n_refused:,} entries of the side file do not fit their rows any more; the rows are read"
-            report.warn("extra.ignored", message, file=path)
-        return Annotations(shapes=Shapes.concatenate(shapes), tracks=Tracks.concatenate(tracks))
 
-    def _rowless_shapes(self, entry: Item, kept: Kept | None = None) -> list[Shapes]:
+    def _finish_tracks(self, are_bad: Mask) -> Iterator[Annotations]:
+        """Those that are whole; what cannot be used is marked as bad."""
+        number = 0
+        for lines in self._tracks.lines.some():
+            entries = [_parsed(line) for line in lines]
+            frames = self._frames_of([name for entry in entries for name in _track_images(entry)])
+            tracks: list[Tracks] = []
+            for at, entry in enumerate(entries, number):
+                if are_bad[at]:
+                    continue
+                try:
+                    track = self._codec.track(entry, frames)
+                    groups = np.array([self._own_group(group) for group in track.groups.tolist()], dtype=np.int32)
+                    tracks.append(track.replace(groups=groups))
+                except _UNFIT:
+                    are_bad[at] = True
+            number += len(lines)
+            yield Annotations(tracks=Tracks.concatenate(tracks))
+
+    def _finish_wholes(self, are_bad: Mask) -> Iterator[Annotations]:
+        """The same; each goes where the first of its rows is."""
+        are_done = are_bad.copy()
+        for owners, tables, shapes in self._shown.of(lambda owners: owners < 0) if len(are_bad) else ():
+            _, firsts = np.unique(owners, return_index=True)
+            firsts = np.sort(firsts)
+            firsts = firsts[~are_done[-1 - owners[firsts]]]
+            entries = [_parsed(self._wholes.lines.read(at)) for at in (-1 - owners[firsts]).tolist()]
+            frames = self._frames_of([entry.get("image") for entry in entries])
+            rows: list[Item] = []
+            shown: list[int] = []
+            at: list[int] = []
+            for place, entry in zip(firsts.tolist(), entries, strict=True):
+                are_done[-1 - owners[place]] = True
+                try:
+                    found, frame = self._rowless_items(entry, frames)
+                    need(len(found) == 1, "not one shape")
+                except _UNFIT:
+                    are_bad[-1 - owners[place]] = True
+                    continue
+                rows += found
+                shown.append(frame)
+                at.append(place)
+            kept = shapes.kept.take(np.array(at, dtype=np.int64)).replace(tables=tables[at].astype(np.int32))
+            yield Annotations(shapes=shapes_table(rows, shown, kept))
+
+    def _rowless_items(self, entry: Item, frames: Mapping[str, int]) -> tuple[list[Item], int]:
+        """The shapes of an entry, and their frame. Raises BadItem."""
         name = entry.get("image")
         need(isinstance(name, str), "no image")
-        frame = int(self._find(Ragged.from_bytes([str(name).encode()]))[0])
-        need(frame >= 0, "no such image")
+        need(name in frames, "no such image")
+        frame = frames[str(name)]
         width, height = self._size(entry, frame)
         rows = [self._codec.shape(item, frame, width, height) for item in entry["shapes"]]
         for row in rows:
             need(bool(row["points"] or row["runs"] or row["elements"]), "no geometry")
             row["groups"] = self._own_group(row["groups"])
-        need(kept is None or len(rows) == 1, "not one shape")
-        return [shapes_table(rows, [frame] * len(rows), kept or Kept.empty(len(rows)))]
+        return rows, frame
+
+    def _frames_of(self, names: Iterable[Any]) -> dict[str, int]:
+        """Image id → frame number, of those that are there."""
+        asked = list(dict.fromkeys(name for name in names if isinstance(name, str)))
+        frames = self._find(Ragged.from_bytes([name.encode("utf-8", "replace") for name in asked]))
+        return {name: frame for name, frame in zip(asked, frames.tolist(), strict=True) if frame >= 0}
 
     def _own_group(self, group: int) -> int:
         """The number of a group of the file among those that are free."""
@@ -370,21 +533,9 @@ class SideFile:
     def _refuse(self, items: Any, why: str) -> None:
         self._n_refused += 1
         for item in items if isinstance(items, list) else ():
-            one = self._held(item) if isinstance(item, dict) and ("track" in item or "whole" in item) else None
+            one = self._owner(item) if isinstance(item, dict) and ("track" in item or "whole" in item) else None
             if one is not None:
-                one.is_broken = True
-
-    @cached_property
-    def _images(self) -> dict[str, int]:
-        """Image id → frame number, of the ids that tracks use."""
-        names: dict[str, None] = {}
-        for held in self._tracks.values():
-            body = held.item.get("body")
-            lists = [body["shapes"], body["elements"], *(one["shapes"] for one in body["elements"])] if body else []
-            names |= dict.fromkeys(one["image"] for shapes in lists for one in shapes)
-            names[held.item["image"]] = None
-        frames = self._find(Ragged.from_bytes([str(name).encode() for name in names]))
-        return {name: frame for name, frame in zip(names, frames.tolist(), strict=True) if frame >= 0}
+                self._of(one).break_(_entry_of(one))
 
 
 class _Lines:
@@ -399,6 +550,19 @@ class _Lines:
 
     def __iter__(self) -> Iterator[bytes]:
         return map(self.read, range(len(self)))
+
+    def some(self) -> Iterator[list[bytes]]:
+        """All of them, so many at a time that they can be parsed."""
+        waiting: list[bytes] = []
+        n_bytes = 0
+        for line in self:
+            waiting.append(line)
+            n_bytes += len(line)
+            if len(waiting) == LINES_AT_ONCE or n_bytes >= BYTES_AT_ONCE:
+                yield waiting
+                waiting, n_bytes = [], 0
+        if waiting:
+            yield waiting
 
     def append(self, line: bytes) -> None:
         self._file.write(line)
@@ -439,10 +603,27 @@ def _join(lines: Iterable[bytes | None]) -> bytes:
     return bytes(joined)
 
 
-def _take_held(held: dict[int, Held], name: str, item: Item) -> None:
-    number, n_rows = item[name], item["rows"]
-    need(type(number) is int and type(n_rows) is int and number not in held, f"a {name} has no number")
-    held[number] = Held(item, n_rows)
+def _parsed(line: bytes) -> Any:
+    """JSON; of what is no JSON, but Python reads it, too."""
+    try:
+        return orjson.loads(line)
+    except ValueError:
+        return json.loads(line)
+
+
+def _entry_of(owner: int) -> int:
+    """The place of an entry among those of tracks, or of wholes."""
+    return owner if owner >= 0 else -1 - owner
+
+
+def _track_images(entry: Item) -> list[Any]:
+    """The image ids that a track uses; none where it has not the form of one."""
+    try:
+        body = entry["body"]
+        lists = [body["shapes"], body["elements"], *(one["shapes"] for one in body["elements"])]
+        return [entry["image"], *(one["image"] for shapes in lists for one in shapes)]
+    except (KeyError, TypeError):
+        return []
 
 
 def _in_table(kept: Kept, number: int) -> Kept:

@@ -262,7 +262,7 @@ class Writer:
     def write_side_file(self) -> None:
         """What no table can say, where there is something."""
         if self._side is not None:
-            self._side.add_tracks(self._source.tracks())
+            self._side.add_tracks(self._moving_shapes().tracks)
             if self._side.has_entries:
                 with self._open(SIDE_NAME) as member:
                     self._side.write(member)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 import zlib
 from dataclasses import replace
 from functools import partial
@@ -18,10 +19,13 @@ from app.annotations import Annotations, AttributeSpec, Label, LabelCatalog, Sha
 from app.archive import ArchiveWriter
 from app.columns import Ragged, Texts
 from app.deflate import Piece, deflate_piece
-from app.formats.open_images import side_pieces, side_write
+from app.errors import Report
+from app.formats import ImportOptions, find_format
+from app.formats.open_images import side_pieces, side_read, side_write
 from app.formats.open_images.side_items import points_text
 from app.geometry import mask_to_runs, pack_mask
-from tests.formats.builders import all_attributes, exported, good, read_zip, target
+from app.operations import CountingSink
+from tests.formats.builders import all_attributes, exported, good, opened, read_zip, target
 from tests.formats.memory import MemorySource
 
 SIDE = "annotations/oid_extra.json"
@@ -463,6 +467,77 @@ def test_a_track_that_reaches_out_of_a_job_is_shapes() -> None:
     data, _ = exported(MemorySource(found, part.frames), part)
     sink, _ = good(data, part)
     assert (len(sink.annotations().shapes), len(sink.annotations().tracks)) == (2, 0)
+
+
+def rows_in_order(table: Any) -> list[list[Any]]:
+    return [[int(table.frames[row]), table.points.row(row).tolist()] for row in range(len(table))]
+
+
+@pytest.mark.parametrize("broken", [(), (1,), (0, 4), tuple(range(7))])
+def test_tracks_and_points_of_which_rows_changed_are_shapes_in_their_order(
+    monkeypatch: pytest.MonkeyPatch, broken: tuple[int, ...]
+) -> None:
+    three = one(ShapeType.POINTS, [1, 1, 2, 2, 3, 3])
+    members = members_of(three, three, tracks=Tracks.concatenate([track_of([0, 2])] * 7))
+    tables = {name: data.decode().splitlines(keepends=True) for name, data in members.items() if name.endswith(".csv")}
+    points = next(name for name in tables if "point" in name)
+    for number in broken:
+        tables[BOXES][1 + number] = tables[BOXES][1 + number].replace(",0.125,", ",0.1875,")
+    if 4 in broken:
+        tables[points][4] = tables[points][4].replace("0.125", "0.25", 1)
+    members |= {name: "".join(lines).encode() for name, lines in tables.items()}
+    found, codes, tracks = reread(members)
+    assert len(tracks) == 7 - len(broken)
+    assert ("extra.ignored" in codes) == bool(broken)
+    monkeypatch.setattr(side_read, "SHOWN_BYTES", 1)
+    monkeypatch.setattr(side_read, "LINES_AT_ONCE", 2)
+    again, codes_again, tracks_again = reread(members)
+    assert (rows_in_order(again), codes_again) == (rows_in_order(found), codes)
+    assert tracks_again.bodies.to_bytes_list() == tracks.bodies.to_bytes_list()
+    boxes = [row for row in rows_in_order(again) if len(row[1]) == 4]
+    assert len(boxes) == 3 * len(broken)
+    lone = 3 if 4 in broken else 0
+    assert len(again) == len(boxes) + 2 - bool(lone) + lone
+
+
+@pytest.mark.parametrize("number", ["[]", "{}", "null", "1e0", "true", '"0"', str(1 << 63), str(1 << 70), "-1"])
+def test_a_row_of_no_track_is_a_row(number: str) -> None:
+    members = members_of(tracks=track_of([0, 2]))
+    members[SIDE] = members[SIDE].replace(b'"shapes":[{"track":0}]', b'"shapes":[{"track":%s}]' % number.encode())
+    shapes, codes, tracks = reread(members)
+    assert (len(shapes), len(tracks), set(codes)) == (3, 0, {"extra.ignored"})
+
+
+@pytest.mark.parametrize("number", ["[]", "null", str(1 << 62), "0"])
+def test_tracks_of_no_number_or_of_one_number_leave_the_tables_alone(number: str) -> None:
+    members = members_of(tracks=Tracks.concatenate([track_of([0, 2])] * 2))
+    members[SIDE] = members[SIDE].replace(b'{"track":1,"rows"', b'{"track":%s,"rows"' % number.encode())
+    shapes, codes, tracks = reread(members)
+    assert (len(shapes), len(tracks), "extra.ignored" in codes) == (6, 0, True)
+
+
+@pytest.mark.parametrize(("kind", "n"), [("tracks", 2_500), ("rowless", 5_000), ("wholes", 2_500)])
+def test_memory_does_not_follow_what_no_table_can_say(kind: str, n: int) -> None:
+    if kind == "tracks":
+        members = members_of(tracks=Tracks.concatenate([track_of([0, 2])] * n))
+    else:
+        members = members_of(
+            *[
+                one(ShapeType.POLYLINE if kind == "rowless" else ShapeType.POINTS, [1, 1, 6, n / (1 + at)])
+                for at in range(n)
+            ]
+        )
+    archive, sink = opened(members), CountingSink()
+    read = find_format("Open Images V6 1.0").read
+    assert read is not None
+    tracemalloc.start()
+    try:
+        read(archive, TASK, ImportOptions(), sink, Report(), lambda done: None)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert sink.close()["tracks" if kind == "tracks" else "shapes"] == n
+    assert peak < 16 << 20
 
 
 def test_groups_begin_where_told() -> None:
