@@ -371,8 +371,12 @@ class Plan:
         meant = mapped | {mid: label_id for label_id, mid in self.mids.items()} | self.owners
         for mid, label_id in meant.items():
             called = self._called(rows.get(mid, ""))
-            if called != label_id and (called is not None or mid in self._renamed_classes or mid in self.owners):
-                rows[mid] = known[label_id].name  # else other readers take its rows for another's
+            name = known[label_id].name
+            # Else other readers take its rows for another's, or find no label of its new name.
+            is_misread = called is not None or mid in self._renamed_classes or mid in self.owners
+            was_renamed = mid not in mapped and name != mid and fold_name(name) != fold_name(rows.get(mid, name))
+            if called != label_id and (is_misread or was_renamed):
+                rows[mid] = name
         for label in labels:
             rows.setdefault(self.label_names[label.id], label.name)
         for name in self.strays:

@@ -135,6 +135,21 @@ def test_labels_that_changed_their_names_have_others_in_the_class_file() -> None
     assert not report.counts
 
 
+def test_a_label_that_is_called_otherwise_since_is_so_in_the_class_file() -> None:
+    """A task with the label's new name takes the archive; of rows nothing changes, nor of classes of no label."""
+    first = archive("a", "/m/1", "cat")
+    first[CLASSES] = "/m/1,Cat\n/m/9,Sparrow\n"
+    sinks = brought(first)
+    same = written(sinks)[0][CLASSES]
+    assert same.startswith(b"/m/1,Cat\n/m/9,Sparrow\n"), "another letter case is no other name"
+    where = replace(TASK, labels=labels("kitty", "dog", "bird"))
+    members, report = written(sinks, where)
+    assert said(members, where)["shapes"] == {(0, "kitty")}
+    assert members[CLASSES].startswith(b"/m/1,kitty\n/m/9,Sparrow\n")
+    assert members[BOXES] == written(sinks)[0][BOXES]
+    assert not report.counts
+
+
 def test_what_only_class_files_differ_in_is_no_contest() -> None:
     first, second = archive("a", "/m/1", "cat"), archive("b", "/m/2", "dog")
     first[CLASSES] = "/m/1,cat\n/m/9,Sparrow\n"
