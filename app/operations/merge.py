@@ -19,6 +19,7 @@ from app.annotations import Annotations
 from app.errors import Report, Unsupported
 from app.formats import Format, ImportOptions, Target
 from app.formats.base import Held, Merger, NewDocument
+from app.heap import trim_heap
 from app.operations.groups import way_to_free_groups
 from app.operations.targets import Before
 from app.operations.work import Work
@@ -64,6 +65,7 @@ def merge_staged(
     """
     if format_.merger is None:
         raise Unsupported(f"{format_.display_name} archives cannot be merged; use mode=replace or mode=append")
+    trim_heap()  # of what read the archive
     merging = Merging(work, staged, format_, target, before, options, report, start, stop)
     if work.options.get("dry_run"):
         with work.storage.database.snapshot() as conn:
@@ -121,7 +123,9 @@ class Merging:
         report = deepcopy(self._report)
         revision = stored.revision_of(conn, task_id)
         reader = AnnotationReader(conn, self._work.storage, task_id, skip_deleted=False)
-        target = replace(self._target, earlier=reader.extras())
+        # What earlier imports left may be much: it is read anew where it may be another one.
+        is_same = revision == self._before.revision
+        target = self._target if is_same else replace(self._target, earlier=reader.extras())
         document = NewDocument(self._staged.set_id, self._staged.document)
         assert self._format.merger is not None
         merger = self._format.merger(document, target, self._options, report)

@@ -15,6 +15,8 @@ import sqlalchemy as sa
 from app.annotations import Annotations, ShapeType
 from app.formats.open_images import merging as openimages_merging
 from app.formats.open_images import same_rows
+from app.formats.open_images.extras import Extras, KeptFile, merge_extras
+from app.formats.open_images.labels import recorded_mids
 from app.operations.merge import Merging
 from app.storage import Storage, housekeeping, jobs, merging
 from app.storage import annotations as stored
@@ -488,3 +490,28 @@ def test_rows_of_one_picture_are_compared_some_at_a_time(
     assert counts["unchanged" if change == "nothing" else "changed"] == n
     assert sum(counts.values()) == n
     assert peak < 1100 * n
+
+
+def test_files_that_earlier_imports_left_are_looked_at_where_they_matter() -> None:
+    n = 20_000
+    kept = tuple(KeptFile(f"other/{number:06}.txt", number, 1, number) for number in range(n))
+    document = {**Extras(mids={1: "/m/1"}, files=kept).to_dict(), "classes": [["/m/1", "cat"]]}
+
+    def peak_of(call: Callable[[], Any]) -> tuple[Any, int]:
+        tracemalloc.start()
+        try:
+            return call(), tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    found, peak = peak_of(lambda: recorded_mids({1: document}))
+    assert found == {1: "/m/1"}
+    assert peak < 10 * n
+    earlier, new = {1: Extras(files=kept)}, Extras(files=kept)
+    (changed, merged, says_more), peak = peak_of(lambda: merge_extras(earlier, new, {}))
+    assert (changed, merged.files, says_more) == ({}, (), False)
+    assert peak < 200 * n
+    other = KeptFile("other/000001-2.txt", 0, 1, 1)  # the name that an export gives an earlier one
+    assert merge_extras(earlier, Extras(files=(kept[0], other)), {})[1].files == (other,)
+    twice = {**earlier, 2: Extras(files=(KeptFile("other/000001.txt", 9, 2, 7),))}
+    assert merge_extras(twice, Extras(files=(kept[0], other)), {})[1].files == ()

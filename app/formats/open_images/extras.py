@@ -24,8 +24,9 @@ Plain JSON underneath: the store keeps it as it is. `version` grows when a field
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,7 @@ from app.errors import Damaged, shorten
 from app.formats.open_images.hierarchy import is_bare
 
 VERSION = 1
+WORDS = ("mids", "mapped", "classes")
 HIERARCHY = "hierarchy.json"
 """How the name of each class hierarchy ends."""
 
@@ -136,6 +138,11 @@ class Extras:
             window=None if first == -1 else (first, stop),
         )
 
+    @classmethod
+    def words_of(cls, document: Mapping[str, Any]) -> Extras:
+        """`mids`, `mapped` and `classes` alone: an archive may have left 250,000 files."""
+        return cls.from_dict({name: document[name] for name in WORDS if name in document})
+
 
 def relabel(document: Mapping[str, Any], label_ids: Mapping[int, int]) -> dict[str, Any] | None:
     """The document for labels that have other ids by now: the same labels of a task that was made anew.
@@ -199,24 +206,18 @@ def merge_extras(
     mids: dict[int, str] = {}
     mapped: dict[str, int] = {}
     files: dict[str, tuple[int, int]] = {}
-    all_files: set[tuple[str, int, int]] = set()
     hierarchy = None
     for extras in earlier.values():
         for name, display in extras.classes:
             classes.setdefault(name, display)
         mids |= extras.mids
         mapped |= extras.mapped
-        files |= {file.path: (file.size, file.crc) for file in (*extras.files, *extras.masks)}
-        all_files |= {(file.path, file.size, file.crc) for file in (*extras.files, *extras.masks)}
-        if extras.hierarchy is not None:
-            all_files.add((HIERARCHY, *_size_and_crc(extras.hierarchy)))
+        files |= {file.path: (file.size, file.crc) for file in chain(extras.files, extras.masks)}
         hierarchy = extras.hierarchy or hierarchy
     renamed = {name: display for name, display in new.classes if classes.get(name, display) != display}
-    fresh = {
-        file.path
-        for file in (*new.files, *new.masks)
-        if files.get(file.path) != (file.size, file.crc) and not _is_numbered(file, all_files, files)
-    }
+    unlike = [file for file in chain(new.files, new.masks) if files.get(file.path) != (file.size, file.crc)]
+    all_files = _all_files(earlier.values()) if unlike else set()
+    fresh = {file.path for file in unlike if not _is_numbered(file, all_files, files)}
     corrects_tree = new.hierarchy not in (None, hierarchy) and not is_bare(new.hierarchy or "")
     changed = {}
     for set_id, extras in earlier.items():
@@ -249,6 +250,12 @@ def merge_extras(
         or (new.hierarchy is not None and new.hierarchy != hierarchy)
     )
     return changed, merged, says_more
+
+
+def _all_files(earlier: Collection[Extras]) -> set[tuple[str, int, int]]:
+    """Path, size and CRC-32 of every file that earlier imports left."""
+    found = {(file.path, file.size, file.crc) for extras in earlier for file in chain(extras.files, extras.masks)}
+    return found | {(HIERARCHY, *_size_and_crc(extras.hierarchy)) for extras in earlier if extras.hierarchy is not None}
 
 
 def _is_numbered(file: KeptFile, known: Set[tuple[str, int, int]], newest: Mapping[str, tuple[int, int]]) -> bool:

@@ -130,7 +130,7 @@ def recorded_maps(extras: Mapping[int, Mapping[str, Any]]) -> dict[str, int]:
     """LabelName → label id, as earlier imports were told to map them; the newest import's."""
     maps: dict[str, int] = {}
     for document in extras.values():
-        maps |= Extras.from_dict(document).mapped
+        maps |= Extras.words_of(document).mapped
     return maps
 
 
@@ -138,7 +138,7 @@ def recorded_mids(extras: Mapping[int, Mapping[str, Any]]) -> dict[int, str]:
     """Label id → the LabelName it came with in the imports that are still known; the newest import's."""
     mids: dict[int, str] = {}
     for document in extras.values():
-        mids |= Extras.from_dict(document).own_mids
+        mids |= Extras.words_of(document).own_mids
     return mids
 
 

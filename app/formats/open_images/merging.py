@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -113,6 +114,10 @@ class OpenImagesMerger:
 
     def documents(self) -> MergedDocuments:
         """See `formats.Merger`."""
+        return self._documents
+
+    @cached_property
+    def _documents(self) -> MergedDocuments:
         earlier, new, is_needed = merge_extras(
             self._sides.earlier,
             self._sides.new,

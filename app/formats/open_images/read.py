@@ -223,7 +223,7 @@ def _all_classes(reading: Reading) -> dict[str, str]:
         names.setdefault(name, label)
     known = set(recorded_mids(reading.target.earlier).values())
     for document in reading.target.earlier.values():
-        for mid, name in Extras.from_dict(document).classes:
+        for mid, name in Extras.words_of(document).classes:
             if mid in known:
                 names.setdefault(mid, name)
     return names
