@@ -9,6 +9,8 @@ Source: Open Images reference 4.1, 4.13, 1.2 (names as published), 2.4 and 7.5 (
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -29,6 +31,8 @@ LayoutName = Literal["default", "official", "fiftyone"]
 
 Classes = Sequence[tuple[str, str]]
 """LabelName and DisplayName, in the order of the class file."""
+Companions = dict[str, tuple[tuple[str, ...], list[tuple[str, ...]]]]
+"""Header and rows by path; without a header they are plain lines, with nothing quoted."""
 CLASS_COLUMNS = ("LabelName", "DisplayName")
 HEXADECIMAL = "0123456789abcdef"
 
@@ -47,8 +51,8 @@ class ExportLayout:
         sizes: path of images.meta, None where the layout has none.
         one_table: each table holds all subsets, and that of the tags holds machine labels too.
         empty_tables: tables are written even where they have no row.
-        companions: further members (path → bytes), told the class file's rows, the LabelNames of masks, and names of
-            the attributes that relationships tell.
+        companions: further members by path, told the class file's rows, the LabelNames of masks, and names of the
+            attributes that relationships tell.
         fills_boxes: the Box* cells of every mask are filled.
         flat_ids: an id has no folder where it can do without.
         names_hierarchy: the hierarchy holds display names.
@@ -63,7 +67,7 @@ class ExportLayout:
     hierarchy: str
     sizes: str | None
     more_lists: Callable[[str], tuple[str, ...]] = lambda subset: ()
-    companions: Callable[[Classes, Collection[str], Classes], dict[str, bytes]] = lambda classes, masked, attributes: {}
+    companions: Callable[[Classes, Collection[str], Classes], Companions] = lambda classes, masked, attributes: {}
     has_class_header: bool = False
     one_table: bool = False
     empty_tables: bool = False
@@ -119,12 +123,12 @@ def _fiftyone_mask_folder(subset: str, image: str) -> str:
     return f"labels/masks/{first if first.isalnum() else '_'}/"
 
 
-def _fiftyone_companions(classes: Classes, masked: Collection[str], attributes: Classes) -> dict[str, bytes]:
+def _fiftyone_companions(classes: Classes, masked: Collection[str], attributes: Classes) -> Companions:
     """What FiftyOne opens whether or not there is anything in it. It takes the first line of some for a header."""
     return {
-        "metadata/attributes.csv": csv_rows([("id", "name"), *attributes]),
-        "metadata/point_classes.csv": csv_rows([CLASS_COLUMNS, *classes]),
-        "metadata/segmentation_classes.csv": "".join(f"{mid}\n" for mid, _ in classes if mid in masked).encode(),
+        "metadata/attributes.csv": (("id", "name"), list(attributes)),
+        "metadata/point_classes.csv": (CLASS_COLUMNS, list(classes)),
+        "metadata/segmentation_classes.csv": ((), [(mid,) for mid, _ in classes if mid in masked]),
     }
 
 
@@ -171,6 +175,20 @@ def _extension(name: str, image: str) -> str:
     """What a frame's name has behind the image's id: `.jpg`, or nothing where the id ends with it."""
     stem, dot, extension = name.rpartition(".")
     return f".{extension}" if dot and stem and not image.endswith(f".{extension}") else ""
+
+
+def companion_rows(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> bytes:
+    """Rows of a companion, without its header."""
+    return csv_rows(rows) if header else "".join(f"{line}\n" for (line,) in rows).encode()
+
+
+def missing_rows(kept: bytes | memoryview, header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> bytes:
+    """Of a companion's rows those whose first cell no row of a kept file has, to stand behind that."""
+    text = bytes(kept).decode("utf-8-sig", "replace")
+    lines = csv.reader(io.StringIO(text, newline="")) if header else ([line] for line in text.splitlines())
+    there = {line[0] for line in lines if line}
+    more = companion_rows(header, [row for row in rows if row[0] not in there])
+    return b"\n" + more if more and text and text[-1] not in "\r\n" else more
 
 
 def csv_rows(rows: Sequence[Sequence[str]]) -> bytes:

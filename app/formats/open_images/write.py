@@ -26,7 +26,7 @@ from app.columns import LazyRagged, Ragged, among, decode_flags, decode_texts, d
 from app.errors import Problem, Report, shorten
 from app.formats.base import ClassWords, ExportOptions, Progress, Source, Target
 from app.formats.open_images.expansion import Expansion
-from app.formats.open_images.export_layouts import CLASS_COLUMNS, csv_rows
+from app.formats.open_images.export_layouts import CLASS_COLUMNS, companion_rows, csv_rows, missing_rows
 from app.formats.open_images.extras import KeptFile
 from app.formats.open_images.hierarchy import default_hierarchy, rename_classes
 from app.formats.open_images.kept_rows import Mask, TableRows, header_columns, header_texts, merge_by_frame
@@ -59,6 +59,7 @@ TURNED = len(ShapeType)
 """Stands for rotated rectangles, which may be drawn as masks."""
 UNWRITTEN = (ShapeType.POLYLINE, ShapeType.CUBOID, ShapeType.SKELETON)
 CHUNK_BYTES = 1 << 20
+MAX_COMPANION_BYTES = 16 << 20  # ten times the names of all 20,638 classes
 LARGE_BYTES = 2 << 30
 ROOT = "/m/0bl9f"  # of the published hierarchy; in no class file
 # Kept files that are packed already gain nothing from being packed again.
@@ -80,8 +81,7 @@ def write(
     writer.write_classes()
     writer.write_sizes()
     writer.write_side_file()
-    writer.write_kept_files()
-    writer.write_companions()
+    writer.write_files()
     if options.save_images:
         writer.write_pictures()
     writer.tell_unwritten()
@@ -233,15 +233,6 @@ class Writer:
         if self._layout.names_hierarchy:
             return rename_classes(tree, {ROOT: "Entity"} | dict(classes))
         return rename_classes(tree, plan.names_of_mids) if trees and plan.options.label_ids == "name" else tree
-
-    def write_companions(self) -> None:
-        """Members that only this layout has, so that its tool finds every file it opens; not in place of a kept one."""
-        known = self._plan.imported_classes
-        attributes = [(name, known.get(name, name)) for name in self._relationships.attributes]
-        companions = self._layout.companions(self._plan.classes(), list(self._masked), attributes)
-        for path, data in companions.items():
-            if self._archive.accepts(path):
-                self._write_text(path, [data])
 
     def write_sizes(self) -> None:
         """images.meta: every frame, under each id that some row has for it."""
@@ -463,22 +454,27 @@ class Writer:
 
     # --- files ---
 
-    def write_kept_files(self) -> None:
-        """Files that nobody interprets, at their path; of two that have one path, the newest import's has it."""
+    def write_files(self) -> None:
+        """Members that only this layout has, so that its tool finds every file it opens, and files that nobody
+        interprets, at their path; of two that have one path, the newest import's has it."""
+        kept = list(reversed(self._kept_files()))
+        known = self._plan.imported_classes
+        attributes = [(name, known.get(name, name)) for name in self._relationships.attributes]
+        companions = self._layout.companions(self._plan.classes(), list(self._masked), attributes)
         written = self._written
-        kept = [
-            (set_id, file) for set_id, extras in self._plan.extras.items() for file in (*extras.files, *extras.masks)
-        ]
-        if self._plan.target.is_part:
-            kept = self._kept_of_part(kept)
-        if self._plan.selector is not None and kept:
-            # They speak of images and classes that may not be among the selected ones.
-            message = f"{len(kept)} kept files are left out of a selection, such as {shorten(kept[0][1].path)}"
-            self._plan.report.add_many([Problem("export.unsupported", message, "warning")], len(kept))
-            return
+        for path, (header, rows) in companions.items():
+            own = next((each for each in kept if each[1].path.casefold() == path.casefold()), None)
+            if own is not None and self._archive.accepts(own[1].path):
+                set_id, file = own
+                written[file.path] = file.crc, file.size
+                is_read = file.size <= MAX_COMPANION_BYTES
+                whole = self._source.kept_bytes(set_id, file.offset, file.size if is_read else 0)
+                self._write_kept_file(file.path, set_id, file, missing_rows(whole, header, rows) if is_read else b"")
+            elif self._archive.accepts(path):
+                self._write_text(path, [csv_rows([header]) if header else b"", companion_rows(header, rows)])
         # Imports may have had their tables in other folders; of one name in two folders they would be two data sets.
         tables = {_table_name(name) for name in self._archive.names(".csv")} - {""} if kept else set()
-        for set_id, file in reversed(kept):
+        for set_id, file in kept:
             name = self._free_path(file.path, tables)
             tried = takewhile(name.__ne__, _numbered(file.path))
             if any(written.get(one) == (file.crc, file.size) for one in tried):
@@ -489,6 +485,20 @@ class Writer:
                 self._plan.report.add_many([Problem("export.renamed", message, "warning", file=file.path)], 1)
             written[name] = file.crc, file.size
             self._write_kept_file(name, set_id, file)
+
+    def _kept_files(self) -> list[tuple[int, KeptFile]]:
+        """The kept files of each set, oldest first."""
+        kept = [
+            (set_id, file) for set_id, extras in self._plan.extras.items() for file in (*extras.files, *extras.masks)
+        ]
+        if self._plan.target.is_part:
+            kept = self._kept_of_part(kept)
+        if self._plan.selector is not None and kept:
+            # They speak of images and classes that may not be among the selected ones.
+            message = f"{len(kept)} kept files are left out of a selection, such as {shorten(kept[0][1].path)}"
+            self._plan.report.add_many([Problem("export.unsupported", message, "warning")], len(kept))
+            return []
+        return kept
 
     def _kept_of_part(self, kept: Sequence[tuple[int, KeptFile]]) -> list[tuple[int, KeptFile]]:
         """The kept files that speak of no frames but these."""
@@ -501,7 +511,8 @@ class Writer:
             plan.report.add_many([Problem("export.unsupported", message, "warning")], n_left)
         return own
 
-    def _write_kept_file(self, name: str, set_id: int, file: KeptFile) -> None:
+    def _write_kept_file(self, name: str, set_id: int, file: KeptFile, more: bytes = b"") -> None:
+        """Its bytes as they came, and more behind them."""
         chunks = (
             self._source.kept_bytes(set_id, file.offset + start, min(CHUNK_BYTES, file.size - start))
             for start in range(0, file.size, CHUNK_BYTES)
@@ -510,7 +521,7 @@ class Writer:
             self._archive.add_stored_chunks(name, file.size, chunks, file.crc)
             return
         with self._archive.open_deflated(name, may_be_large=file.size >= LARGE_BYTES) as member:
-            for chunk in chunks:
+            for chunk in chain(chunks, [more]):
                 member.write(chunk)
 
     def _free_path(self, path: str, tables: Set[str] = frozenset()) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ import pytest
 from PIL import Image
 
 from app.annotations import Annotations, Shapes, ShapeType
-from tests.formats.builders import all_attributes, exported, good, labels, read_zip, target
+from tests.desk import Desk
+from tests.formats.builders import all_attributes, exported, good, labels, read_zip, target, zip_of
 from tests.formats.memory import MemorySource
 from tests.formats.open_images.parts import (
     BOX_HEADER,
@@ -228,3 +230,31 @@ def test_a_second_trip_through_fiftyones_layout_tells_nothing_new() -> None:
     assert {n: d for n, d in found.items() if n.startswith("metadata/")}.keys() == {
         n for n in members if n.startswith("metadata/")
     }
+
+
+def test_fiftyones_own_files_come_back_as_they_were_and_know_what_was_drawn_since(tmp_path: Path) -> None:
+    frames = {f"{A}.jpg": (16, 8), f"{B}.jpg": (8, 8)}
+    with Desk(tmp_path) as desk:
+        task = desk.task(frames, [{"name": "Cat"}, {"name": 'Dog, "hot"'}, {"name": "/m/0bird"}])
+        cat, dog, bird = (label["id"] for label in task.labels().values())
+        polygon = {"type": "polygon", "frame": 0, "points": [1, 1, 9, 1, 9, 7], "attributes": []}
+        task.put(shapes=[{**polygon, "label_id": cat}])
+        first = task.export_zip(layout="fiftyone")
+        members = read_zip(first)
+        assert members["metadata/segmentation_classes.csv"] == b"Cat\n"
+        task.bring(first)
+        assert task.export_zip(layout="fiftyone") == first
+        members["metadata/point_classes.csv"] = b"LabelName,DisplayName,YesPoints\nCat,Cat,3"
+        members["metadata/README.md"] = b"hello"
+        task.bring(zip_of(members))
+        again = task.export(layout="fiftyone")
+        assert again == {**members, "metadata/point_classes.csv": again["metadata/point_classes.csv"]}
+        added = [{**polygon, "label_id": label} for label in (dog, bird)]
+        task.change("create", shapes=[*added, {**added[0], "type": "points", "points": [2, 2]}])
+        members = task.export(layout="fiftyone")
+        assert members["metadata/segmentation_classes.csv"] == b'Cat\nDog, "hot"\n/m/0bird\n'
+        told = members["metadata/point_classes.csv"].decode()
+        assert told.startswith('LabelName,DisplayName,YesPoints\nCat,Cat,3\n"Dog, ""hot""","Dog, ""hot"""\n')
+        assert task.export(layout="fiftyone", side_file="false", label_types="points").keys() >= {
+            "metadata/segmentation_classes.csv"
+        }
