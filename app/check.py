@@ -11,9 +11,10 @@ import tempfile
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any
 
 import numpy as np
@@ -155,7 +156,8 @@ def frames_and_labels(
         labels = read_labels(labels_path)
     else:
         assert found is not None
-        labels = labels_of(list(dict.fromkeys([*found.labels, *renaming.labels.values()])))
+        names = list(dict.fromkeys([*found.labels, *renaming.labels.values()]))
+        labels = labels_of(names, found.attributes)
     return Target(frames, labels, Texts.same("", len(frames)), "the archive itself" if frames_path is None else "")
 
 
@@ -285,19 +287,22 @@ def _entries_of(told: Any, path: Path) -> Any:
     return [{"name": entry} if isinstance(entry, str) else entry for entry in found]
 
 
-def labels_of(names: list[str]) -> LabelCatalog:
-    """Labels that declare every attribute Open Images knows, so that nothing is reported as hidden."""
+def labels_of(names: list[str], more: Mapping[str, Sequence[AttributeSpec]] = MappingProxyType({})) -> LabelCatalog:
+    """Labels that declare every attribute Open Images knows, so that nothing is reported as hidden.
+
+    Args:
+        more: further attributes, by label name.
+    """
     checkboxes = ("occluded", "truncated", "is_group_of", "is_depiction", "is_inside")
     texts = ("score", "source", "box_id", "predicted_iou")
-    labels = []
+    # Without a default, so that what nobody said of a shape stays unsaid.
+    usual = [AttributeSpec(0, attribute, False, "checkbox", "", ("",)) for attribute in checkboxes]
+    usual += [AttributeSpec(0, attribute, False, "text", "", ("",)) for attribute in texts]
+    labels: list[Label] = []
+    last_id = len(names)
     for number, name in enumerate(names, 1):
-        specs = [
-            AttributeSpec(100 * number + index, attribute, False, "checkbox", "false", ("false",))
-            for index, attribute in enumerate(checkboxes)
-        ]
-        specs += [
-            AttributeSpec(100 * number + 50 + index, attribute, False, "text", "", ("",))
-            for index, attribute in enumerate(texts)
-        ]
-        labels.append(Label(number, name, "#000000", "any", tuple(specs)))
+        specs = {spec.name: spec for spec in usual} | {spec.name: spec for spec in more.get(name, ())}
+        own = tuple(replace(spec, id=last_id + index) for index, spec in enumerate(specs.values(), 1))
+        last_id += len(own)
+        labels.append(Label(number, name, "#000000", "any", own))
     return LabelCatalog(tuple(labels))

@@ -16,6 +16,11 @@ from tests.formats.open_images.random_archives import make_archive
 from tests.formats.open_images.test_consistency import BOXES, HIERARCHY, broken, members, sound
 from tests.samples import picture
 
+DRAWN_SPECS: list[dict[str, Any]] = [
+    {"name": "mood", "mutable": True, "input_type": "select", "values": ["calm", "wild"]},
+    {"name": "note", "mutable": False, "input_type": "text", "values": [""]},
+]
+
 
 def convert(*arguments: object) -> Result:
     return CliRunner().invoke(main, ["convert", *map(str, arguments)])
@@ -53,6 +58,41 @@ def test_a_converted_archive_is_what_a_task_would_export(tmp_path: Path, seed: i
         task = desk.task(made.frames, made.labels)
         task.bring(made.files, **made.options)
         assert read_zip((tmp_path / "out.zip").read_bytes()) == task.export(**options)
+
+
+DRAWN = [{"name": name, "attributes": specs} for name, specs in (("cat", DRAWN_SPECS), ("only lines", DRAWN_SPECS))]
+
+
+@pytest.mark.parametrize("layout", ["default", "official", "fiftyone"])
+def test_an_export_that_is_converted_without_frames_and_labels_stays_as_it_is(tmp_path: Path, layout: str) -> None:
+    """What a task's labels declare, what only the side file knows, flags nobody told, the order of frames."""
+    frames = {"b.jpg": (40, 30), "a.jpg": (50, 40), "c.jpg": (60, 50)}
+    with Desk(tmp_path / "data") as desk:
+        task = desk.task(frames, DRAWN)
+        cat, lines = task.labels()["cat"], task.labels()["only lines"]
+        ids = {spec["name"]: spec["id"] for spec in cat["attributes"]}
+        said = [{"spec_id": ids["note"], "value": "x, y"}]
+        look = {"type": "rectangle", "points": [1, 1, 9, 9], "outside": False, "occluded": False, "z_order": 0}
+        keys = [
+            {**look, "frame": frame, "attributes": [{"spec_id": ids["mood"], "value": mood}]}
+            for frame, mood in ((0, "calm"), (1, "wild"))
+        ]
+        shape = {"frame": 2, "label_id": cat["id"], "attributes": said}
+        task.put(
+            shapes=[
+                {**shape, "type": "rectangle", "points": [2, 2, 8, 8]},
+                {**shape, "type": "polygon", "points": [2, 2, 8, 8, 3, 9]},
+                {**shape, "type": "polyline", "points": [2, 2, 8, 8], "label_id": lines["id"], "attributes": []},
+            ],
+            tracks=[{"frame": 0, "label_id": cat["id"], "attributes": said, "shapes": keys}],
+        )
+        made = task.export_zip(layout=layout)
+    assert b"-1" in next(body for name, body in read_zip(made).items() if "bbox" in name or "detections" in name)
+    (tmp_path / "in.zip").write_bytes(made)
+    done = convert(tmp_path / "in.zip", tmp_path / "out.zip", "--layout", layout)
+    assert done.exit_code == 0, done.output
+    assert read_zip((tmp_path / "out.zip").read_bytes()) == read_zip(made)
+    assert (tmp_path / "out.zip").read_bytes() == made
 
 
 def test_a_part_in_another_layout_with_pictures(tmp_path: Path, source: Path) -> None:

@@ -213,15 +213,17 @@ class Survey:
     """What an archive says it is about, before it is read against a target.
 
     Attributes:
-        images: (N,) bytes, the ids of its images, in order of first mention.
+        images: (N,) bytes, the ids of its images, in the order of its sizes, others in that of their first mention.
         widths, heights: (N,) int32, pixels; 0 where the archive tells none.
         labels: the names of its labels as a task would call them (display names where there are any).
+        attributes: what it says of a label beyond rows, by name, as attributes; their ids say nothing yet.
     """
 
     images: Ragged
     widths: npt.NDArray[np.int32]
     heights: npt.NDArray[np.int32]
     labels: list[str]
+    attributes: Mapping[str, tuple[AttributeSpec, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

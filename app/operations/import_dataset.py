@@ -17,11 +17,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from app.annotations import MAX_NAME_CHARACTERS, FrameTable, Label, LabelCatalog, is_label_name
+from app.annotations import MAX_NAME_CHARACTERS, FrameTable, LabelCatalog, is_label_name
 from app.archive import Archive, ByteSource, Entry
 from app.columns import Ragged, Texts
 from app.errors import InvalidInput, Report, Unsupported
-from app.formats import ArchivePicture, Format, ImportOptions, Target
+from app.formats import ArchivePicture, Format, ImportOptions, NewLabel, Target
 from app.images import PictureSize
 from app.operations.arrange import default_chunk_size
 from app.operations.dry_run import CountingSink
@@ -40,7 +40,6 @@ from app.operations.new_labels import drafts_of, find_new_labels, with_labels
 from app.operations.uploaded import open_upload
 from app.operations.work import Limits, Work
 from app.storage import (
-    LabelDraft,
     Segment,
     SplitWriter,
     TaskData,
@@ -95,13 +94,11 @@ def import_dataset(work: Work, *, limits: Limits) -> None:
         target = dataset_target(subsets, catalog, project.name)
         chosen = import_options(options, limits)
         target, new = find_new_labels(archive, format_, target, chosen, report)
-        drafts = drafts_of(new) if creating else [] if catalog.labels else dataset_labels(archive, format_, chosen)
+        if not creating and not catalog.labels:
+            new = dataset_labels(archive, format_, chosen)
         report.summary["tasks"] = {subset.name: len(subset.pictures) for subset in subsets}
         if options.get("dry_run"):
-            if creating:
-                target = with_labels(target, new)
-            elif not catalog.labels:
-                target = replace(target, labels=_catalog_to_be(drafts))
+            target = with_labels(target, new)
             counting = CountingSink()
             read_archive(archive, format_, target, options, limits, counting, report, work, COPIED)
             with work.finishing(message=summary_line(report), report=report.to_dict()):
@@ -111,10 +108,10 @@ def import_dataset(work: Work, *, limits: Limits) -> None:
             with storage.database.write() as conn:
                 unfinished.clear_earlier(conn, request)
             task_ids = [make_task(work, owner, subset, archive) for subset in subsets]
-            if drafts:
+            if new:
                 with storage.database.write() as conn:
                     taken = [label.color for label in catalog.labels]
-                    labels.apply(conn, drafts, task_id=task_ids[0], taken_colors=taken)
+                    labels.apply(conn, drafts_of(new), task_id=task_ids[0], taken_colors=taken)
                     made = labels.of_task(conn, task_ids[0])
                 target = replace(target, labels=LabelCatalog((*catalog.labels, *made.labels)))
             parts = [(task_id, len(subset.pictures)) for task_id, subset in zip(task_ids, subsets, strict=True)]
@@ -123,7 +120,7 @@ def import_dataset(work: Work, *, limits: Limits) -> None:
                 with work.finishing(message=summary_line(report), report=report.to_dict()) as conn:
                     for set_id in writer.set_ids:
                         stored.publish(conn, set_id)
-                    holder = task_ids[0] if drafts else None
+                    holder = task_ids[0] if new else None
                     unfinished.give_to_project(conn, request, project.id, holder, had_labels=bool(catalog.labels))
                     labels.check_kept(conn, catalog, project_id=project.id)
                     unfinished.reveal(conn, request)
@@ -172,25 +169,24 @@ def find_subsets(archive: Archive, source: ByteSource, format_: Format, limits: 
     return subsets
 
 
-def dataset_labels(archive: Archive, format_: Format, options: ImportOptions) -> list[LabelDraft]:
-    """The labels that a dataset names, for a project that has none.
+def dataset_labels(archive: Archive, format_: Format, options: ImportOptions) -> list[NewLabel]:
+    """The labels that a dataset names, for a project that has none, with what it says of them beyond rows.
 
     Raises:
         InvalidInput: a name that no label can have.
     """
-    names = format_.survey(archive, options).labels if format_.survey is not None else []
-    for name in names:
+    if format_.survey is None:
+        return []
+    found = format_.survey(archive, options)
+    for name in found.labels:
         if not is_label_name(name):
             raise InvalidInput(
                 f"{name[:80]!r} cannot be a label: a name has 1 to {MAX_NAME_CHARACTERS} characters, no control "
                 "character and no blank around it. Give the project its labels first",
                 code="label.unknown",
             )
-    return [LabelDraft(name) for name in names if name != BACKGROUND]
-
-
-def _catalog_to_be(drafts: Sequence[LabelDraft]) -> LabelCatalog:
-    return LabelCatalog(tuple(Label(at + 1, draft.name or "", "", "any") for at, draft in enumerate(drafts)))
+    names = (name for name in found.labels if name != BACKGROUND)
+    return [NewLabel(name, attributes=found.attributes.get(name, ())) for name in names]
 
 
 def dataset_target(subsets: Sequence[Subset], catalog: LabelCatalog, name: str) -> Target:

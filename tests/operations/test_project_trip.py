@@ -46,6 +46,23 @@ def test_pictures_of_one_name_come_back(service: Service, tmp_path: Path, parts:
     assert n_pictures == sum(len(names) for _, names in parts)
 
 
+def test_a_project_without_labels_takes_what_the_side_file_says_of_them(service: Service, tmp_path: Path) -> None:
+    note = {"name": "note", "mutable": False, "input_type": "text", "values": [""]}
+    with Caller(service) as caller:
+        one = caller.json(
+            "POST", "/api/projects", json={"name": "p", "labels": [{"name": "cat", "attributes": [note]}]}
+        )
+        other = caller.json("POST", "/api/projects", json={"name": "q"})
+        task = caller.task("t", [], {"a.png": picture(40, 30)}, project_id=one["id"], subset="train")
+        line = {"type": "polyline", "label": "cat", "frame": 0, "points": [1, 1, 5, 5], "attributes": {"note": "x"}}
+        caller.annotate(task, {"shapes": [line]})
+        before = caller.export(one["id"], tmp_path / "p.zip", of="projects", save_images="true").read_bytes()
+        path, files = f"/api/projects/{other['id']}/dataset", {"dataset_file": ("p.zip", before)}
+        caller.wait(caller.json("POST", path, params={"format": FORMAT}, files=files)["rq_id"])
+        after = caller.export(other["id"], tmp_path / "q.zip", of="projects", save_images="true").read_bytes()
+    assert lines_of(after) == lines_of(before)
+
+
 def lines_of(data: bytes) -> dict[str, list[bytes]]:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         return {name: sorted(archive.read(name).splitlines()) for name in archive.namelist()}

@@ -9,6 +9,7 @@ Source: Open Images reference 3.5 (labels), 3.7, 3.9 (attributes), 3.13 (`labels
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -22,6 +23,7 @@ from app.formats.open_images.layout import FLAGS, LABEL_TYPE_OF, POINT_ATTRIBUTE
 from app.formats.open_images.read import read_classes, read_side_file, set_aside
 from app.formats.open_images.read_images import ImageListReader
 from app.formats.open_images.reading import Reading, TableState
+from app.formats.open_images.side_read import SideFile
 from app.formats.open_images.write_boxes import OCCLUDED
 from app.formats.selection import parse_selection
 
@@ -60,7 +62,8 @@ def new_labels(archive: Archive, target: Target, options: ImportOptions) -> list
     set_aside(layout, options)
     reading = Reading(archive, layout, target, options, _NoSink(), scratch, lambda done: None)
     wanted: Wanted = {}  # by LabelName
-    beside: Wanted = {}  # by label name, of shapes that no row tells
+    beside: Wanted = {}  # by label name, what no row tells
+    moving: Wanted = {}
     try:
         read_classes(reading)
         reading.match_labels()
@@ -70,11 +73,35 @@ def new_labels(archive: Archive, target: Target, options: ImportOptions) -> list
         for file in layout.of(*kinds):
             _see_table(reading, reading.open_table(file), wanted)
         read_side_file(reading)
-        for name, attributes in reading.side.labels():
-            beside[name] = _joined(beside.get(name, ()), tuple(attributes))
+        beside, moving = said_beside(reading.side)
     except (ImportProblems, ValueError, TypeError, KeyError, AttributeError):
         pass  # the real reading meets the same, and tells it
-    return _made_of(reading, wanted, beside)
+    return _made_of(reading, wanted, beside, moving)
+
+
+def specs_beside(side: SideFile) -> dict[str, tuple[AttributeSpec, ...]]:
+    """The labels of a side file, with an attribute for each that it says of them. Raises as `said_beside`."""
+    found, moving = said_beside(side)
+    return {
+        name: tuple(replace(spec, mutable=spec.name in moving.get(name, ())) for spec in _specs(attributes))
+        for name, attributes in found.items()
+        if is_label_name(name)
+    }
+
+
+def said_beside(side: SideFile) -> tuple[Wanted, Wanted]:
+    """What a side file says of labels: all attributes of each, and those of them that change along a track.
+
+    Raises:
+        ValueError, TypeError, KeyError, AttributeError: it is damaged.
+    """
+    found: Wanted = {}
+    moving: Wanted = {}
+    for name, own, of_keys in side.labels():
+        found[name] = _joined(found.get(name, ()), (*own, *of_keys))
+        if of_keys:
+            moving[name] = _joined(moving.get(name, ()), tuple(of_keys))
+    return found, moving
 
 
 def _see_table(reading: Reading, table: TableState, wanted: Wanted) -> None:
@@ -92,7 +119,7 @@ def _see_table(reading: Reading, table: TableState, wanted: Wanted) -> None:
             wanted[word] = _joined(wanted.get(word, ()), shown)
 
 
-def _made_of(reading: Reading, wanted: Wanted, beside: Wanted) -> list[NewLabel]:
+def _made_of(reading: Reading, wanted: Wanted, beside: Wanted, moving: Wanted) -> list[NewLabel]:
     made: dict[str, NewLabel] = {}
     for word, attributes in wanted.items():
         if reading.labels.find(word) is None:
@@ -103,6 +130,10 @@ def _made_of(reading: Reading, wanted: Wanted, beside: Wanted) -> list[NewLabel]
     for name, attributes in beside.items():
         if name in made or (name not in known and is_label_name(name)):
             _add(made, name, (), attributes)
+    for name in made.keys() & moving.keys():
+        names = frozenset(moving[name])
+        specs = tuple(replace(spec, mutable=spec.name in names) for spec in made[name].attributes)
+        made[name] = replace(made[name], attributes=specs)
     return list(made.values())
 
 

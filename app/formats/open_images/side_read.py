@@ -21,9 +21,11 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from app.annotations import Annotations, Edit, FrameTable, Kept, Shapes, ShapeType, Tags, Tracks
+from app.annotations import Annotations, Edit, FrameTable, Kept, LabelCatalog, Shapes, ShapeType, Tags, Tracks
 from app.columns import CSVBlock, Ragged
 from app.errors import Report
+from app.formats.base import MAX_GROUP
+from app.formats.open_images.attributes import AttributeDecoder
 from app.formats.open_images.side_items import BadItem, Item, ItemCodec, need, shapes_table, tags_table
 from app.formats.open_images.side_write import VERSION
 from app.geometry import Flips, ShapeTooComplex, find_flips, flips_to_polygons, flips_to_runs, runs_to_mask
@@ -177,6 +179,15 @@ class SideFile:
         self._shown = _ShownRows()
         self._n_refused = 0
 
+    @classmethod
+    def unread(cls) -> SideFile:
+        """One that tells `labels`, and is read against no task."""
+        labels = LabelCatalog(())
+        none = np.zeros(0, dtype=np.int32)
+        frames = FrameTable(Ragged.empty(np.uint8), none, none, none.astype(np.bool_))
+        codec = ItemCodec(labels, AttributeDecoder(labels))
+        return cls(frames, codec, lambda ids: np.full(len(ids), -1, dtype=np.int32), 1, MAX_GROUP)
+
     # --- loading ---
 
     def load(self, blocks: Iterator[bytes], size: int, path: str, report: Report) -> None:
@@ -237,15 +248,17 @@ class SideFile:
         self._order = np.argsort(self._keys, kind="stable")
         self._keys = self._keys[self._order]
 
-    def labels(self) -> Iterator[tuple[str, list[str]]]:
-        """Names of labels that entries mean, each with the attributes that one has; skeletons are left out, as a
-        label of theirs is more than a name."""
+    def labels(self) -> Iterator[tuple[str, list[str], list[str]]]:
+        """Names of labels that entries mean, each with the attributes that one has, and with those that key frames of a
+        track have; skeletons are left out, as a label of theirs is more than a name."""
         entries = map(_parsed, chain(self._rowless, self._lines, self._wholes.lines))
         items = (item for entry in entries for item in chain(entry.get("shapes") or (), entry.get("tags") or ()))
         tracks = (track for track in map(_parsed, self._tracks.lines) if not track["body"]["elements"])
         for item in chain(items, tracks):
             if item.get("type") != "skeleton" and isinstance(item.get("label"), str):
-                yield item["label"], list(item.get("attributes") or ())
+                keys = item["body"]["shapes"] if "body" in item else ()
+                moving = dict.fromkeys(name for key in keys for name in key.get("attributes") or ())
+                yield item["label"], list(item.get("attributes") or ()), list(moving)
 
     # --- rows ---
 

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 
-from app.annotations import TextLookup
+from app.annotations import AttributeSpec, TextLookup
 from app.archive import Archive
 from app.columns import CSVReader, NarrowRagged, Ragged, TextIndex, decode_runs, steps
 from app.errors import Report
 from app.formats.base import ImportOptions, Survey
 from app.formats.open_images.class_words import MAX_COLUMNS, MAX_FIELD_BYTES
 from app.formats.open_images.labels import ClassNames
-from app.formats.open_images.layout import ALIASES, LABEL_COLUMNS, lay_out
+from app.formats.open_images.layout import ALIASES, LABEL_COLUMNS, Layout, is_picture, lay_out
+from app.formats.open_images.new_labels import specs_beside
 from app.formats.open_images.read import set_aside
+from app.formats.open_images.side_read import SideFile
 from app.formats.open_images.sizes import read_sizes
 
 FEW_NAMES = 1 << 16
+
+Rows = npt.NDArray[np.int64]
 
 
 def survey(archive: Archive, options: ImportOptions) -> Survey:
@@ -30,7 +36,11 @@ def survey(archive: Archive, options: ImportOptions) -> Survey:
         classes.add_table(archive.blocks(archive.entry(file.path)), file.path, scratch, MAX_FIELD_BYTES, MAX_COLUMNS)
     images = _DistinctNames()
     labels: dict[str, None] = {}
-    for file in layout.of("images", "boxes", "tags", "machine", "masks", "points", "relationships"):
+    n_listed = 0
+    lists, tables = layout.of("images"), layout.of("boxes", "tags", "machine", "masks", "points", "relationships")
+    for number, file in enumerate([*lists, *tables]):
+        if number == len(lists):
+            n_listed = len(images.names())
         aliases = ALIASES.get(file.kind, {})
         reader = CSVReader(archive.blocks(archive.entry(file.path)), scratch, file.path, aliases=aliases)
         label_column = LABEL_COLUMNS.get(file.kind, ("LabelName",))[0]
@@ -43,13 +53,71 @@ def survey(archive: Archive, options: ImportOptions) -> Survey:
     known = images.names()
     lookup = TextLookup(known)
     widths, heights = np.zeros((2, len(known)), dtype=np.int32)
+    places = np.full(len(known), np.iinfo(np.int64).max, dtype=np.int64)  # in the sizes
+    n_sizes = 0
     for file in layout.of("sizes"):
         for lines in read_sizes(archive.blocks(archive.entry(file.path)), file.path, scratch):
             groups = lookup.find(lines.ids)
             told = np.flatnonzero(groups >= 0)
             rows = lookup.firsts[groups[told]]
             widths[rows], heights[rows] = lines.widths[told], lines.heights[told]  # of an image's lines the last
-    return Survey(known, widths, heights, list(labels))
+            np.minimum.at(places, rows, n_sizes + told)
+            n_sizes += len(lines.rows)
+    known, firsts, others = _one_name_each(known, n_listed if n_listed else len(known))
+    for sides in (widths, heights):
+        sides[firsts] = np.where(sides[firsts] > 0, sides[firsts], sides[others])
+    places[firsts] = np.minimum(places[firsts], places[others])
+    rows = np.setdiff1d(np.arange(len(known), dtype=np.int64), others)
+    rows = rows[np.argsort(places[rows], kind="stable")]  # an export has its sizes in the order of its frames
+    beside = _beside(archive, layout)
+    labels |= dict.fromkeys(beside)
+    return Survey(known.take(rows), widths[rows], heights[rows], list(labels), beside)
+
+
+def _one_name_each(known: Ragged, n_listed: int) -> tuple[Ragged, Rows, Rows]:
+    """Ids that rows have with the extension of a picture (`a.jpg`) and image lists without it, or the other way about,
+    are one image. An image list has each image, so those that it has are different ones (`a`, of `a.png`, and `a.jpg`,
+    of `a.jpg.png`).
+
+    Args:
+        n_listed: how many ids, from the first on, image lists have.
+
+    Returns:
+        The ids, with the extension for images that somewhere have it; (P,) the first row of each such image, and (P,)
+        its other one.
+    """
+    none = np.zeros(0, dtype=np.int64)
+    if n_listed >= len(known):
+        return known, none, none
+    texts = known.to_texts()
+    row_of = {text: row for row, text in enumerate(texts)}
+    named: dict[str, list[str]] = {}
+    for text in texts:
+        if is_picture(text):
+            named.setdefault(posixpath.splitext(text)[0], []).append(text)
+    pairs: list[list[int]] = []
+    for stem, names in named.items():
+        row = row_of.get(stem, -1)
+        if len(names) == 1 and row >= 0 and (row < n_listed) != (row_of[names[0]] < n_listed):
+            pairs.append(sorted((row, row_of[names[0]])))
+            texts[pairs[-1][0]] = names[0]
+    if not pairs:
+        return known, none, none
+    firsts, others = np.array(pairs, dtype=np.int64).T
+    return Ragged.from_bytes([text.encode("utf-8") for text in texts]), firsts, others
+
+
+def _beside(archive: Archive, layout: Layout) -> dict[str, tuple[AttributeSpec, ...]]:
+    """The labels of the side file, and what it says of each beyond rows."""
+    for file in layout.of("side"):
+        entry = archive.entry(file.path)
+        side = SideFile.unread()
+        side.load(archive.blocks(entry), entry.size, file.path, Report(limit=1))
+        try:
+            return specs_beside(side)
+        except (ValueError, TypeError, KeyError, AttributeError):
+            break  # the real reading tells it
+    return {}
 
 
 class _DistinctNames:

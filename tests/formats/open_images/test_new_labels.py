@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from app.columns import Ragged, Texts
 from app.formats import ImportOptions, NewLabel
 from app.formats.base import ListText
 from app.operations import with_labels
+from tests.desk import Desk
 from tests.formats.builders import OPEN_IMAGES, exported, good, labels, opened, read_zip, target
 from tests.formats.memory import MemorySink, MemorySource
 from tests.formats.open_images.parts import BOX_HEADER, BOXES, CLASSES, MASK_HEADER, TAG_HEADER, TAGS, rectangle_png
@@ -96,6 +98,34 @@ def test_shapes_that_only_the_side_file_has_need_their_label_too() -> None:
     assert names(made) == {"Road": ()}
     sink, _ = good(dict(members), with_labels(WHERE, made))
     assert sink.annotations().shapes.types.tolist() == [ShapeType.POLYLINE]
+
+
+def test_what_changes_along_a_track_is_declared_so(tmp_path: Path) -> None:
+    mood = {"name": "mood", "mutable": True, "input_type": "text", "values": [""]}
+    note = {"name": "note", "mutable": False, "input_type": "text", "values": [""]}
+    with Desk(tmp_path) as desk:
+        frames = {"a.jpg": (8, 8), "b.jpg": (8, 8)}
+        task, other = desk.task(frames, [{"name": "cat", "attributes": [mood, note]}]), desk.task(frames, [])
+        cat = task.labels()["cat"]
+        ids = {spec["name"]: spec["id"] for spec in cat["attributes"]}
+        look = {"type": "rectangle", "points": [1, 1, 5, 5], "outside": False, "occluded": False, "z_order": 0}
+        keys = [
+            {**look, "frame": at, "attributes": [{"spec_id": ids["mood"], "value": value}]}
+            for at, value in enumerate(("calm", "wild"))
+        ]
+        said = [{"spec_id": ids["note"], "value": "x"}]
+        task.put(tracks=[{"frame": 0, "label_id": cat["id"], "attributes": said, "shapes": keys}])
+        other.bring(task.export_zip(), labels="create")
+        (made,) = other.labels().values()
+        assert {spec["name"]: spec["mutable"] for spec in made["attributes"]}.items() >= {
+            "mood": True,
+            "note": False,
+        }.items()
+        (track,) = other.annotations()["tracks"]
+        names = {spec["id"]: spec["name"] for spec in made["attributes"]}
+        told = [{names[one["spec_id"]]: one["value"] for one in key["attributes"]} for key in track["shapes"]]
+        assert [one["mood"] for one in told] == ["calm", "wild"]
+        assert {names[one["spec_id"]]: one["value"] for one in track["attributes"]}["note"] == "x"
 
 
 def test_what_cannot_be_read_is_left_to_the_reader() -> None:

@@ -20,7 +20,7 @@ BOXES = "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,IsTr
 
 
 @pytest.mark.parametrize("few", [0, 3, 1 << 16])
-def test_images_come_once_in_the_order_of_first_mention(monkeypatch: pytest.MonkeyPatch, few: int) -> None:
+def test_images_come_once_in_the_order_of_sizes_and_of_first_mention(monkeypatch: pytest.MonkeyPatch, few: int) -> None:
     monkeypatch.setitem(survey.__globals__, "FEW_NAMES", few)
     chance = random.Random(few)
     names = [*(f"{number:016x}" for number in range(40)), "folder/ä b", "x" * 600, ""]
@@ -42,8 +42,32 @@ def test_images_come_once_in_the_order_of_first_mention(monkeypatch: pytest.Monk
     expected = {row[0]: (0, 0) for row in rows if row[0]}
     expected |= {name: (width, height) for name, height, width in sizes if name in expected}
     told = zip(found.images.to_texts(), zip(found.widths.tolist(), found.heights.tolist(), strict=True), strict=True)
-    assert list(told) == list(expected.items())
+    order = [*dict.fromkeys(name for name, _, _ in sizes if name in expected), *expected]
+    assert list(told) == [(name, expected[name]) for name in dict.fromkeys(order)]
     assert found.labels == list(dict.fromkeys(row[2] for row in rows))
+
+
+@pytest.mark.parametrize(
+    ("listed", "told", "images"),
+    [
+        ("a b", "a.jpg b", {"a.jpg": 7, "b": 7}),
+        ("a.jpg b", "b a", {"a.jpg": 7, "b": 7}),
+        ("a b", "a.jpg a.png", {"a": 0, "b": 0, "a.jpg": 7, "a.png": 7}),  # of which it is nobody can say
+        ("a a.jpg", "a a.jpg", {"a": 7, "a.jpg": 7}),  # of `a.png` and `a.jpg.png`
+        ("a", "a.v2 x/a.jpg", {"a": 0, "a.v2": 7, "x/a.jpg": 7}),
+        ("", "a a.jpg", {"a": 7, "a.jpg": 7}),
+    ],
+)
+def test_an_image_is_known_with_and_without_its_extension(listed: str, told: str, images: dict[str, int]) -> None:
+    members: dict[str, str | bytes] = {
+        "train-annotations-bbox.csv": f"{BOXES}\n"
+        + "".join(f"{name},xclick,/m/c,1,0,1,0,1,0,0,0,0,0\n" for name in told.split()),
+        "images.meta": "".join(f"{name} 5 7\n" for name in told.split()),
+    }
+    if listed:
+        members["train-images.csv"] = "ImageID,Subset\n" + "".join(f"{name},train\n" for name in listed.split())
+    found = survey(open_archive(BytesSource(zip_of(members))), ImportOptions())
+    assert dict(zip(found.images.to_texts(), found.widths.tolist(), strict=True)) == images
 
 
 def test_a_list_of_frames_tells_each_name_once(tmp_path: Path) -> None:
