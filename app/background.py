@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
 from functools import partial
@@ -55,9 +54,6 @@ WARM_MEMBERS = {
         b"m.png,a,/m/c,0,0.25,0.75,0.25,1,0.5,\n"
     ),
 }
-SWITCH_SECONDS = 0.0005
-"""After so long a thread lets another one run. Python's own 5 ms are what an export waits for its thread that decodes,
-or that one for it, after each step: 3 % of its time."""
 TEMPORARY = "tmp"  # below the data folder
 WORKER_CONNECTIONS = 4  # the work, the lease's monitor, and an export's snapshot beside a write
 
@@ -144,7 +140,6 @@ def warm_up() -> None:
 def run_worker_process(settings: Settings, parent_fd: int | None) -> None:
     """`annoport worker`: background requests, one at a time, until SIGTERM or the parent's end."""
     bound_heap()
-    sys.setswitchinterval(SWITCH_SECONDS)
     os.nice(settings.worker_niceness)
     set_up_logging(settings.log_level, settings.log_format)
     warm_up()
@@ -183,7 +178,6 @@ def run_worker_process(settings: Settings, parent_fd: int | None) -> None:
 def run_stream_process(settings: Settings, fd: int) -> None:
     """One warm child that writes exports into a socket."""
     bound_heap()
-    sys.setswitchinterval(SWITCH_SECONDS)
     set_up_logging(settings.log_level, settings.log_format)
     die_at(settings.fail_point)
     # The parent ends this process by closing the socket; a Ctrl-C at the terminal is the parent's business.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import random
+import sys
 import threading
 import time
 from pathlib import Path
@@ -33,6 +34,7 @@ def test_a_cut_export_leaves_no_thread_file_or_snapshot(tmp_path: Path, monkeypa
         task.bring(zip_of({BOXES: f"{BOX_HEADER.strip()},note\n{rows}"}))
         job = {"task_id": task.number, "job_id": None, "format": FORMAT, "save_images": False}
         seen: set[str] = set()
+        turns = sys.getswitchinterval()
 
         def cut(most_bytes: int) -> int:
             n_bytes = 0
@@ -40,6 +42,7 @@ def test_a_cut_export_leaves_no_thread_file_or_snapshot(tmp_path: Path, monkeypa
             def send(chunk: bytes) -> None:
                 nonlocal n_bytes
                 n_bytes += len(chunk)
+                assert sys.getswitchinterval() < turns  # its threads wait for each other
                 seen.update(thread.name for thread in threading.enumerate())
                 if n_bytes > most_bytes:
                     raise BrokenPipeError
@@ -48,6 +51,7 @@ def test_a_cut_export_leaves_no_thread_file_or_snapshot(tmp_path: Path, monkeypa
             return n_bytes
 
         whole = cut(1 << 40)
+        assert sys.getswitchinterval() == turns
         gc.collect()  # what earlier tests have left would go meanwhile
         threads, n_handles = set(threading.enumerate()), len(os.listdir("/proc/self/fd"))
         for part in range(8):
