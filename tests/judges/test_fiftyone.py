@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from app.images import decode_mask
+from app.storage import requests
+from tests.desk import Desk
 from tests.environments import python_of, run_script
 from tests.formats.builders import exported, read_zip
 from tests.formats.open_images.random_archives import Row, read_rows
@@ -133,6 +135,66 @@ def test_what_fiftyone_reads_is_what_the_default_layout_says(read: dict[str, Any
     ]
     wanted = [[float(row[edge]) for edge in EDGES] for row in rows]
     assert sorted(boxes) == sorted([x0, y0, x1 - x0, y1 - y0] for x0, x1, y0, y1 in wanted)
+
+
+FRAMES = ("#hash.png", ".hidden.png", "=cmd.png", "+1.png", "-1.png", "[b].png", "~t.png", "$HOME.png", "%41.png",
+          " lead.png", "a,b.png", 'q"uote.png', "it's.png", "a.b.c.png", "100%.png", "ß.png", "שלום.png", "😀.png",
+          "l" * 200 + ".png", "a.jpg.png", "same.png", "same.jpg", "folder/other.png", "0001.png",
+          "x\ty.png")  # fmt: skip
+LABELS = ("comma, label", 'quote "x"', "=cmd|' /C calc'!A0", "+1", "@sum", "Cat", "cat", "שלום", "😀", "123", "a/b",
+          "/m/01yrx", "DisplayName", "a  b", "SS", "ß", "x" * 64, "#x", "'", "ImageID,Source")  # fmt: skip
+
+
+def test_names_of_all_kinds_are_read(tmp_path: Path) -> None:
+    runs = [0, 100, 3.0, 4.0, 12.0, 13.0]
+    with Desk(tmp_path / "data") as desk:
+        task = desk.task(dict.fromkeys(FRAMES, (40, 30)), [{"name": name} for name in LABELS])
+        ids = [label["id"] for label in task.labels().values()]
+        looks = [{"frame": frame, "label_id": ids[frame % len(ids)], "attributes": []} for frame in range(len(FRAMES))]
+        kinds = {"rectangle": [1, 2, 20, 21], "mask": runs, "points": [5, 6]}
+        shapes = [{**look, "type": kind, "points": points} for look in looks for kind, points in kinds.items()]
+        task.put(shapes=shapes, tags=looks)
+        members = task.export(layout="fiftyone")
+    rows = table(members, "detections")
+    for path, body in [*members.items(), *((f"data/{row['ImageID']}.png", b"a picture") for row in rows)]:
+        place = tmp_path / "out" / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(body)
+    (package,) = python_of("fiftyone").parent.parent.glob("lib/python*/site-packages/fiftyone")
+    request = {"whole": False, "package": str(package), "folders": {"all": str(tmp_path / "out")}}
+    told = run_script("judge", SCRIPTS / "read_fiftyone.py", request)["all"]
+    wanted = Counter((row["ImageID"], row["LabelName"]) for row in rows)
+    assert sorted(label for _, label in wanted.elements()) == sorted(
+        LABELS[n % len(LABELS)] for n in range(len(FRAMES))
+    )
+    for kind in ("detections", "segmentations", "positive_labels", "points"):
+        assert labels_of(told, kind) == wanted, kind
+    drawn = [one["bits"] for sample in told["samples"].values() for one in sample["segmentations"]]
+    assert [int(bits, 16).bit_count() for bits in drawn] == [100] * len(FRAMES)
+
+
+@pytest.mark.parametrize(
+    ("images", "names", "misread"),
+    [
+        (["0001.png", "0002.png"], ["cat"], 2),  # its column is one of numbers
+        (["a.png", "2.png"], ["7", "1e5"], 2),
+        (["NA.png", "1.png"], ["cat", "None"], 3),
+        (["a.png", "2.png"], ["cat", "7"], 0),
+    ],
+)
+def test_names_that_fiftyone_takes_for_others_are_told(
+    tmp_path: Path, images: list[str], names: list[str], misread: int
+) -> None:
+    with Desk(tmp_path / "data") as desk:
+        task = desk.task(dict.fromkeys(images, (40, 30)), [{"name": name} for name in names])
+        asked = {"format": "Open Images V7 1.0", "layout": "fiftyone"}
+        rq_id = desk.call("POST", f"{task.path}/dataset/export", 202, params=asked)["rq_id"]
+        desk.work()
+        with desk.storage.database.read() as conn:
+            report = requests.load(conn, rq_id).report
+    assert report is not None
+    counts = report["counts"]
+    assert counts.get("export.misread", 0) == misread
 
 
 @pytest.mark.long

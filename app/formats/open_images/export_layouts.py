@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Collection, Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,6 +36,12 @@ Companions = dict[str, tuple[tuple[str, ...], list[tuple[str, ...]]]]
 """Header and rows by path; without a header they are plain lines, with nothing quoted."""
 CLASS_COLUMNS = ("LabelName", "DisplayName")
 HEXADECIMAL = "0123456789abcdef"
+_NUMBER = re.compile(r"\s*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+|inf|infinity)(?:e[+-]?[0-9]+)?\s*", re.IGNORECASE)
+_NOTHING = {
+    *("-1.#IND", "1.#QNAN", "1.#IND", "-1.#QNAN", "#N/A N/A", "#N/A", "N/A", "n/a", "NA", "<NA>", "#NA"),
+    *("NULL", "null", "NaN", "-NaN", "nan", "-nan", "None"),
+}
+"""What pandas, by which FiftyOne reads, takes for a missing value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +63,7 @@ class ExportLayout:
         fills_boxes: the Box* cells of every mask are filled.
         flat_ids: an id has no folder where it can do without.
         names_hierarchy: the hierarchy holds display names.
+        guesses_types: its tool takes a column of numbers for numbers, and some words for nothing.
         bright_masks: stored PNGs that look black, or are no two-level grey, are written as black and white.
         one_mask_folder: a mask's name must be free in all folders, because only the name is looked for.
     """
@@ -76,6 +84,7 @@ class ExportLayout:
     names_hierarchy: bool = False
     one_mask_folder: bool = False
     bright_masks: bool = False
+    guesses_types: bool = False
 
 
 def _default_table(kind: Kind, subset: str | None, subsets: Collection[str]) -> str:
@@ -119,8 +128,9 @@ _FIFTYONE: dict[Kind, str] = {
 
 
 def _fiftyone_mask_folder(subset: str, image: str) -> str:
+    """Of any first character: where a file is not found, FiftyOne 1.22 reads none."""
     first = image[:1].upper()
-    return f"labels/masks/{first if first.isalnum() else '_'}/"
+    return "labels/masks/" if first == "." else f"labels/masks/{first}/"  # a dot is that very folder
 
 
 def _fiftyone_companions(classes: Classes, masked: Collection[str], attributes: Classes) -> Companions:
@@ -167,6 +177,7 @@ LAYOUTS: dict[LayoutName, ExportLayout] = {
         names_hierarchy=True,
         one_mask_folder=True,
         bright_masks=True,
+        guesses_types=True,
     ),
 }
 
@@ -175,6 +186,18 @@ def _extension(name: str, image: str) -> str:
     """What a frame's name has behind the image's id: `.jpg`, or nothing where the id ends with it."""
     stem, dot, extension = name.rpartition(".")
     return f".{extension}" if dot and stem and not image.endswith(f".{extension}") else ""
+
+
+def misread_names(parts: Iterable[Sequence[str]]) -> tuple[int, str]:
+    """How many names, which stand in a column, a tool that guesses types takes for something else, and one of them."""
+    n_all = n_nothing = 0
+    first, are_numbers = "", True
+    for names in parts:
+        nothing = _NOTHING.intersection(names)
+        are_numbers = are_numbers and all(name in nothing or _NUMBER.fullmatch(name) for name in names)
+        n_all, n_nothing = n_all + len(names), n_nothing + len(nothing)
+        first = first or next(iter(sorted(nothing)), "") or (names[0] if are_numbers and names else "")
+    return (n_all if are_numbers else n_nothing), first
 
 
 def companion_rows(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> bytes:

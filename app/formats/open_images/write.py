@@ -26,7 +26,7 @@ from app.columns import LazyRagged, Ragged, among, decode_flags, decode_texts, d
 from app.errors import Problem, Report, shorten
 from app.formats.base import ClassWords, ExportOptions, Progress, Source, Target
 from app.formats.open_images.expansion import Expansion
-from app.formats.open_images.export_layouts import CLASS_COLUMNS, companion_rows, csv_rows, missing_rows
+from app.formats.open_images.export_layouts import CLASS_COLUMNS, companion_rows, csv_rows, misread_names, missing_rows
 from app.formats.open_images.extras import KeptFile
 from app.formats.open_images.hierarchy import default_hierarchy, rename_classes
 from app.formats.open_images.kept_rows import Mask, TableRows, header_columns, header_texts, merge_by_frame
@@ -85,6 +85,7 @@ def write(
     if options.save_images:
         writer.write_pictures()
     writer.tell_unwritten()
+    writer.tell_misread()
     progress(1.0)
 
 
@@ -451,6 +452,22 @@ class Writer:
             if count:
                 message = f"{count} {kind.name.lower()} shapes have no row in Open Images tables"
                 self._plan.report.add_many([Problem("export.unsupported", message, "warning")], count)
+
+    def tell_misread(self) -> None:
+        """Names that the layout's tool takes for numbers or for nothing: it finds no row of theirs, or fails."""
+        if not self._layout.guesses_types:
+            return
+        plan = self._plan
+        shown = np.flatnonzero(plan.shown)
+        images = (plan.ids.take(shown[part]).to_texts() for part in steps(len(shown)))
+        for what, names in (("images", images), ("classes", iter([[mid for mid, _ in plan.classes()]]))):
+            count, first = misread_names(names)
+            if count:
+                message = (
+                    f'FiftyOne takes the names of {count:,} {what}, such as "{shorten(first)}", for numbers or for '
+                    "nothing, and misses their rows; rename them to read them there"
+                )
+                plan.report.add_many([Problem("export.misread", message, "warning", value=shorten(first))], count)
 
     # --- files ---
 
