@@ -164,3 +164,20 @@ def test_of_several_tags_of_a_label_each_stays_what_it_is(desk: Desk) -> None:
     task.bring(archive, mode="merge")
     assert sorted(seen()) == sorted(before)
     assert read_zip(task.export_zip())[TAGS] == read_zip(archive)[TAGS]
+
+
+def test_a_tag_that_was_drawn_is_not_taken_for_an_imported_one(desk: Desk) -> None:
+    """Both leave with one line; what only the side file knows tells which is which."""
+    task = desk.task(FRAMES, LABELS)
+    cat = task.labels()["cat"]
+    note = [{"spec_id": cat["attributes"][0]["id"], "value": "mine"}]
+    task.put(tags=[{"frame": 0, "label_id": cat["id"], "attributes": note, "group": 3}])
+    task.bring(zip_of({TAGS: "LabelName,ImageID,Source,Confidence\ncat,a,,1\n"}), mode="append")
+
+    def seen() -> list[tuple[int, int, Any]]:
+        return sorted((tag["id"], tag["group"], tag["attributes"]) for tag in task.annotations()["tags"])
+
+    before, archive = seen(), task.export_zip()
+    task.bring(archive, mode="merge")
+    assert seen() == before
+    assert read_zip(task.export_zip())[TAGS] == read_zip(archive)[TAGS]

@@ -5,7 +5,8 @@ says. A cell that differs from the kept line was corrected there, and its value 
 annotation stays as the task shows it, edits included. Where both changed the same part, the archive's wins and the
 report says so.
 
-Which rows are one and the same, first match wins; of several alike the first with the first:
+Which rows are one and the same, first match wins; of several alike those that show the same, then the first with the
+first:
 
     all rows       the same line; the same cells in another order
     boxes          image, label, coordinates as imported; what is shown now; image, coordinates; image, label, nearest

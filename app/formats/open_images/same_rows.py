@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from app.annotations import Kept, Rows, Shapes, Tags, mix, pair_in_order, pair_nearest, without_defaults
-from app.columns import Cells, Ragged, decode_numbers, steps_within
+from app.columns import Cells, Ragged, Texts, decode_numbers, steps_within
 from app.formats.open_images.layout import COORDINATES, ENDS, LABEL_COLUMNS, POINT_PLACE
 from app.formats.open_images.merge_sides import Sides
 from app.formats.open_images.said import NO_KIND, hash_ragged
@@ -159,13 +159,41 @@ class RowFinder:
         sides = _Part(old, np.arange(len(old))), _Part(new, np.arange(len(new)))
         keys = [part.keys(self._line_keys) for part in sides]
         have_lines = [~self._of_kind(part, NO_KIND) for part in sides]
-        pairing.by_key(keys[0], keys[1], have_lines[0], have_lines[1])
+        self._pair_alike(pairing, *sides, (keys[0], keys[1]), (have_lines[0], have_lines[1]))
         old_rows, new_rows = pairing.free(None, None)
         if not len(old_rows) or not len(new_rows):
             return pairing
         rest = self._pair_rest(_Part(old, old_rows), _Part(new, new_rows), imported[old_rows])
         pairing.add(old_rows, new_rows, rest.old_of)
         return pairing
+
+    def _pair_alike(
+        self, pairing: Pairing, old: _Part, new: _Part, keys: tuple[Keys, Keys], may: tuple[Mask, Mask]
+    ) -> None:
+        """Pair free rows of equal keys; of several with one key those first that show the same, by which a side file
+        may tell them apart."""
+        free = pairing.free(*may)
+        again = np.union1d(*(_repeated(some[rows]) for some, rows in zip(keys, free, strict=True)))
+        if len(again) and not isinstance(old.table, Rows):
+            old_rows, new_rows = (rows[np.isin(some[rows], again)] for some, rows in zip(keys, free, strict=True))
+            if len(old_rows) and len(new_rows):
+                found = pair_in_order(
+                    mix(keys[0][old_rows], old.take(old_rows).keys(self._whole_keys)),
+                    mix(keys[1][new_rows], new.take(new_rows).keys(self._whole_keys)),
+                )
+                pairing.add(old_rows, new_rows, found)
+        pairing.by_key(*keys, *may)
+
+    def _whole_keys(self, table: Table) -> Keys:
+        """(N,) of all that is shown, but for the number of the group."""
+        looks = [table.occluded, table.z_orders] if isinstance(table, Shapes) else []
+        return mix(shown_keys(table), table.groups != 0, self._meanings(table.attributes), *looks)
+
+    def _meanings(self, attributes: Texts) -> npt.NDArray[np.int64]:
+        """(N,) of what attributes say."""
+        attributes = attributes.compact()
+        texts = [without_defaults(text, self._sides.defaults) for text in attributes.values]
+        return np.array([hash(text) for text in texts], dtype=np.int64)[attributes.codes]
 
     def _line_keys(self, table: Table) -> Keys:
         return mix(table.frames, self._sides.said(table.kept).line_keys, *_png_keys(table.kept))
@@ -181,12 +209,12 @@ class RowFinder:
                 continue
             # Rows that say the same but for the spelling of the image's id are the same; those of one spelling before.
             for keys in zip(old.several_keys(self._said_keys), new.several_keys(self._said_keys), strict=True):
-                pairing.by_key(*keys, *of_kind)
+                self._pair_alike(pairing, old, new, keys, of_kind)
             if isinstance(old.table, Tags):
                 pairing.by_key(old.keys(self._shown_tag_keys), new.keys(self._shown_tag_keys), *of_kind)
             for identity in IDENTITIES.get(kind, ()):
                 make = partial(self._keys, identity)
-                pairing.by_key(old.keys(make), new.keys(make), *of_kind)
+                self._pair_alike(pairing, old, new, (old.keys(make), new.keys(make)), of_kind)
             if kind == "masks":
                 pairing.by_key(old.keys(_png_of_frame), new.keys(_png_of_frame), *of_kind)
         if isinstance(old.table, Rows):
@@ -205,13 +233,10 @@ class RowFinder:
     def _shown_tag_keys(self, table: Tags) -> Keys:
         """(N,) of what a tag of a table shows, and of its `Source` where it shows none: an edited row does not say any
         more what an export made of it."""
-        attributes = table.attributes.compact()
-        texts = [without_defaults(text, self._sides.defaults) for text in attributes.values]
-        hashes = np.array([hash(text) for text in texts], dtype=np.int64)
         sources = self._sides.said(table.kept).text_keys(("Source",))
         shown = [label_id for label_id, name in self._sides.spec_ids if name == "source"]
         sources[np.isin(table.label_ids, shown)] = 0
-        return mix(table.frames, table.label_ids, hashes[attributes.codes], sources)
+        return mix(table.frames, table.label_ids, self._meanings(table.attributes), sources)
 
     def _pair_corrected(self, pairing: Pairing, old: _Part, new: _Part, imported: Mask) -> None:
         """What is left of one label on an image: rows of a table whose place or label was corrected."""
@@ -287,6 +312,13 @@ class _Part:
                 yield self.table.slice(int(rows[0]), int(rows[-1]) + 1)
             else:
                 yield self.table.take(rows)
+
+
+def _repeated(keys: Keys) -> Keys:
+    """Those that stand there more than once."""
+    found, counts = np.unique(keys, return_counts=True)
+    repeated: Keys = found[counts > 1]
+    return repeated
 
 
 def _png_keys(kept: Kept) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
