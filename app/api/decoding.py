@@ -386,10 +386,16 @@ class _Decoder:
             none = Ragged.empty(np.float64, len(part)), Ragged.empty(np.int32, len(part))
             shapes.append(part.replace(points=none[0], runs=none[1]))
         tags = [self.tags(fields) for fields in self.batches(document, "tags")]
-        tracks = [self.tracks(fields) for fields in self.batches(document, "tracks")]
+        tracks: list[Tracks] = []
+        bodies = GrowingRagged(np.uint8)
+        for fields in self.batches(document, "tracks"):
+            some = self.tracks(fields)
+            bodies.add(some.bodies)
+            tracks.append(some.replace(bodies=Ragged.empty(np.uint8, len(some))))
         _check_count(sum(map(len, (*shapes, *tags, *tracks))), self.limits)
         joined = Shapes.concatenate(shapes).replace(points=points.column(), runs=runs.column())
-        found = Annotations(joined, Tags.concatenate(tags), Tracks.concatenate(tracks))
+        moving = Tracks.concatenate(tracks).replace(bodies=bodies.column())
+        found = Annotations(joined, Tags.concatenate(tags), moving)
         if self.need_ids:
             for name, ids in (("shapes", found.shapes.ids), ("tags", found.tags.ids), ("tracks", found.tracks.ids)):
                 self.check_distinct(name, ids)

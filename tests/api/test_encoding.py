@@ -524,6 +524,22 @@ def test_a_body_built_to_fill_memory_is_refused_cheaply(body: bytes) -> None:
     assert peak < 100 << 20
 
 
+def test_bodies_of_tracks_are_held_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outlining, "BLOCK_BYTES", 32 << 10)
+    monkeypatch.setattr(outlining, "BATCH_BYTES", 32 << 10)
+    n = 20_000
+    key = {"type": "rectangle", "frame": 1, "points": [1, 1, 3, 3]}
+    body = body_of(tracks=[{"frame": 1, "label_id": 8, "shapes": [key]}] * n)
+    tracemalloc.start()
+    try:
+        found = decode(body, FRAMES, LABELS, LIMITS)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(found.tracks) == n
+    assert peak < 2 * found.tracks.bodies.nbytes
+
+
 # Changes and removals
 
 
