@@ -181,3 +181,27 @@ def test_a_tag_that_was_drawn_is_not_taken_for_an_imported_one(desk: Desk) -> No
     task.bring(archive, mode="merge")
     assert seen() == before
     assert read_zip(task.export_zip())[TAGS] == read_zip(archive)[TAGS]
+
+
+@pytest.mark.parametrize("kind", ["tag", "box", "mask"])
+def test_what_a_side_file_told_leaves_again_after_a_correction_without_one(desk: Desk, kind: str) -> None:
+    drawn = desk.task(FRAMES, LABELS)
+    cat = drawn.labels()["cat"]
+    note = [{"spec_id": cat["attributes"][0]["id"], "value": "mine"}]
+    looks: dict[str, dict[str, Any]] = {"box": {"type": "rectangle", "points": [4.0, 6, 20, 18]}, "mask": mask_at(3)}
+    table, look = ("shapes", looks[kind]) if kind in looks else ("tags", {})
+    drawn.put(**{table: [{"frame": 0, "label_id": cat["id"], "attributes": note, **look}]})
+    exported = drawn.export_zip()
+    task, other = desk.task(FRAMES, LABELS), desk.task(FRAMES, LABELS)
+    task.bring(exported)
+    corrected = {name: data.replace(b"cat,1", b"cat,0.5") for name, data in read_zip(exported).items()}
+    del corrected["annotations/oid_extra.json"]
+    for name in corrected:
+        if name.endswith(".png"):
+            corrected[name] = mask_png(np.ones((30, 40), dtype=np.bool_))
+    report = task.bring(zip_of(corrected), mode="merge")
+    assert report["changes"][table]["changed"] == 1
+    other.bring(task.export_zip())
+    for one in (task, other):
+        (found,) = one.annotations()[table]
+        assert [spec["value"] for spec in found["attributes"]] == ["mine"]

@@ -344,7 +344,12 @@ class Correction:
         # Attributes that were drawn here speak beside a line that was not theirs.
         edits = np.where(mine.tables >= 0, edits & ~taken, np.uint8(Edit.ATTRIBUTES)).astype(np.uint8)
         edits = edits & ~np.uint8(Edit.PART) | theirs.edits & np.uint8(Edit.PART)  # of the new PNG
-        return replace(theirs, edits=edits)
+        # What a side file told of a row stays shown, and the new line does not say it either.
+        told = self._sides.is_sided(mine) & (theirs.tables >= 0)
+        tables = theirs.tables
+        if told.any():
+            tables = np.where(told, self._sides.sided_tables(np.where(told, tables, -1)), tables).astype(np.int32)
+        return replace(theirs, edits=edits, tables=tables)
 
 
 def _follows(name: str, told: Flags, edits: Flags) -> Mask:

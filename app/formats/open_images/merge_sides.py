@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from app.annotations import Kept
-from app.columns import Cells, decode_texts
+from app.columns import Cells, decode_texts, distinct
 from app.formats.base import NewDocument, Target
 from app.formats.open_images.extras import Extras
 from app.formats.open_images.layout import LABEL_COLUMNS
@@ -29,11 +29,32 @@ class Sides:
     def __init__(self, new: NewDocument, target: Target) -> None:
         self.target, self.new = target, Extras.from_dict(new.extras)
         self.earlier = {set_id: Extras.from_dict(document) for set_id, document in target.earlier.items()}
-        self.extras: Mapping[int, Extras] = {**self.earlier, new.set_id: self.new}
+        self._new_id, self._twins = new.set_id, dict[int, int]()
+        self.extras: dict[int, Extras] = {**self.earlier, new.set_id: self.new}
         self._strays: dict[str, int] = {}  # LabelNames of no label
 
     def said(self, kept: Kept) -> Said:
         return Said(kept, self.extras)
+
+    def is_sided(self, kept: Kept) -> Mask:
+        """(N,) rows that came with an entry of a side file: they say less than what is shown."""
+        found = np.zeros(len(kept), dtype=np.bool_)
+        for set_id, extras in self.extras.items():
+            if extras.sided:
+                found |= (kept.sets == set_id) & np.isin(kept.tables, extras.sided)
+        return found & (kept.tables >= 0)
+
+    def sided_tables(self, tables: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+        """Numbers of tables of the new archive → those of their twins whose rows say less than what is shown."""
+        found = tables.copy()
+        for number in distinct(tables[~np.isin(tables, self.new.sided) & (tables >= 0)]).tolist():
+            if number not in self._twins:
+                self._twins[number] = len(self.new.tables)
+                twins = (*self.new.tables, self.new.tables[number])
+                self.new = replace(self.new, tables=twins, sided=(*self.new.sided, self._twins[number]))
+                self.extras[self._new_id] = self.new
+            found[tables == number] = self._twins[number]
+        return found
 
     def named_labels(self, said: Said, column: str = "LabelName") -> Positions:
         """(N,) the label that each row names, however it is spelled; below 0, a number for each other name."""
