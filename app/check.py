@@ -301,7 +301,8 @@ def labels_of(names: list[str], more: Mapping[str, Sequence[AttributeSpec]] = Ma
     labels: list[Label] = []
     last_id = len(names)
     for number, name in enumerate(names, 1):
-        specs = {spec.name: spec for spec in usual} | {spec.name: spec for spec in more.get(name, ())}
+        said = {spec.name: spec for spec in more.get(name, ())}
+        specs = said | {spec.name: replace(spec, mutable=said.get(spec.name, spec).mutable) for spec in usual}
         own = tuple(replace(spec, id=last_id + index) for index, spec in enumerate(specs.values(), 1))
         last_id += len(own)
         labels.append(Label(number, name, "#000000", "any", own))

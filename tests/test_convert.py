@@ -19,6 +19,7 @@ from tests.samples import picture
 DRAWN_SPECS: list[dict[str, Any]] = [
     {"name": "mood", "mutable": True, "input_type": "select", "values": ["calm", "wild"]},
     {"name": "note", "mutable": False, "input_type": "text", "values": [""]},
+    {"name": "truncated", "mutable": False, "input_type": "text", "values": [""]},
 ]
 
 
@@ -72,6 +73,7 @@ def test_an_export_that_is_converted_without_frames_and_labels_stays_as_it_is(tm
         cat, lines = task.labels()["cat"], task.labels()["only lines"]
         ids = {spec["name"]: spec["id"] for spec in cat["attributes"]}
         said = [{"spec_id": ids["note"], "value": "x, y"}]
+        truncated = {"spec_id": ids["truncated"], "value": "true"}
         look = {"type": "rectangle", "points": [1, 1, 9, 9], "outside": False, "occluded": False, "z_order": 0}
         keys = [
             {**look, "frame": frame, "attributes": [{"spec_id": ids["mood"], "value": mood}]}
@@ -81,7 +83,7 @@ def test_an_export_that_is_converted_without_frames_and_labels_stays_as_it_is(tm
         task.put(
             shapes=[
                 {**shape, "type": "rectangle", "points": [2, 2, 8, 8]},
-                {**shape, "type": "polygon", "points": [2, 2, 8, 8, 3, 9]},
+                {**shape, "type": "polygon", "points": [2, 2, 8, 8, 3, 9], "attributes": [truncated]},
                 {**shape, "type": "polyline", "points": [2, 2, 8, 8], "label_id": lines["id"], "attributes": []},
             ],
             tracks=[{"frame": 0, "label_id": cat["id"], "attributes": said, "shapes": keys}],
