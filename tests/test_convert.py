@@ -97,6 +97,22 @@ def test_an_export_that_is_converted_without_frames_and_labels_stays_as_it_is(tm
     assert (tmp_path / "out.zip").read_bytes() == made
 
 
+def test_names_of_classes_keep_their_order(tmp_path: Path, source: Path) -> None:
+    first, second = tmp_path / "first.zip", tmp_path / "second.zip"
+    members = read_zip(source.read_bytes())
+    classes = next(name for name in members if name.endswith("class-descriptions.csv"))
+    for order in (1, -1):
+        lines = members[classes].splitlines(keepends=True)
+        source.write_bytes(zip_of({**members, classes: b"".join(lines[::order])}))
+        asked = ("--label-ids", "name", "--force")
+        assert convert(source, first, "--size", "100x80", *asked).exit_code == 0
+        assert convert(first, second, *asked).exit_code == 0
+        named = [line.split(b",")[1].strip() for line in lines[::order]]
+        told = [line.split(b",")[0] for line in read_zip(first.read_bytes())[classes].splitlines()]
+        assert told == [name for name in named if name in told]
+        assert second.read_bytes() == first.read_bytes()
+
+
 def test_a_part_in_another_layout_with_pictures(tmp_path: Path, source: Path) -> None:
     folder = tmp_path / "pictures"
     folder.mkdir()

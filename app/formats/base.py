@@ -215,7 +215,8 @@ class Survey:
     Attributes:
         images: (N,) bytes, the ids of its images, in the order of its sizes, others in that of their first mention.
         widths, heights: (N,) int32, pixels; 0 where the archive tells none.
-        labels: the names of its labels as a task would call them (display names where there are any).
+        labels: the names of its labels as a task would call them (display names where there are any), in the order of
+            its class names, others in that of their first row.
         attributes: what it says of a label beyond rows, by name, as attributes; their ids say nothing yet.
     """
 

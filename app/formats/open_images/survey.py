@@ -71,6 +71,8 @@ def survey(archive: Archive, options: ImportOptions) -> Survey:
     rows = rows[np.argsort(places[rows], kind="stable")]  # an export has its sizes in the order of its frames
     beside = _beside(archive, layout)
     labels |= dict.fromkeys(beside)
+    named = dict.fromkeys(name or mid for mid, name in classes.display_names.items())
+    labels = dict.fromkeys(name for name in named if name in labels) | labels  # in the order of the class files
     return Survey(known.take(rows), widths[rows], heights[rows], list(labels), beside)
 
 
