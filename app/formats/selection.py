@@ -488,6 +488,7 @@ def read_selected(
         return
     words = format_.class_words(archive, target.labels) if format_.class_words is not None else ClassWords()
     selector = Selector(selection, target, words, report)
+    del words  # an archive may have 250,000 classes, and each pass reads them anew
     seeing, scratch = SeeingSink(selector), Report()
     none_yet = replace(target, chosen=np.zeros(len(target.frames), dtype=np.bool_))
     format_.read(archive, none_yet, options, seeing, scratch, lambda done: progress(done * FIRST_PASS))

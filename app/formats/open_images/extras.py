@@ -38,7 +38,7 @@ from app.errors import Damaged, shorten
 from app.formats.open_images.hierarchy import is_bare
 
 VERSION = 1
-WORDS = ("mids", "mapped", "classes")
+WORDS = ("mids", "mapped")
 HIERARCHY = "hierarchy.json"
 """How the name of each class hierarchy ends."""
 
@@ -140,7 +140,7 @@ class Extras:
 
     @classmethod
     def words_of(cls, document: Mapping[str, Any]) -> Extras:
-        """`mids`, `mapped` and `classes` alone: an archive may have left 250,000 files."""
+        """`mids` and `mapped` alone: an archive may have left 250,000 files, and as many classes."""
         return cls.from_dict({name: document[name] for name in WORDS if name in document})
 
 

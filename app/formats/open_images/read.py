@@ -223,7 +223,7 @@ def _all_classes(reading: Reading) -> dict[str, str]:
         names.setdefault(name, label)
     known = set(recorded_mids(reading.target.earlier).values())
     for document in reading.target.earlier.values():
-        for mid, name in Extras.words_of(document).classes:
+        for mid, name in document.get("classes", ()):
             if mid in known:
                 names.setdefault(mid, name)
     return names
@@ -248,8 +248,9 @@ def _read_hierarchy(reading: Reading) -> str | None:
             continue
         text, names = found
         classes = reading.classes.display_names
-        known = {*classes, *classes.values(), *(label.name for label in reading.target.labels.labels)}
-        unknown = unknown_labels(names, known)
+        unknown = unknown_labels(names, {label.name for label in reading.target.labels.labels})
+        unknown = unknown_labels(unknown, classes)
+        unknown = unknown_labels(unknown, set(classes.values())) if unknown else []
         if unknown:
             listed = [
                 Problem(

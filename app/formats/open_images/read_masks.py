@@ -137,16 +137,17 @@ class MaskReader:
             self._run.go_on()
 
     def read(self, groups: Ints, numbers: Ints) -> None:
-        """Write all shapes.
+        """Write all shapes, once; nobody goes ahead any more.
 
         Args:
             groups: (M,) of the linked box, 0 for none.
             numbers: (M,) a group for the parts of a mask that become several polygons.
         """
-        reading, rows = self._reading, self._rows
+        reading, rows, run = self._reading, self._rows, self._run
+        del self._run  # it refers to this reader: in a circle all would lie about until somebody looks for garbage
         self._unlinked = rows.linkable & (groups == 0)
         _check_repeats(reading, rows, self._files)
-        for taken, answer in self._run:
+        for taken, answer in run:
             self._ahead_bytes -= taken.n_bytes
             self._n_ahead -= len(taken.numbers)
             done = MasksDone.of_proven(taken.job.proven) if answer is None else answer

@@ -182,10 +182,11 @@ class Reading:
         self.attributes = AttributeEncoder(target.labels)
         self._few: dict[tuple[tuple[str, ...], tuple[str, ...]], tuple[FewTexts, TextsByKind]] = {}
         self._list_root: bytes | None = None
+        index = self.index  # alone: what is referred to in a circle lies about until somebody looks for garbage
         self.side = SideFile(
             target.frames,
             ItemCodec(target.labels, AttributeDecoder(target.labels)),
-            lambda ids: self.index.match(ids).frames,
+            lambda ids: index.match(ids).frames,
             target.first_group,
             target.group_room,
         )

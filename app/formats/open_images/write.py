@@ -49,6 +49,7 @@ from app.heap import trim_heap
 
 # Tables of tasks beyond this many frames may pass 4 GiB, which a zip must say beforehand.
 LARGE_FRAMES = 200_000
+CLASSES_STEP = 4096
 SIZES_STEP = 50_000
 HELD_BYTES, HELD_ROW_BYTES = 16 << 20, 160
 """Shapes that masks may have to do with are held for their pass while they are few; a row without its line takes some
@@ -206,7 +207,10 @@ class Writer:
             self._plan.strays.update(self._expansion.made)
         classes = self._plan.classes()
         rows = [CLASS_COLUMNS, *classes] if self._layout.has_class_header else classes
-        self._write_text(self._layout.classes, [csv_rows(rows)])
+        self._write_text(
+            self._layout.classes,
+            (csv_rows(rows[first : first + CLASSES_STEP]) for first in range(0, len(rows), CLASSES_STEP)),
+        )
         self._write_text(self._layout.hierarchy, [self._hierarchy(classes).encode()])
         for tree in self._plan.hierarchies[1:]:
             name = self._free_path(self._layout.hierarchy)
