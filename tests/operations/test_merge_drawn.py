@@ -205,3 +205,12 @@ def test_what_a_side_file_told_leaves_again_after_a_correction_without_one(desk:
     for one in (task, other):
         (found,) = one.annotations()[table]
         assert [spec["value"] for spec in found["attributes"]] == ["mine"]
+
+
+def test_rows_that_call_a_label_by_its_name_keep_it_when_it_is_renamed(desk: Desk) -> None:
+    """Also where a merge brought them: what the label was called is needed once it is called otherwise."""
+    task, other = desk.task(FRAMES, LABELS), desk.task(FRAMES, [{"name": "kitty"}, {"name": "dog"}])
+    task.bring(zip_of({TAGS: TAG_HEADER + "a,verification,cat,1\n"}), mode="merge")
+    desk.call("PATCH", f"/api/labels/{task.labels()['cat']['id']}", json={"name": "kitty"})
+    other.bring(task.export_zip())
+    assert [tag["label_id"] for tag in other.annotations()["tags"]] == [other.labels()["kitty"]["id"]]

@@ -233,7 +233,7 @@ def merge_extras(
     own_names = set(labels.values())
     merged = replace(
         new,
-        mids={key: mids.get(key, mid) for key, mid in new.mids.items() if key in mids or labels.get(key) != mid},
+        mids={key: mids.get(key, mid) for key, mid in new.mids.items()},
         classes=tuple(
             (name, display)
             for name, display in new.classes
@@ -245,7 +245,7 @@ def merge_extras(
     says_more = (
         bool(changed or fresh)
         or any(name not in classes for name, _ in merged.classes)
-        or not merged.mids.keys() <= mids.keys()
+        or any(key not in mids and labels.get(key) != mid for key, mid in merged.mids.items())
         or not merged.mapped.items() <= mapped.items()
         or (new.hierarchy is not None and new.hierarchy != hierarchy)
     )
