@@ -214,3 +214,16 @@ def test_rows_that_call_a_label_by_its_name_keep_it_when_it_is_renamed(desk: Des
     desk.call("PATCH", f"/api/labels/{task.labels()['cat']['id']}", json={"name": "kitty"})
     other.bring(task.export_zip())
     assert [tag["label_id"] for tag in other.annotations()["tags"]] == [other.labels()["kitty"]["id"]]
+
+
+def test_a_tag_that_takes_a_label_without_a_score_is_there(desk: Desk) -> None:
+    """Of its old label it said that it is absent, which the new one cannot show."""
+    labels: list[dict[str, Any]] = [{"name": "cat", "attributes": [{**NOTE, "name": "score"}]}, {"name": "dog"}]
+    task, other = desk.task(FRAMES, labels), desk.task(FRAMES, labels)
+    task.bring(zip_of({TAGS: TAG_HEADER + "a,verification,cat,0\n"}))
+    (tag,) = task.annotations()["tags"]
+    task.change("update", tags=[{**tag, "label_id": task.labels()["dog"]["id"], "attributes": []}])
+    members = task.export()
+    assert members[TAGS] == (TAG_HEADER + "a,verification,dog,1\n").encode()
+    other.bring(zip_of(members))
+    assert [found["label_id"] for found in other.annotations()["tags"]] == [other.labels()["dog"]["id"]]

@@ -5,12 +5,13 @@ Source: Open Images reference 4.5, 3.8, 5.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from app.annotations import Edit, Rows, Tags
 from app.columns import Cells, CSVBlock, Ragged, Texts, decode_texts
+from app.formats.open_images.attributes import same_value, shown_value
 from app.formats.open_images.kept_rows import (
     SIDE,
     Columns,
@@ -28,6 +29,7 @@ from app.formats.open_images.kept_rows import Rows as Places
 from app.formats.open_images.plan import Plan
 from app.formats.open_images.side_write import SideWriter
 from app.formats.open_images.write_boxes import (
+    Pairs,
     are_there,
     confidence_rule,
     fill_confidence,
@@ -87,12 +89,25 @@ def tag_columns(plan: Plan, tags: Tags, columns: Sequence[str]) -> Columns:
         places, pairs = plan.decoder.pairs(tags.label_ids, tags.attributes)
         for is_imported in (True, False):
             rows = np.flatnonzero(spoken & (imported == is_imported))
-            rules = {"Confidence": confidence_rule(plan, pairs), "Source": source_rule(plan, pairs, is_imported)}
+            rules = {"Confidence": presence_rule(plan, pairs), "Source": source_rule(plan, pairs, is_imported)}
             for column, rule in rules.items() if len(rows) else ():
                 kept = decode_texts(Cells.of(cells[column].take(rows)))
                 cells[column] = put(cells[column], rows, map_texts(places[rows], kept, rule))
     cells["Confidence"] = fill_confidence(cells["Confidence"])
     return cells
+
+
+def presence_rule(plan: Plan, pairs: Pairs) -> Callable[[int, str], str]:
+    """Confidence of a tag whose attributes speak. One that is shown without a score is there: 0 would say that it is
+    not, as its row may have said of a label that it had before."""
+    rule = confidence_rule(plan, pairs)
+
+    def confidence(pair: int, kept: str) -> str:
+        text, spec = rule(pair, kept), plan.decoder.spec(pairs[pair][0], "score")
+        can_show = spec is not None and shown_value(spec, "0", False) is not None
+        return "1" if not can_show and same_value("0", text) else text
+
+    return confidence
 
 
 def hidden_rows(
