@@ -501,6 +501,34 @@ def make_archive(seed: int) -> Made:
     maker = _Maker(seed)
     maker.ids()
     maker.make_labels()
+    return _written(maker)
+
+
+def make_archives(seed: int, count: int) -> list[Made]:
+    """Several archives about one task: its frames and labels, and tables that have nothing to do with each other."""
+    first = _Maker(seed)
+    first.ids()
+    first.make_labels()
+    found = []
+    for number in range(count):
+        maker = _Maker(seed * 1000 + number)
+        odd_ids = ("cvat", "datumaro", "flat")  # of these kinds alone
+        if first.kind in odd_ids or maker.kind in odd_ids:
+            maker.kind = first.kind
+        for name in ("all_ids", "aliens", "frames", "size_of", "full_names", "labels", "used", "names", "by_name"):
+            setattr(maker, name, getattr(first, name))
+        maker.options |= first.options
+        subsets = first.subsets if first.kind in odd_ids else ["train", "validation", "test"]
+        is_same = number == 0 or maker.chance(0.6)
+        maker.subset_of = {
+            name: first.subset_of[name] if is_same else maker.rng.choice(subsets) for name in first.subset_of
+        }
+        maker.subsets = sorted(set(maker.subset_of.values()))
+        found.append(_written(maker))
+    return found
+
+
+def _written(maker: _Maker) -> Made:
     maker.write_tables()
     maker.write_classes()
     beside = maker.place_masks()
