@@ -122,16 +122,17 @@ class MovingShapes:
         """Raises Damaged, as `expand_tracks`."""
         self.tracks, self._start, self._stop = tracks, start, stop
         self._rows, self._firsts, self._ends, is_plain = _spans(tracks, start, stop)
-        n = max(0, stop - start) + 1
+        # Where no track shows, frames need not be counted: a task may have millions, and most have no track.
+        n = max(0, stop - start) + 1 if len(self._rows) else 1
         # (frames + 1,) each: tracks on a frame, whether all of them are plain, and rows of the frames before it
         self._shown = self._count(np.ones(len(self._rows), dtype=np.bool_), n)
         self._is_plain = self._count(~is_plain[self._rows], n) == 0
-        self._before = np.concatenate([[0], np.cumsum(self._shown[:-1])])
+        self._before = np.concatenate([[0], np.cumsum(self._shown[:-1], dtype=np.int64)])
         self._held: tuple[int, int, Shapes] | None = None
 
-    def _count(self, wanted: npt.NDArray[np.bool_], n: int) -> Ints:
+    def _count(self, wanted: npt.NDArray[np.bool_], n: int) -> npt.NDArray[np.int32]:
         begun, ended = (np.bincount(edges[wanted] - self._start, minlength=n) for edges in (self._firsts, self._ends))
-        return np.cumsum(begun - ended)
+        return np.cumsum(begun - ended, dtype=np.int32)
 
     def __len__(self) -> int:
         return int(self._before[-1])
@@ -144,6 +145,10 @@ class MovingShapes:
         Args:
             whole: frames that may not come in parts.
         """
+        if not len(self):
+            if first < stop:
+                yield first, stop, Shapes.empty()
+            return
         while first < stop:
             at = first - self._start
             may_be_cut = bool(self._is_plain[at]) and first not in whole

@@ -306,6 +306,20 @@ def random_tracks(random: np.random.Generator, n: int, n_frames: int) -> Tracks:
     return tracks(*bodies)
 
 
+def test_frames_without_a_track_are_not_counted() -> None:
+    n = 2_000_000
+    tracemalloc.start()
+    try:
+        for many in (Tracks.empty(), tracks({"shapes": [key(n + 5, [0, 0, 1, 1])]})):
+            moving = MovingShapes(many, 0, n)
+            assert not len(moving)
+            assert [(first, stop, len(part)) for first, stop, part in moving.between(3, n)] == [(3, n, 0)]
+            assert not list(moving.between(3, 3))
+        assert tracemalloc.get_traced_memory()[1] < n
+    finally:
+        tracemalloc.stop()
+
+
 @pytest.mark.parametrize("most_rows", [1, 7, 40, 10_000])
 def test_windows_of_frames_give_what_all_tracks_show(monkeypatch: pytest.MonkeyPatch, most_rows: int) -> None:
     monkeypatch.setattr(module, "ROWS_AT_ONCE", most_rows)

@@ -13,7 +13,17 @@ import numpy as np
 import numpy.typing as npt
 
 from app.annotations import FrameIndex, Kept, Shapes, Tags
-from app.columns import Cells, Ragged, Texts, decode_numbers, decode_runs, distinct, equal_cells, split_lines
+from app.columns import (
+    Cells,
+    Ragged,
+    Texts,
+    decode_numbers,
+    decode_runs,
+    distinct,
+    equal_cells,
+    split_lines,
+    steps,
+)
 from app.errors import Problem, Report, shorten
 from app.formats.base import ExportOptions, Source, Target
 from app.formats.open_images.attributes import AttributeDecoder
@@ -90,6 +100,11 @@ class Plan:
         if len(used) > 1 or not self.shown.any():
             used = _used(self.subsets.take(np.flatnonzero(self.shown)))
         return sorted(used) or [DEFAULT_SUBSET]
+
+    def shown_rows(self) -> Iterator[Rows]:
+        """The places of the frames that are shown, some at a time: those of 1.74 million take 14 MB."""
+        for part in steps(len(self.shown)):
+            yield part.start + np.flatnonzero(self.shown[part])
 
     def in_subset(self, frames: Codes, subset: str | None) -> Mask:
         """(N,) bool for (N,) frame numbers: shown and of this subset (None: of any); others are not of the target."""

@@ -50,7 +50,6 @@ from app.heap import trim_heap
 # Tables of tasks beyond this many frames may pass 4 GiB, which a zip must say beforehand.
 LARGE_FRAMES = 200_000
 CLASSES_STEP = 4096
-SIZES_STEP = 50_000
 HELD_BYTES, HELD_ROW_BYTES = 16 << 20, 160
 """Shapes that masks may have to do with are held for their pass while they are few; a row without its line takes some
 160 bytes."""
@@ -105,9 +104,7 @@ def list_images(source: Source, target: Target, options: ExportOptions, report: 
     selection = parse_selection(options)
     if not selection.is_empty:
         plan = Writer(plan, source, ArchiveWriter(_drop), _wait).select(selection)
-    shown = np.flatnonzero(plan.shown)
-    for first in range(0, len(shown), SIZES_STEP):
-        rows = shown[first : first + SIZES_STEP]
+    for rows in plan.shown_rows():
         names = zip(plan.subsets.take(rows).to_list(), plan.ids.take(rows).to_texts(), strict=True)
         yield csv_rows([(f"{subset}/{name}",) for subset, name in names])
 
@@ -246,9 +243,8 @@ class Writer:
 
     def _sizes(self) -> Iterator[bytes]:
         plan = self._plan
-        frames, shown = plan.target.frames, np.flatnonzero(plan.shown)
-        for first in range(0, len(shown), SIZES_STEP):
-            rows = shown[first : first + SIZES_STEP]
+        frames = plan.target.frames
+        for rows in plan.shown_rows():
             widths, heights = frames.sizes(rows + plan.start)
             yield join_sizes(plan.ids.take(rows), heights, widths)
         if plan.spellings:
@@ -462,8 +458,7 @@ class Writer:
         if not self._layout.guesses_types:
             return
         plan = self._plan
-        shown = np.flatnonzero(plan.shown)
-        images = (plan.ids.take(shown[part]).to_texts() for part in steps(len(shown)))
+        images = (plan.ids.take(rows).to_texts() for rows in plan.shown_rows())
         for what, names in (("images", images), ("classes", iter([[mid for mid, _ in plan.classes()]]))):
             count, first = misread_names(names)
             if count:
@@ -551,12 +546,12 @@ class Writer:
 
     def write_pictures(self) -> None:
         """Pictures as they were uploaded."""
-        shown = np.flatnonzero(self._plan.shown)
-        for count, row in enumerate(shown.tolist()):
+        n_shown = int(np.count_nonzero(self._plan.shown))
+        for count, row in enumerate(chain.from_iterable(rows.tolist() for rows in self._plan.shown_rows())):
             picture = self._source.picture(row + self._plan.start)
             self._archive.add_stored_chunks(self._picture_name(row), picture.size, picture.chunks())
             if count % 64 == 0:
-                self._progress((len(self._subsets) + count / len(shown)) / (len(self._subsets) + 1))
+                self._progress((len(self._subsets) + count / n_shown) / (len(self._subsets) + 1))
 
     def _picture_name(self, row: int) -> str:
         """The frame's name, or its id where another task of the project has that name: readers find it by its id. The
