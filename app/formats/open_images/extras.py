@@ -1,7 +1,8 @@
 """What an imported archive said beyond rows: the document that the reader leaves with its set and the writer reads.
 
     tables      what each `Kept.tables` number stands for: kind, subset, path, header cells as they stood
-    mids        the label names of the tables (mostly MIDs) by id of the task's label; the first one seen of a label
+    mids        the label names of the tables (mostly MIDs) by id of the task's label; the first one seen of a label.
+                Labels that were deleted stay here, which tells what rows they had
     mapped      label names of the tables by which the options meant a label: name → id of the task's label
     classes     the class files' rows, [LabelName, DisplayName], in their order, the first of each LabelName
     hierarchy   the hierarchy file's text, as it came; None where there was none
@@ -39,6 +40,8 @@ from app.formats.open_images.hierarchy import is_bare
 
 VERSION = 1
 WORDS = ("mids", "mapped")
+GONE = -1
+"""Stands for a label that a task had once, and numbers below for others."""
 HIERARCHY = "hierarchy.json"
 """How the name of each class hierarchy ends."""
 
@@ -145,7 +148,8 @@ class Extras:
 
 
 def relabel(document: Mapping[str, Any], label_ids: Mapping[int, int]) -> dict[str, Any] | None:
-    """The document for labels that have other ids by now: the same labels of a task that was made anew.
+    """The document for labels that have other ids by now: the same labels of a task that was made anew. Those that the
+    task has no more have ids below 0, so that rows of theirs are still known as such.
 
     Returns:
         None for a document of another format.
@@ -158,14 +162,17 @@ def relabel(document: Mapping[str, Any], label_ids: Mapping[int, int]) -> dict[s
     try:
         extras = Extras.from_dict(document)
         mids = {label_ids[label_id]: mid for label_id, mid in extras.mids.items() if label_id in label_ids}
+        gone = [mid for label_id, mid in extras.mids.items() if label_id not in label_ids]
+        mids |= {GONE - number: mid for number, mid in enumerate(gone)}
         texts = [*mids.values(), *(text for row in extras.classes for text in row), extras.hierarchy or ""]
         for table in extras.tables:
             texts += [table.kind, table.subset or "", table.path, *table.columns, *table.spelling]
         kept = (*extras.files, *extras.masks)
         numbers = [number for file in kept for number in (file.offset, file.size, file.crc)]
-        numbers += [*extras.linked.values(), *extras.mapped.values(), *(extras.window or ())]
-        mapped = {name: label_ids[label_id] for name, label_id in extras.mapped.items() if label_id in label_ids}
+        numbers += [*extras.linked.values(), *(extras.window or ())]
+        mapped = {name: label_ids.get(label_id, GONE) for name, label_id in extras.mapped.items()}
         whole = all(type(number) is int and number >= 0 for number in numbers)
+        whole &= all(type(label_id) is int for label_id in extras.mapped.values())
         whole &= all(isinstance(told[3], list) for told in document["tables"])
         whole &= extras.hierarchy is None or isinstance(extras.hierarchy, str)
         if not whole or not all(isinstance(text, str) for text in (*texts, *(file.path for file in kept))):

@@ -5,6 +5,7 @@ Source: Open Images reference 4.2 (ids), 4.3 (subsets), 4.4 (labels).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -55,6 +56,7 @@ class Plan:
         selector: tells which rows are exported; None: all.
         spellings: ids of kept rows that mean a frame as well as its own id: frame number by id, filled on the way.
         strays: LabelNames of rows that mean no label of the task (any more), filled on the way.
+        n_gone: rows that were left out, by the LabelName of a label that was deleted, filled on the way.
     """
 
     target: Target
@@ -69,6 +71,7 @@ class Plan:
     selector: Selector | None = None
     spellings: dict[bytes, int] = field(default_factory=dict)
     strays: dict[str, None] = field(default_factory=dict)
+    n_gone: Counter[str] = field(default_factory=Counter)
 
     @property
     def start(self) -> int:
@@ -362,6 +365,20 @@ class Plan:
     def label_ids_of_names(self) -> dict[str, int]:
         """LabelName of kept rows → label id."""
         return {mid: self.target.labels.by_name[name].id for mid, name in self.names_of_mids.items()}
+
+    @cached_property
+    def gone_names(self) -> frozenset[str]:
+        """LabelNames that meant a label which the task has no more, as imports recorded, and mean none that it has."""
+        by_id, records = self.target.labels.by_id, self.extras.values()
+        own = {mid for extras in records for key, mid in extras.own_mids.items() if key not in by_id}
+        told = {name for extras in records for name, key in extras.mapped.items() if key not in by_id}
+        if not own | told:
+            return frozenset()
+        # The first LabelName of a label is recorded; others meant it by the same display name, or are that name.
+        displays = {self.imported_classes[name] for name in own if name in self.imported_classes}
+        called = set(map(fold_name, own | displays))
+        alike = {name for name, display in self.imported_classes.items() if fold_name(display) in called}
+        return frozenset((own | told | displays | alike) - self.label_ids_of_names.keys())
 
     def name_of(self, kept_name: str) -> str:
         """What `label_ids=name` writes for the LabelName of a row that no annotation shows."""

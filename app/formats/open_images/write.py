@@ -442,11 +442,22 @@ class Writer:
         return self._moving
 
     def tell_unwritten(self) -> None:
-        """Shape types that no table holds, and relationships without a box, counted."""
+        """Shape types that no table holds, relationships without a box, and rows without a label, counted."""
         n_dropped = self._relationships.n_dropped
         if n_dropped:
             message = f"{n_dropped} relationships named a box that was deleted; their rows are left out"
             self._plan.report.add_many([Problem("export.relationship_dropped", message, "warning")], n_dropped)
+        n_gone = self._plan.n_gone.total()
+        if n_gone:
+            name = next(iter(self._plan.n_gone))
+            label = shorten(self._plan.imported_classes.get(name, name))
+            message = (
+                f"{n_gone:,} rows say that something is absent, or that its mask is empty, but its label was deleted, "
+                f'such as "{label}"; they are left out'
+            )
+            self._plan.report.add_many(
+                [Problem("export.label_deleted", message, "warning", value=shorten(name))], n_gone
+            )
         for kind in UNWRITTEN:
             count = int(self._unwritten[kind])
             if count:

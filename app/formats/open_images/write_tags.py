@@ -126,12 +126,18 @@ def hidden_rows(
 
 
 def selected_rows(plan: Plan, rows: Rows, kind: LabelType) -> Rows:
-    """Those of some kept rows that the selection leaves."""
-    if plan.selector is None or not len(rows):
+    """Those of some kept rows that the selection leaves; those of a label that was deleted went with it, and count."""
+    if not len(rows) or (plan.selector is None and not plan.gone_names):
         return rows
     names = decode_texts(Cells.of(kept_columns(plan, rows.kept, ("LabelName",))["LabelName"]))
-    ids = np.array([plan.label_ids_of_names.get(name, -1) for name in names.values], dtype=np.int32)
-    return rows.take(plan.selector.keeps_absent(rows.frames, ids[names.codes], kind))
+    stays = np.ones(len(rows), dtype=np.bool_)
+    if plan.selector is not None:
+        ids = np.array([plan.label_ids_of_names.get(name, -1) for name in names.values], dtype=np.int32)
+        stays = plan.selector.keeps_absent(rows.frames, ids[names.codes], kind)
+    gone = np.array([name in plan.gone_names for name in names.values], dtype=np.bool_)
+    counts = np.bincount(names.codes[stays], minlength=len(gone))
+    plan.n_gone.update({names.values[code]: int(counts[code]) for code in np.flatnonzero(gone & (counts > 0)).tolist()})
+    return rows.take(stays & ~gone[names.codes])
 
 
 def hidden_columns(plan: Plan, rows: Rows, columns: Sequence[str]) -> Columns:

@@ -501,11 +501,17 @@ def test_names_for_labels_reach_rows_that_nobody_sees() -> None:
     assert cells(found, TAGS, "LabelName") == ["Cat", "Cat", "Dog"]
     assert cells(found, MASKS, "LabelName") == ["Cat"]
     assert found[CLASSES].decode() == "Cat,Cat\nDog,Dog\n"
-    # A label that was removed since: readers must still know the name in the rows.
+    # A label that was deleted since took its rows along.
     less = target({"a.jpg": (8, 8)}, labels("Cat"))
-    found = read_zip(exported(MemorySource.of_sink(sink, less.frames), less, label_ids="name")[0])
-    assert cells(found, TAGS, "LabelName") == ["Cat", "Cat", "/m/d"]
-    assert found[CLASSES].decode() == "Cat,Cat\n/m/d,Dog\n"
+    data, report = exported(MemorySource.of_sink(sink, less.frames), less, label_ids="name")
+    assert cells(read_zip(data), TAGS, "LabelName") == ["Cat", "Cat"]
+    assert read_zip(data)[CLASSES].decode() == "Cat,Cat\n"
+    assert report.counts == {"export.label_deleted": 1}
+    # A name that nobody can tell to be of a label with another name by now: readers must still know it.
+    other = target({"a.jpg": (8, 8)}, labels("Tiger", "Dog"))
+    found = read_zip(exported(MemorySource.of_sink(sink, other.frames), other, label_ids="name")[0])
+    assert cells(found, TAGS, "LabelName") == ["Tiger", "/m/k", "Dog"]
+    assert found[CLASSES].decode() == "Tiger,Tiger\nDog,Dog\n/m/k,Cat\n"
 
 
 @pytest.mark.parametrize("column", ["Weather", "XClick1X"])
