@@ -361,7 +361,7 @@ Read = Callable[[Archive, Target, ImportOptions, Sink, Report, Progress], None]
 Write = Callable[[Source, Target, ArchiveWriter, ExportOptions, Report, Progress], None]
 TakeSurvey = Callable[[Archive, ImportOptions], Survey]
 FindWords = Callable[[Archive, LabelCatalog], ClassWords]
-Relabel = Callable[[Mapping[str, Any], Mapping[int, int]], dict[str, Any] | None]
+Relabel = Callable[[Mapping[str, Any], Mapping[int, int], Mapping[int, int]], dict[str, Any] | None]
 CheckKept = Callable[[Mapping[str, Any], Kept], None]
 Count = Callable[[Source, Target, ExportOptions, Report], None]
 TellRows = Callable[[Mapping[str, Any], Rows], list[Note] | None]
@@ -405,8 +405,8 @@ class Format:
         example: the name of a file that it reads, for messages.
         nearest: the path that one of these files was probably meant to have, whose name the format almost knows.
         list_images: the images that an export with these options would hold, as a text with one a line.
-        relabel: the extras of an import with the ids of labels replaced (those of a task that was made anew); None
-            where they are not this format's. Raises ValueError where they are damaged.
+        relabel: the extras of an import with the ids of labels and attributes replaced (those of a task that was made
+            anew); None where they are not this format's. Raises ValueError where they are damaged.
         check_kept: looks whether kept rows can be those of an import, told its extras, which `relabel` took; raises
             ValueError where they cannot. None: anything can be.
         new_labels: the labels that an import with these options would lack, in order of their first row; problems are

@@ -65,14 +65,16 @@ def knows(name: str) -> bool:
     return any(one.knows(name) for one in FORMATS)
 
 
-def relabel_extras(extras: Mapping[str, Any], label_ids: Mapping[int, int]) -> dict[str, Any]:
-    """The document of an import, by whichever format it is, for labels with other ids.
+def relabel_extras(
+    extras: Mapping[str, Any], label_ids: Mapping[int, int], attribute_ids: Mapping[int, int]
+) -> dict[str, Any]:
+    """The document of an import, by whichever format it is, for labels and attributes with other ids.
 
     Raises:
         ValueError: no format knows it, or it is damaged.
     """
     for one in FORMATS:
-        found = one.relabel(extras, label_ids) if one.relabel is not None else None
+        found = one.relabel(extras, label_ids, attribute_ids) if one.relabel is not None else None
         if found is not None:
             return found
     raise ValueError("the document of an import is of no format that there is")
@@ -82,7 +84,7 @@ def kept_checker(extras: Mapping[str, Any]) -> Callable[[Kept], None]:
     """Who looks whether kept rows can be those of an import with these extras, which `relabel_extras` has taken; it
     raises ValueError where they cannot."""
     for one in FORMATS:
-        if one.check_kept is not None and one.relabel is not None and one.relabel(extras, {}) is not None:
+        if one.check_kept is not None and one.relabel is not None and one.relabel(extras, {}, {}) is not None:
             return partial(one.check_kept, extras)
     return lambda kept: None
 

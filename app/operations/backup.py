@@ -410,7 +410,7 @@ class Restoring:
             table = frames.load(conn, task_id, with_names=False)
         extras = document["extras"]
         if extras is not None:
-            extras = relabel_extras(extras, renumbered.labels)
+            extras = relabel_extras(extras, renumbered.labels, renumbered.attributes)
         with (
             stored.begin_set(self._storage, task_id, is_base=document["is_base"] is True) as writer,
             ExitStack() as stack,

@@ -33,8 +33,8 @@ from app.storage.database import Connection
 from app.storage.rewriting import Change, with_columns
 from app.storage.schema import TABLES_BY_KIND, annotation_sets, block_columns
 
-RelabelExtras = Callable[[Mapping[str, Any], Mapping[int, int]], Mapping[str, Any]]
-"""A format's document of an import for labels of other ids."""
+RelabelExtras = Callable[[Mapping[str, Any], Mapping[int, int], Mapping[int, int]], Mapping[str, Any]]
+"""A format's document of an import for labels and attributes of other ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ def relabel(conn: Connection, task_id: int, moves: Moves, relabel_extras: Relabe
     visible = sets.task_id == task_id, sets.state == "visible"
     recorded = conn.execute(sa.select(sets.id, sets.extras).where(*visible, sets.extras.is_not(None)))
     for row in recorded.all():
-        document = dict(relabel_extras(row.extras, moves.labels))
+        document = dict(relabel_extras(row.extras, moves.labels, moves.attributes))
         conn.execute(annotation_sets.update().where(sets.id == row.id).values(extras=document))
 
 

@@ -255,7 +255,7 @@ def _ahead_of_change(
 
 
 def _relabelled_extras(relabel_extras: RelabelExtras, moves: Moves, extras: Extras) -> Extras:
-    return None if extras is None else dict(relabel_extras(extras, moves.labels))
+    return None if extras is None else dict(relabel_extras(extras, moves.labels, moves.attributes))
 
 
 def change(

@@ -88,7 +88,7 @@ def move(storage: Storage, task_id: int) -> None:
     with storage.database.write() as conn:
         project = projects.create(conn, ann, "p", LABELS)
 
-    def relabel_extras(extras: Any, numbers: Any) -> Any:
+    def relabel_extras(extras: Any, numbers: Any, attributes: Any) -> Any:
         return {**extras, "label_ids": [numbers[number] for number in extras["label_ids"]]}
 
     tasks.save(storage, ann, task_id, project_id=project.id, relabel_extras=relabel_extras)

@@ -4,6 +4,7 @@
     mids        the label names of the tables (mostly MIDs) by id of the task's label; the first one seen of a label.
                 Labels that were deleted stay here, which tells what rows they had
     mapped      label names of the tables by which the options meant a label: name → id of the task's label
+    attributes  what the attributes of the labels were called, by their ids (as JSON: name → ids)
     classes     the class files' rows, [LabelName, DisplayName], in their order, the first of each LabelName
     hierarchy   the hierarchy file's text, as it came; None where there was none
     files       files nobody interprets: where their bytes lie in the set's pack
@@ -96,6 +97,7 @@ class Extras:
     mapped: Mapping[str, int] = field(default_factory=dict)
     plain: tuple[int, ...] = ()
     window: tuple[int, int] | None = None
+    attributes: Mapping[int, str] = field(default_factory=dict)
 
     def is_within(self, start: int, stop: int) -> bool:
         """Whether frames start to stop are all that its files can speak of."""
@@ -107,6 +109,9 @@ class Extras:
         return {label_id: mid for label_id, mid in self.mids.items() if self.mapped.get(mid, label_id) == label_id}
 
     def to_dict(self) -> dict[str, Any]:
+        attributes: dict[str, list[int]] = {}
+        for attribute_id, name in self.attributes.items():
+            attributes.setdefault(name, []).append(attribute_id)
         told = {
             "version": VERSION,
             "tables": [table.to_list() for table in self.tables],
@@ -120,6 +125,7 @@ class Extras:
             "linked": {str(number): ends for number, ends in self.linked.items()},
             "has_side": self.has_side,
             "plain": list(self.plain),
+            "attributes": attributes,
         }
         return told if self.window is None else {**told, "window": list(self.window)}
 
@@ -139,6 +145,7 @@ class Extras:
             has_side=bool(document.get("has_side", False)),
             plain=tuple(document.get("plain", ())),
             window=None if first == -1 else (first, stop),
+            attributes={key: name for name, keys in document.get("attributes", {}).items() for key in keys},
         )
 
     @classmethod
@@ -147,9 +154,11 @@ class Extras:
         return cls.from_dict({name: document[name] for name in WORDS if name in document})
 
 
-def relabel(document: Mapping[str, Any], label_ids: Mapping[int, int]) -> dict[str, Any] | None:
-    """The document for labels that have other ids by now: the same labels of a task that was made anew. Those that the
-    task has no more have ids below 0, so that rows of theirs are still known as such.
+def relabel(
+    document: Mapping[str, Any], label_ids: Mapping[int, int], attribute_ids: Mapping[int, int]
+) -> dict[str, Any] | None:
+    """The document for labels and attributes that have other ids by now: the same ones of a task that was made anew.
+    Labels that the task has no more have ids below 0, so that rows of theirs are still known as such.
 
     Returns:
         None for a document of another format.
@@ -171,6 +180,8 @@ def relabel(document: Mapping[str, Any], label_ids: Mapping[int, int]) -> dict[s
         numbers = [number for file in kept for number in (file.offset, file.size, file.crc)]
         numbers += [*extras.linked.values(), *(extras.window or ())]
         mapped = {name: label_ids.get(label_id, GONE) for name, label_id in extras.mapped.items()}
+        named = extras.attributes.items()
+        attributes = {attribute_ids[key]: name for key, name in named if key in attribute_ids}
         whole = all(type(number) is int and number >= 0 for number in numbers)
         whole &= all(type(label_id) is int for label_id in extras.mapped.values())
         whole &= all(isinstance(told[3], list) for told in document["tables"])
@@ -179,7 +190,7 @@ def relabel(document: Mapping[str, Any], label_ids: Mapping[int, int]) -> dict[s
             raise ValueError("a value of another type than it should be")
     except (AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"the document of an import is damaged: {error}") from error
-    return replace(extras, mids=mids, mapped=mapped, plain=()).to_dict()
+    return replace(extras, mids=mids, mapped=mapped, attributes=attributes, plain=()).to_dict()
 
 
 def check_kept(document: Mapping[str, Any], kept: Kept) -> None:
@@ -238,9 +249,14 @@ def merge_extras(
         if other != extras:
             changed[set_id] = other
     own_names = set(labels.values())
+    # Rows that get their line from this archive keep what earlier ones showed as an attribute that is called otherwise.
+    former: dict[int, str] = {}
+    for extras in reversed([*earlier.values()]):
+        former |= {key: name for key, name in extras.attributes.items() if name != new.attributes.get(key)}
     merged = replace(
         new,
         mids={key: mids.get(key, mid) for key, mid in new.mids.items()},
+        attributes={key: former.get(key, name) for key, name in new.attributes.items()},
         classes=tuple(
             (name, display)
             for name, display in new.classes

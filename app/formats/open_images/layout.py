@@ -73,6 +73,8 @@ POINT_ATTRIBUTES = {
     "TextLabel": "text_label",
 }
 """Columns of point labels and the attributes that show them."""
+SHOWING = frozenset({"score", "source", "box_id", "predicted_iou", *FLAGS.values(), *POINT_ATTRIBUTES.values()})
+"""The attributes that show what some column says."""
 IS = "is"
 """The relation of a thing to an attribute of its own: the second label is no class, the second box is the first."""
 

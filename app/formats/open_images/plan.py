@@ -9,11 +9,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from app.annotations import FrameIndex, Kept, Shapes, Tags
+from app.annotations import Edit, FrameIndex, Kept, Shapes, Tags
 from app.columns import (
     Cells,
     Ragged,
@@ -32,7 +33,7 @@ from app.formats.open_images.export_layouts import LAYOUTS, ExportLayout
 from app.formats.open_images.extras import Extras, KeptTable
 from app.formats.open_images.hierarchy import is_bare
 from app.formats.open_images.image_ids import Ids, ImageIds
-from app.formats.open_images.layout import DEFAULT_SUBSET
+from app.formats.open_images.layout import DEFAULT_SUBSET, SHOWING
 from app.formats.open_images.names import clean_subset, fold_name
 from app.formats.selection import Selector
 
@@ -40,6 +41,7 @@ Codes = npt.NDArray[np.int32]
 Rows = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 Reals = npt.NDArray[np.float64]
+Annotated = TypeVar("Annotated", Shapes, Tags)
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,6 +226,33 @@ class Plan:
     @cached_property
     def decoder(self) -> AttributeDecoder:
         return AttributeDecoder(self.target.labels)
+
+    def with_renames(self, table: Annotated) -> Annotated:
+        """The same annotations; where a label's attribute that shows a column is called otherwise since the import, or
+        another one by such a name, as if somebody had edited the attributes: the row does not say any more what it
+        shows."""
+        kept, edits = table.kept, table.kept.edits
+        for set_id, label_ids in self._renamed_attributes.items():
+            unlike = (kept.tables >= 0) & (kept.sets == set_id) & np.isin(table.label_ids, label_ids)
+            edits = np.where(unlike, edits | np.uint8(Edit.ATTRIBUTES), edits)
+        return table if edits is kept.edits else table.replace(kept=kept.replace(edits=edits))
+
+    @cached_property
+    def _renamed_attributes(self) -> dict[int, Codes]:
+        """By set: the labels (ids) whose attributes had other names when it was imported, as far as columns go."""
+        specs = {
+            spec.id: (label.id, spec.name) for label in self.target.labels.by_id.values() for spec in label.attributes
+        }
+        found: dict[int, Codes] = {}
+        for set_id, extras in self.extras.items():
+            label_ids = {
+                specs[key][0]
+                for key, name in extras.attributes.items()
+                if key in specs and specs[key][1] != name and not SHOWING.isdisjoint((name, specs[key][1]))
+            }
+            if label_ids:
+                found[set_id] = np.array(sorted(label_ids), dtype=np.int32)
+        return found
 
     @cached_property
     def mids(self) -> dict[int, str]:

@@ -134,6 +134,7 @@ def read(
         linked={number: ends for (_, ends), number in reading.linked.items()},
         has_side=bool(side),
         plain=reading.plain_tables(),
+        attributes={spec.id: spec.name for label in target.labels.by_id.values() for spec in label.attributes},
         window=(target.frames.start, target.frames.start + len(target.frames)) if target.is_part else None,
     )
     sink.extras(extras.to_dict())

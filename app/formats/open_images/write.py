@@ -307,7 +307,8 @@ class Writer:
     def _write_tags(self, subset: str | None, kinds: Sequence[Kind]) -> None:
         plan, source = self._plan, self._source
         columns = header_columns(plan, kinds, subset)
-        rows: Iterable[TableRows] = tag_rows(plan, self._part(subset).tags(), subset, columns, kinds, self._side)
+        tags = map(plan.with_renames, self._part(subset).tags())
+        rows: Iterable[TableRows] = tag_rows(plan, tags, subset, columns, kinds, self._side)
         if any(plan.has_table(kind) for kind in kinds):
             rows = merge_by_frame(rows, hidden_rows(plan, source.rows(), subset, columns, kinds))
         if self._expansion is not None and "tags" in kinds:
@@ -421,7 +422,7 @@ class Writer:
         is."""
         end = self._plan.start + len(self._plan.target.frames)
         moving = self._moving_shapes()
-        for shapes in source.shapes():
+        for shapes in map(self._plan.with_renames, source.shapes()):
             last = int(shapes.frames[-1]) + 1 if len(shapes) else done
             if not len(moving) or last <= done:
                 yield shapes

@@ -70,6 +70,6 @@ def test_a_note_holds_only_while_the_stem_is_the_images_id() -> None:
 def test_a_backup_that_is_restored_has_no_note() -> None:
     document = good(members(), WHERE)[0].document
     assert document["plain"]
-    restored = relabel(document, {1: 1})
+    restored = relabel(document, {1: 1}, {})
     assert restored is not None
     assert restored["plain"] == []
