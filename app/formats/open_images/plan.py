@@ -107,9 +107,11 @@ class Plan:
         return sorted(used) or [DEFAULT_SUBSET]
 
     def shown_rows(self) -> Iterator[Rows]:
-        """The places of the frames that are shown, some at a time: those of 1.74 million take 14 MB."""
+        """The places of the frames that are shown, some at a time, at least one: those of 1.74 million take 14 MB."""
         for part in steps(len(self.shown)):
-            yield part.start + np.flatnonzero(self.shown[part])
+            rows = np.flatnonzero(self.shown[part])
+            if len(rows):
+                yield part.start + rows
 
     def in_subset(self, frames: Codes, subset: str | None) -> Mask:
         """(N,) bool for (N,) frame numbers: shown and of this subset (None: of any); others are not of the target."""
