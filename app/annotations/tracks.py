@@ -30,7 +30,7 @@ import numpy.typing as npt
 import orjson
 
 from app.annotations.tables import Shapes, ShapeType, Tracks
-from app.columns import Ragged, Texts, distinct
+from app.columns import Ragged, Texts, among, distinct
 from app.errors import Damaged
 
 Points = npt.NDArray[np.float64]
@@ -287,14 +287,14 @@ class _KeyLists:
         rotations = np.frombuffer(self._rotations, dtype=np.float64)
         n_points = points.lengths
         alike = has_next & (types == types[following])
-        straight = np.isin(types, STRAIGHT) | ((types == ShapeType.POINTS) & (n_points == 2))
+        straight = among(types, STRAIGHT) | ((types == ShapeType.POINTS) & (n_points == 2))
         moves = alike & straight & (n_points == n_points[following])
         placed, turned = points.take(held), rotations[held]
-        moving = np.flatnonzero((alike & np.isin(types, (*STRAIGHT, ShapeType.POINTS)))[held])
+        moving = np.flatnonzero((alike & among(types, (*STRAIGHT, ShapeType.POINTS)))[held])
         if len(moving):
             keys = held[moving]
             offsets = (shown[moving] - frames[keys]) / (frames[following[keys]] - frames[keys])  # 0..1
-            turns = np.isin(types[keys], TURNING)
+            turns = among(types[keys], TURNING)
             turned[moving[turns]] = _turn(rotations[keys[turns]], rotations[following[keys[turns]]], offsets[turns])
             going = moves[keys]
             placed = _moved(placed, moving[going], points.take(following[keys[going]]), offsets[going])

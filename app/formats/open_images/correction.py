@@ -16,6 +16,7 @@ import orjson
 
 from app.annotations import Edit, Kept, Shapes, ShapeType, attributes_differ, ragged_differ
 from app.columns import Ragged, Texts, distinct
+from app.formats.open_images.extras import is_sided
 from app.formats.open_images.layout import COORDINATES, FLAGS, MASK_COORDINATES, POINT_ATTRIBUTES, POINT_PLACE
 from app.formats.open_images.merge_sides import LABEL_NAMES, Sides, differing_cells
 from app.formats.open_images.said import Said
@@ -345,7 +346,7 @@ class Correction:
         edits = np.where(mine.tables >= 0, edits & ~taken, np.uint8(Edit.ATTRIBUTES)).astype(np.uint8)
         edits = edits & ~np.uint8(Edit.PART) | theirs.edits & np.uint8(Edit.PART)  # of the new PNG
         # What a side file told of a row stays shown, and the new line does not say it either.
-        told = self._sides.is_sided(mine) & (theirs.tables >= 0)
+        told = is_sided(self._sides.extras, mine) & (theirs.tables >= 0)
         tables = theirs.tables
         if told.any():
             tables = np.where(told, self._sides.sided_tables(np.where(told, tables, -1)), tables).astype(np.int32)

@@ -32,6 +32,7 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from isal import isal_zlib
 
 from app.annotations import Kept
@@ -191,6 +192,19 @@ def relabel(
     except (AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"the document of an import is damaged: {error}") from error
     return replace(extras, mids=mids, mapped=mapped, attributes=attributes, plain=()).to_dict()
+
+
+def is_sided(extras: Mapping[int, Extras], kept: Kept) -> npt.NDArray[np.bool_]:
+    """(N,) bool: the row was imported with an entry of the side file, so it says less than the annotation.
+
+    Args:
+        extras: by set.
+    """
+    found = np.zeros(len(kept), dtype=np.bool_)
+    for set_id, one in extras.items():
+        if one.sided:
+            found |= (kept.sets == set_id) & np.isin(kept.tables, one.sided)
+    return found & (kept.tables >= 0)
 
 
 def check_kept(document: Mapping[str, Any], kept: Kept) -> None:

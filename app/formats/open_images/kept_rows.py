@@ -100,15 +100,6 @@ def is_kind(plan: Plan, kept: Kept, *kinds: str) -> Mask:
     return result
 
 
-def is_sided(plan: Plan, kept: Kept) -> Mask:
-    """(N,) bool: the row was imported with an entry of the side file, so it says less than the annotation."""
-    result = np.zeros(len(kept), dtype=np.bool_)
-    if any(extras.sided for extras in plan.extras.values()):
-        for set_id, number, rows in tables_of(kept):
-            result[rows] = number in plan.extras[set_id].sided
-    return result
-
-
 def header_columns(plan: Plan, kinds: Sequence[Kind], subset: str | None) -> tuple[str, ...]:
     """The canonical columns (of boxes with the clicks that a kept table has), then every further one that a
     kept table of the subset has, in its first spelling."""

@@ -36,14 +36,6 @@ class Sides:
     def said(self, kept: Kept) -> Said:
         return Said(kept, self.extras)
 
-    def is_sided(self, kept: Kept) -> Mask:
-        """(N,) rows that came with an entry of a side file: they say less than what is shown."""
-        found = np.zeros(len(kept), dtype=np.bool_)
-        for set_id, extras in self.extras.items():
-            if extras.sided:
-                found |= (kept.sets == set_id) & np.isin(kept.tables, extras.sided)
-        return found & (kept.tables >= 0)
-
     def sided_tables(self, tables: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
         """Numbers of tables of the new archive → those of their twins whose rows say less than what is shown."""
         found = tables.copy()

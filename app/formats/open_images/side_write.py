@@ -37,7 +37,8 @@ from app.columns import Ragged, Texts, among, distinct, encode_integers
 from app.deflate import Piece, deflate_piece
 from app.errors import Report
 from app.formats.open_images.attributes import attributes_text, share_text, shown_value
-from app.formats.open_images.kept_rows import UNKNOWN, Columns, Mask, is_sided, pick
+from app.formats.open_images.extras import is_sided
+from app.formats.open_images.kept_rows import UNKNOWN, Columns, Mask, pick
 from app.formats.open_images.layout import COORDINATES, FLAGS, POINT_ATTRIBUTES, POINT_PLACE
 from app.formats.open_images.mask_instances import DRAWN
 from app.formats.open_images.names import is_safe_box_id
@@ -108,7 +109,7 @@ class SideWriter:
 
     def _find_needed(self, shapes: Shapes) -> Mask:
         kept = shapes.kept
-        untouched = (kept.tables >= 0) & (kept.edits == 0) & ~is_sided(self._plan, kept)
+        untouched = (kept.tables >= 0) & (kept.edits == 0) & ~is_sided(self._plan.extras, kept)
         need: Mask = ~among(shapes.types, PLAIN_TYPES) | is_rotated(shapes) | (shapes.rotations != 0)
         need |= (shapes.z_orders != 0) | shapes.outside | (shapes.scores != 1) | (shapes.ids < 0)
         need |= (shapes.types != ShapeType.RECTANGLE) & shapes.occluded
@@ -246,7 +247,7 @@ class SideWriter:
         """(N,) bool: the tag would not read back as it is."""
         kept = tags.kept
         manual = np.array([source == MANUAL for source in tags.sources.values], dtype=np.bool_)
-        untouched = (kept.edits == 0) & ~is_sided(self._plan, kept)
+        untouched = (kept.edits == 0) & ~is_sided(self._plan.extras, kept)
         need: Mask = (tags.groups != 0) | ~manual[tags.sources.codes] | ((kept.tables >= 0) & ~untouched)
         fresh = np.flatnonzero(~need & (kept.tables < 0))
         if len(fresh):

@@ -14,8 +14,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from app.annotations import Edit, Shapes, ShapeType, decoded_flips
+from app.formats.open_images.extras import is_sided
 from app.formats.open_images.kept_bytes import KeptBytes
-from app.formats.open_images.kept_rows import Mask, is_sided
+from app.formats.open_images.kept_rows import Mask
 from app.formats.open_images.mask_instances import Instance, rows_of
 from app.formats.open_images.plan import Plan
 from app.geometry import polygon_areas, resize_flips
@@ -33,7 +34,7 @@ def untouched_outlines(plan: Plan, shapes: Shapes, instances: Sequence[Instance]
     good = (shapes.types[rows] == ShapeType.POLYGON) & (owner >= 0)
     good &= (kept.tables[rows] >= 0) & (kept.edits[rows] & Edit.GEOMETRY == 0)
     # What came with an entry of the side file may be any polygon.
-    good &= ~is_sided(plan, kept.take(rows))
+    good &= ~is_sided(plan.extras, kept.take(rows))
     good &= (kept.sets[rows] == kept.sets[owner]) & (kept.png_offsets[rows] == kept.png_offsets[owner])
     result: Mask = np.logical_and.reduceat(good, starts[:-1])
     return result
