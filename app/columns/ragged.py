@@ -215,6 +215,8 @@ class Texts:
         known: dict[str, int] = {}
         codes = []
         for part in parts:
+            if len(part.values) > len(part):  # a few rows of a long column have all its values
+                part = part.compact()
             mapping = np.array([known.setdefault(value, len(known)) for value in part.values], dtype=np.int32)
             codes.append(mapping[part.codes] if len(mapping) else part.codes)
         return Texts(np.concatenate(codes) if codes else np.empty(0, dtype=np.int32), tuple(known))

@@ -119,6 +119,14 @@ def test_texts_compact_forgets_what_is_not_used() -> None:
     assert (column.values, column.to_list()) == (("b", "a"), ["b", "a", "b"])
 
 
+def test_a_few_rows_of_a_long_column_bring_few_values() -> None:
+    column = Texts.from_list([str(number) for number in range(1000)])
+    parts = [column.slice(990, 993), Texts.from_list(["x", "991"])]
+    joined = Texts.concatenate(parts)
+    assert joined.to_list() == ["990", "991", "992", "x", "991"]
+    assert set(joined.values) == {"990", "991", "992", "x"}
+
+
 def test_texts_concatenate_shares_values() -> None:
     parts = [Texts.from_list(["a", "b"]), Texts.from_list([]), Texts.from_list(["b", "c"])]
     joined = Texts.concatenate(parts)
