@@ -7,8 +7,10 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any, TypeVar
 
+import orjson
 import sqlalchemy as sa
 
 from app.annotations import (
@@ -35,7 +37,9 @@ MAX_LABELS = 25_000
 """Of a task or a project: the largest published set of classes, that of V7's image labels, has 20,638."""
 REMEMBERED, REMEMBERED_BYTES = 16, 48 << 20
 """Catalogs that are kept, and what they may take together, about."""
-PART_BYTES = 400  # of a label or an attribute, without its long texts
+LABEL_BYTES, ATTRIBUTE_BYTES = 400, 100  # without long texts; attributes share theirs
+ALIKE_FROM = 16
+"""So many new labels in a row that declare the same get it by a statement for each attribute."""
 Known = TypeVar("Known", Label, AttributeSpec)
 Draft = TypeVar("Draft", LabelDraft, AttributeDraft)
 MAX_VALUES_CHARACTERS = 1 << 20
@@ -136,7 +140,8 @@ class _Remembered:
 def _size_of(catalog: LabelCatalog) -> int:
     """About how many bytes of memory it takes."""
     return sum(
-        PART_BYTES * (1 + len(label.attributes))
+        LABEL_BYTES
+        + ATTRIBUTE_BYTES * len(label.attributes)
         + len(label.svg)
         + sum(len(text) for spec in label.attributes for text in spec.values)
         for label in catalog.by_id.values()
@@ -167,20 +172,28 @@ def remembered(
 
 def _catalog(conn: Connection, chosen: sa.ColumnElement[bool]) -> LabelCatalog:
     rows = conn.execute(sa.select(labels).where(chosen).order_by(labels.c.id)).all()
+    own = attribute_specs.c
+    values = sa.type_coerce(own["values"], sa.Text)
     specs = conn.execute(
-        sa.select(attribute_specs)
-        .join(labels, labels.c.id == attribute_specs.c.label_id)
+        sa.select(own.id, own.label_id, own.name, own.mutable, own.input_type, own.default_value, values)
+        .join(labels, labels.c.id == own.label_id)
         .where(chosen)
-        .order_by(attribute_specs.c.id)
+        .order_by(own.id)
     ).all()
     return LabelCatalog(_build(rows, specs))
 
 
 def _build(rows: Iterable[Any], specs: Iterable[Any]) -> tuple[Label, ...]:
+    """20,000 labels have the same few attributes, mostly: their texts are held once."""
     attributes: dict[int, list[AttributeSpec]] = {}
-    for spec in specs:
-        made = AttributeSpec(spec.id, spec.name, spec.mutable, spec.input_type, spec.default_value, tuple(spec.values))
-        attributes.setdefault(spec.label_id, []).append(made)
+    known: dict[str, str] = {}
+    parsed: dict[str, tuple[str, ...]] = {}
+    for key, label_id, name, mutable, input_type, default, values in specs:
+        if values not in parsed:
+            parsed[values] = tuple(orjson.loads(values))
+        name, default = known.setdefault(name, name), known.setdefault(default, default)
+        made = AttributeSpec(key, name, mutable, known.setdefault(input_type, input_type), default, parsed[values])
+        attributes.setdefault(label_id, []).append(made)
     found: dict[int, Label] = {}
     children: dict[int, list[Label]] = {}
     for row in rows:
@@ -197,7 +210,10 @@ def _build(rows: Iterable[Any], specs: Iterable[Any]) -> tuple[Label, ...]:
             found[row.id] = label
         else:
             children.setdefault(row.parent_id, []).append(label)
-    return tuple(replace(label, sublabels=tuple(children.get(label.id, ()))) for label in found.values())
+    for parent_id, sublabels in children.items():
+        if parent_id in found:
+            found[parent_id] = replace(found[parent_id], sublabels=tuple(sublabels))
+    return tuple(found.values())
 
 
 def list_page(
@@ -357,17 +373,17 @@ def apply(
         return
     assert (task_id is None) != (project_id is None), "labels belong to a task or to a project"
     home = {"task_id": task_id, "project_id": project_id}
-    chosen = labels.c.task_id == task_id if project_id is None else labels.c.project_id == project_id
     task_ids = [task_id] if task_id is not None else _hold_tasks(conn, project_id or 0)
     for one in task_ids:
         touch_task(conn, one)  # takes the lock too: no annotation is written with a label that goes away
         touch_jobs(conn, one)
-    catalog = _catalog(conn, chosen)
+    catalog = remembered(conn, labels_mark(conn), task_id=task_id, project_id=project_id)
     current = {label.id: label for label in catalog.labels}
+    sound: set[tuple[AttributeDraft, ...]] = set()
     for index, draft in enumerate(drafts):
         if draft.id is not None and draft.id not in current:
             raise NotFound("label", draft.id, f"there is no label with id {draft.id}")
-        _check(draft, current.get(draft.id) if draft.id is not None else None, f"labels[{index}]")
+        _check(draft, current.get(draft.id) if draft.id is not None else None, f"labels[{index}]", sound)
     gone = [draft.id for draft in drafts if draft.id is not None and draft.deleted]
     _check_names(current, drafts)
     if gone:
@@ -389,7 +405,9 @@ def apply(
 def as_new(drafts: Sequence[LabelDraft]) -> list[LabelDraft]:
     """The same labels without ids: people paste the labels of another task."""
     return [
-        replace(
+        draft
+        if draft.id is None and not draft.deleted and not draft.sublabels and _are_new(draft.attributes or ())
+        else replace(
             draft,
             id=None,
             deleted=False,
@@ -398,6 +416,10 @@ def as_new(drafts: Sequence[LabelDraft]) -> list[LabelDraft]:
         )
         for draft in drafts
     ]
+
+
+def _are_new(attributes: Iterable[AttributeDraft]) -> bool:
+    return all(attribute.id is None for attribute in attributes)
 
 
 def _hold_tasks(conn: Connection, project_id: int) -> list[int]:
@@ -431,7 +453,8 @@ def _unique(names: Iterable[str | None], what: str, place: str) -> None:
         seen.add(name)
 
 
-def _check(draft: LabelDraft, old: Label | None, place: str) -> None:
+def _check(draft: LabelDraft, old: Label | None, place: str, sound: set[tuple[AttributeDraft, ...]]) -> None:
+    """`sound`: attributes of labels before, which need no other look; others are added."""
     if draft.deleted and draft.id is not None:
         return
     _check_name(draft.name if draft.name is not None or old is None else old.name, f"{place}.name")
@@ -453,11 +476,14 @@ def _check(draft: LabelDraft, old: Label | None, place: str) -> None:
     for index, sublabel in enumerate(draft.sublabels or ()):
         if sublabel.sublabels or sublabel.type == "skeleton":
             raise InvalidInput("sublabels have no sublabels", place=f"{place}.sublabels[{index}]")
-        _check(replace(sublabel, deleted=False), None, f"{place}.sublabels[{index}]")
+        _check(replace(sublabel, deleted=False), None, f"{place}.sublabels[{index}]", sound)
     _unique((sublabel.name for sublabel in draft.sublabels or ()), "sublabel", f"{place}.sublabels")
-    for index, attribute in enumerate(draft.attributes or ()):
+    if not draft.attributes or draft.attributes in sound:
+        return
+    for index, attribute in enumerate(draft.attributes):
         _check_attribute(attribute, f"{place}.attributes[{index}]")
-    _unique((attribute.name for attribute in draft.attributes or ()), "attribute", f"{place}.attributes")
+    _unique((attribute.name for attribute in draft.attributes), "attribute", f"{place}.attributes")
+    sound.add(draft.attributes)
 
 
 def _check_name(name: str | None, place: str) -> None:
@@ -541,10 +567,28 @@ def _insert(
     made = sa.select(labels.c.id).where(*at_home, labels.c.id > last).order_by(labels.c.id)
     ids = conn.execute(made).scalars().all()
     placed = [(label_id, draft) for label_id, (draft, _) in zip(ids, drafts, strict=True)]
-    specs = [_spec_values(label_id, one) for label_id, draft in placed for one in draft.attributes or ()]
+    _insert_specs(conn, at_home, placed)
+    _insert(conn, [(one, label_id) for label_id, draft in placed for one in draft.sublabels or ()], home, used)
+
+
+def _insert_specs(
+    conn: Connection, at_home: Sequence[sa.ColumnElement[bool]], placed: Sequence[tuple[int, LabelDraft]]
+) -> None:
+    """Add the attributes of new labels, which follow one another."""
+    specs = []
+    for attributes, group in groupby(placed, key=lambda each: each[1].attributes or ()):
+        ids = [label_id for label_id, _ in group]
+        if len(ids) < ALIKE_FROM:
+            specs += [_spec_values(label_id, one) for label_id in ids for one in attributes]
+            continue
+        of_all = sa.and_(*at_home, labels.c.id.between(ids[0], ids[-1]))
+        for one in attributes:
+            values = {name: value for name, value in _spec_values(0, one).items() if name != "label_id"}
+            same = [sa.literal(value, attribute_specs.c[name].type) for name, value in values.items()]
+            rows = sa.select(labels.c.id, *same).where(of_all).order_by(labels.c.id)
+            conn.execute(attribute_specs.insert().from_select(["label_id", *values], rows))
     if specs:
         conn.execute(attribute_specs.insert(), specs)
-    _insert(conn, [(one, label_id) for label_id, draft in placed for one in draft.sublabels or ()], home, used)
 
 
 def _next_color(used: set[str]) -> str:

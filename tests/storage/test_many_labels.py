@@ -40,7 +40,7 @@ def new_labels(n: int) -> list[LabelDraft]:
         LabelDraft(
             f"label {number}",
             color="#123456" if number % 5 == 0 else None,
-            attributes=tuple(spec(f"attribute {at}", number=number + at) for at in range(number % 4)),
+            attributes=tuple(spec(f"attribute {at}", number=number // 3 + at) for at in range(number // 3 % 4)),
         )
         for number in range(n)
     ]
@@ -78,7 +78,11 @@ def told(found: Sequence[Label]) -> list[object]:
     ]  # fmt: skip
 
 
-def test_many_at_once_are_as_one_after_the_other(storage: Storage) -> None:
+@pytest.mark.parametrize("alike_from", [2, module.ALIKE_FROM])
+def test_many_at_once_are_as_one_after_the_other(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, alike_from: int
+) -> None:
+    monkeypatch.setattr(module, "ALIKE_FROM", alike_from)
     at_once, one_by_one = make_task(storage).id, make_task(storage).id
     new = new_labels(40)
     found, _ = apply(storage, at_once, *new)
@@ -120,4 +124,51 @@ def test_what_is_remembered_of_labels_is_bounded(storage: Storage, monkeypatch: 
         known = module._REMEMBERED._known
         assert sum(map(module._size_of, (catalog for catalog, _ in known.values()))) <= 100_000
         assert module._REMEMBERED._n_bytes == sum(size for _, size in known.values())
-    assert len(module._REMEMBERED._known) == 2
+    assert sum(size > 40_000 for _, size in module._REMEMBERED._known.values()) == 2
+
+
+def test_labels_that_declare_the_same_take_a_row_for_each_attribute_once(storage: Storage) -> None:
+    task_id = make_task(storage).id
+    attributes = tuple(spec(f"attribute {at}", number=at) for at in range(8))
+    new = [LabelDraft(f"class {number}", attributes=attributes) for number in range(1000)]
+    n_rows = 0
+
+    def count(_conn: object, _cursor: object, statement: str, rows: Sequence[object], *_: object) -> None:
+        nonlocal n_rows
+        n_rows += len(rows) if "INSERT INTO attribute_specs" in statement and isinstance(rows, list) else 1
+
+    with storage.database.write() as conn:
+        event.listen(conn, "before_cursor_execute", count)
+        labels.apply(conn, new, task_id=task_id)
+    assert n_rows < 100
+    with storage.database.read() as conn:
+        found = labels.of_task(conn, task_id).labels[-1000:]
+    for label in found:
+        assert [(one.name, one.mutable, one.values) for one in label.attributes] == [
+            (one.name, one.mutable, one.values) for one in attributes
+        ]
+
+
+def test_the_labels_of_a_large_data_set_are_read_once(storage: Storage) -> None:
+    task_id = make_task(storage).id
+    attributes = tuple(spec(f"attribute {at}", number=at) for at in range(8))
+    new = [LabelDraft(f"class {number}", attributes=attributes) for number in range(N_V7_CLASSES)]
+    apply(storage, task_id, *new)
+    with storage.database.read() as conn:
+        found = labels.of_task(conn, task_id)
+        assert labels.of_task(conn, task_id) is found
+    n_statements = 0
+
+    def count(*_: object) -> None:
+        nonlocal n_statements
+        n_statements += 1
+
+    with storage.database.write() as conn:
+        event.listen(conn.engine, "before_cursor_execute", count)
+        try:
+            labels.apply(conn, [LabelDraft("other", id=found.labels[5].id)], task_id=task_id)
+        finally:
+            event.remove(conn.engine, "before_cursor_execute", count)
+    assert n_statements < 10
+    with storage.database.read() as conn:
+        assert labels.of_task(conn, task_id).labels[5].name == "other"
