@@ -17,6 +17,8 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from typing import Annotated, Any
 
 import numpy as np
@@ -41,6 +43,7 @@ router = Router(tags=["stats"])
 MAX_TASKS = 500
 MAX_PICTURES = 500
 MAX_NOTES = 500
+READ_ROWS, READ_BYTES = 10_000, 1 << 20  # of one picture at a time
 REMEMBERED = 64
 CHARTS: dict[str, tuple[str, ...]] = {
     "labels": ("labels", "subsets"),
@@ -111,7 +114,7 @@ def memory_of(request: Request) -> Memory:
     return memory
 
 
-def send(request: Request, task: Task, body: Callable[[], bytes]) -> Response:
+def send(request: Request, task: Task, body: Callable[[], bytes | memoryview]) -> Response:
     """The JSON of a task's revision, or 304."""
     etag = f'"{task.id}-{task.revision}-{task.created_date.timestamp():.0f}"'
     headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
@@ -353,13 +356,13 @@ def get_picture(request: Request, task_id: PathId, frame: PathId, caller: Caller
         return send(request, task, lambda: picture_json(conn, task, frame))
 
 
-def picture_json(conn: Connection, task: Task, frame: int) -> bytes:
+def picture_json(conn: Connection, task: Task, frame: int) -> memoryview:
+    """What is on it is read some rows at a time, and written as it is read: a task may have as many tracks as others
+    have shapes."""
     table: FrameTable = frames.load(conn, task.id, frame, frame + 1)
-    found = annotation_rows.load(conn, task.id, start=frame, stop=frame + 1, kinds=("shapes", "tags", "images", "rows"))
+    found = annotation_rows.load(conn, task.id, start=frame, stop=frame + 1, kinds=("images", "rows"))
     documents = {row.id: row.extras for row in annotation_rows.sets_of(conn, task.id) if row.extras is not None}
     told = notes_of(documents, found.rows.take(np.arange(min(len(found.rows), MAX_NOTES), dtype=np.int64)))
-    tracks = annotation_rows.load(conn, task.id, kinds=("tracks",)).tracks
-    seen = expand_tracks(tracks, frame, frame + 1)
     about = {
         "frame": frame,
         "name": table.name(frame),
@@ -373,6 +376,26 @@ def picture_json(conn: Connection, task: Task, frame: int) -> bytes:
     about["notes"] = [
         {"kind": note.kind, "words": note.words, "file": note.file, "cells": dict(note.cells)} for note in told
     ]
-    shapes = [part for part in (found.shapes, seen) if len(part)]
-    labeled = b"".join(encode([found.tags], shapes, [], labels.of_task(conn, task.id)))
-    return orjson.dumps(about)[:-1] + b',"annotations":' + labeled + b"}"
+    read = partial(
+        annotation_rows.iterate,
+        conn,
+        task.id,
+        batch_rows=READ_ROWS,
+        batch_bytes=READ_BYTES,
+        with_kept=False,
+        cuts="anywhere",
+    )
+    here = partial(read, start=frame, stop=frame + 1)
+    tracks = (expand_tracks(batch.tracks, frame, frame + 1) for batch in read(kinds=("tracks",)))
+    shapes = chain((batch.shapes for batch in here(kinds=("shapes",))), tracks)
+    labeled = encode(
+        (batch.tags for batch in here(kinds=("tags",))),
+        (part for part in shapes if len(part)),
+        [],
+        labels.of_task(conn, task.id),
+    )
+    text = bytearray(orjson.dumps(about)[:-1] + b',"annotations":')
+    for piece in labeled:
+        text += piece
+    text += b"}"
+    return memoryview(text)

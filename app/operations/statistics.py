@@ -52,6 +52,7 @@ AGREEMENT_EDGES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 BAD_AGREEMENT = 0.5
 LISTED_FRAMES = 24
 MAX_ROWS = 1_000_000
+TRACK_ROWS, TRACK_BYTES = 10_000, 1 << 20  # read at a time
 STRETCHES = 48
 STRETCH_UNIT = 64
 """Frames of a block: stretches hold whole blocks."""
@@ -190,11 +191,13 @@ def count_task(
                 if len(tags):
                     add_tags(tally, tags)
                 add_pictures_per_label(tally, shapes, tags)
-    tracks = annotation_rows.load(conn, task_id, kinds=("tracks",)).tracks
-    if len(tracks):
-        tally.tracks_per_label += np.bincount(tally.rows_of(tracks.label_ids), minlength=len(tally.label_ids))
+    for batch in annotation_rows.iterate(
+        conn, task_id, kinds=("tracks",), batch_rows=TRACK_ROWS, batch_bytes=TRACK_BYTES, cuts="anywhere"
+    ):
+        rows = tally.rows_of(batch.tracks.label_ids)
+        tally.tracks_per_label += np.bincount(rows, minlength=len(tally.label_ids))
     note_labels(tally)
-    if not len(tracks):  # whose shapes are not counted frame by frame
+    if not held["tracks"]:  # whose shapes are not counted frame by frame
         tally.finding("nothing").add(np.flatnonzero(tally.counted & ~tally.said))
     tally.share = float(counted.mean()) if len(counted) else 1.0
     return tally
