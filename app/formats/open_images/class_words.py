@@ -21,7 +21,7 @@ def find_words(archive: Archive, labels: LabelCatalog) -> ClassWords:
     scratch = Report(limit=1)
     layout = lay_out(archive.names(), scratch)
     classes = ClassNames()
-    for file in layout.of("classes"):
+    for file in layout.class_files():
         classes.add_table(archive.blocks(archive.entry(file.path)), file.path, scratch, MAX_FIELD_BYTES, MAX_COLUMNS)
     hierarchy = None
     for file in layout.of("hierarchy"):

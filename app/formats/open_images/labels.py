@@ -31,10 +31,15 @@ LABELS_SHOWN = 3
 @dataclass(slots=True)
 class ClassNames:
     """The class files of an archive: display name by MID, in order of appearance; the first of a MID wins. Their
-    number, and that of the names of rows, is bounded, for all are held at once."""
+    number, and that of the names of rows, is bounded, for all are held at once.
+
+    Attributes:
+        wider: paths of the files that say more than names, such as V7's with its counts of points.
+    """
 
     display_names: dict[str, str] = field(default_factory=dict)
     limit: int = MAX_CLASSES
+    wider: list[str] = field(default_factory=list)
 
     def add_table(
         self,
@@ -60,6 +65,8 @@ class ClassNames:
                 count.dropped += len(block)
                 return
             first = first and not len(block)
+            if file not in self.wider and _has_further_cells(block):
+                self.wider.append(file)
             for row in range(start, len(block)):
                 mid, name = _mended(mids.row_text(row), names.row_text(row), file, int(block.rows[row]), repairs)
                 if name is None:
@@ -120,6 +127,11 @@ def _is_otherwise_separated(block: CSVBlock, file: str, report: Report) -> bool:
         return False
     report.error("csv.delimiter", message, file=file, row=int(block.rows[0]), value=shorten(line.decode("utf-8")))
     return True
+
+
+def _has_further_cells(block: CSVBlock) -> bool:
+    """Whether a cell behind LabelName and DisplayName holds something."""
+    return any(bool(block.cells_at(place).lengths.any()) for place in range(2, int(block.field_counts.max(initial=0))))
 
 
 def _is_header(mids: Cells, names: Cells) -> bool:
@@ -401,7 +413,12 @@ class LabelMatcher:
     def _meant_name(self, name: str) -> tuple[str, str | None]:
         """What to ask behind a message about an unknown name, and the suggestion; nothing once no more is listed, for a
         file may have a million other names."""
-        near = self.nearest(name) if self._report.room() > 1 else []
+        if self._report.room() <= 1:
+            return "", None
+        bare = name.strip()
+        if bare != name and self.find(bare) is not None:
+            return f'; it has blanks around it, write "{shorten(bare)}"', bare
+        near = self.nearest(name)
         return (f"; did you mean {near[0]!r}?", near[0]) if near else ("", None)
 
     def _what_to_do(self, name: str) -> str:

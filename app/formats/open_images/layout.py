@@ -234,6 +234,10 @@ class Layout:
     def of(self, *kinds: Kind) -> list[TableFile]:
         return [table for table in self.tables if table.kind in kinds]
 
+    def class_files(self) -> list[TableFile]:
+        """In the order of their names: `class-descriptions.csv` in front of `class-descriptions-boxable.csv`."""
+        return sorted(self.of("classes"), key=lambda table: table.path.rpartition(".")[0])
+
     def likely_masks(self) -> list[str]:
         """The PNGs that rows of masks will name, as far as can be told before a row is read."""
         return (

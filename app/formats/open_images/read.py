@@ -82,6 +82,7 @@ def read(
     )
     with workers as crew, prove_ahead(reading) as proofs:
         read_classes(reading)
+        report.summary["files"] |= dict.fromkeys(reading.classes.wider, "class names, kept as they are")
         reading.match_labels()
         hierarchy = _read_hierarchy(reading)
         images = ImageListReader(reading)
@@ -112,7 +113,7 @@ def read(
     for batch in reading.side.finish(side, report):
         sink.write(batch)
     images.finish()
-    class_files = layout.of("classes")
+    class_files = layout.class_files()
     reading.consistency.tell(
         reading.labels.names, reading.classes.display_names, class_files[0].path if class_files else "", hierarchy
     )
@@ -204,8 +205,10 @@ def _bytes_to_read(archive: Archive, layout: Layout) -> int:
 
 
 def read_classes(reading: Reading) -> None:
+    """All class files. Those with more than names in them are files that are kept, too: no class file of an export has
+    a place for counts of points or mentions."""
     options = reading.options
-    for file in reading.layout.of("classes"):
+    for file in reading.layout.class_files():
         reading.classes.add_table(
             reading.blocks(file.path),
             file.path,
@@ -357,8 +360,10 @@ def _keep_files(
         path for path, used in zip(files.paths, files.used.tolist(), strict=True) if not used and path in in_masks
     ]
     narratives = [reading.archive.entry(file.path) for file in reading.layout.of("narratives")]
+    classes = [reading.archive.entry(path) for path in reading.classes.wider]
+    others = _keep_others(reading, reading.layout.kept, unnamed)
     return (
-        [reading.keep_entry(entry) for entry in narratives] + _keep_others(reading, reading.layout.kept, unnamed),
+        [*map(reading.keep_entry, [*narratives, *classes]), *others],
         _keep(reading, "mask.unreferenced", "no row names this mask; kept and written back", unreferenced),
     )
 

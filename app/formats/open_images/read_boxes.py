@@ -19,7 +19,7 @@ from app.formats.open_images.attributes import AttributeColumn
 from app.formats.open_images.layout import COORDINATES, FLAGS, HIGHEST, LOWEST, TableFile
 from app.formats.open_images.links import MaskLinks
 from app.formats.open_images.reading import FewColumns, Ints, Mask, Reading, TableState
-from app.formats.open_images.repairs import MAX_WORD, are_decimal_ones, short_decimals
+from app.formats.open_images.repairs import are_decimal_ones, are_digits, short_decimals
 from app.formats.open_images.repeats import RepeatedRows, repeats_of
 from app.formats.open_images.side_read import row_check
 from app.formats.open_images.side_write import BOX_CELLS
@@ -149,12 +149,13 @@ def _read_corners(reading: Reading, table: TableState, block: CSVBlock, bad: Mas
         corners[:, place], mended = short_decimals(values, cells, good)
         message = "has coordinates of single precision, as datumaro writes them; the short decimals place the boxes"
         reading.mend(table, "value.single_precision", block, mended, column, message)
+    upright = good.copy()
     for low, high, column in ((0, 1, "XMin"), (2, 3, "YMin")):
         inverted = good & (corners[:, low] > corners[:, high])
         message = f"{column} is greater than {COORDINATES[high]}; the columns are XMin, XMax, YMin, YMax"
         reading.tell(table, "error", "box.inverted", block.rows, inverted, column, message, block.cells(column))
-        bad |= inverted
-        good &= ~inverted
+        upright &= ~inverted
+    good = upright
     bad |= ~good
     good &= ~bad
     outside = good & ((corners < 0) | (corners > 1)).any(axis=1)
@@ -177,8 +178,8 @@ def _read_flag(reading: Reading, table: TableState, few: FewColumns, column: str
     reading.tell_cells(table, "warning", "value.missing", block, flags.empty, column, message, cells, unless=bad)
     if wrong is not None:
         bad |= wrong
-    words = ~flags.bad & (cells.cells.lengths > MAX_WORD)
-    message = "flags are words or have a point; they are read as 1, 0 and -1, and written back so"
+    words = ~(flags.bad | flags.empty | cells.decoded(are_digits))
+    message = "flags are words, or have a point or blanks; they are read as 1, 0 and -1, and written back so"
     reading.mend_cells(table, "value.flag_words", block, words, column, message, cells)
     return cells.spread(flags.values)
 

@@ -6,7 +6,7 @@
     csv.line_ends           CRLF or CR                                                         written back as LF
     value.single_precision  0.8 as 0.800000011920929                                           0.8 places the box
     value.decimal_one       Confidence as 1.0                                                  counts as 1
-    value.flag_words        flags as true, 0.0 …                                               written back as digits
+    value.flag_words        flags as true, no, 0.0 …                                           written back as digits
     mask.dark               PNGs of 0 and 1 in 8 bits, which look black                        not 0 is the object
     mask.shared_file        rows that name one PNG: all masks but the last were written over   each row shows it
     meta.incomplete         images.meta without sizes of annotated images                      the frames have their own
@@ -46,8 +46,6 @@ REPAIRS = (
 LONG_NUMBER = 10
 """Characters from which a cell may tell single precision: published tables have up to nine decimals, and 0 and 1."""
 MAX_DECIMALS = 9
-MAX_WORD = 2
-"""Characters of a flag in digits: `-1`."""
 _MID = re.compile(r"/[a-z]/[0-9a-z_]+")
 _HEADER_WORDS = frozenset({"labelname", "displayname", "mid", "classname"})
 _CARRIAGE_RETURN = 13
@@ -138,3 +136,14 @@ def are_decimal_ones(cells: Cells) -> Mask:
     first, second, third = (cells.buffer[starts + place] for place in range(3))
     result[rows] = (first == ord("1")) & (second == ord(".")) & (third == ord("0"))
     return result
+
+
+def are_digits(cells: Cells) -> Mask:
+    """(N,) bool: the cell is a flag as published, `0`, `1` or `-1`."""
+    if not len(cells.buffer):
+        return np.zeros(len(cells), dtype=np.bool_)
+    first = cells.buffer[np.minimum(cells.starts, len(cells.buffer) - 1)]  # an empty cell may end the buffer
+    last = cells.buffer[cells.stops - 1]
+    good: Mask = (cells.lengths == 1) & ((first == ord("0")) | (first == ord("1")))
+    good |= (cells.lengths == 2) & (first == ord("-")) & (last == ord("1"))
+    return good

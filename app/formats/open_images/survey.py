@@ -32,7 +32,7 @@ def survey(archive: Archive, options: ImportOptions) -> Survey:
     layout = lay_out(archive.names(), scratch)
     set_aside(layout, options)
     classes = ClassNames()
-    for file in layout.of("classes"):
+    for file in layout.class_files():
         classes.add_table(archive.blocks(archive.entry(file.path)), file.path, scratch, MAX_FIELD_BYTES, MAX_COLUMNS)
     images = _DistinctNames()
     labels: dict[str, None] = {}

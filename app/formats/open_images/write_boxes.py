@@ -31,6 +31,7 @@ from app.formats.open_images.kept_rows import (
 )
 from app.formats.open_images.layout import CLICK_COLUMNS, COORDINATES, FLAGS, HIGHEST, LOWEST
 from app.formats.open_images.plan import Plan
+from app.formats.open_images.repairs import are_digits
 from app.geometry import boxes_to_norm, hull_boxes, rotated_corners
 
 if TYPE_CHECKING:
@@ -89,15 +90,7 @@ def are_there(cells: Cells) -> Mask:
     return there
 
 
-def _are_digits(cells: Cells) -> Mask:
-    """(N,) bool: `0`, `1` or `-1`."""
-    first, last = cells.buffer[cells.starts], cells.buffer[cells.stops - 1]
-    good: Mask = (cells.lengths == 1) & ((first == ord("0")) | (first == ord("1")))
-    good |= (cells.lengths == 2) & (first == ord("-")) & (last == ord("1"))
-    return good
-
-
-PLAIN_CELLS: Mapping[str, Callable[[Cells], Mask]] = {"Confidence": are_there, **dict.fromkeys(FLAGS, _are_digits)}
+PLAIN_CELLS: Mapping[str, Callable[[Cells], Mask]] = {"Confidence": are_there, **dict.fromkeys(FLAGS, are_digits)}
 """The cells of each column that other readers take."""
 
 

@@ -403,12 +403,14 @@ class _Maker:
         if header:
             writer.writerow(header)
         ragged = self.kind == "V7" and header and self.chance(0.5)
-        for mid, name in self.classes:
-            writer.writerow([mid, name, *(["3", "cat", "tom"][: rng.randint(0, 3)] if ragged else [])])
+        further = [["3", "cat", "tom"][: rng.randint(0, 3)] if ragged else [] for _ in self.classes]
+        writer.writerows([mid, name, *more] for (mid, name), more in zip(self.classes, further, strict=True))
         new = {"V6": "oidv6-", "V7": "oidv7-"}.get(self.kind, "")
         base = f"{new}class-descriptions{rng.choice(['', '-boxable'])}.csv"
         path = "metadata/classes.csv" if self.kind == "fiftyone" else self.place(base, None)
         self.members[path] = (b"\xef\xbb\xbf" if self.chance(0.1) else b"") + body.getvalue().encode()
+        if any(further):
+            self.kept[path] = self.members[path]  # what it says beside names is written back as it came
         self.hierarchy = None
         if self.chance(0.7):
             leaves = [{"LabelName": mid, "Part": [{"LabelName": self.classes[0][0]}]} for mid, _ in self.classes]

@@ -132,6 +132,12 @@ def test_errors_have_their_place(cells: dict[str, str], code: str, column: str) 
     assert len(sink.annotations().shapes) == 2
 
 
+def test_a_box_that_is_inverted_both_ways_is_told_both_ways() -> None:
+    _, report = imported(archive(changed(XMin="0.9", YMin="0.9")), TASK)
+    assert places(report.errors) == [("box.inverted", BOXES, 2, "XMin"), ("box.inverted", BOXES, 2, "YMin")]
+    assert report.tables[BOXES].dropped == 1
+
+
 @pytest.mark.parametrize(
     ("cells", "code", "column"),
     [

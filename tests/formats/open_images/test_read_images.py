@@ -7,8 +7,8 @@ import pytest
 from app.annotations import Images
 from app.formats import Target
 from app.formats.open_images import reading
-from tests.formats.builders import all_attributes, good, imported, labels, places, target
-from tests.formats.memory import MemorySink
+from tests.formats.builders import all_attributes, exported, good, imported, labels, places, read_zip, target
+from tests.formats.memory import MemorySink, MemorySource
 from tests.formats.open_images.parts import (
     BOX_HEADER,
     BOXES,
@@ -353,3 +353,41 @@ def test_a_task_without_frames() -> None:
     _, report = imported({TAGS: TAG_HEADER + "a,,cat,1\n", CLASSES: NAMES}, target({}, labels("cat")))
     assert [p.code for p in report.errors] == ["image.unmatched"]
     assert "no frames" in report.errors[0].message
+
+
+def test_class_files_are_read_in_the_order_of_their_names() -> None:
+    boxable = CLASSES.replace(".csv", "-boxable.csv")
+    task = target({"a.jpg": (8, 6)}, labels("Cat", "Kitty"))
+    for members in ({CLASSES: "/m/1,Cat\n", boxable: "/m/1,Kitty\n"}, {boxable: "/m/1,Kitty\n", CLASSES: "/m/1,Cat\n"}):
+        sink, report = good({TAGS: "ImageID,LabelName\na,/m/1\n", **members}, task)
+        assert [task.labels.by_id[label_id].name for label_id in sink.annotations().tags.label_ids] == ["Cat"]
+        assert [(problem.code, problem.file) for problem in report.warnings] == [("label.name_conflict", boxable)]
+
+
+def test_a_class_file_that_says_more_than_names_comes_back_as_it_was() -> None:
+    name, table = (
+        "oidv7-class-descriptions.csv",
+        "LabelName,DisplayName,Points,TextMentions\n/m/1,Cat,4,tom,pus\n/m/2,Dog\n",
+    )
+    task = target({"a.jpg": (8, 6)}, labels("Cat", "Dog"))
+    sink, report = good({TAGS: "ImageID,LabelName\na,/m/1\n", name: table}, task)
+    assert report.problems() == []
+    assert report.summary["files"][name] == "class names, kept as they are"
+    members = read_zip(exported(MemorySource.of_sink(sink, task.frames), task)[0])
+    assert members[name].decode() == table
+    assert members[CLASSES].decode() == "/m/1,Cat\n/m/2,Dog\n"
+
+
+@pytest.mark.parametrize("table", ["/m/1,Cat\n", "/m/1,Cat,\n/m/2,Dog,,\n"])
+def test_a_class_file_of_names_alone_is_not_kept_beside(table: str) -> None:
+    task = target({"a.jpg": (8, 6)}, labels("Cat", "Dog"))
+    sink, _ = good({TAGS: "ImageID,LabelName\na,/m/1\n", CLASSES: table}, task)
+    assert list(sink.document["files"]) == []
+
+
+def test_blanks_around_a_label_are_named_as_the_reason() -> None:
+    task = target({"a.jpg": (8, 6)}, labels("Cat"))
+    _, report = imported({TAGS: "ImageID,LabelName\na, /m/1\n", CLASSES: "/m/1,Cat\n"}, task)
+    (problem,) = report.errors
+    assert (problem.code, problem.value, problem.suggestion) == ("label.unknown", " /m/1", "/m/1")
+    assert "blanks around it" in problem.message

@@ -92,6 +92,26 @@ def test_cells_and_bytes_stay_as_they_came(code: str) -> None:
             assert back[name].decode().splitlines() == data.splitlines()
 
 
+@pytest.mark.parametrize(
+    ("cell", "written", "told"),
+    [
+        ("no", "0", 1),
+        ("NO", "0", 1),
+        ("Yes", "1", 1),
+        (" 1", "1", 1),
+        ("-1.0", "-1", 1),
+        ("-1", "-1", 0),
+        ("0", "0", 0),
+    ],
+)
+def test_every_flag_that_is_written_back_otherwise_is_told(cell: str, written: str, told: int) -> None:
+    row = "a,,/m/c,1,0,1,0,1,0,{},0,0,0\n"
+    sink, report = good({CLASSES: NAMES, BOXES: BOX_HEADER + row.format(cell)}, TASK)
+    assert report.counts.get("value.flag_words", 0) == told
+    members = read_zip(exported(MemorySource.of_sink(sink, TASK.frames), TASK)[0])
+    assert members[BOXES].decode() == BOX_HEADER + row.format(written)
+
+
 def test_a_header_is_no_class() -> None:
     sink, _ = good(DAMAGED["class.header_row"][0], TASK)
     assert sink.document["classes"] == [["/m/c", "Cat"], ["/m/d", "Dog"]]
