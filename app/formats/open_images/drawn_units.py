@@ -28,7 +28,8 @@ def join_drawn(
     """The units of `old` with drawn shapes put together as rows of the archive show them, their pairs, and (N,) which
     units of `new` are, traced, the very pixels of their pair."""
     traced = np.zeros(len(new_units), dtype=np.bool_)
-    drawn = np.flatnonzero(pairing.is_free & (old_units.sizes == 1) & (old.kept.tables[old_units.firsts] < 0))
+    # A box that was turned here, or became a polygon, is part of a mask row as what was drawn is.
+    drawn = np.flatnonzero(pairing.is_free & (old_units.sizes == 1) & (old.kept.png_offsets[old_units.firsts] < 0))
     if not len(drawn) or not (new.kept.png_offsets >= 0).any():
         return old_units, pairing, traced
     joined: dict[int, list[int]] = {}

@@ -85,5 +85,7 @@ def _have_their_boxes(plan: Plan, shapes: Shapes, rows: Rows) -> bool:
     at = np.minimum(np.searchsorted(found, keys[len(boxes) :]), len(found) - 1)
     if (found[at] != keys[len(boxes) :]).any():
         return False
+    own = boxes[firsts[at]]
     are_untouched = (shapes.kept.edits == 0) & is_kind(plan, shapes.kept, "boxes")
-    return bool(are_untouched[boxes[firsts[at]]].all())
+    are_of_one_import = shapes.kept.sets[own] == shapes.kept.sets[rows]  # a merge may have corrected the box alone
+    return bool((are_untouched[own] & are_of_one_import).all())

@@ -31,15 +31,16 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from app.annotations import Shapes, ShapeType, Tags, Tracks, mix
+from app.annotations import Edit, Shapes, ShapeType, Tags, Tracks, mix
 from app.archive import DeflatedMember
-from app.columns import Ragged, Texts, among, distinct, encode_integers
+from app.columns import Cells, Ragged, Texts, among, decode_numbers, distinct, encode_integers
 from app.deflate import Piece, deflate_piece
 from app.errors import Report
 from app.formats.open_images.attributes import attributes_text, share_text, shown_value
 from app.formats.open_images.extras import is_sided
-from app.formats.open_images.kept_rows import UNKNOWN, Columns, Mask, pick
-from app.formats.open_images.layout import COORDINATES, FLAGS, POINT_ATTRIBUTES, POINT_PLACE
+from app.formats.open_images.kept_rows import UNKNOWN, Columns, Mask, kept_columns, pick
+from app.formats.open_images.layout import COORDINATES, FLAGS, MASK_COORDINATES, POINT_ATTRIBUTES, POINT_PLACE
+from app.formats.open_images.links import BoxClasses
 from app.formats.open_images.mask_instances import DRAWN
 from app.formats.open_images.names import is_safe_box_id
 from app.formats.open_images.plan import Plan
@@ -124,6 +125,7 @@ class SideWriter:
             part = shapes.take(fresh)
             need[fresh] = (part.groups != 0) | self._moves(part) | self._unlike(part)
         grouped = shapes.groups != 0
+        need |= self._links_anew(shapes)
         if grouped.any():
             need |= self._links_otherwise(shapes, grouped)
         if (need & grouped).any():
@@ -173,6 +175,33 @@ class SideWriter:
             doubtful = boxes[_equal_to_marked(cells, grouped[boxes])]
             found |= grouped & np.isin(shapes.frames, shapes.frames[doubtful])
             found[doubtful] = True
+        return found
+
+    def _links_anew(self, shapes: Shapes) -> Mask:
+        """(N,) bool, masks in no group whose rows name a box that is there, and these boxes: they came with several
+        imports, or an edit brought them together. A reader of both would link them."""
+        found = np.zeros(len(shapes), dtype=np.bool_)
+        kept = shapes.kept
+        alone = np.flatnonzero((kept.png_offsets >= 0) & (shapes.groups == 0) & (kept.edits & Edit.GROUP == 0))
+        are_boxes = (shapes.types == ShapeType.RECTANGLE) & ~is_rotated(shapes)
+        touched = are_boxes & ((kept.edits != 0) | (kept.tables < 0))
+        if not len(alone) or not ((kept.sets != kept.sets[0]).any() or touched.any()):
+            return found
+        alone = alone[np.isin(shapes.frames[alone], shapes.frames[are_boxes])]
+        cells = kept_columns(self._plan, kept.take(alone), MASK_COORDINATES)
+        named = np.stack([decode_numbers(Cells.of(cells[name])).values for name in MASK_COORDINATES], axis=1)
+        is_whole = np.all([cells[name].lengths > 0 for name in MASK_COORDINATES], axis=0)
+        alone, named = alone[is_whole], named[is_whole]
+        boxes = np.flatnonzero(are_boxes & np.isin(shapes.frames, shapes.frames[alone]))
+        if not len(alone) or not len(boxes):
+            return found
+        classes = BoxClasses(shapes.frames[alone], shapes.label_ids[alone], named)
+        corners = norm_boxes(self._plan, shapes.take(boxes))[:, (0, 2, 1, 3)]
+        for which, fitting in classes.pairs(shapes.frames[boxes], shapes.label_ids[boxes], corners):
+            is_named = np.zeros(len(classes), dtype=np.bool_)
+            is_named[fitting] = True
+            found[boxes[which]] = True
+            found[alone[classes.members[np.repeat(is_named, classes.sizes)]]] = True
         return found
 
     def _moves(self, shapes: Shapes) -> Mask:

@@ -254,7 +254,9 @@ class MaskTable:
         outlines = untouched_outlines(plan, shapes, batch.instances)
         untouched = np.where(outlines, masks.edits == 0, (masks.sizes == 1) & still_masks[owners])
         is_alone = (shapes.groups[masks.firsts] == 0) | masks.traced
-        candidates = masks.imported & untouched & np.where(boxes >= 0, still_boxes[boxes], is_alone)
+        # A merge may have corrected the box alone: its row is of another import then.
+        same_import = shapes.kept.sets[boxes] == shapes.kept.sets[owners]
+        candidates = masks.imported & untouched & np.where(boxes >= 0, still_boxes[boxes] & same_import, is_alone)
         lines = self._jobs.lines(shapes, distinct(owners[candidates]))
         line_of = np.full(len(masks.frames), -1, dtype=np.int64)
         if len(lines.places):
