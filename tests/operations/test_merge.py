@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 import sqlalchemy as sa
 
-from app.annotations import Annotations, ShapeType
+from app.annotations import Annotations, ShapeType, Tracks
+from app.columns import Ragged
 from app.formats.open_images import merging as openimages_merging
 from app.formats.open_images import same_rows
 from app.formats.open_images.extras import Extras, KeptFile, merge_extras
@@ -413,6 +415,38 @@ def test_tracks_and_shapes_without_rows_merge_by_the_side_file(storage: Storage,
     report = other.bring(desk.export(), mode="merge")
     assert moved(report) == {"shapes": (0, 1, 1)}
     assert members_of(other.export()) == members_of(desk.export())
+
+
+def test_tracks_are_compared_without_a_second_copy_of_them(desk: Desk) -> None:
+    n, random = 3_000, np.random.default_rng(2)
+    plain = {"type": "rectangle", "occluded": False, "z_order": 0, "rotation": 0, "attributes": []}
+
+    def body() -> bytes:
+        places = enumerate(random.integers(30, size=3).tolist())
+        keys = [{**plain, "frame": at, "outside": at == 2, "points": [x, 1, 39, 29]} for at, x in places]
+        return orjson.dumps({"shapes": keys, "elements": []})
+
+    bodies = [body() for _ in range(n)]
+    ids = np.full(n, desk.label_id("dog"), dtype=np.int32)
+    desk.draw(Annotations(tracks=Tracks.empty(n).replace(label_ids=ids, bodies=Ragged.from_bytes(bodies))))
+    archive = desk.export()
+    desk.bring(archive)
+    merge = openimages_merging.OpenImagesMerger._tracks
+    peaks: list[int] = []
+
+    def measured(*given: Any) -> Any:
+        tracemalloc.start()
+        try:
+            return merge(*given)
+        finally:
+            peaks.append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(openimages_merging.OpenImagesMerger, "_tracks", measured)
+        report = desk.bring(archive, mode="merge")
+    assert report["changes"]["tracks"]["unchanged"] == n
+    assert max(peaks) < sum(map(len, bodies)) / 2
 
 
 HIERARCHY = "annotations/bbox_labels_600_hierarchy.json"

@@ -33,7 +33,7 @@ import numpy.typing as npt
 import orjson
 
 from app.annotations import Annotations, Edit, Images, Kept, Rows, Tracks, mix, pair_in_order, texts_differ
-from app.columns import Texts, distinct, steps_within
+from app.columns import distinct, steps_within
 from app.errors import Problem, Report, shorten
 from app.formats.base import Changes, Held, ImportOptions, MergedDocuments, NewDocument, Target
 from app.formats.open_images.correction import Correction
@@ -46,6 +46,7 @@ from app.formats.open_images.said import NO_KIND
 from app.formats.open_images.same_rows import STEP_BYTES, STEP_ROWS, Pairing, RowFinder, Units, units_of
 from app.formats.selection import parse_selection
 
+Keys = npt.NDArray[np.uint64]
 Mask = npt.NDArray[np.bool_]
 Positions = npt.NDArray[np.int64]
 Table = Any
@@ -347,9 +348,7 @@ class OpenImagesMerger:
         """Tracks have no row: the same if all of them is, corrected if the label and the first frame are."""
         counts = self._changes["tracks"]
         pairing = Pairing(len(old), len(new))
-        texts = [_track_texts(table) for table in (old, new)]
-        codes = Texts.from_list(texts[0] + texts[1]).codes
-        pairing.by_key(mix(codes[: len(old)]), mix(codes[len(old) :]))
+        pairing.by_key(_track_keys(old), _track_keys(new))
         same = pairing.old_of.copy()
         if self._is_whole:
             keys = [mix(table.frames, table.label_ids) for table in (old, new)]
@@ -405,15 +404,15 @@ def _group_places(table: Table, rows: Positions) -> Positions:
     return places
 
 
-def _track_texts(tracks: Tracks) -> list[str]:
-    """All that a track is, but its id and the number of its group, as one text."""
-    texts = []
+def _track_keys(tracks: Tracks) -> Keys:
+    """(N,) of all that a track is, but its id and the number of its group."""
+    keys = np.empty(len(tracks), dtype=np.int64)
     columns = (tracks.frames, tracks.label_ids, tracks.groups != 0)
-    rows = zip(*(column.tolist() for column in columns), strict=True)
-    for place, (body, row) in enumerate(zip(tracks.bodies.to_bytes_list(), rows, strict=True)):
-        parts = [row, tracks.attributes.row(place), tracks.sources.row(place), orjson.loads(body)]
-        texts.append(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS).decode())
-    return texts
+    for place, row in enumerate(zip(*(column.tolist() for column in columns), strict=True)):
+        body = orjson.loads(tracks.bodies.row_bytes(place))
+        parts = [row, tracks.attributes.row(place), tracks.sources.row(place), body]
+        keys[place] = hash(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS))
+    return mix(keys)
 
 
 def _words(parts: int) -> str:
