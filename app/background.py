@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
+import structlog
 
 from app import requests
 from app.annotations import FrameTable, Label, LabelCatalog
 from app.archive import ArchiveLimits, ArchiveWriter, BytesSource, open_archive
 from app.columns import Texts
-from app.errors import Report
+from app.errors import AppError, NoSpace, NotMigrated, Report, Unreachable
 from app.formats import ImportOptions, Target, detect
 from app.heap import bound_heap, keep_heap
 from app.images import encode_mask
@@ -39,6 +42,9 @@ from app.storage import Storage, open_storage
 from app.streams import serve_streams
 from app.telemetry import set_up_logging, set_up_tracing, traced
 
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
+
 WARM_MASK = "masks/train/m.png"
 WARM_MEMBERS = {
     "annotations/class-descriptions.csv": b"/m/c,cat\n",
@@ -53,6 +59,13 @@ WARM_MEMBERS = {
         b"MaskPath,ImageID,LabelName,BoxID,BoxXMin,BoxXMax,BoxYMin,BoxYMax,PredictedIoU,Clicks\n"
         b"m.png,a,/m/c,0,0.25,0.75,0.25,1,0.5,\n"
     ),
+}
+READY_PAUSE_SECONDS = 1.0
+MAX_SAID = 300  # characters of what a driver said
+AWAITED: Mapping[type[AppError], str] = {
+    NoSpace: "room on the disk",
+    Unreachable: "a server",
+    NotMigrated: "the database to be migrated",
 }
 TEMPORARY = "tmp"  # below the data folder
 WORKER_CONNECTIONS = 4  # the work, the lease's monitor, and an export's snapshot beside a write
@@ -69,6 +82,23 @@ def open_store(settings: Settings, *, migrate: bool, connections: int = WORKER_C
         may_redirect=settings.blob_redirects,
         public_endpoint=settings.blob_public_url,
     )
+
+
+def when_ready(work: Callable[[], T]) -> T:
+    """The same, as soon as what it needs is there: room on the disk, a server that answers, tables. As a running
+    service, one that starts needs nobody to start it again; containers start in any order."""
+    told = ""
+    while True:
+        try:
+            return work()
+        except (NoSpace, Unreachable, NotMigrated) as error:
+            what = next(words for kind, words in AWAITED.items() if isinstance(error, kind))
+            if error.detail != told:
+                cause = getattr(error.__cause__, "orig", error.__cause__)
+                said = " ".join(str(cause).split())[:MAX_SAID]
+                log.warning(f"waiting for {what}; Ctrl-C ends it", reason=error.detail, said=said)
+                told = error.detail
+        time.sleep(READY_PAUSE_SECONDS)
 
 
 def open_request_queue(settings: Settings) -> requests.Queue:
@@ -144,7 +174,9 @@ def run_worker_process(settings: Settings, parent_fd: int | None) -> None:
     set_up_logging(settings.log_level, settings.log_format)
     warm_up()
     die_at(settings.fail_point)
-    storage = open_store(settings, migrate=False)
+    open_it = partial(open_store, settings, migrate=False)
+    # A child ends where it cannot begin: its parent starts another, and would not be missed by one that waits.
+    storage = when_ready(open_it) if parent_fd is None else open_it()
     keep_temporary_files(settings.data_dir / TEMPORARY)
     queue = open_request_queue(settings)
     end_tracing = set_up_tracing()

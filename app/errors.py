@@ -253,6 +253,10 @@ class Conflict(AppError):
     code = "conflict"
 
 
+class NotMigrated(Conflict):
+    """The database is empty, or that of an older version; `migrate` or `serve` bring it up to date."""
+
+
 class OffsetMismatch(Conflict):
     """A chunk of a resumable upload does not start where the upload ends."""
 
@@ -277,6 +281,10 @@ class Busy(AppError):
     def __init__(self, detail: str, retry_after_seconds: int = 1, *, code: str | None = None) -> None:
         super().__init__(detail, code=code)
         self.retry_after_seconds = retry_after_seconds
+
+
+class Unreachable(Busy):
+    """A database server, or an object store, does not answer: it may not have started yet."""
 
 
 class TooManyRequests(Busy):

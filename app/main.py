@@ -24,7 +24,7 @@ from fastapi import FastAPI
 
 from app import __version__
 from app.api import ApiSettings, Services, build_app, guarded_protocol, reserve_room
-from app.background import TEMPORARY, open_request_queue, open_store
+from app.background import TEMPORARY, open_request_queue, open_store, when_ready
 from app.errors import AppError, Busy, NoSpace, NotFound
 from app.formats import FORMATS
 from app.heap import bound_heap
@@ -43,7 +43,6 @@ LOCAL_USER = "admin"
 BACKLOG = 2048
 BIND_SECONDS, BIND_PAUSE_SECONDS = 4.0, 0.1
 MIN_OPEN_FILES, MAX_OPEN_FILES = 64, 65_536
-ROOM_PAUSE_SECONDS = 1.0
 
 
 def api_settings_of(settings: Settings) -> ApiSettings:
@@ -121,21 +120,6 @@ def end_dead_leases(storage: Storage, data_dir: Path) -> None:
             log.warning("leases of dead workers could not be ended", reason=error.detail)
         else:
             log.info("work of dead workers goes on", requests=n_ended)
-
-
-def prepare_when_there_is_room(settings: Settings) -> None:
-    """The same, as soon as the disk has room for it: as a running service, one that starts needs nobody to start it
-    again. Raises Damaged."""
-    has_told = False
-    while True:
-        try:
-            prepare(settings)
-            return
-        except NoSpace as error:
-            if not has_told:
-                log.warning("waiting for room on the disk; Ctrl-C ends it", reason=error.detail)
-                has_told = True
-        time.sleep(ROOM_PAUSE_SECONDS)
 
 
 def pass_on(settings: Settings) -> None:
@@ -276,7 +260,7 @@ def run_service(settings: Settings) -> int:
     set_up_logging(settings.log_level, settings.log_format)
     die_at(settings.fail_point)
     raise_file_limit()
-    prepare_when_there_is_room(settings)
+    when_ready(lambda: prepare(settings))
     keep_temporary_files(settings.data_dir / TEMPORARY)
     pass_on(settings)
     listener = bind(settings)

@@ -29,7 +29,7 @@ import obstore
 from obstore.exceptions import BaseError, NotFoundError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import S3Store, from_url
 
-from app.errors import Busy, NoSpace, NotFound, shortage_of, shortages
+from app.errors import Busy, NoSpace, NotFound, Unreachable, shortage_of, shortages
 from app.steps import reach
 from app.storage.rows import Result, Segment
 
@@ -562,7 +562,7 @@ def bucket_errors(key: str) -> Iterator[None]:
     except (PermissionDeniedError, UnauthenticatedError) as error:
         raise Busy("the object store refuses our keys; check the AWS_ variables") from error
     except BaseError as error:
-        raise Busy("the object store does not answer, try again") from error
+        raise Unreachable("the object store does not answer, try again") from error
 
 
 class _BucketWriter(_FileWriter):

@@ -26,11 +26,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from app.block_inserts import LOCK_TIMEOUT_SECONDS, PAGE_BYTES, WRITE_CACHE_KIB, set_up
-from app.errors import FULL_DISK, AppError, Busy, Conflict, Damaged, NoSpace
+from app.errors import FULL_DISK, AppError, Busy, Conflict, Damaged, NoSpace, Unreachable
 
 Connection = sa.Connection
 
 WAL_PAUSE_SECONDS = 0.02
+PING_SECONDS = 5
 READ_CACHE_KIB = 4096  # of each connection
 KEPT_FREE_BYTES = 64 << 20
 SHRINKING_BYTES, SHRINKING_STEPS = 4 << 20, 64  # of one transaction, others wait no longer; and of one round
@@ -65,9 +66,8 @@ class Database:
     """
 
     def __init__(self, url: str, *, pool_size: int = 48) -> None:
-        self.url = sa.make_url(url)
-        if self.url.drivername == "postgresql":
-            self.url = self.url.set(drivername="postgresql+psycopg")
+        """Raises AppError for a URL that is none, or of another database."""
+        self.url = parse_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._writers = threading.Lock()
         if self.is_sqlite:
@@ -163,6 +163,25 @@ class Database:
             )
         return int(size), int(count)
 
+    def refusal(self) -> str:
+        """Why a server that takes connections refuses ours, in its own words, such as a wrong password; "" where it
+        takes ours, or does not answer (yet)."""
+        if self.is_sqlite:
+            return ""
+        from psycopg import conninfo, pq
+
+        _, named = self.writer.dialect.create_connect_args(self.url)
+        known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
+        told = {name: value for name, value in named.items() if name in known}
+        server = conninfo.make_conninfo(**{**told, "connect_timeout": PING_SECONDS})
+        if pq.PGconn.ping(server.encode()) != pq.Ping.OK:
+            return ""
+        try:
+            with self.writer.connect():
+                return ""
+        except sa.exc.DBAPIError as error:
+            return " ".join(str(error.orig).split())
+
     def drop_caches(self) -> None:
         """Close connections that nobody uses, whose pages lie scattered over the heap: three of them hold some 9 MiB
         after an import. The next transactions open theirs anew, which takes a millisecond."""
@@ -172,6 +191,21 @@ class Database:
     def close(self) -> None:
         for engine in {self.reader, self.writer, self.bulk_writer}:
             engine.dispose()
+
+
+def parse_url(url: str) -> sa.URL:
+    """Raises AppError, without the URL, which may hold a password."""
+    try:
+        made = sa.make_url(url)
+        backend = made.get_backend_name()
+    except (sa.exc.ArgumentError, ValueError):
+        raise AppError(
+            "the database URL cannot be read; it looks like postgresql://USER:PASSWORD@HOST:5432/NAME, with %40 for an "
+            "@ in the password (ANNOPORT_DATABASE_URL)"
+        ) from None
+    if backend not in ("sqlite", "postgresql"):
+        raise AppError(f"the database is SQLite or PostgreSQL, and not {backend} (ANNOPORT_DATABASE_URL)")
+    return made.set(drivername="postgresql+psycopg") if made.drivername == "postgresql" else made
 
 
 def _sqlite_engine(path: Path, pool_size: int, begin: str, *, read_only: bool, synchronous: str = "FULL") -> sa.Engine:
@@ -260,18 +294,16 @@ def known_error(database: Database, error: BaseException | None) -> AppError | N
             return Damaged(f"the database file {database.path.name} is damaged ({error}); restore it from a copy")
         return None
     state = getattr(error, "sqlstate", None) or ""
-    if (
-        state in ("55P03", "40001", "40P01")
-        or state.startswith(("08", "57P"))
-        or type(error).__name__ == "ConnectionTimeout"
-    ):
+    if state in ("55P03", "40001", "40P01"):
         return busy
+    if state.startswith(("08", "57P")) or type(error).__name__ == "ConnectionTimeout":
+        return Unreachable("the database does not answer just now, try again")
     if state == "53100":
         return full
     if state == "23503":  # between the look at a row and the writing of another that refers to it
         return Conflict("what this belongs to was removed meanwhile")
     if state == "" and type(error).__name__ == "OperationalError":  # no connection at all
-        return Busy("the database cannot be reached, try again")
+        return Unreachable("the database cannot be reached, try again")
     return None
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from app.errors import AppError, Conflict, Damaged, NotFound
+from app.errors import AppError, Conflict, Damaged, NotFound, NotMigrated, Unreachable
 from app.storage import migrations
 from app.storage.blobs import Blobs, open_blobs
 from app.storage.database import MIN_SQLITE, Database
@@ -73,8 +73,9 @@ def open_storage(
 
     Raises:
         Damaged: the database cannot be read, or is not the one that the blobs belong to; everything is left as it is.
-        Conflict: the database was made by a newer version, or (without `migrate`) by an older one.
-        AppError: the data folder cannot be written.
+        Conflict: the database was made by a newer version, or (NotMigrated; without `migrate`) by an older one.
+        Unreachable: a server does not answer, or not yet.
+        AppError: the data folder cannot be written, a URL is none, or the database's server refuses us.
     """
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     check_writable(data_dir)
@@ -104,9 +105,17 @@ def open_storage(
             migrations.migrate(database)
         else:
             with database.read() as conn:
+                if migrations.is_older(conn):
+                    raise NotMigrated("the database is not migrated to this version; run `migrate`")
                 if not migrations.is_current(conn):
-                    raise Conflict("the database is not migrated to this version; run `migrate`")
+                    raise Conflict("the database was made by a newer version of this program")
         _agree_on_store_id(database, blobs, store_id)
+    except Unreachable as error:
+        refusal = database.refusal()
+        database.close()
+        if refusal:
+            raise AppError(f"the database's server refuses the connection: {refusal}") from error
+        raise
     except BaseException:
         database.close()
         raise

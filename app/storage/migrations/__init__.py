@@ -45,6 +45,12 @@ def is_current(conn: Connection) -> bool:
     return current(conn) == HEAD
 
 
+def is_older(conn: Connection) -> bool:
+    """Whether it is empty, or at an earlier step; a later one is of a newer version."""
+    step = current(conn)
+    return step is None or step < HEAD
+
+
 def migrate(database: Database) -> bool:
     """Create the tables or bring them up to date, one process at a time. Returns whether there was anything to do.
 
