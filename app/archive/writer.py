@@ -194,8 +194,10 @@ class ArchiveWriter:
         self._sent = 0
         self._records = bytearray()
         self._count = 0
-        self._rules = NameRules(ArchiveLimits())
+        self._limits = ArchiveLimits()
+        self._rules = NameRules(self._limits)
         self._names: set[str] = set()
+        self._folders: set[str] = set()  # those that names and reserved folders lie in, folded
         self._open = False
         self._closed = False
 
@@ -252,7 +254,9 @@ class ArchiveWriter:
             self._records += raw
             start += LOCAL.size + len(raw) + size
         # A name that is its own key is held once, together with whoever gave it.
-        self._names.update(name if name == key else key for name, key in zip(names, keys, strict=True))
+        for name, key in zip(names, keys, strict=True):
+            self._names.add(name if name == key else key)
+            self._folders.update(self._new_folders(key))
         self._count += len(names)
         if is_first:  # a reader is to know at once that something comes
             self._buffer += parts[0]
@@ -333,12 +337,29 @@ class ArchiveWriter:
         return sorted(name for name in self._names if name.endswith(extension))
 
     def accepts(self, name: str) -> bool:
-        """Whether a member can have this name: it is clean, in NFC, and not taken in any letter case."""
+        """Whether a member can have this name: it is clean, in NFC, not too long, and in any letter case neither taken
+        nor a folder, nor in a folder that is a member."""
         try:
             self._rules.check(name)
         except NameRefused:
             return False
-        return fold(name) not in self._names and normalise(name) == name
+        if len(name.encode("utf-8")) > self._limits.max_name_bytes or normalise(name) != name:
+            return False
+        key = fold(name)
+        return not (key in self._names or key in self._folders) and self._names.isdisjoint(self._new_folders(key))
+
+    def reserve_folder(self, folder: str) -> None:
+        """Members will lie in this folder: none is accepted that has its name."""
+        self._folders.update(self._new_folders(f"{fold(folder)}/"))
+
+    def _new_folders(self, key: str) -> list[str]:
+        """The folders of a folded name that no earlier name lies in."""
+        found = []
+        folder = key.rpartition("/")[0]
+        while folder and folder not in self._folders:
+            found.append(folder)
+            folder = folder.rpartition("/")[0]
+        return found
 
     def accepts_all(self, names: Sequence[str]) -> bool:
         """Whether members can have these names, all of them; False also where that is not plain to see. Of ASCII
@@ -347,7 +368,10 @@ class ArchiveWriter:
         if not (text.isascii() and text.isprintable()) or self._rules.may_refuse(text, names):
             return False
         keys = set(map(str.lower, names))
-        return len(keys) == len(names) and self._names.isdisjoint(keys)
+        if len(keys) < len(names) or not (self._names.isdisjoint(keys) and self._folders.isdisjoint(keys)):
+            return False
+        folders = {folder for key in keys for folder in self._new_folders(key)}
+        return folders.isdisjoint(self._names) and folders.isdisjoint(keys)
 
     def _name(self, name: str, is_accepted: bool = False) -> tuple[bytes, int]:
         """The name's bytes and flags. A bad or doubled name is a mistake of the caller, who must make clean ones."""
@@ -362,6 +386,7 @@ class ArchiveWriter:
         if key in self._names or (not is_accepted and normalise(name) != name):
             raise ValueError(f"member name {name!r} is taken, or not NFC")
         self._names.add(key)
+        self._folders.update(self._new_folders(key))
         return name.encode("utf-8"), 0 if name.isascii() else UTF8_FLAG
 
     def _begin(self, name: bytes, flags: int, method: int, crc: int, packed: int, size: int, zip64: bool) -> int:

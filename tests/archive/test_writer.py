@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from app.archive import ArchiveLimits, ArchiveWriter, open_archive
+from app.archive import ArchiveLimits, ArchiveWriter, BytesSource, open_archive
 from app.archive import writer as writer_module
 from app.errors import Damaged, TooLarge
 from tests.archive.zips import by_zipfile, contents, opened
@@ -324,6 +324,36 @@ def test_accepts_tells_which_names_can_be_written(name: str, fine: bool) -> None
     writer = ArchiveWriter(lambda data: None)
     writer.add_stored("a.csv", b"")
     assert writer.accepts(name) is fine
+
+
+@pytest.mark.parametrize(
+    ("name", "fine"),
+    [
+        ("A", False),  # a folder of another member
+        ("a/B", False),
+        ("a/b/c.csv/d", False),  # within a member
+        ("pictures", False),
+        ("pictures/train", False),
+        ("pictures/train/a.jpg", True),
+        ("a/b/d.csv", True),
+        ("/".join(["x" * 255] * 4), True),
+        ("/".join(["x" * 255] * 4 + ["y"]), False),  # 1025 bytes
+    ],
+)
+def test_no_name_is_accepted_that_our_own_reader_would_refuse(name: str, fine: bool) -> None:
+    chunks: list[bytes] = []
+    writer = ArchiveWriter(chunks.append)
+    writer.add_stored("a/b/c.csv", b"")
+    writer.reserve_folder("pictures/train")
+    assert writer.accepts(name) is fine
+    assert not (writer.accepts_all([name]) and not fine)
+    writer.add_stored_all(["m/1.png", "m/2.png"], [b"", b""], [0, 0])
+    assert not writer.accepts("M")
+    assert not writer.accepts_all(["n/1.png/2.png", "n/1.png"])
+    if fine:
+        writer.add_stored(name, b"")
+    writer.close()
+    assert len(open_archive(BytesSource(b"".join(chunks))).names()) == 3 + fine
 
 
 def test_an_accepted_name_is_not_checked_again_and_still_had_once() -> None:

@@ -65,6 +65,7 @@ class ExportLayout:
         names_hierarchy: the hierarchy holds display names.
         guesses_types: its tool takes a column of numbers for numbers, and some words for nothing.
         bright_masks: stored PNGs that look black, or are no two-level grey, are written as black and white.
+        subset_first: paths begin with the subset, so that it may not look like a drive.
         one_mask_folder: a mask's name must be free in all folders, because only the name is looked for.
     """
 
@@ -82,6 +83,7 @@ class ExportLayout:
     fills_boxes: bool = False
     flat_ids: bool = False
     names_hierarchy: bool = False
+    subset_first: bool = False
     one_mask_folder: bool = False
     bright_masks: bool = False
     guesses_types: bool = False
@@ -160,6 +162,7 @@ LAYOUTS: dict[LayoutName, ExportLayout] = {
         has_class_header=True,
         hierarchy="bbox_labels_600_hierarchy.json",
         sizes="images.meta",
+        subset_first=True,
         one_mask_folder=True,
     ),
     "fiftyone": ExportLayout(

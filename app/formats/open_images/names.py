@@ -23,6 +23,7 @@ _NOT_PLAIN = re.compile(r"[^A-Za-z0-9._-]")
 _FORBIDDEN = re.compile(r"[/\\\x00]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _VERSION = re.compile(r"(?:oidv[0-9]+|challenge-[0-9]{4})-", re.IGNORECASE)
+_DRIVE = re.compile(r"[A-Za-z]:")
 _RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\.|$)", re.IGNORECASE)
 
 
@@ -38,13 +39,14 @@ def are_plain_names(texts: Sequence[str]) -> npt.NDArray[np.bool_]:
     return np.array(list(map(is_plain_name, texts)), dtype=np.bool_)
 
 
-def clean_subset(text: str) -> str:
+def clean_subset(text: str, is_first: bool = False) -> str:
     """A task's subset as it can begin a file's name and name a folder; the same text where it can already.
 
-    `oidv7-` or `challenge-2019-` in front would be read as a version, `._` as clutter of a desktop.
+    `oidv7-` or `challenge-2019-` in front would be read as a version, `._` as clutter of a desktop, and `a:` as a drive
+    where the subset is the first part of paths (`is_first`).
     """
     cleaned = composed(_CONTROL.sub("-", _FORBIDDEN.sub("-", text)))
-    if _VERSION.match(cleaned) or cleaned.startswith("._"):
+    if _VERSION.match(cleaned) or cleaned.startswith("._") or (is_first and _DRIVE.match(cleaned)):
         cleaned = f"_{cleaned}"
     cleaned = cleaned.encode()[:MAX_SUBSET_BYTES].decode("utf-8", "ignore")
     return DEFAULT_SUBSET if cleaned in ("", ".", "..") else cleaned

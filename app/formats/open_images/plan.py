@@ -474,7 +474,7 @@ def make_plan(source: Source, target: Target, options: ExportOptions, report: Re
     if of_tasks != [source.only_subset()]:
         for frames, subsets in source.subsets():
             told.add(frames.astype(np.int64) - start, subsets)
-    subset_names = _subset_names([*of_tasks, *told.used()], report)
+    subset_names = _subset_names([*of_tasks, *told.used()], LAYOUTS[options.layout], report)
     subsets, moved = told.settled(subset_names)
     settled = Ids(target.frames, source.images, LAYOUTS[options.layout].flat_ids, report)
     if LAYOUTS[options.layout].flat_ids:
@@ -497,12 +497,12 @@ def _used(texts: Texts) -> list[str]:
     return [texts.values[code] for code in np.flatnonzero(np.bincount(texts.codes)).tolist()]
 
 
-def _subset_names(told: list[str], report: Report) -> dict[str, str]:
+def _subset_names(told: list[str], layout: ExportLayout, report: Report) -> dict[str, str]:
     """Each subset as it is written: fit for a path, and no two that differ by letter case only."""
     names = {"": DEFAULT_SUBSET}
     taken: dict[str, str] = {}
     # Those that can stay as they are come first, so that a cleaned name never takes the name of another subset.
-    wanted = {text: clean_subset(text) for text in sorted(set(told) | {""}) if text}
+    wanted = {text: clean_subset(text, layout.subset_first) for text in sorted(set(told) | {""}) if text}
     for text, name in sorted(wanted.items(), key=lambda item: item[0] != item[1]):
         stem, number = name, 1
         while taken.setdefault(fold_name(name), text) != text:

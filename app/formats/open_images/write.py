@@ -34,6 +34,7 @@ from app.formats.open_images.layout import FLAGS, SIDE_NAME, Kind, classify, tab
 from app.formats.open_images.mask_instances import DRAWN
 from app.formats.open_images.mask_jobs import NeedyShapes, draw_crew
 from app.formats.open_images.mask_names import MaskNames
+from app.formats.open_images.names import MAX_PART_BYTES
 from app.formats.open_images.plan import Plan, make_plan
 from app.formats.open_images.side_write import SideWriter
 from app.formats.open_images.sizes import join_sizes
@@ -61,6 +62,8 @@ UNWRITTEN = (ShapeType.POLYLINE, ShapeType.CUBOID, ShapeType.SKELETON)
 CHUNK_BYTES = 1 << 20
 MAX_COMPANION_BYTES = 16 << 20  # ten times the names of all 20,638 classes
 LARGE_BYTES = 2 << 30
+MAX_EXTENSION_BYTES = 32
+"""What is longer behind a dot is no extension."""
 ROOT = "/m/0bl9f"  # of the published hierarchy; in no class file
 # Kept files that are packed already gain nothing from being packed again.
 PACKED = (".zip", ".png", ".jpg", ".jpeg", ".gz", ".webp", ".mp4", ".7z")
@@ -116,9 +119,18 @@ def _table_name(path: str) -> str:
 
 
 def _numbered(path: str) -> Iterator[str]:
-    """The path, then with `-2`, `-3`, … in front of its extension."""
-    stem, extension = posixpath.splitext(path)
-    return chain([path], (f"{stem}-{number}{extension}" for number in range(2, 1 << 30)))
+    """The path, then with `-2`, `-3`, … in front of its extension; of each number the same without folders, too, for a
+    folder may be a file in this archive. What would be longer than names may be is cut."""
+    yield path
+    folder, slash, base = path.rpartition("/")
+    stem, extension = posixpath.splitext(base)
+    if len(extension.encode("utf-8")) > MAX_EXTENSION_BYTES:
+        stem, extension = base, ""
+    for number in range(2, 1 << 30):
+        mark = f"-{number}{extension}"
+        name = stem.encode("utf-8")[: MAX_PART_BYTES - len(mark.encode("utf-8"))].decode("utf-8", "ignore") + mark
+        yield f"{folder}{slash}{name}"
+        yield name
 
 
 def _drop(chunk: bytes | memoryview) -> None:
@@ -486,6 +498,8 @@ class Writer:
         """Members that only this layout has, so that its tool finds every file it opens, and files that nobody
         interprets, at their path; of two that have one path, the newest import's has it."""
         kept = list(reversed(self._kept_files()))
+        if self._plan.options.save_images:
+            self._reserve_picture_folders()
         known = self._plan.imported_classes
         attributes = [(name, known.get(name, name)) for name in self._relationships.attributes]
         companions = self._layout.companions(self._plan.classes(), list(self._masked), attributes)
@@ -513,6 +527,11 @@ class Writer:
                 self._plan.report.add_many([Problem("export.renamed", message, "warning", file=file.path)], 1)
             written[name] = file.crc, file.size
             self._write_kept_file(name, set_id, file)
+
+    def _reserve_picture_folders(self) -> None:
+        """No kept file may have the name of a folder of pictures, which come last."""
+        for subset in self._subsets:
+            self._archive.reserve_folder(posixpath.dirname(self._layout.picture(subset or "", "0", "0")))
 
     def _kept_files(self) -> list[tuple[int, KeptFile]]:
         """The kept files of each set, oldest first."""

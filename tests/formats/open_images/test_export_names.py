@@ -195,6 +195,14 @@ def test_subsets_of_any_text_are_read_back(texts: list[str]) -> None:
         assert (read[one] == read[other]) == alike
 
 
+@pytest.mark.parametrize(("layout", "written"), [("default", "a:b"), ("official", "_a:b"), ("fiftyone", "a:b")])
+def test_no_path_begins_with_a_subset_that_looks_like_a_drive(layout: str, written: str) -> None:
+    where = replace(target({"a.jpg": (8, 6)}, PLAIN), subsets=Texts.from_list(["a:b"]))
+    data, report = exported(MemorySource(Annotations(tags=tag(CAT)), where.frames), where, layout=layout)
+    assert report.counts == ({"export.renamed": 1} if written != "a:b" else {})
+    assert good(data, where)[0].annotations().images.subsets.to_list() == [written]
+
+
 @pytest.mark.parametrize(
     ("subsets", "written"),
     [
@@ -341,6 +349,52 @@ def test_kept_files_of_two_imports_both_stay() -> None:
     assert (found["README.md"], found["README-2.md"], found["notes/x.txt"]) == (b"new", b"old", b"same")
     assert "notes/x-2.txt" not in found
     assert report.counts == {"export.renamed": 1}
+
+
+@pytest.mark.parametrize("layout", ["default", "official", "fiftyone"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "annotations",
+        "Images",
+        "data",
+        "labels",
+        "train",
+        "images/train/a.jpg/x",
+        "annotations/images.meta/x.txt",
+        "a/b",
+    ],
+)
+def test_a_kept_file_that_is_called_like_a_folder_is_taken_back(name: str, layout: str) -> None:
+    where = target({"a.jpg": (8, 6), "b/c.jpg": (8, 6)}, PLAIN)
+    members: dict[str, str | bytes] = {
+        TAGS.rpartition("/")[2]: TAG_HEADER + "a,,cat,1\n",
+        CLASSES.rpartition("/")[2]: "cat,cat\n",
+        "masks/train/q.png": ONE,
+        name: "text",
+    }
+    pictures = dict.fromkeys(range(2), b"picture")
+    source = MemorySource.of_sink(good(members, where)[0], where.frames, pictures=pictures)
+    data, report = exported(source, where, layout=layout, save_images=True)
+    assert b"text" in read_zip(data).values()
+    assert list(read_zip(data).values()).count(b"picture") == 2
+    good(data, where)
+    assert set(report.counts) <= {"export.renamed"}
+
+
+@pytest.mark.parametrize("name", ["x" * 251 + ".txt", "a." + "x" * 253, "/".join(["y" * 255] * 4)])
+def test_a_kept_file_of_the_longest_name_gets_its_number(name: str) -> None:
+    where = target({"a.jpg": (8, 6)}, PLAIN)
+
+    def members(text: str) -> dict[str, str | bytes]:
+        return {TAGS: TAG_HEADER + "a,,cat,1\n", CLASSES: "cat,cat\n", name: text}
+
+    source = joined(appended(members("old"), where, 1), appended(members("new"), where, 2), where=where)
+    data, report = exported(source, where)
+    assert read_zip(data)[name] == b"new"
+    assert b"old" in read_zip(data).values()
+    assert report.counts == {"export.renamed": 1}
+    good(data, where)
 
 
 def test_kept_files_leave_in_pieces() -> None:
