@@ -15,13 +15,14 @@ import numpy.typing as npt
 from isal import isal_zlib
 
 from app.annotations import decoded_part
-from app.columns import steps_within
+from app.columns import distinct, steps_within
 from app.errors import TooLarge
 from app.formats.open_images.mask_work import digest_of, glance_at
 from app.formats.open_images.side_items import points_text, whole_points
 from app.formats.open_images.side_pieces import Entry, fill_draft
 from app.geometry import (
     PackedMask,
+    bounding_boxes,
     equal_masks,
     find_flips,
     merge_masks,
@@ -33,9 +34,11 @@ from app.geometry import (
 from app.images import decode_mask, encode_mask
 
 Ids = npt.NDArray[np.int64]
+Sizes = npt.NDArray[np.integer[Any]]
 
-DRAWN_VALUES = 1 << 17
-"""Coordinates of polygons that are drawn in one call: each edge takes some 200 bytes on the way."""
+DRAWN_VALUES, DRAWN_BYTES = 1 << 17, 16 << 20
+"""Coordinates of polygons that are drawn in one call, each edge takes some 200 bytes on the way, or bytes of their
+pixels, which are there three times."""
 
 
 class Drawn(NamedTuple):
@@ -84,19 +87,17 @@ def draw_masks(job: DrawJob) -> list[Drawn | None] | None:
     owners, points = job.owners, whole_points(job.points)
     parts: list[list[PackedMask]] = [[] for _ in job.widths]
     widths, heights = np.array(job.widths, dtype=np.int64)[owners], np.array(job.heights, dtype=np.int64)[owners]
-    for stretch in stretches(job.offsets):
+    for stretch in stretches(points, job.offsets, widths, heights):
         offsets = job.offsets[stretch.start : stretch.stop + 1]
         values = points[offsets[0] : offsets[-1]]
         try:
             masks = polygons_to_masks(values, offsets - offsets[0], widths[stretch], heights[stretch])
         except TooLarge:
             return None
-        for owner, mask in zip(owners[stretch].tolist(), masks, strict=True):
-            if mask is not None:
-                parts[owner].append(mask)
+        add_parts(parts, owners[stretch], masks)
     each = zip(parts, job.widths, job.heights, job.pngs, job.digests, strict=True)
     found = [
-        finish_mask(merge_masks(some), width, height, png, digest, job.with_edges) if some else None
+        finish_mask(some[0], width, height, png, digest, job.with_edges) if some else None
         for some, width, height, png, digest in each
     ]
     bounds, edges = np.searchsorted(owners, np.arange(len(found) + 1)).tolist(), job.offsets.tolist()
@@ -110,9 +111,40 @@ def draw_masks(job: DrawJob) -> list[Drawn | None] | None:
     return found
 
 
-def stretches(offsets: Ids) -> Iterator[slice]:
-    """Polygons that are drawn together: up to DRAWN_VALUES coordinates, or one that has more."""
-    return steps_within(np.diff(offsets), DRAWN_VALUES)
+def add_parts(parts: list[list[PackedMask]], owners: Ids, masks: Sequence[PackedMask | None]) -> None:
+    """Add what was drawn of some masks to their parts, which are one from then on: a mask may have any number.
+
+    Args:
+        parts: of each mask; what there is of one is a list of one.
+        owners: (N,) the mask that each is a part of.
+    """
+    for owner, mask in zip(owners.tolist(), masks, strict=True):
+        if mask is not None:
+            parts[owner].append(mask)
+    for owner in distinct(owners).tolist():
+        if len(parts[owner]) > 1:
+            parts[owner] = [merge_masks(parts[owner])]
+
+
+def stretches(points: npt.NDArray[Any], offsets: Ids, widths: Sizes, heights: Sizes) -> Iterator[slice]:
+    """Polygons that are drawn together: up to DRAWN_VALUES coordinates or DRAWN_BYTES, or one that has more.
+
+    Args:
+        widths, heights: (N,) of their frames.
+    """
+    weights = np.diff(offsets) * (DRAWN_BYTES // DRAWN_VALUES)
+    if packed_bytes(widths, heights).sum() > DRAWN_BYTES:  # else they fit, whatever their places are
+        boxes = bounding_boxes(points, offsets)
+        ends = np.minimum(boxes[:, 2:], np.stack([widths, heights], axis=1))
+        spans = np.maximum(ends - np.maximum(boxes[:, :2], 0), 0).astype(np.int64)  # (N, 2)
+        weights += packed_bytes(spans[:, 0], spans[:, 1])
+    return steps_within(weights, DRAWN_BYTES)
+
+
+def packed_bytes(widths: Sizes, heights: Sizes) -> Ids:
+    """(N,) of masks of these sizes, about."""
+    found: Ids = (widths.astype(np.int64) // 64 + 2) * 8 * (heights.astype(np.int64) + 2)
+    return found
 
 
 def finish_mask(

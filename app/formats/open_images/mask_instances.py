@@ -20,14 +20,14 @@ import numpy as np
 import numpy.typing as npt
 
 from app.annotations import Edit, Shapes, ShapeType
-from app.columns import among
+from app.columns import among, steps_within
 from app.errors import Problem, TooLarge
 from app.formats.open_images.kept_rows import Mask, is_kind
 from app.formats.open_images.kept_rows import Rows as Places
-from app.formats.open_images.mask_drawing import stretches
+from app.formats.open_images.mask_drawing import DRAWN_BYTES, add_parts, packed_bytes, stretches
 from app.formats.open_images.plan import Plan
 from app.formats.open_images.write_boxes import is_rotated
-from app.geometry import PackedMask, ellipse_to_mask, merge_masks, polygons_to_masks, rotated_corners, runs_to_mask
+from app.geometry import PackedMask, ellipse_to_mask, polygons_to_masks, rotated_corners, runs_to_mask
 
 DRAWN = (ShapeType.POLYGON, ShapeType.MASK, ShapeType.ELLIPSE)
 
@@ -223,13 +223,12 @@ def rows_of(instances: Sequence[Instance]) -> tuple[Places, Places]:
 
 def draw_instances(plan: Plan, shapes: Shapes, instances: Sequence[Instance]) -> list[PackedMask | None]:
     """The pixels of each instance, clipped to its frame; None where nothing is left."""
-    rows = np.array([row for instance in instances for row in instance.rows], dtype=np.int64)
-    drawn = dict(zip(rows.tolist(), _draw(plan, shapes, rows), strict=True))
-    masks: list[PackedMask | None] = []
-    for instance in instances:
-        parts = [mask for row in instance.rows if (mask := drawn[row]) is not None]
-        masks.append(merge_masks(parts) if parts else None)
-    return masks
+    rows, starts = rows_of(instances)
+    owners = np.repeat(np.arange(len(instances), dtype=np.int64), np.diff(starts))
+    parts: list[list[PackedMask]] = [[] for _ in instances]
+    for some in steps_within(packed_bytes(*plan.sizes_of(shapes.frames[rows])), DRAWN_BYTES):
+        add_parts(parts, owners[some], _draw(plan, shapes, rows[some]))
+    return [part[0] if part else None for part in parts]
 
 
 def _draw(plan: Plan, shapes: Shapes, rows: npt.NDArray[np.int64]) -> list[PackedMask | None]:
@@ -264,7 +263,7 @@ def _draw_polygons(
     result: list[PackedMask | None],
 ) -> None:
     widths, heights = plan.sizes_of(part.frames[places])
-    for stretch in stretches(offsets):
+    for stretch in stretches(points, offsets, widths, heights):
         own = offsets[stretch.start : stretch.stop + 1]
         values = points[own[0] : own[-1]]
         some = widths[stretch], heights[stretch]
