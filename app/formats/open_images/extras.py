@@ -3,6 +3,7 @@
     tables      what each `Kept.tables` number stands for: kind, subset, path, header cells as they stood
     mids        the label names of the tables (mostly MIDs) by id of the task's label; the first one seen of a label.
                 Labels that were deleted stay here, which tells what rows they had
+    also        further label names of the tables by which rows meant a label: name → id of the task's label
     mapped      label names of the tables by which the options meant a label: name → id of the task's label
     attributes  what the attributes of the labels were called, by their ids (as JSON: name → ids)
     classes     the class files' rows, [LabelName, DisplayName], in their order, the first of each LabelName
@@ -38,10 +39,11 @@ from isal import isal_zlib
 from app.annotations import Kept
 from app.columns import distinct, split_lines
 from app.errors import Damaged, shorten
-from app.formats.open_images.hierarchy import is_bare
+from app.formats.open_images.hierarchy import is_bare as is_bare_tree
+from app.formats.open_images.repairs import is_mid
 
 VERSION = 1
-WORDS = ("mids", "mapped")
+WORDS = ("mids", "mapped", "also")
 GONE = -1
 """Stands for a label that a task had once, and numbers below for others."""
 HIERARCHY = "hierarchy.json"
@@ -99,6 +101,7 @@ class Extras:
     plain: tuple[int, ...] = ()
     window: tuple[int, int] | None = None
     attributes: Mapping[int, str] = field(default_factory=dict)
+    also: Mapping[str, int] = field(default_factory=dict)
 
     def is_within(self, start: int, stop: int) -> bool:
         """Whether frames start to stop are all that its files can speak of."""
@@ -108,6 +111,12 @@ class Extras:
     def own_mids(self) -> dict[int, str]:
         """`mids` without names that the options gave to another label: rows of those are that label's."""
         return {label_id: mid for label_id, mid in self.mids.items() if self.mapped.get(mid, label_id) == label_id}
+
+    @property
+    def own_names(self) -> dict[str, int]:
+        """All LabelNames by which rows meant a label, as `own_mids`."""
+        further = {name: key for name, key in self.also.items() if self.mapped.get(name, key) == key}
+        return further | {mid: label_id for label_id, mid in self.own_mids.items()}
 
     def to_dict(self) -> dict[str, Any]:
         attributes: dict[str, list[int]] = {}
@@ -128,6 +137,8 @@ class Extras:
             "plain": list(self.plain),
             "attributes": attributes,
         }
+        if self.also:
+            told["also"] = dict(self.also)
         return told if self.window is None else {**told, "window": list(self.window)}
 
     @classmethod
@@ -147,11 +158,12 @@ class Extras:
             plain=tuple(document.get("plain", ())),
             window=None if first == -1 else (first, stop),
             attributes={key: name for name, keys in document.get("attributes", {}).items() for key in keys},
+            also=dict(document.get("also", {})),
         )
 
     @classmethod
     def words_of(cls, document: Mapping[str, Any]) -> Extras:
-        """`mids` and `mapped` alone: an archive may have left 250,000 files, and as many classes."""
+        """`mids`, `mapped` and `also` alone: an archive may have left 250,000 files, and as many classes."""
         return cls.from_dict({name: document[name] for name in WORDS if name in document})
 
 
@@ -181,17 +193,23 @@ def relabel(
         numbers = [number for file in kept for number in (file.offset, file.size, file.crc)]
         numbers += [*extras.linked.values(), *(extras.window or ())]
         mapped = {name: label_ids.get(label_id, GONE) for name, label_id in extras.mapped.items()}
+        also = {name: label_ids.get(label_id, GONE) for name, label_id in extras.also.items()}
         named = extras.attributes.items()
         attributes = {attribute_ids[key]: name for key, name in named if key in attribute_ids}
         whole = all(type(number) is int and number >= 0 for number in numbers)
-        whole &= all(type(label_id) is int for label_id in extras.mapped.values())
+        whole &= all(type(label_id) is int for label_id in (*extras.mapped.values(), *extras.also.values()))
         whole &= all(isinstance(told[3], list) for told in document["tables"])
         whole &= extras.hierarchy is None or isinstance(extras.hierarchy, str)
         if not whole or not all(isinstance(text, str) for text in (*texts, *(file.path for file in kept))):
             raise ValueError("a value of another type than it should be")
     except (AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"the document of an import is damaged: {error}") from error
-    return replace(extras, mids=mids, mapped=mapped, attributes=attributes, plain=()).to_dict()
+    return replace(extras, mids=mids, mapped=mapped, also=also, attributes=attributes, plain=()).to_dict()
+
+
+def is_bare(mid: str, name: str | None) -> bool:
+    """Whether a LabelName is no more than the name that its label has anyway."""
+    return mid == name and not is_mid(mid)
 
 
 def is_sided(extras: Mapping[int, Extras], kept: Kept) -> npt.NDArray[np.bool_]:
@@ -242,7 +260,8 @@ def merge_extras(
     for extras in earlier.values():
         for name, display in extras.classes:
             classes.setdefault(name, display)
-        mids |= extras.mids
+        # That a label is called what it is called says nothing.
+        mids |= {key: mid for key, mid in extras.mids.items() if not is_bare(mid, labels.get(key))}
         mapped |= extras.mapped
         files |= {file.path: (file.size, file.crc) for file in chain(extras.files, extras.masks)}
         hierarchy = extras.hierarchy or hierarchy
@@ -250,7 +269,7 @@ def merge_extras(
     unlike = [file for file in chain(new.files, new.masks) if files.get(file.path) != (file.size, file.crc)]
     all_files = _all_files(earlier.values()) if unlike else set()
     fresh = {file.path for file in unlike if not _is_numbered(file, all_files, files)}
-    corrects_tree = new.hierarchy not in (None, hierarchy) and not is_bare(new.hierarchy or "")
+    corrects_tree = new.hierarchy not in (None, hierarchy) and not is_bare_tree(new.hierarchy or "")
     changed = {}
     for set_id, extras in earlier.items():
         other = replace(
@@ -282,7 +301,7 @@ def merge_extras(
     says_more = (
         bool(changed or fresh)
         or any(name not in classes for name, _ in merged.classes)
-        or any(key not in mids and labels.get(key) != mid for key, mid in merged.mids.items())
+        or any(mids.get(key) != mid != labels.get(key) for key, mid in merged.mids.items())
         or not merged.mapped.items() <= mapped.items()
         or (new.hierarchy is not None and new.hierarchy != hierarchy)
     )

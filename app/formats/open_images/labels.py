@@ -17,7 +17,7 @@ import numpy.typing as npt
 from app.annotations import LabelCatalog
 from app.columns import Cells, Coded, CSVBlock, CSVReader, TextIndex, told_delimiter
 from app.errors import ImportProblems, Report, shorten
-from app.formats.open_images.extras import Extras
+from app.formats.open_images.extras import Extras, is_bare
 from app.formats.open_images.layout import CLASS_HEADERS
 from app.formats.open_images.names import composed, fold_name
 from app.formats.open_images.repairs import Repairs, is_header_row, is_mid
@@ -154,11 +154,20 @@ def recorded_mids(extras: Mapping[int, Mapping[str, Any]]) -> dict[int, str]:
     return mids
 
 
+def recorded_names(extras: Mapping[int, Mapping[str, Any]]) -> dict[str, int]:
+    """LabelName → label id, of all by which rows of the imports that are still known meant a label; the newest
+    import's."""
+    found: dict[str, int] = {}
+    for document in extras.values():
+        found |= Extras.words_of(document).own_names
+    return found
+
+
 class LabelMatcher:
     """LabelName cells to label ids. A name that means no label is reported once, at the first row that uses it.
 
     Attributes:
-        mids: label id → its recorded MID: from an earlier import, else the first LabelName here that means it.
+        mids: label id → its recorded MID, from an earlier import.
         undeclared: LabelName → label name, of those in no class file.
         mapped: LabelName → label id, of those that mean a label by the options alone, now or in an earlier import.
     """
@@ -191,7 +200,10 @@ class LabelMatcher:
             self._composed.setdefault(composed(label.name), []).append(label.id)
         known = recorded_mids(earlier)
         self.mids = {label_id: mid for label_id, mid in known.items() if label_id in self._label_names}
-        self._by_mid = {mid: label_id for label_id, mid in reversed(self.mids.items())}
+        self._by_mid = {
+            name: label_id for name, label_id in recorded_names(earlier).items() if label_id in self._label_names
+        }
+        self._by_mid |= {mid: label_id for label_id, mid in reversed(self.mids.items())}
         self.mapped = {
             name: label_id for name, label_id in recorded_maps(earlier).items() if label_id in self._label_names
         }
@@ -206,6 +218,7 @@ class LabelMatcher:
         self._index = TextIndex()
         self._label_ids: npt.NDArray[np.int32] = np.empty(0, dtype=np.int32)
         self._used: dict[int, str] = {}
+        self._meant: dict[str, int] = {}  # LabelNames of rows → label id, but for mapped ones
 
     def codes(self, cells: Cells, file: str) -> npt.NDArray[np.int32]:
         """(N,) int32, a number for each cell's text; `name` tells the text. Raises ImportProblems: too many names."""
@@ -328,7 +341,7 @@ class LabelMatcher:
                 f'"{shorten(first)}" and "{shorten(name)}" both mean the label "{shorten(label)}"; rows keep their own',
                 **place,
             )
-        self.mids.setdefault(label_id, name)
+        self._meant[name] = label_id
         return label_id
 
     def _tell_contradiction(self, name: str, label_id: int, place: dict[str, Any]) -> None:
@@ -398,17 +411,32 @@ class LabelMatcher:
         return alike[0] if len(alike) == 1 else None
 
     def recorded(self) -> dict[int, str]:
-        """The MID of each label: from rows, or from an earlier import, else from the class files where one class alone
-        has the label's name."""
-        found = dict(self.mids)
-        for label_id, name in self._label_names.items():
-            if label_id in found or name not in self._by_display or name in self._sharing:
+        """The MID of each label: from an earlier import, or from rows, of several the first in the class files; else
+        from the class files where one class alone has the label's name. The label's name itself only where there is no
+        other: it says nothing."""
+        names = self._label_names
+        found = {label_id: mid for label_id, mid in self.mids.items() if not is_bare(mid, names[label_id])}
+        places = {name: place for place, name in enumerate(self._classes)} if len(self._meant) > 1 else {}
+        for name in sorted(self._meant, key=lambda name: places.get(name, len(places))):
+            if not is_bare(name, names[self._meant[name]]):
+                found.setdefault(self._meant[name], name)
+        for label_id, name in names.items():
+            if label_id in found or name not in self._by_display:
                 continue
-            mid = self._by_display[name]
-            owner = self._by_mid.get(mid, self.mapped.get(mid, label_id))
+            alike = [mid for mid in (self._by_display[name], *self._sharing.get(name, ())) if mid != name]
+            if len(alike) != 1:
+                continue
+            owner = self._names.get(alike[0], self._by_mid.get(alike[0], self.mapped.get(alike[0], label_id)))
             if owner == label_id:  # else its rows mean another label
-                found[label_id] = mid
-        return found
+                found[label_id] = alike[0]
+        for name, label_id in self._meant.items():
+            found.setdefault(label_id, name)
+        return self.mids | found
+
+    def also(self) -> dict[str, int]:
+        """LabelName → label id, of the other names by which rows mean a label."""
+        found = self.recorded()
+        return {name: label_id for name, label_id in self._meant.items() if found.get(label_id) != name}
 
     def _meant_name(self, name: str) -> tuple[str, str | None]:
         """What to ask behind a message about an unknown name, and the suggestion; nothing once no more is listed, for a

@@ -79,6 +79,7 @@ class Sides:
         for extras in self.extras.values():
             names = {name: mid for mid, name in extras.classes}
             found |= {names[name]: label_id for name, label_id in tuple(found.items()) if name in names}
+            found |= {name: key for name, key in extras.also.items() if key in self.target.labels.by_id}
             found |= {mid: label_id for label_id, mid in extras.mids.items() if label_id in self.target.labels.by_id}
         return found
 

@@ -291,7 +291,7 @@ class Plan:
         for extras in records:
             for label_id, name in extras.mids.items():
                 said.setdefault(name, set()).add(label_id)
-            for name, label_id in extras.mapped.items():
+            for name, label_id in (*extras.mapped.items(), *extras.also.items()):
                 said.setdefault(name, set()).add(label_id)
         for name, ids in said.items():
             told = (self._called(self.imported_classes.get(name, "")), by_name[name].id if name in by_name else None)
@@ -315,7 +315,7 @@ class Plan:
         """The label that a LabelName meant when an import was read, as far as it is still known."""
         labels = self.target.labels
         recorded = (label_id for label_id, mid in extras.mids.items() if mid == name)
-        for label_id in (extras.mapped.get(name), *recorded):
+        for label_id in (extras.mapped.get(name), *recorded, extras.also.get(name)):
             if label_id is not None and label_id in labels.by_id:
                 return label_id
         return labels.by_name[name].id if name in labels.by_name else self._called(displays.get(name, ""))
@@ -353,6 +353,15 @@ class Plan:
         names = {label_id: label.name for label_id, label in self.target.labels.by_id.items()}
         return names if self.options.label_ids == "name" else names | self.mids
 
+    @cached_property
+    def labels_of_several_names(self) -> Codes:
+        """Labels (ids) that rows call by more than one LabelName."""
+        found: dict[int, set[str]] = {}
+        for extras in self.extras.values():
+            for name, label_id in (*extras.own_names.items(), *extras.mapped.items()):
+                found.setdefault(label_id, set()).add(name)
+        return np.array(sorted(key for key, names in found.items() if len(names) > 1), dtype=np.int32)
+
     def label_column(self, label_ids: Codes) -> Texts:
         """(N,) LabelNames."""
         known = sorted(self.label_names)
@@ -386,7 +395,8 @@ class Plan:
             if called is not None:
                 found[mid] = by_id[called].name
         for extras in self.extras.values():
-            found.update({name: by_id[label_id].name for name, label_id in extras.mapped.items() if label_id in by_id})
+            told = (*extras.also.items(), *extras.mapped.items())
+            found.update({name: by_id[label_id].name for name, label_id in told if label_id in by_id})
         found.update({mid: by_id[label_id].name for label_id, mid in self.mids.items()})
         found.update({name: by_id[label_id].name for name, label_id in self.owners.items()})
         found.update({name: name for name in self.target.labels.by_name})
@@ -402,7 +412,12 @@ class Plan:
         """LabelNames that meant a label which the task has no more, as imports recorded, and mean none that it has."""
         by_id, records = self.target.labels.by_id, self.extras.values()
         own = {mid for extras in records for key, mid in extras.own_mids.items() if key not in by_id}
-        told = {name for extras in records for name, key in extras.mapped.items() if key not in by_id}
+        told = {
+            name
+            for extras in records
+            for name, key in (*extras.mapped.items(), *extras.also.items())
+            if key not in by_id
+        }
         if not own | told:
             return frozenset()
         # The first LabelName of a label is recorded; others meant it by the same display name, or are that name.
@@ -431,7 +446,11 @@ class Plan:
         rows = dict(self.imported_classes)
         known = self.target.labels.by_id
         mapped = {mid: key for one in self.extras.values() for mid, key in one.mapped.items() if key in known}
-        meant = mapped | {mid: label_id for label_id, mid in self.mids.items()} | self.owners
+        also = {mid: key for one in self.extras.values() for mid, key in one.own_names.items() if key in known}
+        meant = mapped | also | {mid: label_id for label_id, mid in self.mids.items()} | self.owners
+        for mid, label_id in also.items():
+            if mid != known[label_id].name:
+                rows.setdefault(mid, mid)
         for mid, label_id in meant.items():
             called = self._called(rows.get(mid, ""))
             name = known[label_id].name
@@ -444,7 +463,22 @@ class Plan:
             rows.setdefault(self.label_names[label.id], label.name)
         for name in self.strays:
             rows.setdefault(name, name)
-        return list(rows.items())
+        return self._with_own_first(rows, also)
+
+    def _with_own_first(self, rows: Mapping[str, str], meant: Mapping[str, int]) -> list[tuple[str, str]]:
+        """Of the LabelNames of a label the one that what is drawn is called by stands first: who reads the file calls
+        it so, too."""
+        names = list(rows)
+        alike: dict[int, list[str]] = {}
+        for name in names:
+            if name in meant:
+                alike.setdefault(meant[name], []).append(name)
+        for label_id, some in alike.items():
+            own = self.label_names[label_id]
+            if own in some[1:]:
+                names.remove(own)
+                names.insert(names.index(some[0]), own)
+        return [(name, rows[name]) for name in names]
 
 
 def tables_of(kept: Kept, chosen: Rows | None = None) -> Iterator[tuple[int, int, Rows]]:

@@ -21,7 +21,7 @@ from app.errors import ImportProblems, Problem, Report, shorten
 from app.formats.base import NAMES_TRIED, ImportOptions, Progress, Sink, Target
 from app.formats.open_images.extras import Extras, KeptFile
 from app.formats.open_images.hierarchy import MAX_BYTES, read_hierarchy, unknown_labels
-from app.formats.open_images.labels import recorded_mids
+from app.formats.open_images.labels import recorded_names
 from app.formats.open_images.layout import Layout, has_rows, is_packed_table, lay_out, nearest_name
 from app.formats.open_images.links import MaskLinks
 from app.formats.open_images.mask_files import MaskFiles
@@ -132,6 +132,7 @@ def read(
         masks=tuple(kept_masks),
         sided=tuple(reading.sided.values()),
         mapped=reading.labels.mapped,
+        also=reading.labels.also(),
         linked={number: ends for (_, ends), number in reading.linked.items()},
         has_side=bool(side),
         plain=reading.plain_tables(),
@@ -225,7 +226,7 @@ def _all_classes(reading: Reading) -> dict[str, str]:
     names = dict(reading.classes.display_names)
     for name, label in reading.labels.undeclared.items():
         names.setdefault(name, label)
-    known = set(recorded_mids(reading.target.earlier).values())
+    known = recorded_names(reading.target.earlier).keys()
     for document in reading.target.earlier.values():
         for mid, name in document.get("classes", ()):
             if mid in known:

@@ -33,7 +33,7 @@ import orjson
 
 from app.annotations import Edit, Shapes, ShapeType, Tags, Tracks, mix
 from app.archive import DeflatedMember
-from app.columns import Cells, Ragged, Texts, among, decode_numbers, distinct, encode_integers
+from app.columns import Cells, Ragged, Texts, among, decode_numbers, decode_texts, distinct, encode_integers
 from app.deflate import Piece, deflate_piece
 from app.errors import Report
 from app.formats.open_images.attributes import attributes_text, share_text, shown_value
@@ -51,6 +51,7 @@ from app.formats.open_images.write_points import new_point_rule, norm_points
 from app.geometry import PackedMask, ShapeTooComplex, boxes_to_pixels, mask_to_polygons, points_to_pixels
 
 VERSION = 1
+LABEL_CELL = ("LabelName",)
 BOX_CELLS = ("LabelName", *COORDINATES)
 TAG_CELLS = ("LabelName", "Confidence")
 POINT_CELLS = ("Label", *POINT_PLACE, *POINT_ATTRIBUTES)
@@ -157,6 +158,13 @@ class SideWriter:
         found[left] = True
         if not len(masks):
             return found
+        # A reader takes rows that call their label otherwise for those of another one.
+        named = np.flatnonzero(grouped & (is_box | is_drawn) & (shapes.kept.tables >= 0))
+        named = named[np.isin(shapes.label_ids[named], self._plan.labels_of_several_names)]
+        if len(named):
+            names = decode_texts(Cells.of(kept_columns(self._plan, shapes.kept.take(named), LABEL_CELL)["LabelName"]))
+            of_label = mix(keys[named], shapes.label_ids[named]).view(np.int64)
+            found[named[_have_several(of_label, names.codes.astype(np.int64))]] = True
         alone = masks[~_are_in(distinct(keys[linked]), keys[masks])]
         found[alone[shapes.types[alone] == ShapeType.MASK]] = True
         found[alone[_have_several(keys[alone], shapes.kept.png_offsets[alone])]] = True

@@ -67,7 +67,7 @@ def test_with_them_everything_is_read_and_comes_back() -> None:
     where = with_labels(WHERE, found(members))
     sink, report = good(members, where)
     assert "label.unknown" not in report.counts
-    assert sink.document["mids"][str(where.labels.by_name["Dog"].id)] == "/m/dog2"
+    assert sink.document["mids"][str(where.labels.by_name["Dog"].id)] == "/m/dog"
     written = read_zip(exported(MemorySource.of_sink(sink, where.frames), where)[0])
     assert written[POINTS].decode() == members[POINTS]
     assert "b,,/m/long,0" in written[TAGS].decode(), "a negative label is a tag with its score, as the label has one"
