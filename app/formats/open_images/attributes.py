@@ -484,6 +484,8 @@ def flag_text(value: str) -> str | None:
 
 def share_text(value: str) -> str | None:
     """A number of 0..1 as a cell, shortest form; None for any other text."""
+    if not value.isascii() or "_" in value:
+        return None  # Python would take other digits, and 0_5
     try:
         number = float(value)
     except ValueError:

@@ -20,7 +20,7 @@ from app.formats.open_images.layout import COORDINATES, MASK_COORDINATES
 from app.formats.open_images.mask_instances import InstanceColumns
 from app.formats.open_images.names import are_plain_names, is_safe_box_id, mask_stem
 from app.formats.open_images.plan import Plan
-from app.formats.open_images.write_boxes import coordinate_texts, id_cells, is_rotated, label_cells
+from app.formats.open_images.write_boxes import coordinate_texts, id_cells, is_rotated, label_cells, warn_bad_attribute
 from app.geometry import boxes_to_norm
 
 # Tolerance of a link between a mask's box and a box row, as the reader has it.
@@ -66,7 +66,8 @@ def box_ids(plan: Plan, shapes: Shapes, masks: InstanceColumns, chosen: Places) 
     part = shapes.take(owners)
     kept = kept_columns(plan, only_kept(part.kept, masks.imported[chosen]), ("BoxID",))["BoxID"].to_texts()
     wanted = said_of(plan, shapes, owners, "box_id", masks.imported[chosen], kept)
-    texts = list(map(_fixed_box_id, wanted, kept))
+    numbered = [is_number(plan, label_id) for label_id in part.label_ids.tolist()]
+    texts = list(map(_fixed_box_id, wanted, kept, numbered))
     nameless = [place for place, text in enumerate(texts) if not text]
     if nameless:
         frames = masks.frames[chosen].tolist()
@@ -128,6 +129,7 @@ def made_cells(plan: Plan, rows: MadeRows, columns: Sequence[str]) -> Columns:
     cells["LabelName"] = label_column(plan, shapes, masks, chosen, cells["LabelName"])
     given = np.array([text is not None for text in rows.box_ids], dtype=np.bool_)
     cells["BoxID"] = put(cells["BoxID"], given, Ragged.from_bytes([t.encode() for t in rows.box_ids if t is not None]))
+    _tell_bad_box_ids(plan, rows, cells["BoxID"].to_texts())
     _box_cells(rows, cells)
     if rows.edges is not None:
         _fill_boxes(plan, part, cells, rows.edges)
@@ -192,20 +194,39 @@ def _put_quality(plan: Plan, rows: MadeRows, cells: Columns, redrawn: Mask) -> N
     column = put(cells["PredictedIoU"], redrawn & ~said, b"")
     places = np.flatnonzero(said)
     kept = pick(column, places).to_texts()
-    texts = [
-        old if old and same_value(new, old) else (share_text(new) or "")
-        for new, old in zip([wanted[place] for place in places.tolist()], kept, strict=True)
-    ]
+    texts = []
+    for place, old in zip(places.tolist(), kept, strict=True):
+        new = wanted[place]
+        text = old if old and same_value(new, old) else share_text(new)
+        if text is None:
+            label_id = int(rows.shapes.label_ids[owners[place]])
+            warn_bad_attribute(plan, label_id, "predicted_iou", new, "nothing", "a number from 0 to 1")
+        texts.append(text or "")
     cells["PredictedIoU"] = put(column, places, Ragged.from_bytes([text.encode() for text in texts]))
 
 
-def _fixed_box_id(wanted: str, kept: str) -> str:
+def _fixed_box_id(wanted: str, kept: str, is_number: bool) -> str:
     """A BoxID that an attribute or a kept cell gives; "" where neither gives one that can be written."""
     if wanted and kept and same_value(wanted, kept):
         wanted = kept
-    if wanted.endswith(".0") and wanted[:-2].isdigit():
-        wanted = wanted[:-2]  # a number attribute
+    elif is_number and wanted.endswith(".0") and wanted[:-2].isdigit():
+        wanted = wanted[:-2]
     for text in (wanted, kept):
         if text and is_safe_box_id(text):
             return text
     return ""
+
+
+def is_number(plan: Plan, label_id: int) -> bool:
+    """Whether a label declares `box_id` as a number, so that 5.0 says 5."""
+    spec = plan.decoder.spec(label_id, "box_id")
+    return spec is not None and spec.input_type == "number"
+
+
+def _tell_bad_box_ids(plan: Plan, rows: MadeRows, box_ids: Sequence[str]) -> None:
+    """Values that cannot be a BoxID, of rows that are made: something else was written."""
+    owners, imported = rows.masks.owners[rows.chosen], rows.masks.imported[rows.chosen]
+    wanted = said_of(plan, rows.shapes, owners, "box_id", imported, box_ids)
+    for label_id, value, written in zip(rows.shapes.label_ids[owners].tolist(), wanted, box_ids, strict=True):
+        if value and not is_safe_box_id(value):
+            warn_bad_attribute(plan, label_id, "box_id", value, written, "usable in a file's name")

@@ -111,6 +111,25 @@ def norm_boxes(plan: Plan, shapes: Shapes) -> Boxes:
     return np.clip(boxes_to_norm(pixel_boxes(shapes), widths, heights), LOWEST, HIGHEST)
 
 
+def _tell_far_boxes(plan: Plan, shapes: Shapes) -> None:
+    """Boxes that reach further out of their picture than readers take are written as far as they do."""
+    widths, heights = plan.sizes_of(shapes.frames)
+    norm = boxes_to_norm(pixel_boxes(shapes), widths, heights)
+    far = np.flatnonzero(((norm < LOWEST) | (norm > HIGHEST)).any(axis=1))
+    if len(far):
+        tell_clipped(plan, shapes, far, "boxes reach")
+
+
+def tell_clipped(plan: Plan, shapes: Shapes, far: npt.NDArray[np.int64], what: str) -> None:
+    """Some of the shapes lie further out of their picture than readers take."""
+    name = plan.target.frames.name(int(shapes.frames[far[0]]))
+    message = (
+        f"{len(far):,} {what} further out of their picture than {LOWEST:g} to {HIGHEST:g} of its size, which readers "
+        f'refuse; they are written up to there, the first in "{shorten(name)}"'
+    )
+    plan.report.add_many([Problem("export.clipped", message, "warning", value=shorten(name))], len(far))
+
+
 def coordinate_texts(plan: Plan, shapes: Shapes) -> list[Ragged]:
     """XMin, XMax, YMin, YMax of rectangles in shortest form."""
     norm = norm_boxes(plan, shapes)
@@ -129,6 +148,7 @@ def box_columns(plan: Plan, shapes: Shapes, columns: Sequence[str]) -> Columns:
     cells["LabelName"] = label_cells(plan, cells["LabelName"], shapes.label_ids, imported, edits)
     if moved.any():
         part = shapes.take(moved)
+        _tell_far_boxes(plan, part)
         for name, texts in zip(COORDINATES, coordinate_texts(plan, part), strict=True):
             cells[name] = put(cells[name], moved, texts)
         for name in cells:
@@ -202,7 +222,7 @@ def confidence_rule(plan: Plan, pairs: Pairs) -> Callable[[int, str], str]:
             return kept
         text = share_text(score)
         if text is None:
-            _warn_bad_attribute(plan, label_id, "score", score, kept or "1", "a number from 0 to 1")
+            warn_bad_attribute(plan, label_id, "score", score, kept or "1", "a number from 0 to 1")
             return kept or "1"
         return text
 
@@ -246,7 +266,7 @@ def flag_rule(plan: Plan, pairs: Pairs, name: str) -> Callable[[int, str], str]:
         text = flag_text(value)
         if text is None:
             if value.strip():
-                _warn_bad_attribute(plan, label_id, name, value, kept or UNKNOWN, "a flag such as true or false")
+                warn_bad_attribute(plan, label_id, name, value, kept or UNKNOWN, "a flag such as true or false")
             return kept or UNKNOWN
         if known == UNKNOWN and same_value(value, spec.default_value):
             return kept
@@ -276,7 +296,8 @@ def _occluded_cells(kept: Ragged, occluded: Mask, imported: Mask) -> Ragged:
     return plain_flags(column)
 
 
-def _warn_bad_attribute(plan: Plan, label_id: int, name: str, value: str, written: str, wanted: str) -> None:
+def warn_bad_attribute(plan: Plan, label_id: int, name: str, value: str, written: str, wanted: str) -> None:
+    """An attribute's value cannot be written as a cell: what was `wanted`, and what was `written`."""
     label = plan.target.labels.by_id[label_id].name
     message = f'{name} of label "{shorten(label)}" is "{shorten(value)}", not {wanted}; {written} was written'
     plan.report.add_many([Problem("export.bad_attribute", message, "warning", value=shorten(value))], 1)

@@ -35,7 +35,7 @@ from app.formats.open_images.kept_rows import (
 from app.formats.open_images.kept_rows import Rows as Places
 from app.formats.open_images.layout import HIGHEST, LOWEST, POINT_ATTRIBUTES, POINT_PLACE
 from app.formats.open_images.plan import Plan
-from app.formats.open_images.write_boxes import Pairs, id_cells, label_cells
+from app.formats.open_images.write_boxes import Pairs, id_cells, label_cells, tell_clipped
 from app.geometry import points_to_norm
 
 if TYPE_CHECKING:
@@ -90,8 +90,12 @@ def _is_plain(block: CSVBlock, places: Places) -> Mask:
 
 def norm_points(plan: Plan, points: Shapes) -> npt.NDArray[np.float64]:
     """(N, 2) x y of shapes of one point as shares of their frame, within the range that readers take."""
+    return np.clip(_shares(plan, points), LOWEST, HIGHEST)
+
+
+def _shares(plan: Plan, points: Shapes) -> npt.NDArray[np.float64]:
     widths, heights = plan.sizes_of(points.frames)
-    return np.clip(points_to_norm(points.points.values.reshape(-1, 2), widths, heights), LOWEST, HIGHEST)
+    return points_to_norm(points.points.values.reshape(-1, 2), widths, heights)
 
 
 def point_columns(plan: Plan, points: Shapes, columns: Sequence[str]) -> Columns:
@@ -106,6 +110,9 @@ def point_columns(plan: Plan, points: Shapes, columns: Sequence[str]) -> Columns
     moved = np.flatnonzero(~imported | (edits & Edit.GEOMETRY != 0))
     if len(moved):
         places = norm_points(plan, points.take(moved))
+        far = np.flatnonzero((_shares(plan, points.take(moved)) != places).any(axis=1))
+        if len(far):
+            tell_clipped(plan, points.take(moved), far, "points lie")
         for axis, name in enumerate(POINT_PLACE):
             cells[name] = put(cells[name], moved, encode_numbers(np.ascontiguousarray(places[:, axis])))
     _attribute_cells(plan, points, cells, ~imported, imported & (edits & (Edit.ATTRIBUTES | Edit.LABEL) != 0))

@@ -189,8 +189,8 @@ def test_equal_box_ids_do_not_overwrite_one_another() -> None:
     mask = shape(ShapeType.MASK, [0, 1, 0, 0, 0, 0], attributes={107: "5.0", 108: "0.50"})
     members = written(mask, mask, shape(ShapeType.MASK, [0, 1, 0, 0, 0, 0], attributes={107: "a/b"}), where=where)
     assert rows(members, "object-segmentation") == [
-        "a_cat_5.png,a,cat,5,,,,,0.5,",
-        "a_cat_5-2.png,a,cat,5,,,,,0.5,",
+        "a_cat_5.0.png,a,cat,5.0,,,,,0.5,",
+        "a_cat_5.0-2.png,a,cat,5.0,,,,,0.5,",
         "a_cat_00000000.png,a,cat,00000000,,,,,,",
     ]
 
@@ -240,6 +240,57 @@ def test_an_attribute_that_is_no_flag_is_told() -> None:
     data, report = exported(MemorySource(Annotations(shapes=shapes), where.frames), where)
     assert rows(read_zip(data), "bbox")[0].split(",")[9] == "-1"
     assert report.counts == {"export.bad_attribute": 2}
+
+
+def test_what_lies_too_far_outside_is_cut_and_told() -> None:
+    shapes = Shapes.concatenate(
+        [
+            shape(ShapeType.RECTANGLE, [-4, -3, 20, 20]),
+            shape(ShapeType.RECTANGLE, [-8, 0, 16, 12]),
+            shape(ShapeType.POINTS, [100, 1]),
+        ]
+    )
+    where = target(FRAME, PLAIN)
+    data, report = exported(MemorySource(Annotations(shapes=shapes), where.frames), where)
+    assert [row.split(",")[4:8] for row in rows(read_zip(data), "bbox")] == [
+        ["-0.5", "2", "-0.5", "2"],
+        ["-1", "2", "0", "2"],
+    ]
+    assert report.counts == {"export.clipped": 2}  # a box and the point
+    assert not imported(data, where)[1].errors
+
+
+def test_a_box_id_that_is_a_number_has_no_point() -> None:
+    attributes = [replace(one, input_type="number", values=("0", "9", "1")) for one in all_attributes()]
+    where = target(FRAME, labels("cat", attributes=attributes))
+    mask = shape(ShapeType.MASK, [0, 1, 0, 0, 0, 0], attributes={107: "5.0"})
+    assert rows(written(mask, where=where), "object-segmentation") == ["a_cat_5.png,a,cat,5,,,,,,"]
+
+
+@pytest.mark.parametrize(
+    ("attribute", "text", "column", "written", "told"),
+    [
+        ("box_id", "5.0", 3, "5.0", 0),  # of a text it is what somebody wrote
+        ("box_id", "a/b", 3, "00000000", 1),
+        ("box_id", "..", 3, "00000000", 1),
+        ("box_id", "", 3, "00000000", 0),
+        ("predicted_iou", "0.25", 8, "0.25", 0),
+        ("predicted_iou", "7", 8, "", 1),
+        ("predicted_iou", "abc", 8, "", 1),
+        ("predicted_iou", "０.5", 8, "", 1),
+        ("predicted_iou", "0_1", 8, "", 1),
+    ],
+)
+def test_attributes_of_masks_that_cannot_be_written_are_told(
+    attribute: str, text: str, column: int, written: str, told: int
+) -> None:
+    attributes = all_attributes()
+    where = target({"a.jpg": (8, 6)}, labels("cat", "dog", attributes=attributes))
+    spec = next(spec.id for spec in where.labels.by_id[CAT].attributes if spec.name == attribute)
+    mask = shape(ShapeType.MASK, [0, 1, 0, 0, 0, 0], attributes={spec: text})
+    data, report = exported(MemorySource(Annotations(shapes=mask), where.frames), where)
+    assert rows(read_zip(data), "object-segmentation")[0].split(",")[column] == written
+    assert report.counts == ({"export.bad_attribute": 1} if told else {})
 
 
 def test_sources_may_be_filled_in() -> None:
