@@ -19,8 +19,12 @@ ZLIB, RAW = 15, -15
 """Bits of the window: with zlib's header and checksum, or without."""
 
 FIRST_BYTES = 4
+CUT_BYTES = 256 << 10
+"""What the deflater is given at once: what comes out of it depends on how its input is cut, and may not depend on how
+callers cut theirs."""
 
 Data = bytes | bytearray | memoryview
+DEFLATE_ERROR: type[Exception] = isal_zlib.error  # type: ignore[assignment]
 
 
 class Deflater:
@@ -65,7 +69,7 @@ class Piece(NamedTuple):
         crc, size: of what it inflates to.
     """
 
-    packed: bytes
+    packed: bytes | memoryview
     crc: int
     size: int
 
@@ -77,3 +81,22 @@ def deflate_piece(data: Data) -> Piece:
         return Piece(struct.pack("<BHH", 0, size, size ^ 0xFFFF) + data, crc, size)
     deflater = Deflater(RAW)
     return Piece(deflater.compress(data) + deflater.pause(), crc, size)
+
+
+def deflate_text(data: Data) -> Piece:
+    """A piece whose data is handed over as if it had come bit by bit."""
+    deflater = Deflater(RAW)
+    view = memoryview(data).cast("B")
+    packed = [deflater.compress(view[start : start + CUT_BYTES]) for start in range(0, len(view), CUT_BYTES)]
+    return Piece(b"".join((*packed, deflater.pause())), isal_zlib.crc32(data), len(data))
+
+
+def inflate_piece(packed: Data, size: int) -> bytes:
+    """The `size` bytes that a piece stands for. Raises ValueError: it stands for others."""
+    try:
+        data = isal_zlib.decompressobj(RAW).decompress(packed, size + 1)
+    except DEFLATE_ERROR as error:
+        raise ValueError(str(error)) from None
+    if len(data) != size:
+        raise ValueError(f"{len(data)} bytes, not {size}")
+    return data

@@ -11,6 +11,8 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
+from app.archive import writer
+from app.blocks import codec
 from tests.cluster.processes import Cluster, running_cluster
 from tests.service import Service, running_service
 
@@ -37,6 +39,13 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("cluster")
     with running_cluster(folder, 2, 2, environ={"ANNOPORT_BLOB_REDIRECTS": "true"}) as running:
         yield running
+
+
+@pytest.fixture
+def short_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of a few lines are stored and exported as long ones are."""
+    monkeypatch.setattr(codec, "TEXT_FROM_BYTES", 1)
+    monkeypatch.setattr(writer, "SMALL_BYTES", 1)
 
 
 def pytest_configure(config: pytest.Config) -> None:

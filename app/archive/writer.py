@@ -42,7 +42,7 @@ from app.archive.header_columns import ZIP64_ID
 from app.archive.limits import ArchiveLimits
 from app.archive.locals import DESCRIPTOR_SIGNATURE, LOCAL
 from app.archive.names import UTF8_FLAG, NameRefused, NameRules, fold, normalise
-from app.deflate import RAW, Data, Deflater, Piece
+from app.deflate import CUT_BYTES, RAW, Data, Deflater, Piece, deflate_text, inflate_piece
 from app.errors import Damaged, TooLarge
 
 DOS_DATE = 0x0021  # 1980-01-01; the time is 0
@@ -50,19 +50,132 @@ MADE_BY_UNIX = 3 << 8 | 45
 FILE_ATTRIBUTES = 0o100644 << 16
 VERSION, VERSION_ZIP64 = 20, 45
 MAX_SEND_BYTES = 1 << 20
-PIECE_BYTES = 256 << 10
-"""What the deflater is given at once: what comes out of it depends on how its input is cut, and may not depend on how
-callers cut theirs."""
-HERE_BYTES = 4 * PIECE_BYTES
+HERE_BYTES = 1 << 20
 """So much of a member is deflated at once, so that small ones start no thread; the rest by a thread beside, while more
 is made: it needs no lock of Python's for that."""
+SMALL_BYTES, SMALL_TOGETHER = 16 << 10, 64 << 10
+"""Blocks that are shorter are deflated together with their neighbours, for by itself each would be packed less well."""
 JOBS_AHEAD = 2
 SPOOL_BYTES = 1 << 20
 """What waits for a further name of its member waits on disk once it is more."""
 
 
+NO_BLOCK = -2
+"""The number of what is written in no block; frames that a row may lack are in block -1."""
+
+
+class _Stream:
+    """One raw stream of deflate. Only one thread at a time is in here.
+
+    Attributes:
+        crc, size: of all that it has taken and does not hold back.
+    """
+
+    def __init__(self) -> None:
+        self.crc = self.size = 0
+        self._block = NO_BLOCK
+        self._deflater: Deflater | None = None  # of the block, once some of it was deflated
+        self._waiting = bytearray()  # of the block, less than is deflated at once
+        self._whole: Piece | None = None  # all of the block so far
+        self._small = bytearray()  # blocks before it
+        self._out: list[Data] = []
+
+    def add(self, make: Callable[[], Iterable[tuple[int, Data | Piece]]]) -> list[Data]:
+        """What the deflater gives for the next parts of the member."""
+        for block, data in make():
+            if block != self._block:
+                self._end_block()
+                self._block = block
+            if not isinstance(data, Piece):
+                self._add_text(data)
+            elif data.size >= SMALL_BYTES and self._is_at_start():
+                self._whole = data
+            else:
+                self._add_text(_text_of(data))
+        return self._taken()
+
+    def copy(self, piece: Piece) -> Data:
+        self.crc = isal_zlib.crc32_combine(self.crc, piece.crc, piece.size)
+        self.size += piece.size
+        return piece.packed
+
+    def end(self) -> list[Data]:
+        """The rest, and the end of the stream."""
+        if self._block != NO_BLOCK:
+            self._end_block()
+            self._end_small()
+        deflater = self._deflater or Deflater(RAW)
+        self._out.append(deflater.compress(self._waiting))
+        self._out.append(deflater.flush())
+        return self._taken()
+
+    def _is_at_start(self) -> bool:
+        return self._whole is None and self._deflater is None and not self._waiting
+
+    def _taken(self) -> list[Data]:
+        out, self._out = self._out, []
+        return out
+
+    def _add_text(self, data: Data) -> None:
+        if self._whole is not None:  # it was not all
+            whole, self._whole = self._whole, None
+            self._add_text(_text_of(whole))
+        view = memoryview(data).cast("B")
+        self.crc = isal_zlib.crc32(view, self.crc)
+        self.size += len(view)
+        start = 0
+        while start < len(view):
+            stop = start + CUT_BYTES - len(self._waiting)
+            cut: Data = view[start:stop]
+            if self._waiting or stop > len(view):
+                self._waiting += cut
+                cut = self._waiting
+            if len(cut) == CUT_BYTES:
+                self._deflate(cut)
+                self._waiting = bytearray()
+            start = stop
+
+    def _deflate(self, data: Data) -> None:
+        if self._deflater is None:
+            self._end_small()
+            self._deflater = Deflater(RAW)
+        self._out.append(self._deflater.compress(data))
+
+    def _end_block(self) -> None:
+        if self._whole is not None:
+            self._end_small()
+            self._out.append(self.copy(self._whole))
+            self._whole = None
+        elif self._deflater is None and len(self._waiting) < SMALL_BYTES:
+            self._small += self._waiting
+            if len(self._small) >= SMALL_TOGETHER:
+                self._end_small()
+        else:
+            self._deflate(self._waiting)
+            assert self._deflater is not None
+            self._out.append(self._deflater.pause())
+            self._deflater = None
+        self._waiting = bytearray()
+
+    def _end_small(self) -> None:
+        if self._small:
+            self._out.append(deflate_text(self._small).packed)
+            self._small = bytearray()
+
+
+def _text_of(piece: Piece) -> bytes:
+    try:
+        return inflate_piece(piece.packed, piece.size)
+    except ValueError as error:
+        raise Damaged(f"Stored rows of a table cannot be read: {error}") from error
+
+
 class DeflatedMember:
-    """A member being written; from `ArchiveWriter.open_deflated`. Nothing else may be added until it is closed."""
+    """A member being written; from `ArchiveWriter.open_deflated`. Nothing else may be added until it is closed.
+
+    What is written at once, or block by block, gives the same bytes however callers cut it, for the deflater begins
+    anew with each block. So blocks that were deflated before, as `deflate_text` does it, are copied as they are.
+    """
 
     def __init__(
         self, writer: ArchiveWriter, name: bytes, flags: int, may_be_large: bool, copies: Sequence[str] = ()
@@ -75,58 +188,41 @@ class DeflatedMember:
         self._name = name
         self._flags = flags
         self._zip64 = may_be_large
-        self._deflater = Deflater(RAW)
-        self._waiting = bytearray()  # less than a piece
+        self._stream = _Stream()
         self._given = bytearray()  # small writes, behind all that was handed over
-        self._jobs: deque[Future[list[bytes]]] = deque()
-        self._crc = self._size = self._packed = 0
+        self._jobs: deque[Future[list[Data]]] = deque()
+        self._packed = 0
         self._offset = writer._begin(name, flags, DEFLATED, 0, 0, 0, may_be_large)
 
     def write(self, data: Data) -> None:
         self._given += data
-        if len(self._given) >= PIECE_BYTES:
+        if len(self._given) >= CUT_BYTES:
             self._hand_over()
 
     def write_piece(self, piece: Piece) -> None:
         """What was deflated before, as it is; such a member is made of pieces alone."""
-        self._crc = isal_zlib.crc32_combine(self._crc, piece.crc, piece.size)
-        self._size += piece.size
-        self._put(piece.packed)
+        self._put(self._stream.copy(piece))
 
-    def write_made(self, make: Callable[[], Data]) -> None:
-        """What `make` gives, at its place; in a large member it is made beside, a little later."""
+    def write_blocks(self, make: Callable[[], Iterable[tuple[int, Data | Piece]]], *, is_packed: bool = False) -> None:
+        """Blocks that `make` gives by their numbers, at their place; in a large member they are made beside, a little
+        later. What comes of the number before goes on with that block. Nothing else is written afterwards.
+
+        Args:
+            is_packed: all are pieces: there is nothing to do beside.
+        """
         if self._given:
             self._hand_over()
-        if not self._jobs and self._size < HERE_BYTES:
-            self._put_all(self._deflate(make))
+        if not self._jobs and (is_packed or self._stream.size < HERE_BYTES):
+            self._put_all(self._stream.add(make))
             return
-        self._jobs.append(self._writer.beside.submit(self._deflate, make))
+        self._jobs.append(self._writer.beside.submit(self._stream.add, make))
         while len(self._jobs) > JOBS_AHEAD or (self._jobs and self._jobs[0].done()):
             self._put_all(self._jobs.popleft().result())
 
     def _hand_over(self) -> None:
         """Deflate what was given in small writes, here or beside."""
         given, self._given = self._given, bytearray()
-        self.write_made(lambda: given)
-
-    def _deflate(self, make: Callable[[], Data]) -> list[bytes]:
-        """What the deflater gives for the next part of the member. Only one thread at a time is in here."""
-        packed = []
-        view = memoryview(make()).cast("B")
-        start = 0
-        while start < len(view):
-            stop = start + PIECE_BYTES - len(self._waiting)
-            piece: Data = view[start:stop]
-            self._crc = isal_zlib.crc32(piece, self._crc)
-            self._size += len(piece)
-            if self._waiting or stop > len(view):
-                self._waiting += piece
-                piece = self._waiting
-            if len(piece) == PIECE_BYTES:
-                packed.append(self._deflater.compress(piece))
-                self._waiting = bytearray()
-            start = stop
-        return packed
+        self.write_blocks(lambda: [(NO_BLOCK, given)])
 
     def close(self) -> None:
         """End the stream and write the descriptor.
@@ -138,9 +234,8 @@ class DeflatedMember:
             self._hand_over()
         while self._jobs:
             self._put_all(self._jobs.popleft().result())
-        self._put(self._deflater.compress(self._waiting))
-        self._put(self._deflater.flush())
-        if not self._zip64 and max(self._size, self._packed) >= U32:
+        self._put_all(self._stream.end())
+        if not self._zip64 and max(self._stream.size, self._packed) >= U32:
             raise TooLarge(f"{self._name.decode()} is over 4 GiB, which this export did not expect.")
         self._end(self._name, self._flags, self._offset)
         if self._spool is not None:
@@ -150,8 +245,9 @@ class DeflatedMember:
 
     def _end(self, name: bytes, flags: int, offset: int) -> None:
         layout = "<4sIQQ" if self._zip64 else "<4sIII"
-        self._writer._put(struct.pack(layout, DESCRIPTOR_SIGNATURE, self._crc, self._packed, self._size))
-        self._writer._end(name, flags, DEFLATED, self._crc, self._packed, self._size, offset, self._zip64)
+        crc, size = self._stream.crc, self._stream.size
+        self._writer._put(struct.pack(layout, DESCRIPTOR_SIGNATURE, crc, self._packed, size))
+        self._writer._end(name, flags, DEFLATED, crc, self._packed, size, offset, self._zip64)
 
     def _add_copy(self, copy: str, spool: IO[bytes]) -> None:
         name, flags = self._writer._name(copy)
@@ -162,11 +258,11 @@ class DeflatedMember:
             self._writer._put(chunk)
         self._end(name, flags, offset)
 
-    def _put_all(self, packed: list[bytes]) -> None:
+    def _put_all(self, packed: list[Data]) -> None:
         for piece in packed:
             self._put(piece)
 
-    def _put(self, packed: bytes) -> None:
+    def _put(self, packed: Data) -> None:
         self._packed += len(packed)
         self._writer._put(packed)
         if self._spool is not None:

@@ -5,7 +5,16 @@ a task or a set is. Start with `codec.py`, the stored form; `encoding.py` cuts t
 Why a package: the process that helps an import does nothing else, and starts in a third of the time without the store.
 """
 
-from app.blocks.codec import decode_arrays, decode_ragged, decode_texts, encode_array, encode_ragged, encoder, only_text
+from app.blocks.codec import (
+    decode_arrays,
+    decode_lines,
+    decode_ragged,
+    decode_texts,
+    encode_array,
+    encode_ragged,
+    encoder,
+    only_text,
+)
 from app.blocks.encoding import (
     BLOCK_BITS,
     COLD,
@@ -34,6 +43,7 @@ __all__ = [
     "byte_size",
     "count_unnumbered",
     "decode_arrays",
+    "decode_lines",
     "decode_ragged",
     "decode_texts",
     "encode_array",

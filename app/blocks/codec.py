@@ -7,6 +7,7 @@
               3 deflated  the values as a zlib stream: kept lines only, which edits do not look at
               4 whole     doubles that are whole numbers, as int16: outlines along pixel edges
               5 packed    bytes of the packed rows, then the values of the others as an array: masks as they came
+              6 text      kept lines with a line end behind each, as a piece of a deflated table: u32 CRC-32, the piece
     Ragged  u32 length of the encoded lengths, lengths as an array of int32, values as an array; a length below zero is
             the number of bytes of a packed row
     Texts   u32 length of the encoded codes, codes as an array of int32, the distinct values: a JSON list, or where they
@@ -22,6 +23,7 @@ from __future__ import annotations
 import struct
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import compress
 from typing import Any
 
@@ -30,13 +32,25 @@ import numpy.typing as npt
 import orjson
 from isal import isal_zlib
 
-from app.columns import LARGEST_WHOLE, PackedRagged, Ragged, Texts, Unpack, WholeRagged
+from app.columns import (
+    LARGEST_WHOLE,
+    LinePart,
+    PackedRagged,
+    Ragged,
+    StoredLines,
+    Texts,
+    Unpack,
+    WholeRagged,
+    text_of_lines,
+)
+from app.deflate import DEFLATE_ERROR, Piece, deflate_text, inflate_piece
 from app.errors import Damaged
 
-RAW, CONSTANT, RANGE, DEFLATED, WHOLE, PACKED = 0, 1, 2, 3, 4, 5
+RAW, CONSTANT, RANGE, DEFLATED, WHOLE, PACKED, TEXT = 0, 1, 2, 3, 4, 5, 6
 WHOLE_FROM_VALUES, LOOKED_AT = 64, 8
-DEFLATE_ERROR: type[Exception] = isal_zlib.error  # type: ignore[assignment]
 DEFLATE_FROM_BYTES = 512  # less is not worth the call
+TEXT_FROM_BYTES = 16 << 10
+"""Shorter ones are deflated anew with their neighbours (`archive.writer.SMALL_BYTES`)."""
 LENGTH = struct.Struct("<I")
 LINES = b"\x01"  # no JSON list begins so
 
@@ -95,12 +109,12 @@ def is_constant(values: Array) -> bool:
     return bool((values == values[0]).all())
 
 
-def encoder(column: Any, *, deflate: bool = False) -> bytes | Callable[[int, int], bytes]:
+def encoder(column: Any, *, are_lines: bool = False) -> bytes | Callable[[int, int], bytes]:
     """How to encode parts of a column: the bytes of every part, or a function of its start and stop.
 
     Args:
         column: an array, Ragged or Texts; not empty.
-        deflate: compress the values.
+        are_lines: a Ragged of kept lines, which are deflated.
     """
     if isinstance(column, Texts):
         if is_constant(column.codes):
@@ -113,20 +127,24 @@ def encoder(column: Any, *, deflate: bool = False) -> bytes | Callable[[int, int
     if isinstance(column, Ragged):
         lengths = column.lengths
         if not is_constant(lengths):
-            return lambda start, stop: encode_ragged(column, start, stop, deflate=deflate)
+            if are_lines:
+                return _line_encoder(column, lengths)
+            return lambda start, stop: encode_ragged(column, start, stop)
         width = int(lengths[0])
         head = constant(np.int32(width))
         head = LENGTH.pack(len(head)) + head
         if width == 0:
             return head + b"\x00"
+        if are_lines:
+            return _line_encoder(column, lengths)
         values = column.values
-        return lambda start, stop: head + encode_array(values[start * width : stop * width], deflate=deflate)
+        return lambda start, stop: head + encode_array(values[start * width : stop * width])
     if is_constant(column):
         return constant(column[0])
     return lambda start, stop: encode_array(column[start:stop])
 
 
-_CONSTANT, _WHOLE = bytes([CONSTANT]), bytes([WHOLE])
+_CONSTANT, _WHOLE, _TEXT = bytes([CONSTANT]), bytes([WHOLE]), bytes([TEXT])
 
 
 def _are_same(blobs: Sequence[bytes], rows: Sequence[int]) -> bool:
@@ -186,6 +204,57 @@ def encode_ragged(column: Ragged, start: int, stop: int, *, deflate: bool = Fals
     lengths = encode_array(np.diff(offsets[start : stop + 1]).astype(np.int32))
     values = encode_array(column.values[offsets[start] : offsets[stop]], deflate=deflate)
     return b"".join((LENGTH.pack(len(lengths)), lengths, values))
+
+
+def _line_encoder(column: Ragged, lengths: npt.NDArray[np.int64]) -> Callable[[int, int], bytes]:
+    """`encoder` of lines."""
+    ends = _offsets(lengths + 1)
+
+    def encode(start: int, stop: int) -> bytes:
+        if ends[stop] - ends[start] < TEXT_FROM_BYTES:
+            return encode_ragged(column, start, stop, deflate=True)
+        piece = deflate_text(np.ascontiguousarray(text_of_lines(column, start, stop)).data)
+        head = encode_array(lengths[start:stop].astype(np.int32))
+        return b"".join((LENGTH.pack(len(head)), head, _TEXT, LENGTH.pack(piece.crc), piece.packed))
+
+    return encode
+
+
+def decode_lines(blobs: Sequence[bytes], rows: Sequence[int]) -> Ragged:
+    """Lines of several blocks, one after the other; texts stay packed until somebody looks (`StoredLines`).
+
+    Raises:
+        Damaged: as `decode_arrays`; a text tells it when it is read.
+    """
+    heads, values = _split(blobs)
+    if not any(blob[:1] == _TEXT for blob in values):
+        return decode_ragged(blobs, rows, np.uint8)
+    lengths = decode_arrays(heads, rows, np.int32).astype(np.int64)
+    parts = np.split(lengths, np.cumsum(rows)[:-1])
+    return StoredLines([_line_part(blob, part) for blob, part in zip(values, parts, strict=True)])
+
+
+def _line_part(blob: bytes, lengths: npt.NDArray[np.int64]) -> LinePart:
+    n_bytes = int(lengths.sum())
+    if blob[:1] != _TEXT:
+        return LinePart(lengths, None, len(blob), lambda: decode_arrays([blob], [n_bytes], np.uint8))
+    if len(blob) <= 1 + LENGTH.size:
+        raise Damaged("a stored column of lines is cut off")
+    piece = Piece(memoryview(blob)[1 + LENGTH.size :], LENGTH.unpack_from(blob, 1)[0], n_bytes + len(lengths))
+    return LinePart(lengths, piece, len(blob), partial(_lines_of, piece, lengths))
+
+
+def _lines_of(piece: Piece, lengths: npt.NDArray[np.int64]) -> Array:
+    """The lines of a text, without their ends. Raises Damaged."""
+    try:
+        data = inflate_piece(piece.packed, piece.size)
+    except ValueError as error:
+        raise Damaged(f"a stored column of lines cannot be read: {error}") from error
+    joined = data.replace(b"\n", b"")
+    if len(joined) == piece.size - len(lengths):
+        return np.frombuffer(joined, dtype=np.uint8)
+    # Some lines hold a line end.
+    return np.delete(np.frombuffer(data, dtype=np.uint8), np.cumsum(lengths + 1) - 1)
 
 
 def encode_packed(column: PackedRagged, start: int, stop: int) -> bytes:

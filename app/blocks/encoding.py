@@ -69,7 +69,7 @@ def encode_blocks(table: Any, *, task_id: int, set_id: int, part: int) -> list[d
         table = table.take(np.argsort(frames, kind="stable"))
     blocks = blocks_of(table)
     starts = np.concatenate([[0], np.flatnonzero(np.diff(blocks)) + 1, [len(blocks)]]).tolist()
-    encoders = {name: encoder(column, deflate=name in COLD) for name, column in flat_columns(table).items()}
+    encoders = {name: encoder(column, are_lines=name in COLD) for name, column in flat_columns(table).items()}
     same = {name: found for name, found in encoders.items() if isinstance(found, bytes)}
     differing = {name: found for name, found in encoders.items() if not isinstance(found, bytes)}
     return [

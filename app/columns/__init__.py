@@ -24,13 +24,14 @@ from app.columns.codecs import (
 from app.columns.csv import CSVBlock, CSVReader, split_lines, told_delimiter
 from app.columns.few import Coded, FewTexts
 from app.columns.gapped import GappedLines
-from app.columns.joins import join_columns, join_lines, join_records, join_words
+from app.columns.joins import join_columns, join_lines, join_records, join_words, text_of_lines
 from app.columns.lazy import LazyRagged, LazyTexts
 from app.columns.narrow import NarrowRagged, narrow_numbers, steps, steps_within
 from app.columns.numbers import among, distinct
 from app.columns.packed import PackedRagged, Unpack
 from app.columns.places import HashPlaces
 from app.columns.ragged import GrowingRagged, Indices, Ragged, Texts
+from app.columns.stored import LinePart, StoredLines
 from app.columns.whole import LARGEST_WHOLE, WholeRagged, as_doubles, held_values
 from app.columns.words import equal_cells, hash_cells
 
@@ -48,11 +49,13 @@ __all__ = [
     "Indices",
     "LazyRagged",
     "LazyTexts",
+    "LinePart",
     "NarrowRagged",
     "Numbers",
     "PackedRagged",
     "Ragged",
     "Runs",
+    "StoredLines",
     "TextIndex",
     "Texts",
     "Unpack",
@@ -78,5 +81,6 @@ __all__ = [
     "split_lines",
     "steps",
     "steps_within",
+    "text_of_lines",
     "told_delimiter",
 ]

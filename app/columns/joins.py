@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from app.columns.cells import Cells
+from app.columns.gapped import GappedLines
 from app.columns.ragged import Ragged, Texts
 from app.columns.words import Bytes, Positions, copy_cells, joined_cells
 
@@ -89,6 +90,13 @@ def join_lines(lines: Ragged) -> bytes:
     values, places = joined_cells(lines.values, lines.offsets[:-1], lines.offsets[1:], gap=1)
     values[places[1:] - 1] = ord("\n")
     return values.tobytes()
+
+
+def text_of_lines(lines: Ragged, start: int, stop: int) -> Bytes:
+    """`join_lines` of rows start to stop; lines that lie in such a text already are not copied."""
+    if isinstance(lines, GappedLines) and lines.end == b"\n" and start < stop:
+        return lines.text_between(start, stop)
+    return np.frombuffer(join_lines(lines.slice(start, stop)), dtype=np.uint8)
 
 
 def _cells_of(column: Ragged | Texts, lone: bool) -> Callable[[int, int], Cells]:

@@ -130,9 +130,9 @@ def write_dataset(
 
 @contextmanager
 def short_turns() -> Iterator[None]:
-    """Threads take turns after half a millisecond. An export has one that decodes the rows to come and one that
-    deflates those that are written, and after each step one of them would wait Python's own 5 ms for the others: 4 % of
-    its time. An import, whose threads seldom need Python, is no quicker for it."""
+    """Threads take turns after half a millisecond. An export has one that deflates what is not copied as it is stored,
+    and after each step one of them would wait Python's own 5 ms for the others. An import, whose threads seldom need
+    Python, is no quicker for it."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(TURN_SECONDS)
     try:

@@ -17,8 +17,7 @@ Every change locks the task's row first, and raises its revision and those of th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
@@ -101,40 +100,23 @@ def _last(conn: Connection, task_id: int, stop: int | None) -> int:
     return int(size) if stop is None else min(stop, int(size))
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """What the store has of frames start to stop, on its way to tables: for each kind the rows of its blocks, and how
-    to get the columns that they lack."""
-
-    start: int
-    stop: int
-    with_kept: bool
-    kinds: Mapping[str, tuple[Sequence[Any], Mapping[str, Callable[[], Any]]]]
-
-    def decoded(self) -> Annotations:
-        """Nothing is read from the store by this."""
-        tables: dict[str, Any] = {}
-        for kind, (rows, later) in self.kinds.items():
-            placed = in_frame_order(decode_rows(kind, rows, with_kept=self.with_kept, later=later))
-            tables[kind] = in_range(placed, self.start, self.stop).table
-        return Annotations(**tables)
-
-
 def _fetch(
     conn: Connection, task_id: int, kinds: Sequence[str], start: int, stop: int, with_kept: bool, lazy: bool = False
-) -> _Found:
+) -> Annotations:
     if start >= stop:
-        return _Found(start, stop, with_kept, {})
+        return Annotations()
     first, last = start >> BLOCK_BITS, (stop - 1) >> BLOCK_BITS
-    found = {}
+    tables: dict[str, Any] = {}
     for kind in kinds:
         later = {
-            name: partial(read_column, conn, kind, task_id, name, first=first, last=last)
+            name: partial(read_column, conn, kind, task_id, name, first=first, last=last, keep_packed=True)
             for name in (LATER.get(kind, ()) if lazy else ())
         }
         names = [name for name in columns_of(kind, with_kept=with_kept) if name not in later]
-        found[kind] = fetch_blocks(conn, kind, task_id, names, first=first, last=last), later
-    return _Found(start, stop, with_kept, found)
+        rows = fetch_blocks(conn, kind, task_id, names, first=first, last=last)
+        placed = in_frame_order(decode_rows(kind, rows, with_kept=with_kept, later=later, keep_packed=lazy))
+        tables[kind] = in_range(placed, start, stop).table
+    return Annotations(**tables)
 
 
 def load(
@@ -155,7 +137,7 @@ def load(
         NotFound: the task.
     """
     last = _last(conn, task_id, stop) if size is None else min(size if stop is None else stop, size)
-    return _fetch(conn, task_id, kinds, start, last, with_kept).decoded()
+    return _fetch(conn, task_id, kinds, start, last, with_kept)
 
 
 def iterate(
@@ -175,7 +157,7 @@ def iterate(
     `batch_bytes` of stored outlines each (four times that in memory), whichever is reached first.
 
     Several queries: on PostgreSQL only a `snapshot()` makes them see one state. `lazy` leaves the largest columns
-    (`LATER`) until they are looked at, which must be within that same snapshot.
+    (`LATER`) until they are looked at, which must be within that same snapshot, and kept lines as they are packed.
 
     Args:
         cuts: where the caller takes a frame in several batches, kind by kind: a block that has more than twice as
@@ -188,30 +170,23 @@ def iterate(
     blocks, shares = weigh_blocks(conn, task_id, kinds, first, last, most_rows=batch_rows, most_bytes=batch_bytes)
     large = set(blocks[shares > LARGE_SHARE].tolist()) if cuts != "never" else set()
 
-    def fetch() -> Iterator[_Found | _Ready]:
-        for some in _apart(in_steps(blocks, shares), large):
-            low, high = max(start, int(some[0]) << BLOCK_BITS), min(stop, (int(some[-1]) + 1) << BLOCK_BITS)
-            if int(some[0]) not in large:
-                yield _fetch(conn, task_id, kinds, low, high, with_kept, lazy)
-                continue
-            for kind in kinds:
-                tables = read_windows(
-                    *(conn, kind, task_id, int(some[0])),
-                    start=low,
-                    stop=high,
-                    cuts=cuts,
-                    with_kept=with_kept,
-                    lazy=lazy,
-                    most_rows=batch_rows,
-                    most_bytes=batch_bytes,
-                )
-                yield from (_Ready(Annotations(**{kind: table})) for table in tables)
-
-    batches = fetch()
-    if with_kept and not all(lazy and "kept_lines" in LATER.get(kind, ()) for kind in kinds):
-        yield from _ahead(batches)
-    else:  # there is nothing to inflate
-        yield from (batch.decoded() for batch in batches)
+    for some in _apart(in_steps(blocks, shares), large):
+        low, high = max(start, int(some[0]) << BLOCK_BITS), min(stop, (int(some[-1]) + 1) << BLOCK_BITS)
+        if int(some[0]) not in large:
+            yield _fetch(conn, task_id, kinds, low, high, with_kept, lazy)
+            continue
+        for kind in kinds:
+            tables = read_windows(
+                *(conn, kind, task_id, int(some[0])),
+                start=low,
+                stop=high,
+                cuts=cuts,
+                with_kept=with_kept,
+                lazy=lazy,
+                most_rows=batch_rows,
+                most_bytes=batch_bytes,
+            )
+            yield from (Annotations(**{kind: table}) for table in tables)
 
 
 def _apart(steps: list[npt.NDArray[np.int64]], large: set[int]) -> Iterator[npt.NDArray[np.int64]]:
@@ -222,38 +197,6 @@ def _apart(steps: list[npt.NDArray[np.int64]], large: set[int]) -> Iterator[npt.
     for blocks in steps:
         is_large = np.isin(blocks, list(large))
         yield from np.split(blocks, np.flatnonzero(is_large[1:] | is_large[:-1]) + 1)
-
-
-@dataclass(frozen=True, slots=True)
-class _Ready:
-    """Tables that are decoded already."""
-
-    annotations: Annotations
-
-    def decoded(self) -> Annotations:
-        return self.annotations
-
-
-def _ahead(found: Iterator[_Found | _Ready]) -> Iterator[Annotations]:
-    """The tables of each; from the second on, a thread decodes the next ones while these are worked on: inflating
-    needs no lock of Python's. The store is asked by this thread alone."""
-    first = next(found, None)
-    if first is None:
-        return
-    yield first.decoded()
-    following = next(found, None)
-    if following is None:
-        return
-    with ThreadPoolExecutor(1, thread_name_prefix="decode rows") as thread:
-        waiting = thread.submit(following.decoded)
-        del first, following
-        for more in found:
-            done = waiting.result()
-            waiting = thread.submit(more.decoded)
-            del more
-            yield done
-            del done
-        yield waiting.result()
 
 
 def iterate_subsets(

@@ -26,6 +26,7 @@ from app.blocks import (
     Blocks,
     blocks_of,
     decode_arrays,
+    decode_lines,
     decode_ragged,
     decode_texts,
     encode_blocks,
@@ -33,7 +34,7 @@ from app.blocks import (
     flat_columns,
     frames_of,
 )
-from app.columns import LazyRagged, LazyTexts, PackedRagged, Ragged, Texts, distinct
+from app.columns import LazyRagged, LazyTexts, PackedRagged, Ragged, StoredLines, Texts, distinct
 from app.storage.database import Connection
 from app.storage.schema import BLOCKS, TABLES_BY_KIND, annotation_sets, block_columns
 
@@ -137,10 +138,20 @@ def _block_statement(kind: str, columns: tuple[str, ...], given: frozenset[str])
 
 
 def decode_column(
-    kind: str, name: str, blobs: Sequence[bytes], counts: Sequence[int], *, keep_whole: bool = False
+    kind: str,
+    name: str,
+    blobs: Sequence[bytes],
+    counts: Sequence[int],
+    *,
+    keep_whole: bool = False,
+    keep_packed: bool = False,
 ) -> Any:
-    """One stored column of several parts. `keep_whole` as in `decode_ragged`."""
+    """One stored column of several parts. `keep_whole` as in `decode_ragged`; `keep_packed`: lines are left as they are
+    stored until somebody looks."""
     model = _MODELS[kind][name]
+    if name in COLD:
+        lines = decode_lines(blobs, counts)
+        return lines.column() if isinstance(lines, StoredLines) and not keep_packed else lines
     if isinstance(model, Ragged):
         unpack = unpack_mask if name == "runs" else None
         return decode_ragged(blobs, counts, model.dtype, unpack, keep_whole=keep_whole and name == "points")
@@ -165,12 +176,14 @@ def decode_rows(
     with_kept: bool = True,
     later: Mapping[str, Callable[[], Any]] | None = None,
     cut: tuple[int, int] | None = None,
+    keep_packed: bool = False,
 ) -> Placed:
     """The table of the rows that `fetch_blocks` found with the columns `columns_of`, in their order.
 
     Args:
         later: Ragged and Texts columns that the rows lack, and how to get them when they are looked at.
         cut: only the rows from start to stop, which share nothing with the others; `later` gives as many.
+        keep_packed: as in `decode_column`.
     """
     empty = _empty(kind)
     if not rows:
@@ -179,7 +192,10 @@ def decode_rows(
     row_sets = np.repeat(np.array(set_ids, dtype=np.int64), counts)
     later = later or {}
     names = [name for name in columns_of(kind, with_kept=with_kept) if name not in later]
-    decoded = {name: decode_column(kind, name, column, counts) for name, column in zip(names, blobs, strict=True)}
+    decoded = {
+        name: decode_column(kind, name, column, counts, keep_packed=keep_packed)
+        for name, column in zip(names, blobs, strict=True)
+    }
     if cut is not None:
         row_sets = row_sets[slice(*cut)]
         decoded = {name: cut_column(column, *cut) for name, column in decoded.items()}
@@ -241,10 +257,13 @@ def read_blocks(conn: Connection, kind: str, task_id: int, *, lazy: bool = False
     return in_frame_order(decode_rows(kind, fetch_blocks(conn, kind, task_id, columns, **chosen), later=later))
 
 
-def read_column(conn: Connection, kind: str, task_id: int, name: str, **chosen: Any) -> Any:
-    """One column of some blocks, in the order of `decode_rows`."""
+def read_column(
+    conn: Connection, kind: str, task_id: int, name: str, *, keep_packed: bool = False, **chosen: Any
+) -> Any:
+    """One column of some blocks, in the order of `decode_rows`. `keep_packed` as in `decode_column`."""
     rows = fetch_blocks(conn, kind, task_id, (name,), **chosen)
-    return decode_column(kind, name, [row[-1] for row in rows], [row.n_rows for row in rows], keep_whole=True)
+    blobs, counts = [row[-1] for row in rows], [row.n_rows for row in rows]
+    return decode_column(kind, name, blobs, counts, keep_whole=True, keep_packed=keep_packed)
 
 
 def read_block_list(

@@ -11,12 +11,15 @@ import zipfile
 import zlib
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from app.archive import ArchiveLimits, ArchiveWriter, BytesSource, open_archive
 from app.archive import writer as writer_module
+from app.archive.writer import NO_BLOCK
+from app.deflate import RAW, Deflater, Piece, deflate_text
 from app.errors import Damaged, TooLarge
 from tests.archive.zips import by_zipfile, contents, opened
 
@@ -114,7 +117,7 @@ def test_what_is_made_beside_is_at_its_place(here_bytes: int, monkeypatch: pytes
         with writer.open_deflated("a.csv") as member:
             for number, part in enumerate(parts):
                 if made(number):
-                    member.write_made(partial(bytes, part))
+                    member.write_blocks(partial(list, [(NO_BLOCK, part)]))
                 else:
                     member.write(part)
 
@@ -143,14 +146,63 @@ def test_copies_are_as_if_written_again(
     assert by_zipfile(found) == {"a.csv": data, "b.csv": data, "é.csv": data, "z": b"z"}
 
 
+def stream_of(header: bytes, blocks: Sequence[bytes]) -> bytes:
+    """The member of a table, by the rule: long blocks one by one, short ones with their neighbours."""
+    waiting, out = header, b""
+    for text in [*blocks, b"end" * (1 << 20)]:
+        is_long = len(text) >= writer_module.SMALL_BYTES
+        if not is_long:
+            waiting += text
+        if waiting and (is_long or len(waiting) >= writer_module.SMALL_TOGETHER):
+            out, waiting = out + deflate_text(waiting).packed, b""
+        if is_long:
+            out += deflate_text(text).packed
+    return out[: -len(deflate_text(b"end" * (1 << 20)).packed)] + Deflater(RAW).flush()
+
+
+@pytest.mark.parametrize("here_bytes", [0, 200_000, 1 << 30])
+@pytest.mark.parametrize("seed", range(6))
+def test_blocks_are_the_same_bytes_packed_or_not(seed: int, here_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole blocks as they were packed, texts in any parts, or first the one, then the other."""
+    monkeypatch.setattr(writer_module, "HERE_BYTES", here_bytes)
+    chance = random.Random(seed)
+    sizes = (0, 90, 5_000, 15_000, 16_384, 40_000, 262_144, 600_000)
+    lengths = [chance.choice(sizes[: chance.choice((3, 8))]) for _ in range(chance.randrange(2, 40))]
+    blocks = [chance.randbytes(length // 2).hex().encode() for length in lengths]
+    numbers = sorted(chance.sample(range(-1, 400), len(blocks)))
+    header = b"ImageID,Source\n"
+
+    def parts(text: bytes) -> list[bytes | Piece]:
+        """A block in one of its forms."""
+        cuts = sorted(chance.choices(range(len(text) + 1), k=chance.choice((0, 0, 3))))
+        texts: list[bytes | Piece] = [text[start:stop] for start, stop in pairwise([0, *cuts, len(text)])]
+        return [deflate_text(part) if chance.random() < 0.6 else part for part in texts if isinstance(part, bytes)]
+
+    def fill(writer: ArchiveWriter, of: Callable[[bytes], list[bytes | Piece]]) -> None:
+        with writer.open_deflated("a.csv") as member:
+            member.write(header)
+            given = [(number, part) for number, text in zip(numbers, blocks, strict=True) for part in of(text)]
+            while given:
+                some, given = given[: (stop := chance.randrange(1, 9))], given[stop:]
+                is_packed = all(isinstance(part, Piece) for _, part in some)
+                member.write_blocks(partial(list, some), is_packed=is_packed)
+
+    plain = written(lambda writer: fill(writer, lambda text: [text]))[0]
+    assert by_zipfile(plain) == {"a.csv": b"".join([header, *blocks])}
+    assert stream_of(header, blocks) in plain
+    for _ in range(3):
+        assert written(lambda writer: fill(writer, parts))[0] == plain
+    assert written(lambda writer: fill(writer, lambda text: [deflate_text(text)]))[0] == plain
+
+
 def test_what_cannot_be_made_is_told() -> None:
-    def fail() -> bytes:
+    def fail() -> list[tuple[int, bytes]]:
         raise Damaged("no rows")
 
     def fill(writer: ArchiveWriter) -> None:
         with writer.open_deflated("a.csv") as member:
             member.write(bytes(2 << 20))
-            member.write_made(fail)
+            member.write_blocks(fail)
 
     with pytest.raises(Damaged, match="no rows"):
         written(fill)

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.blocks import codec
 from app.blocks.codec import (
     decode_arrays,
+    decode_lines,
     decode_ragged,
     decode_texts,
     encode_array,
@@ -18,7 +20,8 @@ from app.blocks.codec import (
     encode_texts,
     encoder,
 )
-from app.columns import PackedRagged, Ragged, Texts, WholeRagged
+from app.columns import PackedRagged, Ragged, StoredLines, Texts, WholeRagged
+from app.deflate import deflate_text, inflate_piece
 from app.errors import Damaged
 
 DTYPES = ("i8", "i4", "u1", "u4", "f8", "?")
@@ -118,7 +121,7 @@ def test_texts_of_the_earlier_way_are_read() -> None:
 
 
 @given(arrays(), st.booleans())
-def test_columns_by_their_encoder_are_the_same(values: np.ndarray, deflate: bool) -> None:
+def test_columns_by_their_encoder_are_the_same(values: np.ndarray, are_lines: bool) -> None:
     if len(values) == 0:
         return
     large = np.concatenate([values] * 50)
@@ -127,16 +130,71 @@ def test_columns_by_their_encoder_are_the_same(values: np.ndarray, deflate: bool
     ragged = Ragged.from_arrays([large[:length] for length in lengths.astype(int).tolist()], large.dtype)
     edges = [0, 1, len(large) // 2, len(large)]
     rows = np.diff(edges).tolist()
+    are_lines = are_lines and large.dtype == np.uint8
 
     def blobs(column: object) -> list[bytes]:
-        found = encoder(column, deflate=deflate)
+        found = encoder(column, are_lines=are_lines and column is ragged)
         return [found if isinstance(found, bytes) else found(start, stop) for start, stop in itertools.pairwise(edges)]
 
     assert decode_arrays(blobs(large), rows, large.dtype).tobytes() == large.tobytes()
     assert decode_texts(blobs(texts), rows).to_list() == texts.to_list()
-    found = decode_ragged(blobs(ragged), rows, large.dtype)
+    found = decode_lines(blobs(ragged), rows) if are_lines else decode_ragged(blobs(ragged), rows, large.dtype)
     assert found.offsets.tolist() == ragged.offsets.tolist()
     assert found.values.tobytes() == ragged.values.tobytes()
+
+
+@given(
+    st.lists(
+        st.lists(st.sampled_from([b"", b"a,b", b'a,"x\ny"', b"z" * 300, "ünï".encode()]), min_size=1, max_size=90),
+        min_size=1,
+        max_size=4,
+    ),
+    st.sampled_from([1, 400, 1 << 20]),
+)
+def test_lines_come_back_whatever_form_their_block_has(parts: list[list[bytes]], text_from: int) -> None:
+    column = Ragged.from_bytes([line for part in parts for line in part])
+    edges = np.cumsum([0, *map(len, parts)]).tolist()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(codec, "TEXT_FROM_BYTES", text_from)
+        encode = encoder(column, are_lines=True)
+        blobs = [
+            encode if isinstance(encode, bytes) else encode(start, stop) for start, stop in itertools.pairwise(edges)
+        ]
+    found = decode_lines(blobs, list(map(len, parts)))
+    assert isinstance(found, StoredLines) == any(
+        size >= text_from and not isinstance(encode, bytes)
+        for size in (sum(map(len, part)) + len(part) for part in parts)
+    )
+    assert found.lengths.tolist() == column.lengths.tolist()
+    if isinstance(found, StoredLines):
+        for part, piece in zip(parts, found.whole_parts(np.array(edges)), strict=True):
+            text = b"".join(line + b"\n" for line in part)
+            assert piece is None or (inflate_piece(piece.packed, piece.size), piece) == (text, deflate_text(text))
+    assert found.to_bytes_list() == column.to_bytes_list()
+
+
+def test_texts_of_lines_are_small_and_their_damage_is_told() -> None:
+    lines = Ragged.from_bytes([b"0123456789abcdef,/m/01,0.%06d" % number for number in range(2000)])
+    encode = encoder(lines, are_lines=True)
+    assert callable(encode)
+    blob = encode(0, 2000)
+    assert len(blob) < 20_000
+    start = 4 + int.from_bytes(blob[:4], "little")
+    assert blob[start] == 6
+    cut = blob[: start + 3]
+    with pytest.raises(Damaged):
+        decode_lines([cut], [2000])
+    for bad in (blob[:-300], blob[: start + 50] + b"xx" + blob[start + 52 :], blob[: start + 5] + b"\x07"):
+        found = decode_lines([bad], [2000])
+        with pytest.raises(Damaged, match="lines cannot be read"):
+            _ = found.values
+
+
+def test_lines_of_the_earlier_way_are_read() -> None:
+    lines = Ragged.from_bytes([b"0123456789abcdef,/m/01,0.%06d" % number for number in range(2000)])
+    blob = encode_ragged(lines, 0, 2000, deflate=True)
+    assert blob[4 + int.from_bytes(blob[:4], "little")] == 3
+    assert decode_lines([blob], [2000]).to_bytes_list() == lines.to_bytes_list()
 
 
 def test_deflated_values_are_smaller_and_their_damage_is_told() -> None:

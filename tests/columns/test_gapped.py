@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import pytest
 
-from app.columns import CSVReader, GappedLines, Ragged
+from app.columns import CSVReader, GappedLines, Ragged, join_lines, text_of_lines
 from app.errors import Report
 
 
@@ -35,6 +35,14 @@ def test_lines_without_their_ends(end: str, n: int) -> None:
         assert one.to_bytes_list() == plain.to_bytes_list()
         both = Ragged.concatenate([plain, one])
         assert both.to_bytes_list() == 2 * plain.to_bytes_list()
+    twice = Ragged.concatenate([lines, sent, GappedLines(np.empty(0, dtype=np.uint8), lines.end, np.empty(0, "u1"))])
+    assert isinstance(twice, GappedLines)
+    for start, stop in ((0, 1), (0, n), (n - 1, n + 1), (n, 2 * n), (0, 2 * n)):
+        text = text_of_lines(twice, start, stop).tobytes().decode()
+        assert text == "".join(f"{line}\n" for line in (2 * texts)[start:stop])
+        assert text_of_lines(plain, 0, stop - start).tobytes() == join_lines(plain.slice(0, stop - start))
+    assert (twice._column is None) == (lines.end == b"\n"), "such a text is not copied"
+    assert twice.to_bytes_list() == 2 * plain.to_bytes_list()
 
 
 def test_lines_with_quotes_are_copied_for_they_may_hold_an_end() -> None:

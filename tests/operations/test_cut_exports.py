@@ -1,4 +1,4 @@
-"""A client goes away in the middle of an export: what worked ahead ends with it, and nothing stays behind."""
+"""A client goes away in the middle of an export: what worked beside ends with it, and nothing stays behind."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_cut_export_leaves_no_thread_file_or_snapshot(tmp_path: Path, monkeypa
         assert set(threading.enumerate()) <= threads
         gc.collect()
         assert len(os.listdir("/proc/self/fd")) <= n_handles
-        assert {name.partition("_")[0] for name in seen} >= {"decode rows", "deflate"}  # or nothing was proven
+        assert "deflate" in {name.partition("_")[0] for name in seen}  # or nothing was proven
         database = desk.storage.database
         assert database.reader.pool.status().endswith("Current Checked out connections: 0")
         task.put()  # and nobody waits for a lock

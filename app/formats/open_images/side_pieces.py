@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import IO
 
-from app.deflate import Piece, deflate_piece
+from app.deflate import Data, Piece, deflate_piece
 from app.spools import spool_of
 
 WRITTEN_BYTES = READ_BYTES = 64 << 10
@@ -112,7 +112,7 @@ class Pieces:
             self._text.clear()
             self._put(FRAME.pack(INLINE, 0, len(piece.packed), piece.crc, piece.size), piece.packed)
 
-    def _put(self, *parts: bytes) -> None:
+    def _put(self, *parts: Data) -> None:
         for part in parts:
             self._waiting += part
         if len(self._waiting) >= WRITTEN_BYTES:

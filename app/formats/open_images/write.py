@@ -13,7 +13,6 @@ import posixpath
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import replace
-from functools import partial
 from itertools import chain, takewhile
 
 import numpy as np
@@ -22,7 +21,7 @@ from isal import isal_zlib
 
 from app.annotations import MovingShapes, Shapes, ShapeType, shapes_between
 from app.archive import ArchiveWriter, DeflatedMember
-from app.columns import LazyRagged, Ragged, among, decode_flags, decode_texts, distinct, join_lines, split_lines, steps
+from app.columns import Ragged, StoredLines, among, decode_flags, decode_texts, distinct, split_lines
 from app.errors import Problem, Report, shorten
 from app.formats.base import ClassWords, ExportOptions, Progress, Source, Target
 from app.formats.open_images.expansion import Expansion
@@ -38,6 +37,7 @@ from app.formats.open_images.names import MAX_PART_BYTES
 from app.formats.open_images.plan import Plan, make_plan
 from app.formats.open_images.side_write import SideWriter
 from app.formats.open_images.sizes import join_sizes
+from app.formats.open_images.table_blocks import table_blocks
 from app.formats.open_images.waiting_rows import WaitingRows
 from app.formats.open_images.write_boxes import box_rows, is_rotated
 from app.formats.open_images.write_images import image_rows
@@ -398,9 +398,9 @@ class Writer:
                 if len(self._subsets) > 1:
                     wanted &= self._plan.in_subset(shapes.frames, subset)
                 if wanted.any():
-                    part = _apart(shapes.take(wanted))
+                    part, held_bytes = _apart(shapes.take(wanted))
                     masks.expect(part, self._needed(shapes)[wanted])
-                    n_bytes += part.kept.lines.nbytes + len(part) * HELD_ROW_BYTES
+                    n_bytes += held_bytes
                 self._held_until = int(shapes.frames[-1])
             masks.go_on()
             yield shapes
@@ -628,8 +628,8 @@ class Writer:
             if member is None:
                 member = self._open(name, copies)
                 member.write(csv_rows([header]))
-            for some in steps(len(part)):  # one picture may have millions
-                member.write_made(partial(join_lines, part.records.slice(some.start, some.stop)))
+            for made, is_packed in table_blocks(part):
+                member.write_blocks(made, is_packed=is_packed)
             if self._side is not None and part.entries is not None:
                 self._side.add_rows(name, n_rows, part.entries)
             n_rows += len(part)
@@ -657,16 +657,17 @@ def _joined(parts: Iterable[TableRows], n_rows: int) -> Iterator[TableRows]:
         yield TableRows.concatenate(waiting)
 
 
-def _apart(shapes: Shapes) -> Shapes:
-    """The same shapes, holding nothing of the columns that are read of others. Lines, and attributes that are needed
-    in any case, are taken from what those others have read."""
-    lazy = {name: column.apart() for name, column in shapes.columns().items() if hasattr(column, "apart")}
+def _apart(shapes: Shapes) -> tuple[Shapes, int]:
+    """The same shapes, holding nothing that others read of their columns, and about how many bytes they take.
+    Attributes that are needed in any case are taken from what those others have read."""
     kept = shapes.kept
+    lazy = {name: column.apart() for name, column in shapes.columns().items() if hasattr(column, "apart")}
     if kept.edits.any() or (kept.tables < 0).any():
         lazy["attributes"] = shapes.attributes.compact()
-    if isinstance(kept.lines, LazyRagged):
-        lazy["kept"] = kept.replace(lines=kept.lines.column())
-    return shapes.replace(**lazy)
+    lines = kept.lines.apart() if isinstance(kept.lines, StoredLines) else kept.lines
+    lazy["kept"] = kept.replace(lines=lines)
+    n_bytes = lines.packed_bytes if isinstance(lines, StoredLines) else lines.nbytes
+    return shapes.replace(**lazy), n_bytes + len(shapes) * HELD_ROW_BYTES
 
 
 def _cohering(shapes: Shapes) -> npt.NDArray[np.int32]:

@@ -31,6 +31,7 @@ from tests.formats.open_images.parts import BOXES, LIST, LIST_HEADER, MASK_HEADE
 from tests.formats.open_images.random_archives import CLICKS, FLAGS, Row, read_rows
 from tests.samples import BOX_FIELDS, CHECKBOXES, MASK_FIELDS, TAG_FIELDS, mask_of_runs, mask_png, runs_of
 
+pytestmark = pytest.mark.usefixtures("short_blocks")
 SOME, MANY, STEP = 10, 200, 20
 WIDTH, HEIGHT = 40, 30
 IMAGES = ("0a", "0b")

@@ -17,6 +17,7 @@ from tests.desk import Desk, TaskDesk
 from tests.formats.builders import zip_of
 from tests.formats.open_images.random_archives import Made, differences, make_archive, read_rows
 
+pytestmark = pytest.mark.usefixtures("short_blocks")
 SOME, MANY, STEP = 16, 500, 25
 
 
