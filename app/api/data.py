@@ -27,7 +27,7 @@ from app.api.queries import parse_choice, parse_whole
 from app.api.routing import Router
 from app.api.schemas import PathId, Whole, WriteModel
 from app.archive import ArchiveWriter
-from app.columns import distinct
+from app.columns import distinct, dump_texts
 from app.errors import Damaged, InvalidInput, NotFound, shorten
 from app.images import (
     MIME_TYPES,
@@ -345,7 +345,7 @@ def meta_pieces(services: Services, view: View, deleted: Sequence[int]) -> Itera
             table = frames.load(conn, task.id, start, min(start + FRAMES_A_PIECE, view.stop))
         rows = join_rows(
             b'{"name":',
-            [orjson.dumps(name) for name in table.names.to_texts()],
+            dump_texts(table.names.to_texts()),
             b',"width":',
             number_texts(table.widths),
             b',"height":',

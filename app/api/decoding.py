@@ -36,7 +36,7 @@ from app.annotations import (
 )
 from app.api.encoding import TYPE_NAMES
 from app.api.outline import NotJSON, Outline, outline
-from app.columns import GrowingRagged, Ragged, Texts
+from app.columns import GrowingRagged, Ragged, Texts, dump_tight
 from app.errors import InvalidInput, Problem, Report, TooLarge, shorten
 
 MAX_INT32 = 2**31 - 1
@@ -484,7 +484,7 @@ class _Decoder:
             groups=fields.integers("group", low=0, high=MAX_INT32, default=0, null=0).astype(np.int32),
             sources=fields.texts("source", default="manual", max_characters=MAX_SOURCE_CHARACTERS),
             attributes=self.attributes(fields, label_ids, False),
-            bodies=Ragged.from_bytes([orjson.dumps(body) for body in bodies]),
+            bodies=Ragged.from_bytes([dump_tight(body) for body in bodies]),
         )
 
     # Fields that several tables have
@@ -679,7 +679,7 @@ class _Decoder:
         """Texts of the values that were given; each distinct list of a label is looked at once."""
         lists = fields.lists("attributes")
         known: dict[tuple[int, bytes], int] = {}
-        dump, empty = orjson.dumps, b"[]"
+        dump, empty = dump_tight, b"[]"
         keys = [
             (label_id, dump(given, default=repr) if given else empty)
             for label_id, given in zip(label_ids.tolist(), lists, strict=True)
@@ -818,7 +818,7 @@ class _Decoder:
             return Ragged.empty(np.uint8, len(fields.rows))
         is_skeleton = (types == ShapeType.SKELETON).tolist()
         return Ragged.from_bytes(
-            [orjson.dumps(own) if wanted else b"" for own, wanted in zip(listed, is_skeleton, strict=True)]
+            [dump_tight(own) if wanted else b"" for own, wanted in zip(listed, is_skeleton, strict=True)]
         )
 
     def track_shapes(self, fields: _Fields, label_ids: Ints64) -> list[list[dict[str, Any]]]:

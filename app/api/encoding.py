@@ -25,7 +25,7 @@ import orjson
 
 from app.annotations import AttributeSpec, LabelCatalog, Shapes, ShapeType, Tags, Tracks
 from app.annotations.looks import UNHELPED_LOOKS, cut_for_looks, filled_rows, write_runs
-from app.columns import PackedRagged, Ragged, Texts, steps_within
+from app.columns import PackedRagged, Ragged, Texts, dump_texts, dump_tight, steps_within
 from app.helpers import Crew
 
 ROWS_PER_CHUNK = 4096
@@ -279,7 +279,7 @@ def _chosen(texts: npt.NDArray[np.object_], codes: npt.NDArray[Any]) -> Piece:
 
 
 def _texts(column: Texts) -> Piece:
-    return _chosen(np.array([orjson.dumps(value) for value in column.values], dtype=object), column.codes)
+    return _chosen(np.array(dump_texts(column.values), dtype=object), column.codes)
 
 
 def _lists(column: Ragged) -> Piece:
@@ -377,7 +377,7 @@ class _Attributes:
         for element in elements:
             element["attributes"] = _with_defaults(element["attributes"], self._specs(element["label_id"], None))
             element["elements"] = []
-        return orjson.dumps(elements)
+        return dump_tight(elements)
 
     def complete_track(self, label_id: int, body: bytes) -> bytes:
         """`{"shapes":[…],"elements":[…]}` of a track."""
@@ -388,7 +388,7 @@ class _Attributes:
             element["attributes"] = _with_defaults(element["attributes"], self._specs(element_label_id, False))
             self._complete_track_shapes(element_label_id, element["shapes"])
             element["elements"] = []
-        return orjson.dumps({"shapes": track["shapes"], "elements": track["elements"]})
+        return dump_tight({"shapes": track["shapes"], "elements": track["elements"]})
 
     def _complete_track_shapes(self, label_id: int, shapes: list[dict[str, Any]]) -> None:
         """A mutable attribute keeps the value it had on the shape before; the first shape has the defaults."""

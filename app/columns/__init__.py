@@ -32,6 +32,7 @@ from app.columns.packed import PackedRagged, Unpack
 from app.columns.places import HashPlaces
 from app.columns.ragged import GrowingRagged, Indices, Ragged, Texts
 from app.columns.stored import LinePart, StoredLines
+from app.columns.tight import dump_texts, dump_tight
 from app.columns.whole import LARGEST_WHOLE, WholeRagged, as_doubles, held_values
 from app.columns.words import equal_cells, hash_cells
 
@@ -68,6 +69,8 @@ __all__ = [
     "decode_runs",
     "decode_texts",
     "distinct",
+    "dump_texts",
+    "dump_tight",
     "encode_integers",
     "encode_numbers",
     "equal_cells",

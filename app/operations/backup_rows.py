@@ -34,7 +34,7 @@ from app.annotations import (
     png_of,
     unpack_mask,
 )
-from app.columns import PackedRagged, Ragged, Texts, distinct, steps_within
+from app.columns import PackedRagged, Ragged, Texts, distinct, dump_tight, steps_within
 from app.errors import InvalidInput
 from app.images import BadPNG, prove_mask
 
@@ -331,7 +331,7 @@ def _check_mask(runs: Any, width: int, height: int) -> None:
 def _element_text(text: bytes, renumbered: Renumbered) -> bytes:
     if not text:
         return text
-    return orjson.dumps([_element(element, renumbered) for element in orjson.loads(text)])
+    return dump_tight([_element(element, renumbered) for element in orjson.loads(text)])
 
 
 def _element(element: dict[str, Any], renumbered: Renumbered) -> dict[str, Any]:
@@ -362,4 +362,4 @@ def _body(text: bytes, renumbered: Renumbered) -> bytes:
     made = {**body, "shapes": [_shape(shape, renumbered) for shape in body["shapes"]]}
     if "elements" in body:
         made["elements"] = [_element(element, renumbered) for element in body["elements"]]
-    return orjson.dumps(made)
+    return dump_tight(made)

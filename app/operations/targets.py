@@ -16,7 +16,7 @@ import numpy.typing as npt
 import orjson
 
 from app.annotations import FrameTable, Images, LabelCatalog, Rows, Shapes, Tags, Tracks
-from app.columns import Ragged, Texts
+from app.columns import Ragged, Texts, dump_tight
 from app.errors import Damaged, InvalidInput
 from app.formats import Picture, Target
 from app.storage import AnnotationReader, BlobSource, Connection, Storage, frames, jobs, labels, projects, tasks
@@ -239,7 +239,7 @@ def _ended(tracks: Tracks, stop: int | None) -> Tracks:
     for text in tracks.bodies.to_bytes_list():
         body = orjson.loads(text)
         end(body)
-        bodies.append(orjson.dumps(body))
+        bodies.append(dump_tight(body))
     return tracks.replace(bodies=Ragged.from_bytes(bodies))
 
 

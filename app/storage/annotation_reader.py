@@ -15,7 +15,7 @@ import orjson
 import sqlalchemy as sa
 
 from app.annotations import Images, Rows, Shapes, Tags, Tracks
-from app.columns import Ragged, Texts
+from app.columns import Ragged, Texts, dump_tight
 from app.errors import Damaged, NotFound
 from app.storage import annotations as annotation_rows
 from app.storage import frames as frame_rows
@@ -184,4 +184,4 @@ def shift_frames(body: bytes, offset: int) -> bytes:
             shift(element)
 
     shift(document)
-    return orjson.dumps(document)
+    return dump_tight(document)

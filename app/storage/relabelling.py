@@ -18,7 +18,7 @@ import orjson
 import sqlalchemy as sa
 
 from app.annotations import AttributeSpec, Label, LabelCatalog
-from app.columns import Ragged, Texts, distinct
+from app.columns import Ragged, Texts, distinct, dump_tight
 from app.errors import InvalidInput, shorten
 from app.storage.block_rows import (
     OBJECT_KINDS,
@@ -144,7 +144,7 @@ def _relabelled_column(column: Any, moves: Moves) -> Any:
 
 
 def _text(text: bytes, moves: Moves) -> bytes:
-    return orjson.dumps(_value(orjson.loads(text), moves)) if text else text
+    return dump_tight(_value(orjson.loads(text), moves)) if text else text
 
 
 def _value(value: Any, moves: Moves) -> Any:

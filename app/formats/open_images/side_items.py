@@ -22,7 +22,7 @@ import numpy.typing as npt
 import orjson
 
 from app.annotations import Kept, Label, LabelCatalog, Shapes, ShapeType, Tags, Tracks
-from app.columns import Ragged, Texts
+from app.columns import Ragged, Texts, dump_tight
 from app.errors import shorten
 from app.formats.open_images.attributes import AttributeDecoder
 from app.geometry import check_runs
@@ -75,8 +75,8 @@ def points_text(points: Points) -> bytes:
         is_whole = points.dtype == np.int32 or all(
             n.is_integer() and -MAX_INT - 1 <= n <= MAX_INT and (n or math.copysign(1, n) > 0) for n in numbers
         )
-        return orjson.dumps(list(map(int, numbers)) if is_whole else numbers)
-    return orjson.dumps(whole_points(points), option=orjson.OPT_SERIALIZE_NUMPY)
+        return dump_tight(list(map(int, numbers)) if is_whole else numbers)
+    return dump_tight(whole_points(points), option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -239,7 +239,7 @@ class ItemCodec:
         points, runs = _geometry(item, kind, width, height)
         elements = b""
         if kind == ShapeType.SKELETON:
-            elements = orjson.dumps(self._elements(item.get("elements"), label, frame))
+            elements = dump_tight(self._elements(item.get("elements"), label, frame))
         return {
             "types": kind,
             "label_ids": label.id,
@@ -295,7 +295,7 @@ class ItemCodec:
             groups=np.array([_integer(item, "group", 0, 0)], dtype=np.int32),
             sources=Texts.from_list([_text(item, "source", MANUAL)]),
             attributes=Texts.from_list([_attributes_text(item, label)]),
-            bodies=Ragged.from_bytes([orjson.dumps({"shapes": shapes, "elements": elements})]),
+            bodies=Ragged.from_bytes([dump_tight({"shapes": shapes, "elements": elements})]),
         )
 
     def _key_shapes(self, given: Any, label: Label, frames: Mapping[str, int]) -> list[Item]:

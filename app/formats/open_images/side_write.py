@@ -33,7 +33,7 @@ import orjson
 
 from app.annotations import Edit, Shapes, ShapeType, Tags, Tracks, mix
 from app.archive import DeflatedMember
-from app.columns import Cells, Ragged, Texts, among, decode_numbers, decode_texts, distinct, encode_integers
+from app.columns import Cells, Ragged, Texts, among, decode_numbers, decode_texts, distinct, dump_tight, encode_integers
 from app.deflate import Piece, deflate_piece
 from app.errors import Report
 from app.formats.open_images.attributes import attributes_text, share_text, shown_value
@@ -395,7 +395,7 @@ class SideWriter:
         """One part of an outline. Parts of a mask are alike but for their points, which are not told: one dump."""
         rows = self._rows_of(shapes)
         if rows.ids[row] < 0:
-            return orjson.dumps(self._item(shapes, row, False) | {"traced": True})
+            return dump_tight(self._item(shapes, row, False) | {"traced": True})
         key = (
             rows.label_ids[row],
             rows.attributes[row],
@@ -461,7 +461,7 @@ class SideWriter:
         entry: dict[str, Any] = {"image": image, "size": size}
         if check is not None:
             entry["is"] = check
-        return orjson.dumps({**entry, kind: items})
+        return dump_tight({**entry, kind: items})
 
     def hold(self, entry: Entry) -> bytes:
         """What stands for an entry in a column `SIDE` of rows that wait for their table: long ones wait on disk."""
