@@ -76,6 +76,7 @@ class Target:
             None: any can.
         unneeded: words for labels that no selected row uses; rows that use them are passed over.
         is_part: not all frames of a task: those of a job, whose assignee may see no others.
+        parts: the first frame of each task, where the frames are those of several: no track goes from one to another.
     """
 
     frames: FrameTable
@@ -89,6 +90,7 @@ class Target:
     chosen: npt.NDArray[np.bool_] | None = None
     unneeded: frozenset[str] = frozenset()
     is_part: bool = False
+    parts: tuple[int, ...] = ()
 
 
 ListText = NewType("ListText", str)

@@ -200,7 +200,8 @@ def dataset_target(subsets: Sequence[Subset], catalog: LabelCatalog, name: str) 
         np.zeros(len(found), dtype=np.bool_),
     )
     of_frames = Texts.concatenate([Texts.same(subset.name, len(subset.pictures)) for subset in subsets])
-    return Target(table, catalog, of_frames, name)
+    stops = np.cumsum([len(subset.pictures) for subset in subsets])
+    return Target(table, catalog, of_frames, name, parts=(0, *stops[:-1].tolist()))
 
 
 def make_task(work: Work, owner: User, subset: Subset, archive: Archive) -> int:

@@ -189,6 +189,7 @@ class Reading:
             lambda ids: index.match(ids).frames,
             target.first_group,
             target.group_room,
+            target.parts,
         )
         self.tables: list[KeptTable] = []
         self._states: list[TableState] = []

@@ -13,6 +13,7 @@ import json
 import pickle
 import re
 from array import array
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
@@ -67,6 +68,7 @@ class Held:
         self._numbers: Ids = np.empty(0, dtype=np.int64)  # (N,) ascending
         self._order: Ids = np.empty(0, dtype=np.int64)  # (N,) the entry of each number
         self._seen: Ids = np.empty(0, dtype=np.int64)  # (N,) by entry: rows that came, below 0 where it is broken
+        self._parts: Ids = np.empty(0, dtype=np.int64)  # (N,) the task that they are of, below 0 before the first
 
     def __len__(self) -> int:
         return len(self._given)
@@ -88,6 +90,7 @@ class Held:
         self._numbers = given[self._order]
         need(not (self._numbers[1:] == self._numbers[:-1]).any(), f"a {self._name} has no number")
         self._seen = np.zeros(len(given), dtype=np.int64)
+        self._parts = np.full(len(given), -1, dtype=np.int64)
 
     def find(self, number: object) -> int | None:
         """The entry of this number, None where there is none."""
@@ -97,9 +100,16 @@ class Held:
         is_there = place < len(self._numbers) and int(self._numbers[place]) == number
         return int(self._order[place]) if is_there else None
 
-    def see(self, entry: int, n_rows: int) -> bool:
-        """So many shapes of its rows came. True for the first ones."""
+    def part(self, entry: int) -> int:
+        """The task of its rows, -1 where none came."""
+        return int(self._parts[entry])
+
+    def see(self, entry: int, n_rows: int, part: int) -> bool:
+        """So many shapes of its rows came, in this task; those of one entry are of one. True for the first ones."""
         is_first = bool(self._seen[entry] == 0)
+        if self._parts[entry] not in (-1, part):
+            self.break_(entry)
+        self._parts[entry] = part
         if self._seen[entry] >= 0:
             self._seen[entry] += n_rows
         return is_first
@@ -160,15 +170,25 @@ class SideFile:
         max_group: the highest group number of its entries.
     """
 
-    def __init__(self, frames: FrameTable, codec: ItemCodec, find: Find, first_group: int, group_room: int) -> None:
+    def __init__(
+        self,
+        frames: FrameTable,
+        codec: ItemCodec,
+        find: Find,
+        first_group: int,
+        group_room: int,
+        parts: Sequence[int] = (),
+    ) -> None:
         """An empty one.
 
         Args:
             find: image ids to frame numbers.
             first_group: added to group numbers, less one.
             group_room: how many numbers from there on are free.
+            parts: the first frame of each task, where there are several.
         """
         self._frames, self._codec, self._find = frames, codec, find
+        self._parts = parts
         self._more_group, self._group_room = first_group - 1, group_room
         self.max_group = 0
         self._files: dict[str, int] = {}
@@ -330,7 +350,7 @@ class SideFile:
                 continue
             gone[here] = True
             for one in held:
-                number = table() if self._of(one).see(_entry_of(one), len(here)) else -1
+                number = table() if self._of(one).see(_entry_of(one), len(here), self._part(frame)) else -1
                 owners += [one] * len(here)
                 owned_at += here.tolist()
                 tables += [number] * len(here)
@@ -479,6 +499,8 @@ class SideFile:
                 if are_bad[at]:
                     continue
                 try:
+                    told = {self._part(frames[name]) for name in _track_images(entry) if name in frames}
+                    need(len(told | ({self._tracks.part(at)} - {-1})) == 1, "it goes on in another task")
                     track = self._codec.track(entry, frames)
                     groups = np.array([self._own_group(group) for group in track.groups.tolist()], dtype=np.int32)
                     tracks.append(track.replace(groups=groups))
@@ -531,6 +553,10 @@ class SideFile:
         asked = list(dict.fromkeys(name for name in names if isinstance(name, str)))
         frames = self._find(Ragged.from_bytes([name.encode("utf-8", "replace") for name in asked]))
         return {name: frame for name, frame in zip(asked, frames.tolist(), strict=True) if frame >= 0}
+
+    def _part(self, frame: int) -> int:
+        """Which of the tasks a frame is of."""
+        return bisect_right(self._parts, frame)
 
     def _own_group(self, group: int) -> int:
         """The number of a group of the file among those that are free."""
