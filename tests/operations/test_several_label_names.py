@@ -95,3 +95,17 @@ def test_a_mask_and_its_box_stay_together_whatever_they_call_their_label(desk: D
     assert other.annotations()["shapes"][0]["group"] != 0
     assert len({one["group"] for one in other.annotations()["shapes"]}) == 1
     assert other.export_zip() == task.export_zip()
+
+
+def test_a_label_that_is_newer_than_its_class_has_the_mid(desk: Desk) -> None:
+    """As it would have after the task's own export came in again."""
+    task = desk.task(FRAMES, LABELS)
+    task.bring(tags("/m/1,cat\n/m/3,bird\n/m/4,fish\n/m/5,fish\n", "a,x,/m/1"))
+    desk.call("PATCH", task.path, json={"labels": [{"name": "bird"}, {"name": "fish"}]})
+    made = [{"frame": 0, "label_id": task.labels()[name]["id"], "attributes": []} for name in ("bird", "fish")]
+    task.change("create", tags=made)
+    data = task.export_zip()
+    assert names_of(task.export()) == ["/m/1", "/m/3", "fish"]
+    assert copy(task, data).export_zip() == data
+    task.bring(data, mode="merge")
+    assert task.export_zip() == data

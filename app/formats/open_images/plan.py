@@ -258,11 +258,27 @@ class Plan:
 
     @cached_property
     def mids(self) -> dict[int, str]:
-        """The recorded MID of each label that has one; the newest import's, of those that are no other label's."""
+        """The recorded MID of each label that has one; the newest import's, of those that are no other label's. Of a
+        label that is newer than the imports, the one class that has its name, as an import of it would say."""
         found: dict[int, str] = {}
         for extras in self.extras.values():
             own = {key: mid for key, mid in extras.own_mids.items() if self.owners.get(mid, key) == key}
             found.update({key: mid for key, mid in own.items() if key in self.target.labels.by_id})
+        labels = self.target.labels
+        new = {name: label.id for name, label in labels.by_name.items() if label.id not in found}
+        if not new:
+            return found
+        meant = {
+            name: key for one in self.extras.values() for name, key in (*one.own_names.items(), *one.mapped.items())
+        }
+        alike: dict[str, list[str]] = {}
+        for mid, display in self.imported_classes.items():
+            if display in new and mid != display:
+                alike.setdefault(display, []).append(mid)
+        for display, mids in alike.items():
+            is_free = mids[0] not in labels.by_name and meant.get(mids[0], -1) not in labels.by_id
+            if len(mids) == 1 and is_free:
+                found[new[display]] = mids[0]
         return found
 
     @cached_property
