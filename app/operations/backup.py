@@ -395,6 +395,7 @@ class Restoring:
             tasks.attach_data(conn, task.id, data, frame_columns(copied, sizes, indices))
             jobs.set_progress(conn, task.id, [(stage, state) for _, _, stage, state in told["jobs"]])
             frames.set_deleted(conn, task.id, np.array(told["deleted_frames"], dtype=np.int64))
+        with self._storage.database.read() as conn:
             catalog = labels.of_task(conn, task.id)
         renumbered = _renumber(label_documents, catalog)
         place = 0

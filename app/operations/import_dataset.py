@@ -112,6 +112,7 @@ def import_dataset(work: Work, *, limits: Limits) -> None:
                 with storage.database.write() as conn:
                     taken = [label.color for label in catalog.labels]
                     labels.apply(conn, drafts_of(new), task_id=task_ids[0], taken_colors=taken)
+                with storage.database.read() as conn:
                     made = labels.of_task(conn, task_ids[0])
                 target = replace(target, labels=LabelCatalog((*catalog.labels, *made.labels)))
             parts = [(task_id, len(subset.pictures)) for task_id, subset in zip(task_ids, subsets, strict=True)]

@@ -119,6 +119,7 @@ def making_labels(work: Work, target: Target, new: Sequence[NewLabel]) -> Iterat
             unfinished.hide(conn, request, task_id=holder.id)
             taken = [label.color for label in target.labels.labels]
             labels.apply(conn, drafts_of(new), task_id=holder.id, taken_colors=taken)
+        with work.storage.database.read() as conn:  # 20,000 of them take a while
             made = labels.of_task(conn, holder.id)
         whole = replace(target, labels=LabelCatalog((*target.labels.labels, *made.labels)))
         yield _WithLabels(work, holder.id), whole

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from app.storage.schema import labels as label_rows
 from app.storage.schema import requests as request_rows
 from tests.caller import Caller
 from tests.desk import Desk
+from tests.operations.desk import Desk as StoredDesk
+from tests.operations.desk import open_desk_store
 from tests.operations.test_known_before import HEADER, archive
 from tests.samples import picture
 from tests.service import Service
@@ -294,3 +297,33 @@ def test_more_labels_than_a_task_can_have(desk: Desk, monkeypatch: pytest.Monkey
         status, report = task.send({"a.zip": ZIP}, labels="create", dry_run=dry_run)
         assert (status, [problem["code"] for problem in report["problems"]]) == ("failed", ["label.too_many"])
     assert labels_in(desk) == [(task.number, "Cat")]
+
+
+def test_labels_that_were_made_are_read_while_others_may_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_desk_store(tmp_path / "store") as storage:
+        task = StoredDesk(storage, names=("a.png",), sizes=((80, 60),))
+        write, read = storage.database.__class__.write, labels._catalog
+        depth, read_within = 0, []
+
+        @contextmanager
+        def counted(database: Any) -> Iterator[Any]:
+            nonlocal depth
+            with write(database) as conn:
+                depth += 1
+                try:
+                    yield conn
+                finally:
+                    depth -= 1
+
+        def looked_at(*given: Any) -> Any:
+            found = read(*given)
+            read_within.append(bool(depth and found.by_name.keys() & {"Cat", "Tree"}))
+            return found
+
+        monkeypatch.setattr(storage.database.__class__, "write", counted)
+        monkeypatch.setattr(labels, "_catalog", looked_at)
+        report = task.bring(ZIP, labels="create")
+        assert report["n_errors"] == 0
+        assert [made["name"] for made in report["created_labels"]]
+        assert read_within
+        assert not any(read_within)
