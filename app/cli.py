@@ -5,6 +5,8 @@ Every setting can be given as an environment variable (`ANNOPORT_…`); the opti
 
 from __future__ import annotations
 
+import difflib
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -69,7 +71,37 @@ def load_settings(**given: Any) -> Settings:
             name = "_".join(str(part) for part in problem["loc"])
             message = problem["msg"].removeprefix("Value error, ")
             lines.append(f"ANNOPORT_{name.upper()}: {message}" if name else message)
-        raise click.ClickException("\n".join(lines)) from error
+        raise Unable("\n".join(lines)) from error
+
+
+def warn_of_unknown_settings() -> None:
+    """A variable that is nearly called like a setting is told: it would be passed over without a word."""
+    known = {f"ANNOPORT_{name.upper()}" for name in Settings.model_fields}
+    for name in sorted(os.environ):
+        if name.startswith("ANNOPORT_") and name not in known:
+            near = difflib.get_close_matches(name, known, 1, cutoff=0.85)
+            if near:
+                click.echo(f"Warning: {name} is no setting; did you mean {near[0]}?", err=True)
+
+
+class Unable(click.ClickException):
+    """What the machine or the settings refuse, where exit code 1 means something else."""
+
+    exit_code = 2
+
+
+class ExistingPath(click.Path):
+    """A file or folder that is there; a name that is nearly right is told, and what to do with a folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = Path(os.fspath(value))
+        if not path.exists() and path.parent.is_dir():
+            near = difflib.get_close_matches(path.name, os.listdir(path.parent), 1)
+            if near:
+                self.fail(f"File {os.fspath(path)!r} does not exist. Did you mean {near[0]!r}?", param, ctx)
+        if path.is_dir() and not self.dir_okay:
+            self.fail(f"{os.fspath(path)!r} is a folder: make a zip of it, or name the files in it.", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 @click.group(cls=SuggestingGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -107,6 +139,7 @@ def serve(
     with while_importing():
         from app.main import run_service
 
+    warn_of_unknown_settings()
     settings = load_settings(
         host=host, port=port, data_dir=data_dir, web_processes=web_processes, workers=0 if no_worker else workers
     )
@@ -282,12 +315,6 @@ def demo(data_dir: Path | None, url: str | None, output: Path, frames: int, stop
     run_demo(data_dir=data_dir, url=url, output=output, n_frames=frames, stop=stop)
 
 
-class Unable(click.ClickException):
-    """What the machine refuses, where exit code 1 means something else."""
-
-    exit_code = 2
-
-
 class RefusingCommand(click.Command):
     """A command whose exit code 1 means that it found something; what keeps it from running is 2, like a bad option."""
 
@@ -308,7 +335,11 @@ def one_of(name: str, values: list[str], words: str) -> Callable[[Command], Comm
 
 
 archives_argument = click.argument(
-    "archives", metavar="FILE...", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
+    "archives",
+    metavar="FILE...",
+    nargs=-1,
+    required=True,
+    type=ExistingPath(exists=True, dir_okay=False, path_type=Path),
 )
 
 
@@ -319,7 +350,7 @@ def target_options(command: Command) -> Command:
             click.option(
                 "--frames",
                 "frames_path",
-                type=click.Path(exists=True, path_type=Path),
+                type=ExistingPath(exists=True, path_type=Path),
                 default=None,
                 help="The task's pictures: a folder, or a text file with `name [width height]` a line. "
                 "Without it the archive's own images are taken.",
@@ -327,7 +358,7 @@ def target_options(command: Command) -> Command:
             click.option(
                 "--labels",
                 "labels_path",
-                type=click.Path(exists=True, dir_okay=False, path_type=Path),
+                type=ExistingPath(exists=True, dir_okay=False, path_type=Path),
                 default=None,
                 help="The task's labels: CVAT's label JSON, or a name a line. Without it those of the archive.",
             ),

@@ -65,6 +65,8 @@ def test_a_taken_name_and_an_unknown_one_are_said_plainly(tmp_path: Path) -> Non
         (["serve", "--port", "70000"], "ANNOPORT_PORT"),
         (["srve"], "Did you mean"),
         (["check", "no-such.zip"], "no-such.zip"),
+        (["check", __file__.replace("test_cli.py", "test_clii.py")], "Did you mean 'test_cli.py'?"),
+        (["check", str(Path(__file__).parent)], "make a zip of it"),
         (["healthcheck", "--url", "http://127.0.0.1:9"], "127.0.0.1:9"),
         (["healthcheck", "--url", "file:///etc/passwd"], "not an http address"),
     ],
@@ -110,6 +112,21 @@ def test_a_folder_that_cannot_be_made_is_said_plainly(command: list[str]) -> Non
     done = subprocess.run([*COMMAND, *command, "--data-dir", "/proc/none"], capture_output=True, text=True, timeout=180)
     assert done.returncode == 1
     assert done.stderr == "Error: /proc/none: No such file or directory\n"
+
+
+def test_a_check_that_settings_keep_from_running_found_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANNOPORT_MAX_ZIP_RATIO", "many")
+    result = CliRunner().invoke(main, ["check", str(make_zip(tmp_path / "sound.zip"))])
+    assert (result.exit_code, "ANNOPORT_MAX_ZIP_RATIO" in result.output) == (2, True)
+
+
+def test_a_setting_whose_name_is_nearly_right_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANNOPORT_MAX_ZIP_RATO", "5")
+    monkeypatch.setenv("ANNOPORT_TEST_ENVS", "none")
+    result = CliRunner().invoke(main, ["serve", "--port", "70000"])  # which ends at once
+    assert [line for line in result.output.splitlines() if line.startswith("Warning")] == [
+        "Warning: ANNOPORT_MAX_ZIP_RATO is no setting; did you mean ANNOPORT_MAX_ZIP_RATIO?"
+    ]
 
 
 def test_check_takes_a_sound_archive(tmp_path: Path) -> None:

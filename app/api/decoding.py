@@ -10,6 +10,7 @@ What is filled in: defaults of fields that are missing, and texts of attribute v
 
 from __future__ import annotations
 
+import difflib
 import gc
 import re
 import threading
@@ -52,6 +53,9 @@ _EXACT = {ShapeType.RECTANGLE: 4, ShapeType.ELLIPSE: 4, ShapeType.CUBOID: 16, Sh
 _AT_LEAST = {ShapeType.POLYGON: 6, ShapeType.POLYLINE: 4, ShapeType.POINTS: 2}
 _MASK_AT_LEAST = 5  # one run and the box
 
+LISTS = ("tags", "shapes", "tracks")
+NEAR = 0.85
+"""How much a name must look like that of a list to be taken for a slip."""
 _NOT_BLANK = re.compile(rb"[^ \t\r\n]")
 
 Place = Callable[[int], str]
@@ -187,6 +191,10 @@ def _no_collection() -> Iterator[None]:
                 gc.enable()
 
 
+def _is_short(name: str) -> bool:
+    return len(name) <= 2 * max(map(len, LISTS))
+
+
 def parse(body: bytes | bytearray, limits: JSONLimits) -> Outline:
     """The outline of the document, within the limits of size, depth and number.
 
@@ -197,6 +205,12 @@ def parse(body: bytes | bytearray, limits: JSONLimits) -> Outline:
     if _NOT_BLANK.search(body) is None:
         raise InvalidInput("the body is empty; JSON is expected", code="json.syntax")
     document = outline(body, max_depth=limits.max_depth, max_entries=limits.max_shapes)
+    for name in filter(_is_short, document.root):
+        # A list that is nearly called so would be dropped in silence, and a PUT of it remove everything.
+        if name not in LISTS and (near := difflib.get_close_matches(name.casefold(), LISTS, 1, cutoff=NEAR)):
+            raise InvalidInput(
+                f"there is no such field; did you mean {near[0]}?", place=shorten(name), code="json.field"
+            )
     if any(values for _, values in document.entries("intervals")):
         raise InvalidInput("intervals (of audio) are not kept here", place="intervals", code="annotations.unsupported")
     return document

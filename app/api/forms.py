@@ -72,10 +72,12 @@ class FormReader:
         limits: FormLimits,
         takes_file: Callable[[str], bool],
         open_sink: Callable[[str], Sink],
+        usual_field: str = "",
     ) -> None:
         """
         Args:
             takes_file: whether a file may come in the field of this name.
+            usual_field: the one that clients use, for messages.
             open_sink: called once, with the first file's name.
 
         Raises:
@@ -87,6 +89,7 @@ class FormReader:
             raise _bad("the Content-Type of the form has no boundary")
         self._limits = limits
         self._takes_file = takes_file
+        self._usual_field = usual_field
         self._open_sink = open_sink
         self._sink: Sink | None = None
         self.form = Form()
@@ -237,7 +240,8 @@ class FormReader:
 
     def _begin_file(self, client_name: str) -> None:
         if not self._takes_file(self._name):
-            raise InvalidInput("no file is taken in this field", place=self._name, code="form.field")
+            instead = f"; send it in the field {self._usual_field}" if self._usual_field else ""
+            raise InvalidInput(f"no file is taken in this field{instead}", place=self._name, code="form.field")
         if len(self.form.parts) >= self._limits.max_files:
             raise TooLarge(f"the form has more than {self._limits.max_files} files; send it in parts")
         self._file_name = base_name(client_name, self._name)

@@ -40,6 +40,13 @@ SETTLE_SECONDS = 2.0
 T = TypeVar("T")
 
 PICTURE_FIELD = re.compile(r"client_files(\[\d*\])?")
+USUAL_FIELDS = {
+    "data": "client_files[0]",
+    "annotations": "annotation_file",
+    "dataset": "dataset_file",
+    "backup": "file",
+}
+"""Where clients put their files, by kind of upload."""
 ZIP_TYPES = frozenset({"application/zip", "application/x-zip-compressed", "application/octet-stream"})
 
 
@@ -180,7 +187,9 @@ class Intake:
             settings.multipart_max_part_header_bytes,
         )
         content_type = self.request.headers["content-type"]
-        reader = FormReader(content_type, limits, lambda name: fields.fullmatch(name) is not None, self._open)
+        reader = FormReader(
+            content_type, limits, lambda name: fields.fullmatch(name) is not None, self._open, USUAL_FIELDS[self.kind]
+        )
         pouring = Pouring(self.request, reader.feed)
 
         def finish() -> tuple[Form, Upload | None]:

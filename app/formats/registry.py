@@ -19,15 +19,16 @@ FORMATS: tuple[Format, ...] = (
 
 
 def find_format(display_name: str) -> Format:
-    """The format of this display name, in any case.
+    """The format of this display name, in any case; the version may be left out.
 
     Raises:
         InvalidInput: there is none; the message names the nearest.
     """
     by_name = {one.display_name.casefold(): one for one in FORMATS}
     wanted = " ".join(display_name.split()).casefold()
-    if wanted in by_name:
-        return by_name[wanted]
+    for one in FORMATS:
+        if wanted in (one.display_name.casefold(), one.name.casefold()):
+            return one
     near = get_close_matches(wanted, by_name, 1, cutoff=0.4)
     names = ", ".join(one.display_name for one in FORMATS)
     hint = f"did you mean {by_name[near[0]].display_name!r}?" if near else f"there is {names}"

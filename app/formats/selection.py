@@ -18,7 +18,7 @@ import difflib
 import io
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -214,8 +214,9 @@ class Selector:
             for name in selection.subsets:
                 if name not in subsets.values:
                     known = ", ".join(shorten(value) for value in subsets.values[:5])
-                    message = f'no image is in the subset "{shorten(name)}"; there are {known}'
-                    self._report.warn("selection.unknown", message, value=shorten(name))
+                    near = nearest(name, subsets.values)
+                    message = f'no image is in the subset "{shorten(name)}"{_hint(near) or f"; there are {known}"}'
+                    self._report.warn("selection.unknown", message, value=shorten(name), suggestion=near)
         if selection.image_ids:
             self.shown &= self._listed(index, subsets)
 
@@ -293,7 +294,9 @@ class Selector:
         self._report.summary["selection"] = counts
         if before and not counts["images"]["after"]:
             tell = self._report.error if must_leave else self._report.warn
-            tell("selection.empty", f"the selection leaves none of {before:,} images")
+            unknown = [told.message for told in self._report.warnings if told.code == "selection.unknown"]
+            why = f": {'; '.join(unknown[:3])}" if unknown else ""
+            tell("selection.empty", f"the selection leaves none of {before:,} images{why}")
 
     def _choose_some(self, limit: int) -> None:
         """Images with all classes first, then the others; each in their order, or in that of the seed."""
@@ -593,6 +596,17 @@ def _shuffled(places: npt.NDArray[np.int64], seed: int) -> npt.NDArray[np.int64]
     return places[np.argsort(mixed, kind="stable")]
 
 
+def nearest(wanted: str, words: Iterable[str]) -> str | None:
+    """The word that was probably meant; letter case parts none."""
+    folded = {word.casefold(): word for word in words}
+    near = difflib.get_close_matches(wanted.casefold(), folded, 1, cutoff=0.6)
+    return folded[near[0]] if near else None
+
+
+def _hint(near: str | None) -> str:
+    return f'; did you mean "{shorten(near)}"?' if near is not None else ""
+
+
 # --- classes ---
 
 
@@ -610,10 +624,9 @@ def _label_ids(selection: Selection, labels: LabelCatalog, words: ClassWords, re
         if not meant:
             meant = {i for word, ids in by_word.items() if word.casefold() == wanted.casefold() for i in ids}
         if not meant:
-            near = difflib.get_close_matches(wanted, by_word, 1, cutoff=0.6)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            message = f'no label is called "{shorten(wanted)}"{hint}'
-            report.warn("selection.unknown", message, value=shorten(wanted), suggestion=near[0] if near else None)
+            near = nearest(wanted, by_word)
+            message = f'no label is called "{shorten(wanted)}"{_hint(near)}'
+            report.warn("selection.unknown", message, value=shorten(wanted), suggestion=near)
         found |= meant
     return found
 
@@ -668,10 +681,9 @@ class _AttributeWishes:
         known = {name for specs in self._specs.values() for name, _ in specs.values()} | {"occluded"}
         for name, _ in self._wishes:
             if name not in known:
-                near = difflib.get_close_matches(name, known, 1, cutoff=0.6)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
-                message = f'no label has an attribute "{shorten(name)}"{hint}'
-                report.warn("selection.unknown", message, value=shorten(name), suggestion=near[0] if near else None)
+                near = nearest(name, known)
+                message = f'no label has an attribute "{shorten(name)}"{_hint(near)}'
+                report.warn("selection.unknown", message, value=shorten(name), suggestion=near)
 
     def match(self, table: Shapes | Tags) -> Mask:
         """(N,) bool: rows whose attributes are all as wished."""

@@ -99,8 +99,10 @@ def _check_selection(report: Report) -> None:
         InvalidInput: with what was probably meant.
     """
     if "selection.unknown" in report.counts and "selection.empty" in report.counts:
-        told = [one.message for one in report.warnings if one.code in ("selection.unknown", "selection.empty")]
-        raise InvalidInput("; ".join(told), code="selection.empty")
+        told = next(
+            (one.message for one in report.warnings if one.code == "selection.empty"), report.warnings[0].message
+        )
+        raise InvalidInput(told, code="selection.empty")
 
 
 def count_dataset(storage: Storage, what: Exported, format_: Format, options: ExportOptions) -> dict[str, Any]:

@@ -198,6 +198,16 @@ def test_each_problem_is_told_once(scene: Scene) -> None:
     assert {"shapes[1].elements", "tracks[0].elements"} <= {place for place, _ in places}
 
 
+@pytest.mark.parametrize(("name", "meant"), [("shape", "shapes"), ("Shapes", "shapes"), ("tag", "tags")])
+def test_a_list_whose_name_is_nearly_right_removes_nothing(scene: Scene, name: str, meant: str) -> None:
+    before = scene.put(shapes=[scene.box()], tags=[scene.tag()])
+    answer = scene.client.put(scene.url, json={name: []})
+    assert (answer.status_code, answer.json()["code"]) == (400, "json.field")
+    assert answer.json()["detail"] == f"{name}: there is no such field; did you mean {meant}?"
+    assert scene.get() == before
+    scene.put(shapes=[], job_id=7, stages=[], images=[{}])  # other fields are passed over, as CVAT does
+
+
 def test_an_unknown_id_is_named(scene: Scene) -> None:
     answer = scene.client.patch(f"{scene.url}?action=update", json={"shapes": [scene.box(id=98765)]})
     assert (answer.status_code, answer.json()["code"]) == (400, "annotations.unknown")

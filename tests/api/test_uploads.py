@@ -280,6 +280,7 @@ def test_no_picture_is_no_data(client: TestClient, storage: Storage) -> None:
         assert (answer.status_code, answer.json()["code"]) == (400, "upload.files")
     answer = client.post(url, files={"other": ("a.png", b"x")})
     assert (answer.status_code, answer.json()["code"]) == (400, "form.field")
+    assert answer.json()["detail"].endswith("send it in the field client_files[0]")
     assert staged(storage, client, task_id) == []
 
 

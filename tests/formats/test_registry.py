@@ -13,14 +13,16 @@ def test_display_names_are_cvats() -> None:
     assert len({one.display_name.casefold() for one in FORMATS}) == len(FORMATS)
 
 
-@pytest.mark.parametrize("name", ["Open Images V6 1.0", "open images v6 1.0", " OPEN  Images V6 1.0 "])
+@pytest.mark.parametrize(
+    "name", ["Open Images V6 1.0", "open images v6 1.0", " OPEN  Images V6 1.0 ", "open images v6"]
+)
 def test_names_are_found_in_any_case(name: str) -> None:
     assert find_format(name) is FORMATS[0]
 
 
 def test_the_nearest_name_is_offered() -> None:
     with pytest.raises(InvalidInput, match=r"did you mean 'Open Images V7 1\.0'") as caught:
-        find_format("Open Images V7")
+        find_format("Open Image V7")
     assert (caught.value.code, caught.value.place) == ("format.unknown", "format")
     with pytest.raises(InvalidInput, match=r"there is Open Images V6 1\.0, Open Images V7 1\.0"):
         find_format("zzz")

@@ -195,10 +195,18 @@ def test_words_that_mean_nothing_are_told() -> None:
     assert told == [
         ("selection.unknown", "Catt", "Cat"),
         ("selection.unknown", "truncatd", "truncated"),
-        ("selection.unknown", "trian", None),
+        ("selection.unknown", "trian", "train"),
         ("selection.unknown", "zz", None),
         ("selection.empty", None, None),
     ]
+    assert 'no image is in the subset "trian"; did you mean "train"?' in report.warnings[-1].message
+
+
+@pytest.mark.parametrize("word", ["CATT", "catt", "Catt"])
+def test_the_nearest_word_is_told_whatever_its_case(word: str) -> None:
+    report = chosen(classes=word)[3]
+    assert [problem.suggestion for problem in report.warnings] == ["Cat", None]
+    assert report.warnings[1].message.endswith(f'no label is called "{word}"; did you mean "Cat"?')
 
 
 @pytest.mark.parametrize(

@@ -18,13 +18,15 @@ STATES = ("new", "in progress", "completed", "rejected")
 
 def _stage(value: str) -> str:
     if value not in STAGES:
-        raise ValueError(f'"{value}" is not a valid choice.{did_you_mean(value, STAGES)}')
+        known = f" There are {', '.join(STAGES)}."
+        raise ValueError(f'"{value}" is not a valid choice.{did_you_mean(value, STAGES) or known}')
     return value
 
 
 def _state(value: str) -> str:
     if value not in STATES:
-        raise ValueError(f'"{value}" is not a valid choice.{did_you_mean(value, STATES)}')
+        known = f" There are {', '.join(STATES)}."
+        raise ValueError(f'"{value}" is not a valid choice.{did_you_mean(value, STATES) or known}')
     return value
 
 

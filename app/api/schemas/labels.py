@@ -34,13 +34,15 @@ def _value_text(value: Any) -> Any:
 
 def _label_type(value: str) -> str:
     if value not in LABEL_TYPES:
-        raise ValueError(f'"{value}" is not a valid choice.{did_you_mean(value, LABEL_TYPES)}')
+        known = f" There are {', '.join(LABEL_TYPES)}."
+        raise ValueError(f'"{value}" is not a valid choice.{did_you_mean(value, LABEL_TYPES) or known}')
     return value
 
 
 def _input_type(value: str) -> str:
     if value not in INPUT_TYPES:
-        raise ValueError(f'"{value}" is not a valid choice.{did_you_mean(value, INPUT_TYPES)}')
+        known = f" There are {', '.join(INPUT_TYPES)}."
+        raise ValueError(f'"{value}" is not a valid choice.{did_you_mean(value, INPUT_TYPES) or known}')
     return value
 
 
