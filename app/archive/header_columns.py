@@ -1,4 +1,5 @@
-"""Headers of many members at once: what `directory.py` and `locals.py` read one by one, as columns.
+"""Headers of many members at once, as columns: what `directory.py` and `locals.py` read one by one, and what
+`ArchiveWriter.add_stored` writes so.
 
 Only headers without anything unusual are taken so; each of the others is looked at by itself, as are the few headers of
 a small zip. A header says the same either way (`tests/archive/test_header_columns.py`).
@@ -45,6 +46,15 @@ def headers_at(data: Bytes, places: Places, fields: np.dtype[Any]) -> npt.NDArra
     rows = data[places[:, np.newaxis] + np.arange(fields.itemsize)]
     headers: npt.NDArray[Any] = rows.view(fields)[:, 0]
     return headers
+
+
+def made_headers(fields: np.dtype[Any], n: int, **columns: npt.ArrayLike) -> list[bytes]:
+    """N headers with these values, one for all or (N,) each; 0 in every other field."""
+    rows = np.zeros(n, dtype=fields)
+    for name, values in columns.items():
+        rows[name] = values
+    data, size = rows.tobytes(), fields.itemsize
+    return [data[at : at + size] for at in range(0, len(data), size)]
 
 
 def have_plain_extras(data: Bytes, starts: Places, lengths: Places) -> Mask:

@@ -17,9 +17,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
+from itertools import chain
 from types import TracebackType
 from typing import IO, Any, Self
 
+import numpy as np
+import numpy.typing as npt
 from isal import isal_zlib
 
 from app.archive.directory import (
@@ -38,7 +41,7 @@ from app.archive.directory import (
     U16,
     U32,
 )
-from app.archive.header_columns import ZIP64_ID
+from app.archive.header_columns import LOCAL_FIELDS, RECORD_FIELDS, ZIP64_ID, made_headers
 from app.archive.limits import ArchiveLimits
 from app.archive.locals import DESCRIPTOR_SIGNATURE, LOCAL
 from app.archive.names import UTF8_FLAG, NameRefused, NameRules, fold, normalise
@@ -332,34 +335,37 @@ class ArchiveWriter:
         """
         assert not self._open, "a member is still open"
         assert not self._closed, "the archive is closed"
-        sizes = list(map(len, datas))
-        if not names or self.n_bytes + sum(sizes) + sum(map(len, names)) + LOCAL.size * len(names) >= U32:
+        n, sizes = len(names), np.array(list(map(len, datas)), dtype=np.int64)
+        n_names = np.array(list(map(len, names)), dtype=np.int64)
+        ends = self.n_bytes + np.cumsum(LOCAL.size + n_names + sizes)  # of the members
+        if not n or ends[-1] >= U32:
             for name, data, crc in zip(names, datas, crcs, strict=True):
                 self.add_stored(name, data, crc, is_accepted=True)
             return
-        is_first = not self.n_bytes
-        start, keys = self.n_bytes, map(str.lower, names)
-        parts: list[Data] = []
-        for name, data, crc, size in zip(names, datas, crcs, sizes, strict=True):
-            raw = name.encode("ascii")
-            told = (0, STORED, 0, DOS_DATE, crc, size, size, len(raw))
-            parts += LOCAL.pack(LOCAL_SIGNATURE, VERSION, *told, 0), raw, data
-            self._records += RECORD.pack(
-                DIRECTORY_SIGNATURE, MADE_BY_UNIX, VERSION, *told, 0, 0, 0, 0, FILE_ATTRIBUTES, start
-            )
-            self._records += raw
-            start += LOCAL.size + len(raw) + size
+        raws = list(map(str.encode, names))
+        told: dict[str, npt.ArrayLike] = {"method": STORED, "date": DOS_DATE, "needed": VERSION, "n_name": n_names}
+        told |= {"crc": np.array(crcs, dtype=np.uint32), "packed": sizes, "size": sizes}
+        signature = int.from_bytes(LOCAL_SIGNATURE, "little")
+        local = made_headers(LOCAL_FIELDS, n, signature=signature, **told)
+        told |= {"signature": int.from_bytes(DIRECTORY_SIGNATURE, "little"), "made_by": MADE_BY_UNIX}
+        told |= {"attributes": FILE_ATTRIBUTES, "offset": ends - (LOCAL.size + n_names + sizes)}
+        records = made_headers(RECORD_FIELDS, n, **told)
+        self._records += b"".join(chain.from_iterable(zip(records, raws, strict=True)))
         # A name that is its own key is held once, together with whoever gave it.
-        for name, key in zip(names, keys, strict=True):
-            self._names.add(name if name == key else key)
-            self._folders.update(self._new_folders(key))
-        self._count += len(names)
-        if is_first:  # a reader is to know at once that something comes
-            self._buffer += parts[0]
-            self._buffer += parts[1]
+        keys = list(map(str.lower, names))
+        self._names.update(name if name == key else key for name, key in zip(names, keys, strict=True))
+        self._folders |= self._folders_of(keys)
+        self._count += n
+        if not self.n_bytes:  # a reader is to know at once that something comes
+            self._buffer += local[0] + raws[0]
             self._flush()
-            del parts[:2]
-        self._put_parts(parts)
+            local[0] = raws[0] = b""
+        parts = list(chain.from_iterable(zip(local, raws, datas, strict=True)))
+        first, held = 0, self.n_bytes - len(self._buffer)
+        while first < n:  # as many as make a chunk
+            stop = min(int(np.searchsorted(ends, held + self._chunk_bytes)) + 1, n)
+            self._put(b"".join(parts[3 * first : 3 * stop]))
+            first, held = stop, int(ends[stop - 1])
 
     def add_stored_chunks(
         self, name: str, size: int, chunks: Iterable[bytes | memoryview], crc: int | None = None
@@ -457,6 +463,11 @@ class ArchiveWriter:
             folder = folder.rpartition("/")[0]
         return found
 
+    def _folders_of(self, keys: Iterable[str]) -> set[str]:
+        """The new folders of many names, which lie in few."""
+        parents = {key.rpartition("/")[0] for key in keys}
+        return {folder for parent in parents for folder in self._new_folders(f"{parent}/")}
+
     def accepts_all(self, names: Sequence[str]) -> bool:
         """Whether members can have these names, all of them; False also where that is not plain to see. Of ASCII
         names that differ, and whose parts begin with no dot."""
@@ -466,7 +477,7 @@ class ArchiveWriter:
         keys = set(map(str.lower, names))
         if len(keys) < len(names) or not (self._names.isdisjoint(keys) and self._folders.isdisjoint(keys)):
             return False
-        folders = {folder for key in keys for folder in self._new_folders(key)}
+        folders = self._folders_of(keys)
         return folders.isdisjoint(self._names) and folders.isdisjoint(keys)
 
     def _name(self, name: str, is_accepted: bool = False) -> tuple[bytes, int]:
@@ -549,18 +560,6 @@ class ArchiveWriter:
             piece = bytes(memoryview(data)[start : start + MAX_SEND_BYTES])
             self._sent += len(piece)
             self._send(piece)
-
-    def _put_parts(self, parts: Iterable[Data]) -> None:
-        """Take many small ones."""
-        some: list[Data] = []
-        n_bytes = len(self._buffer)
-        for part in parts:
-            some.append(part)
-            n_bytes += len(part)
-            if n_bytes >= self._chunk_bytes:
-                self._put(b"".join(some))
-                some, n_bytes = [], len(self._buffer)
-        self._put(b"".join(some))
 
     def _flush(self) -> None:
         if self._buffer:

@@ -144,7 +144,7 @@ def encoder(column: Any, *, are_lines: bool = False) -> bytes | Callable[[int, i
     return lambda start, stop: encode_array(column[start:stop])
 
 
-_CONSTANT, _WHOLE, _TEXT = bytes([CONSTANT]), bytes([WHOLE]), bytes([TEXT])
+_RAW, _CONSTANT, _WHOLE, _TEXT = (bytes([form]) for form in (RAW, CONSTANT, WHOLE, TEXT))
 
 
 def _are_same(blobs: Sequence[bytes], rows: Sequence[int]) -> bool:
@@ -162,6 +162,10 @@ def decode_arrays(blobs: Sequence[bytes], rows: Sequence[int], dtype: npt.DTypeL
     kind = np.dtype(dtype).newbyteorder("<")
     if len(blobs) > 1 and blobs[0][:1] == _CONSTANT and _are_same(blobs, rows):
         blobs, rows = blobs[:1], [sum(rows)]  # a column that most imports leave alone
+    if len(blobs) > 1 and LITTLE_ENDIAN and {blob[:1] for blob in blobs} == {_RAW}:
+        size = kind.itemsize
+        if list(map(len, blobs)) == [1 + size * count for count in rows]:
+            return np.frombuffer(bytearray().join([blob[1:] for blob in blobs]), dtype=dtype)
     out = np.empty(sum(rows), dtype=dtype)
     start = 0
     for blob, count in zip(blobs, rows, strict=True):

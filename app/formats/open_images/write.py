@@ -51,7 +51,7 @@ from app.heap import trim_heap
 # Tables of tasks beyond this many frames may pass 4 GiB, which a zip must say beforehand.
 LARGE_FRAMES = 200_000
 CLASSES_STEP = 4096
-HELD_BYTES, HELD_ROW_BYTES = 16 << 20, 160
+HELD_BYTES, HELD_ROW_BYTES = 24 << 20, 160
 """Shapes that masks may have to do with are held for their pass while they are few; a row without its line takes some
 160 bytes."""
 JOINED_ROWS = 1024
