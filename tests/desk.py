@@ -23,10 +23,10 @@ from app.formats import FORMATS
 from app.operations import stream_dataset
 from app.requests import open_queue
 from app.settings import Settings
-from app.storage import FrameColumns, FramePlaces, TaskData, open_storage, requests, tasks
+from app.storage import FrameColumns, FramePlaces, TaskData, requests, tasks
 from tests.api.working import work
 from tests.formats.builders import read_zip
-from tests.storage.stores import lay_database
+from tests.storage.stores import Place, lay_database
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -36,12 +36,14 @@ FORMAT = "Open Images V7 1.0"
 
 
 class Desk:
-    """A service; `close` it, or use it as a context."""
+    """A service; `close` it, or use it as a context. `place`: where its store is, by default in the folder, new."""
 
-    def __init__(self, folder: Path, **settings: Any) -> None:
+    def __init__(self, folder: Path, place: Place | None = None, **settings: Any) -> None:
         self.settings = Settings(data_dir=folder, min_free_bytes=0, **settings)
-        lay_database(folder)
-        self.storage = open_storage("", "", folder, min_free_bytes=0, pool_size=8)
+        if place is None:
+            lay_database(folder)
+            place = Place("", "", folder)
+        self.storage = place.open(pool_size=8)
         self.queue = open_queue("", folder)
         api_settings = ApiSettings(allowed_hosts=("localhost",), request_hold_seconds=0.0)
         self.services = Services(

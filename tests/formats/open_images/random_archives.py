@@ -493,9 +493,10 @@ _KNOWN = {*IMAGE_FIELDS, *BOX_FIELDS, *TAG_FIELDS, *MASK_FIELDS, *CLICKS}
 
 def _zip(members: Mapping[str, bytes], rng: random.Random) -> bytes:
     body = io.BytesIO()
-    with zipfile.ZipFile(body, "w", rng.choice([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])) as archive:
+    method = rng.choice([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+    with zipfile.ZipFile(body, "w") as archive:
         for name, data in members.items():
-            archive.writestr(name, data)
+            archive.writestr(zipfile.ZipInfo(name), data, method)  # not of now: a seed gives the same bytes always
     return body.getvalue()
 
 
