@@ -619,7 +619,8 @@ class _Decoder:
                 return f"{length} numbers; at most {self.limits.max_points} are taken"
             kind = ShapeType(int(types[row]))
             if kind in _EXACT:
-                return f"a {TYPE_NAMES[kind]} has {_EXACT[kind]} numbers, got {length}"
+                article = "an" if TYPE_NAMES[kind] == "ellipse" else "a"
+                return f"{article} {TYPE_NAMES[kind]} has {_EXACT[kind]} numbers, got {length}"
             if kind is ShapeType.MASK:
                 return f"a mask has runs and the four numbers of its box, got {length} numbers"
             return f"a {TYPE_NAMES[kind]} has an even number of at least {_AT_LEAST[kind]} numbers, got {length}"

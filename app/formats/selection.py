@@ -296,7 +296,8 @@ class Selector:
             tell = self._report.error if must_leave else self._report.warn
             unknown = [told.message for told in self._report.warnings if told.code == "selection.unknown"]
             why = f": {'; '.join(unknown[:3])}" if unknown else ""
-            tell("selection.empty", f"the selection leaves none of {before:,} images{why}")
+            of = f"none of {before:,} images" if before > 1 else "out the only image"
+            tell("selection.empty", f"the selection leaves {of}{why}")
 
     def _choose_some(self, limit: int) -> None:
         """Images with all classes first, then the others; each in their order, or in that of the seed."""

@@ -24,6 +24,7 @@ CHILDREN = ("Subcategory", "Part")
 
 # Possessive, as nothing here needs a second try: else the matcher remembers every character, 120 bytes for each.
 _STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+_NO_JSON = re.compile(r"NaN|-?Infinity")
 _BRACKETS = re.compile(r"[\[\]{}]")
 
 
@@ -49,6 +50,10 @@ def read_hierarchy(
     # Each value takes about 150 bytes once it is parsed, as small as it is in the text.
     if sum(marks.count(mark) for mark in "[{,") > VALUES_PER_NODE * max_nodes:
         report.error("hierarchy.too_big", f"more values than {max_nodes:,} nodes have", file=file)
+        return None
+    if (word := _NO_JSON.search(marks)) is not None:  # which Python takes, and other readers refuse
+        row = marks.count("\n", 0, word.start()) + 1  # strings have no line breaks
+        report.error("hierarchy.bad_json", f"{word[0]} is no JSON", file=file, row=row, value=word[0])
         return None
     try:
         tree = json.loads(text)

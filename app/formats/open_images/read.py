@@ -313,10 +313,14 @@ def _tell_unsized(reading: Reading, sized: npt.NDArray[np.bool_]) -> None:
         if len(missing):
             name = reading.target.frames.name(int(missing[0]) + reading.target.frames.start)
             message = (
-                f"{len(missing):,} images with boxes or masks have no size here, such as {shorten(name)}: other tools "
-                "drop those. The sizes of the frames are used"
+                f"{_counted(len(missing), 'image')} with boxes or masks, such as {shorten(name)}, without a size here: "
+                "other tools drop those. The sizes of the frames are used"
             )
             reading.repairs.tell("meta.incomplete", file.path, len(missing), message, value=name)
+
+
+def _counted(n: int, word: str) -> str:
+    return f"{n:,} {word}" if n == 1 else f"{n:,} {word}s"
 
 
 def read_side_file(reading: Reading) -> str:
@@ -342,7 +346,7 @@ def _check_something_matched(reading: Reading) -> None:
         return
     told = [problem for problem in report.warnings if problem.code == "image.unmatched"][:3]
     ids = ", ".join(f'"{problem.value}"' for problem in told)
-    about = f"Its {n_ids:,} image ids are like {ids}. " if told else ""
+    about = (f"Its image id is {ids}. " if n_ids == 1 else f"Its {n_ids:,} image ids are like {ids}. ") if told else ""
     labels = ", ".join(f'"{shorten(label.name)}"' for label in reading.target.labels.labels[:3]) or "none"
     report.error(
         "image.unmatched",

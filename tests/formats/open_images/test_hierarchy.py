@@ -33,6 +33,8 @@ def test_a_byte_order_mark_is_no_part_of_the_text() -> None:
     [
         (b'{"LabelName":\n"a",\n"x"}', ("hierarchy.bad_json", 3, None)),
         (b"", ("hierarchy.bad_json", 1, None)),
+        (b'{"LabelName": "NaN",\n"x": NaN}', ("hierarchy.bad_json", 2, None)),
+        (b'{"LabelName": "a", "x": [-Infinity]}', ("hierarchy.bad_json", 1, None)),
         (b'{"LabelName":\n"\xff"}', ("hierarchy.bad_json", 2, None)),
         (b'{"LabelName":"a","x":' + b"9" * 5000 + b"}", ("hierarchy.bad_json", None, None)),
         (b"[]", ("hierarchy.bad_node", None, "$")),
