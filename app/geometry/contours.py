@@ -198,7 +198,7 @@ class _Stack:
         np.multiply(below, 2, out=events[:n], casting="same_kind")
         np.multiply(above, 2, out=events[n:], casting="same_kind")
         events[n:] += 2 * self.span + 1
-        events.sort()
+        events.sort(kind="stable")  # two ascending runs, which that merges, in a tenth of the time
         is_set_above = np.bitwise_xor.accumulate((events & 1).astype(np.uint8))  # behind each event
         is_set_below = is_set_above.copy()
         is_set_below[0::2] ^= 1
@@ -227,16 +227,13 @@ def _steps(bits: npt.NDArray[np.bool_]) -> Ints:
     return np.flatnonzero(changes)
 
 
-def _ascending(keys: Ints, most: int) -> tuple[Ints, Ints]:
-    """Distinct keys of 0 to `most`, sorted, and where each was: sorted together where both fit into a number, which
-    takes half the time."""
-    n_bits = len(keys).bit_length()
-    if most >> (62 - n_bits):
-        order = np.argsort(keys)
-        return keys[order], order
-    packed = (keys << n_bits) | np.arange(len(keys), dtype=np.int64)
-    packed.sort()
-    return packed >> n_bits, packed & ((1 << n_bits) - 1)
+def _by_column(lines: Ints, columns: Ints) -> Ints:
+    """The order of places by column, then line, then as they stand; they are two runs of ascending lines."""
+    order = np.argsort(lines, kind="stable")  # which it merges
+    # Numbers of 16 bits are counted, not compared, by a stable sort: a fifth of the time.
+    kind = np.uint16 if int(columns.max(initial=0)) < 1 << 16 else np.int64
+    found: Ints = order[np.argsort(columns[order].astype(kind), kind="stable")]
+    return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -261,29 +258,28 @@ class _Edges:
 
 def _link(stack: _Stack, tops: Ints, bottoms: Ints) -> _Edges:
     """The edges of all masks, each with its successor; `tops` and `bottoms` are the ends of T and B edges."""
-    top_lines, bottom_lines = tops // stack.span, bottoms // stack.span  # (2 T,) and (2 B,): left and right in turn
-    top_x, bottom_x = tops - top_lines * stack.span, bottoms - bottom_lines * stack.span
-    lines = np.concatenate([top_lines[0::2], bottom_lines[0::2]])  # (E,)
-    xa = np.concatenate([top_x[0::2], bottom_x[1::2]])
-    xb = np.concatenate([top_x[1::2], bottom_x[0::2]])
+    ends = np.concatenate([tops, bottoms])  # (2 E,) of every edge left and right in turn
+    end_lines = ends // stack.span
+    end_columns = ends - end_lines * stack.span
+    n_ends, n_top_ends = len(ends), len(tops)
+    # Corner k is one of edge k // 2; a T edge ends on the right, a B edge on the left.
+    is_end = np.zeros(n_ends, dtype=np.bool_)
+    is_end[1:n_top_ends:2] = is_end[n_top_ends::2] = True
 
     # Both ends of every edge, by column, then line, a T edge before a B edge.
-    n_tops, n_edges = len(top_lines) // 2, len(lines)
-    edges = np.arange(n_edges, dtype=np.int64)
-    is_bottom = edges >= n_tops
-    key = (lines * 2 + is_bottom) * 2  # the last bit: the end of the edge, not its start
-    span = int(stack.first_lines[-1]) * 4
-    keys, order = _ascending(np.concatenate([xa * span + key, xb * span + key + 1]), span * (stack.span + 1))
-    order -= n_edges * (order >= n_edges)
-    upper, lower = order[0::2], order[1::2]  # edges at the two ends of each vertical edge
-    falls = (keys[0::2] & 1).astype(np.bool_)  # the upper edge ends here: the way goes down
-    links = np.empty(n_edges, dtype=np.int64)
+    order = _by_column(end_lines, end_columns)
+    uppers, lowers = order[0::2], order[1::2]  # the two ends of each vertical edge
+    upper, lower = uppers >> 1, lowers >> 1  # their edges
+    falls = is_end[uppers]  # the upper edge ends here: the way goes down
+    links = np.empty(n_ends // 2, dtype=np.int64)
     links[np.where(falls, upper, lower)] = np.where(falls, lower, upper)
 
     up = np.flatnonzero(~falls)
-    columns, places = np.divmod(keys[0::2][up], span)
-    rises = np.stack([columns, places >> 2, lower[up], upper[up]], axis=1)
-    return _Edges(lines, xa, xb, links, n_tops, rises)
+    rises = np.stack([end_columns[uppers[up]], end_lines[uppers[up]], lower[up], upper[up]], axis=1)
+    tops_x, bottoms_x = end_columns[:n_top_ends], end_columns[n_top_ends:]
+    xa = np.concatenate([tops_x[0::2], bottoms_x[1::2]])
+    xb = np.concatenate([tops_x[1::2], bottoms_x[0::2]])
+    return _Edges(end_lines[0::2], xa, xb, links, n_top_ends // 2, rises)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

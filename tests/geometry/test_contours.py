@@ -187,15 +187,17 @@ def test_large_places_are_traced_as_small_ones_are(monkeypatch: pytest.MonkeyPat
     masks = [pack_mask(random_mask(random, kind)) for kind in range(18)]
     found = masks_to_polygons(masks)
     monkeypatch.setattr(contours, "SMALL", 0)
-    monkeypatch.setattr(contours, "_ascending", lambda keys, most: (np.sort(keys), np.argsort(keys)))
+    monkeypatch.setattr(contours, "_by_column", lambda lines, columns: np.lexsort((lines, columns)))
     again = masks_to_polygons(masks)
     for one, other in zip((found.points, found.offsets), (again.points, again.offsets), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("most", [1 << 20, 1 << 61])
-def test_keys_are_sorted_with_their_places(most: int) -> None:
-    keys = np.random.default_rng(22).permutation(1000).astype(np.int64) * (most // 1000)
-    ascending, order = contours._ascending(keys, most)
-    np.testing.assert_array_equal(ascending, np.sort(keys))
-    np.testing.assert_array_equal(order, np.argsort(keys))
+@pytest.mark.parametrize("widest", [3, 300, 1 << 16, 1 << 40])
+@pytest.mark.parametrize("seed", range(8))
+def test_places_are_ordered_by_column_then_line(seed: int, widest: int) -> None:
+    """Two runs of ascending lines; those of equal places as they stand."""
+    chance = np.random.default_rng(seed)
+    lines = np.concatenate([np.sort(chance.integers(0, 40, chance.integers(0, 90))) for _ in range(2)])
+    columns = chance.integers(0, widest, len(lines))
+    assert contours._by_column(lines, columns).tolist() == np.lexsort((lines, columns)).tolist()
