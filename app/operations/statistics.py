@@ -52,7 +52,8 @@ AGREEMENT_EDGES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 BAD_AGREEMENT = 0.5
 LISTED_FRAMES = 24
 MAX_ROWS = 1_000_000
-TRACK_ROWS, TRACK_BYTES = 10_000, 1 << 20  # read at a time
+LOOKED_AT: Mapping[str, Any] = {"batch_rows": 20_000, "batch_bytes": 1 << 20, "with_kept": False, "cuts": "anywhere"}
+"""How rows are read that are looked at one by one."""
 STRETCHES = 48
 STRETCH_UNIT = 64
 """Frames of a block: stretches hold whole blocks."""
@@ -191,9 +192,7 @@ def count_task(
                 if len(tags):
                     add_tags(tally, tags)
                 add_pictures_per_label(tally, shapes, tags)
-    for batch in annotation_rows.iterate(
-        conn, task_id, kinds=("tracks",), batch_rows=TRACK_ROWS, batch_bytes=TRACK_BYTES, cuts="anywhere"
-    ):
+    for batch in annotation_rows.iterate(conn, task_id, kinds=("tracks",), **LOOKED_AT):
         rows = tally.rows_of(batch.tracks.label_ids)
         tally.tracks_per_label += np.bincount(rows, minlength=len(tally.label_ids))
     note_labels(tally)
@@ -530,7 +529,7 @@ def task_facts(conn: Connection, task_ids: Sequence[int], n_labels: int = 6) -> 
 def frame_counts(conn: Connection, task_id: int, start: int, stop: int) -> tuple[Ints, Ints]:
     """Shapes and tags on each of frames start to stop; a track counts on the frame it begins on."""
     shapes, tags = np.zeros(stop - start, dtype=np.int64), np.zeros(stop - start, dtype=np.int64)
-    for batch in annotation_rows.iterate(conn, task_id, start=start, stop=stop, with_kept=False):
+    for batch in annotation_rows.iterate(conn, task_id, start=start, stop=stop, **LOOKED_AT):
         for found in (batch.shapes.frames, batch.tracks.frames):
             shapes += np.bincount(found - start, minlength=stop - start)
         tags += np.bincount(batch.tags.frames - start, minlength=stop - start)
@@ -540,7 +539,7 @@ def frame_counts(conn: Connection, task_id: int, start: int, stop: int) -> tuple
 def frames_with_label(conn: Connection, task_id: int, label_id: int | None) -> Ints:
     """Ascending numbers of the frames with an annotation of this label (None: of any label)."""
     found: list[npt.NDArray[np.int32]] = []
-    for batch in annotation_rows.iterate(conn, task_id, with_kept=False):
+    for batch in annotation_rows.iterate(conn, task_id, **LOOKED_AT):
         for table in (batch.shapes, batch.tags, batch.tracks):
             chosen = table.frames if label_id is None else table.frames[table.label_ids == label_id]
             found.append(distinct(chosen))
@@ -577,12 +576,22 @@ def frames_with_value(conn: Connection, task_id: int, name: str, value: str) -> 
     found: list[npt.NDArray[np.int32]] = []
     for batch in _iterate(conn, task_id):
         for table in (batch.shapes, batch.tags):
-            for label_id, needle in needles.items():
-                of_label = np.flatnonzero(table.label_ids == label_id)
+            for label_id, of_label in _by_label(table.label_ids):
+                needle = needles.get(label_id)
+                if needle is None:
+                    continue
                 texts = table.attributes.take(of_label).compact()
                 has = np.array([needle in text.encode() for text in texts.values], dtype=np.bool_)
                 found.append(distinct(table.frames[of_label[has[texts.codes]]]))
     return distinct(np.concatenate(found)).astype(np.int64) if found else np.empty(0, dtype=np.int64)
+
+
+def _by_label(label_ids: npt.NDArray[np.int32]) -> Iterator[tuple[int, Ints]]:
+    """The labels that are there, and the rows of each: of 20,000 that a task has, few are in a batch."""
+    order = np.argsort(label_ids, kind="stable")
+    found, starts = np.unique(label_ids[order], return_index=True)
+    if len(found):
+        yield from zip(found.tolist(), np.split(order, starts[1:]), strict=True)
 
 
 def frames_where(conn: Connection, task_id: int, name: str, fits: Callable[[str], bool]) -> Ints:

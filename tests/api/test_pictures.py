@@ -13,7 +13,7 @@ import orjson
 from app.annotations import Annotations, Tracks
 from app.api.stats import picture_json
 from app.columns import Ragged
-from app.operations.statistics import count_task
+from app.operations.statistics import count_task, frame_counts, frames_with_label
 from app.storage import Storage, Task, annotations
 from tests.storage.stores import make_task, open_store, shapes, tags
 
@@ -85,3 +85,15 @@ def test_statistics_hold_few_of_the_tracks_of_a_task(tmp_path: Path) -> None:
         with storage.database.snapshot() as conn:
             assert count_task(conn, task.id).tracks_per_label.tolist() == [0, N_TRACKS]
             assert peak_of(lambda: count_task(conn, task.id)) < N_TRACKS * PAD_BYTES / 2
+
+
+def test_the_list_of_pictures_holds_few_of_the_tracks_of_a_task(tmp_path: Path) -> None:
+    with open_store("sqlite", tmp_path) as storage:
+        task = filled(storage)
+        with storage.database.snapshot() as conn:
+            shapes_, tags_ = frame_counts(conn, task.id, 0, 10)
+            assert shapes_.tolist()[6:] == [0, 1, 2, 0]
+            assert (shapes_[:6].sum(), tags_.tolist()) == (N_TRACKS, [0] * 8 + [1, 0])
+            assert frames_with_label(conn, task.id, None).tolist() == [*range(6), 7, 8]
+            assert peak_of(lambda: frame_counts(conn, task.id, 0, 10)) < N_TRACKS * PAD_BYTES / 2
+            assert peak_of(lambda: frames_with_label(conn, task.id, None)) < N_TRACKS * PAD_BYTES / 2
