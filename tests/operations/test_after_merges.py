@@ -10,7 +10,16 @@ import pytest
 
 from tests.desk import Desk, TaskDesk
 from tests.formats.builders import zip_of
-from tests.formats.open_images.parts import BOX_HEADER, BOXES, CLASSES, MASK_HEADER, MASKS, rectangle_png
+from tests.formats.open_images.parts import (
+    BOX_HEADER,
+    BOXES,
+    CLASSES,
+    MASK_HEADER,
+    MASKS,
+    TAG_HEADER,
+    TAGS,
+    rectangle_png,
+)
 
 FRAMES = {"a.jpg": (8, 6)}
 LABELS = [{"name": "cat"}]
@@ -87,3 +96,22 @@ def test_a_box_that_was_turned_beside_its_mask_is_merged_as_part_of_it(desk: Des
         assert sorted(shape["type"] for shape in task.annotations()["shapes"]) == before
         assert report["changes"]["shapes"]["added"] == 0
         assert task.export() == members
+
+
+def test_a_merge_of_its_own_export_changes_no_cell_that_an_export_writes_otherwise(desk: Desk) -> None:
+    """Flags in words, or none, and no Confidence: they leave as digits, and say the same when they come back."""
+    task: TaskDesk = desk.task(FRAMES, LABELS)
+    header = BOX_HEADER.strip() + ",XClick1X\n"
+    boxes = header + "a,,/m/1,,0.25,0.75,0.5,1,true,,False,1.0,0,\na,,/m/1,1,0,1,0,1,,0,0,-1,0,0.5\n"
+    tags = TAG_HEADER + "a,x,/m/1,\n"
+    task.bring(zip_of({CLASSES: NAMES, BOXES: boxes, TAGS: tags}))
+    members = task.export()
+    report = task.bring(zip_of(members), mode="merge")
+    for kind in ("shapes", "tags"):
+        counts = report["changes"][kind]
+        assert (counts["added"], counts["removed"], counts["changed"]) == (0, 0, 0)
+    assert task.export() == members
+    corrected = members[BOXES].replace(b",1,-1,0,1,0,", b",1,0,0,1,0,")
+    assert corrected != members[BOXES]
+    task.bring(zip_of({**members, BOXES: corrected}), mode="merge")
+    assert sorted(task.export()[BOXES].splitlines()) == sorted(corrected.splitlines())

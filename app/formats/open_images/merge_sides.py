@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 
@@ -9,11 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from app.annotations import Kept
-from app.columns import Cells, decode_texts, distinct
+from app.columns import Cells, Ragged, decode_texts, distinct
 from app.formats.base import NewDocument, Target
 from app.formats.open_images.extras import Extras
-from app.formats.open_images.layout import LABEL_COLUMNS
+from app.formats.open_images.kept_rows import UNKNOWN, put
+from app.formats.open_images.layout import CLICK_COLUMNS, FLAGS, LABEL_COLUMNS
 from app.formats.open_images.said import IMAGE_ID, Said, equal_rows
+from app.formats.open_images.write_boxes import fill_confidence, plain_flags
 
 Mask = npt.NDArray[np.bool_]
 Positions = npt.NDArray[np.int64]
@@ -93,4 +96,28 @@ def differing_cells(mine: Said, theirs: Said) -> dict[str, Mask]:
     names = {**mine.columns, **theirs.columns}
     names.pop(IMAGE_ID, None)
     found = {name: ~equal_rows(mine.cells(name), theirs.cells(name)) for name in names}
+    for kind, columns in WRITTEN_OTHERWISE.items():
+        for name in columns & found.keys():
+            rows = np.flatnonzero(found[name] & (mine.kinds == kind) & (theirs.kinds == kind))
+            if len(rows):
+                sides = (_as_written(name, side.cells(name).take(rows)) for side in (mine, theirs))
+                found[name][rows] = ~equal_rows(*sides)
     return found or {"": np.zeros(len(mine), dtype=np.bool_)}
+
+
+_FLAGS = frozenset(name.casefold() for name in FLAGS)
+_CLICKS = frozenset(name.casefold() for name in CLICK_COLUMNS)
+_CONFIDENCE = "confidence"
+WRITTEN_OTHERWISE: Mapping[str, frozenset[str]] = {
+    "boxes": _FLAGS | _CLICKS | {_CONFIDENCE},
+    "tags": frozenset({_CONFIDENCE}),
+    "machine": frozenset({_CONFIDENCE}),
+}
+"""Columns whose cells an export may write otherwise than they came: empty ones, and flags in words."""
+
+
+def _as_written(name: str, cells: Ragged) -> Ragged:
+    """Cells of such a column as an export has them."""
+    if name == _CONFIDENCE:
+        return fill_confidence(cells)
+    return plain_flags(cells) if name in _FLAGS else put(cells, cells.lengths == 0, UNKNOWN.encode())
