@@ -62,6 +62,7 @@ UNWRITTEN = (ShapeType.POLYLINE, ShapeType.CUBOID, ShapeType.SKELETON)
 CHUNK_BYTES = 1 << 20
 MAX_COMPANION_BYTES = 16 << 20  # ten times the names of all 20,638 classes
 LARGE_BYTES = 2 << 30
+FOLDERS_TRIED = 100
 MAX_EXTENSION_BYTES = 32
 """What is longer behind a dot is no extension."""
 ROOT = "/m/0bl9f"  # of the published hierarchy; in no class file
@@ -586,7 +587,8 @@ class Writer:
 
     def _picture_name(self, row: int) -> str:
         """The frame's name, or its id where another task of the project has that name: readers find it by its id. The
-        frame's number where another picture has that name in other letter case, or no zip takes it."""
+        same in a folder of a number where another picture has that name in other letter case, or is called like its
+        folder; the frame's number where no zip takes its name."""
         plan = self._plan
         subset, image = plan.subsets.row(row), plan.ids.row_bytes(row).decode("utf-8")
         name = plan.target.frames.names.row_bytes(row).decode("utf-8")
@@ -595,6 +597,10 @@ class Writer:
         path = unicodedata.normalize("NFC", self._layout.picture(subset, image, name))
         if self._archive.accepts(path):
             return path
+        for n in range(2, FOLDERS_TRIED):
+            path = unicodedata.normalize("NFC", self._layout.picture(subset, f"{n}/{image}", f"{n}/{name}"))
+            if self._archive.accepts(path):
+                return path
         extension = posixpath.splitext(name)[1]
         number = f"frame_{row + plan.start:06d}"
         stem = self._layout.picture(subset, number, number)

@@ -351,6 +351,23 @@ def test_kept_files_of_two_imports_both_stay() -> None:
     assert report.counts == {"export.renamed": 1}
 
 
+@pytest.mark.parametrize("names", [("a.png", "A.png"), ("x.png/y.png", "x.png"), ("b/c.png", "B/c.png", "b/C.png")])
+def test_pictures_that_differ_by_letter_case_are_found_by_their_ids(names: tuple[str, ...]) -> None:
+    where = target(dict.fromkeys(names, (8, 6)), PLAIN)
+    tags = type(tag(CAT)).concatenate([tag(CAT, frame=n) for n in range(len(names))])
+    pictures = {n: name.encode() for n, name in enumerate(names)}
+    source = MemorySource(Annotations(tags=tags), where.frames, pictures=pictures)
+    members = read_zip(exported(source, where, save_images=True)[0])
+    data = {
+        path.removeprefix("images/default/"): found for path, found in members.items() if path.startswith("images/")
+    }
+    again = target(dict.fromkeys(data, (8, 6)), PLAIN)
+    rows = {path: text for path, text in members.items() if not path.startswith("images/")}
+    found = good(rows, again)[0].annotations().tags.frames.tolist()
+    ids = cells(members, "annotations/default-annotations-human-imagelabels.csv", "ImageID")
+    assert [data[again.frames.name(frame)].decode() for frame in found] == [f"{image}.png" for image in ids]
+
+
 @pytest.mark.parametrize("layout", ["default", "official", "fiftyone"])
 @pytest.mark.parametrize(
     "name",
