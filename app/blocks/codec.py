@@ -42,6 +42,7 @@ from app.columns import (
     Unpack,
     WholeRagged,
     text_of_lines,
+    used_codes,
 )
 from app.deflate import DEFLATE_ERROR, Piece, deflate_text, inflate_piece
 from app.errors import Damaged
@@ -347,8 +348,8 @@ def encode_texts(column: Texts, start: int, stop: int) -> bytes:
     if len(codes) and bool((codes == first).all()):
         encoded, values = b"\x01\x00\x00\x00\x00", [column.values[int(first)]]
     else:
-        used, compact = np.unique(codes, return_inverse=True)
-        encoded, values = encode_array(compact.astype(np.int32)), [column.values[code] for code in used.tolist()]
+        used, compact = used_codes(codes)
+        encoded, values = encode_array(compact), [column.values[code] for code in used.tolist()]
     return b"".join((LENGTH.pack(len(encoded)), encoded, _encode_pool(values)))
 
 

@@ -27,7 +27,7 @@ from app.columns.gapped import GappedLines
 from app.columns.joins import join_columns, join_lines, join_records, join_words, text_of_lines
 from app.columns.lazy import LazyRagged, LazyTexts
 from app.columns.narrow import NarrowRagged, narrow_numbers, steps, steps_within
-from app.columns.numbers import among, distinct
+from app.columns.numbers import among, distinct, used_codes
 from app.columns.packed import PackedRagged, Unpack
 from app.columns.places import HashPlaces
 from app.columns.ragged import GrowingRagged, Indices, Ragged, Texts
@@ -86,4 +86,5 @@ __all__ = [
     "steps_within",
     "text_of_lines",
     "told_delimiter",
+    "used_codes",
 ]

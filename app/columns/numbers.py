@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+FAR_APART = 16
+"""Numbers up to so many times as many as there are."""
+
 
 def distinct(numbers: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """The distinct ones of some numbers, ascending: `np.unique`, which makes a hash table of them (numpy 2.4), seven to
@@ -25,3 +28,16 @@ def among(numbers: npt.NDArray[Any], few: Sequence[int]) -> npt.NDArray[np.bool_
     for one in few[1:]:
         found |= numbers == one
     return found
+
+
+def used_codes(codes: npt.NDArray[np.int32]) -> tuple[npt.NDArray[Any], npt.NDArray[np.int32]]:
+    """The distinct codes, ascending, and the place of each code among them: `np.unique` of numbers from 0 on, which are
+    counted where they are not far apart, in a third of the time and less."""
+    most = int(codes.max(initial=-1)) + 1
+    if most > FAR_APART * len(codes):
+        found, inverse = np.unique(codes, return_inverse=True)
+        return found, inverse.astype(np.int32)
+    used = np.flatnonzero(np.bincount(codes, minlength=1))
+    places = np.zeros(most, dtype=np.int32)
+    places[used] = np.arange(len(used), dtype=np.int32)
+    return used, places[codes]

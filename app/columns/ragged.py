@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from app.columns.numbers import used_codes
 from app.columns.words import joined_cells
 
 Offsets = npt.NDArray[np.int64]
@@ -191,8 +192,8 @@ class Texts:
 
     def compact(self) -> Texts:
         """The same column with only the values that are used, in the order of their codes."""
-        used, codes = np.unique(self.codes, return_inverse=True)
-        return Texts(codes.astype(np.int32), tuple(self.values[code] for code in used.tolist()))
+        used, codes = used_codes(self.codes)
+        return Texts(codes, tuple(self.values[code] for code in used.tolist()))
 
     def to_list(self) -> list[str]:
         return [self.values[code] for code in self.codes.tolist()]
