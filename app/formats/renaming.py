@@ -51,11 +51,12 @@ class Renaming:
         """Warn of what an archive with these names does not have."""
         for kind, mapping, there in (("label", self.labels, labels), ("subset", self.subsets, subsets)):
             unused = [name for name in mapping if (kind, name) not in self.used]
-            there = list(there) if unused else []
+            names = dict.fromkeys(there) if unused else {}
             for name in unused:
-                if name in there:
+                if name in names:
                     continue  # it is declared, if only no row is of it
-                near = difflib.get_close_matches(name, there, 1, cutoff=0.6)
+                # Only while it is listed: `map` may have thousands of entries.
+                near = difflib.get_close_matches(name, names, 1, cutoff=0.6) if report.room("warning") > 1 else []
                 hint = f"; did you mean {near[0]!r}?" if near else ""
                 message = f'map: the archive has no {kind} "{shorten(name)}"{hint}'
                 report.warn("map.unused", message, value=name, suggestion=near[0] if near else None)

@@ -214,7 +214,7 @@ class Selector:
             for name in selection.subsets:
                 if name not in subsets.values:
                     known = ", ".join(shorten(value) for value in subsets.values[:5])
-                    near = nearest(name, subsets.values)
+                    near = nearest(name, subsets.values, self._report)
                     message = f'no image is in the subset "{shorten(name)}"{_hint(near) or f"; there are {known}"}'
                     self._report.warn("selection.unknown", message, value=shorten(name), suggestion=near)
         if selection.image_ids:
@@ -597,8 +597,11 @@ def _shuffled(places: npt.NDArray[np.int64], seed: int) -> npt.NDArray[np.int64]
     return places[np.argsort(mixed, kind="stable")]
 
 
-def nearest(wanted: str, words: Iterable[str]) -> str | None:
-    """The word that was probably meant; letter case parts none."""
+def nearest(wanted: str, words: Iterable[str], report: Report) -> str | None:
+    """The word that was probably meant; letter case parts none. Nothing once no more is listed, for a selection may
+    name twenty thousand classes, and each is held against all that there are."""
+    if report.room("warning") <= 1:
+        return None
     folded = {word.casefold(): word for word in words}
     near = difflib.get_close_matches(wanted.casefold(), folded, 1, cutoff=0.6)
     return folded[near[0]] if near else None
@@ -618,14 +621,18 @@ def _label_ids(selection: Selection, labels: LabelCatalog, words: ClassWords, re
     by_word = _labels_by_word(labels, words)
     below = _descendants(words.hierarchy) if selection.descendants else {}
     found: set[int] = set()
+    spellings = _Spellings(words)
+    by_folded: dict[str, set[int]] = {}
+    for word, ids in by_word.items():
+        by_folded.setdefault(word.casefold(), set()).update(ids)
     for wanted in selection.classes:
-        names = _spellings(wanted, words)
-        names |= {word for name in list(names) for lower in below.get(name, ()) for word in _spellings(lower, words)}
+        names = spellings.of(wanted)
+        names |= {word for name in list(names) for lower in below.get(name, ()) for word in spellings.of(lower)}
         meant = {label_id for name in names for label_id in by_word.get(name, ())}
         if not meant:
-            meant = {i for word, ids in by_word.items() if word.casefold() == wanted.casefold() for i in ids}
+            meant = by_folded.get(wanted.casefold(), set())
         if not meant:
-            near = nearest(wanted, by_word)
+            near = nearest(wanted, by_word, report)
             message = f'no label is called "{shorten(wanted)}"{_hint(near)}'
             report.warn("selection.unknown", message, value=shorten(wanted), suggestion=near)
         found |= meant
@@ -643,12 +650,20 @@ def _labels_by_word(labels: LabelCatalog, words: ClassWords) -> dict[str, list[i
     return found
 
 
-def _spellings(word: str, words: ClassWords) -> set[str]:
+class _Spellings:
     """A class by its LabelName and its display name."""
-    found = {word}
-    if word in words.display_names:
-        found.add(words.display_names[word])
-    return found | {mid for mid, name in words.display_names.items() if name == word}
+
+    def __init__(self, words: ClassWords) -> None:
+        self._display_names = words.display_names
+        self._mids: dict[str, set[str]] = {}
+        for mid, name in words.display_names.items():
+            self._mids.setdefault(name, set()).add(mid)
+
+    def of(self, word: str) -> set[str]:
+        found = {word} | self._mids.get(word, set())
+        if word in self._display_names:
+            found.add(self._display_names[word])
+        return found
 
 
 def _descendants(hierarchy: str | None) -> dict[str, set[str]]:
@@ -682,7 +697,7 @@ class _AttributeWishes:
         known = {name for specs in self._specs.values() for name, _ in specs.values()} | {"occluded"}
         for name, _ in self._wishes:
             if name not in known:
-                near = nearest(name, known)
+                near = nearest(name, known, report)
                 message = f'no label has an attribute "{shorten(name)}"{_hint(near)}'
                 report.warn("selection.unknown", message, value=shorten(name), suggestion=near)
 

@@ -60,3 +60,12 @@ def test_what_the_archive_does_not_have_is_told() -> None:
         ("map.unused", "vall", "val"),
         ("map.unused", "moon", None),
     ]
+
+
+def test_unused_names_are_compared_only_while_they_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr("app.formats.renaming.difflib.get_close_matches", lambda name, *_, **__: asked.append(name))
+    renaming, report = parse_renaming(",".join(f"label:{number}=cat" for number in range(3000))), Report()
+    renaming.tell_unused(report, ["Feline"], ["val"])
+    assert report.counts["map.unused"] == 3000
+    assert len(asked) < len(report.warnings) <= report.limit

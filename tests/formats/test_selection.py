@@ -202,6 +202,16 @@ def test_words_that_mean_nothing_are_told() -> None:
     assert 'no image is in the subset "trian"; did you mean "train"?' in report.warnings[-1].message
 
 
+def test_words_are_compared_only_while_they_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twenty thousand classes that a task of as many does not know would be compared for an hour."""
+    asked = []
+    monkeypatch.setattr("app.formats.selection.difflib.get_close_matches", lambda word, *_, **__: asked.append(word))
+    many = ",".join(f"unknown {number}" for number in range(3000))
+    report = chosen(classes=many, subsets=many)[3]
+    assert report.counts["selection.unknown"] == 6000
+    assert len(asked) < len(report.warnings) <= report.limit
+
+
 @pytest.mark.parametrize("word", ["CATT", "catt", "Catt"])
 def test_the_nearest_word_is_told_whatever_its_case(word: str) -> None:
     report = chosen(classes=word)[3]
