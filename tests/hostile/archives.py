@@ -708,7 +708,7 @@ csv_case(
     b'{"LabelName":"r",' + b",".join(b'"k%d":0' % number for number in range(1_000_000)) + b"}",
     "hierarchy.too_big",
 )
-csv_case("hierarchy: NaN for a name", TREE, b'{"LabelName":NaN}', "hierarchy.bad_node", None, "$")
+csv_case("hierarchy: NaN for a name", TREE, b'{"LabelName":NaN}', "hierarchy.bad_json", 1)
 csv_case("hierarchy: two documents", TREE, b'{"LabelName":"r"}{"LabelName":"s"}', "hierarchy.bad_json")
 csv_case("hierarchy: an empty name", TREE, b'{"LabelName":""}', "hierarchy.bad_node", None, "$")
 csv_case("hierarchy: XML", TREE, b"<!DOCTYPE x [<!ENTITY a 'aaaa'>]><x>&a;</x>", "hierarchy.bad_json")
