@@ -91,7 +91,7 @@ def when_ready(work: Callable[[], T]) -> T:
     while True:
         try:
             return work()
-        except (NoSpace, Unreachable, NotMigrated) as error:
+        except tuple(AWAITED) as error:
             what = next(words for kind, words in AWAITED.items() if isinstance(error, kind))
             if error.detail != told:
                 cause = getattr(error.__cause__, "orig", error.__cause__)

@@ -10,7 +10,7 @@ them, for of fewer that routine keeps no hash: what comes next would be the begi
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from isal import isal_zlib
 
@@ -23,8 +23,12 @@ CUT_BYTES = 256 << 10
 """What the deflater is given at once: what comes out of it depends on how its input is cut, and may not depend on how
 callers cut theirs."""
 
+SMALL_BYTES = 16 << 10
+"""Blocks of a table that are shorter are deflated together with their neighbours, for by itself each would be packed
+less well; so they are not stored as pieces, either."""
+
 Data = bytes | bytearray | memoryview
-DEFLATE_ERROR: type[Exception] = isal_zlib.error  # type: ignore[assignment]
+DEFLATE_ERROR = cast(type[Exception], isal_zlib.error)  # its type stub calls the class an instance
 
 
 class Deflater:

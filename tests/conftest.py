@@ -44,7 +44,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 @pytest.fixture
 def short_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of a few lines are stored and exported as long ones are."""
-    monkeypatch.setattr(codec, "TEXT_FROM_BYTES", 1)
+    monkeypatch.setattr(codec, "SMALL_BYTES", 1)
     monkeypatch.setattr(writer, "SMALL_BYTES", 1)
 
 

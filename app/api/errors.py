@@ -133,6 +133,12 @@ def did_you_mean(value: object, choices: Iterable[str]) -> str:
     return f' Did you mean "{near[0]}"?' if near else ""
 
 
+def no_choice(value: str, choices: Sequence[str]) -> str:
+    """What to say of a value that is none of the choices: the one that was probably meant, else all."""
+    known = f" There are {', '.join(choices)}."
+    return f'"{value}" is not a valid choice.{did_you_mean(value, choices) or known}'
+
+
 def error_body(
     request_id: str,
     detail: str,

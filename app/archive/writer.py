@@ -45,7 +45,7 @@ from app.archive.header_columns import LOCAL_FIELDS, RECORD_FIELDS, ZIP64_ID, ma
 from app.archive.limits import ArchiveLimits
 from app.archive.locals import DESCRIPTOR_SIGNATURE, LOCAL
 from app.archive.names import UTF8_FLAG, NameRefused, NameRules, fold, normalise
-from app.deflate import CUT_BYTES, RAW, Data, Deflater, Piece, deflate_text, inflate_piece
+from app.deflate import CUT_BYTES, RAW, SMALL_BYTES, Data, Deflater, Piece, deflate_text, inflate_piece
 from app.errors import Damaged, TooLarge
 
 DOS_DATE = 0x0021  # 1980-01-01; the time is 0
@@ -56,15 +56,13 @@ MAX_SEND_BYTES = 1 << 20
 HERE_BYTES = 1 << 20
 """So much of a member is deflated at once, so that small ones start no thread; the rest by a thread beside, while more
 is made: it needs no lock of Python's for that."""
-SMALL_BYTES, SMALL_TOGETHER = 16 << 10, 64 << 10
-"""Blocks that are shorter are deflated together with their neighbours, for by itself each would be packed less well."""
+SMALL_TOGETHER = 64 << 10
+"""Short blocks that are deflated together."""
 JOBS_AHEAD = 2
 SPOOL_BYTES = 1 << 20
 """What waits for a further name of its member waits on disk once it is more."""
-
-
 NO_BLOCK = -2
-"""The number of what is written in no block; frames that a row may lack are in block -1."""
+"""The number of what is written in no block; rows without a frame are in block -1."""
 
 
 class _Stream:

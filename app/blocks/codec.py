@@ -44,14 +44,12 @@ from app.columns import (
     text_of_lines,
     used_codes,
 )
-from app.deflate import DEFLATE_ERROR, Piece, deflate_text, inflate_piece
+from app.deflate import DEFLATE_ERROR, SMALL_BYTES, Piece, deflate_text, inflate_piece
 from app.errors import Damaged
 
 RAW, CONSTANT, RANGE, DEFLATED, WHOLE, PACKED, TEXT = 0, 1, 2, 3, 4, 5, 6
 WHOLE_FROM_VALUES, LOOKED_AT = 64, 8
 DEFLATE_FROM_BYTES = 512  # less is not worth the call
-TEXT_FROM_BYTES = 16 << 10
-"""Shorter ones are deflated anew with their neighbours (`archive.writer.SMALL_BYTES`)."""
 LENGTH = struct.Struct("<I")
 LINES = b"\x01"  # no JSON list begins so
 
@@ -216,7 +214,7 @@ def _line_encoder(column: Ragged, lengths: npt.NDArray[np.int64]) -> Callable[[i
     ends = _offsets(lengths + 1)
 
     def encode(start: int, stop: int) -> bytes:
-        if ends[stop] - ends[start] < TEXT_FROM_BYTES:
+        if ends[stop] - ends[start] < SMALL_BYTES:
             return encode_ragged(column, start, stop, deflate=True)
         piece = deflate_text(np.ascontiguousarray(text_of_lines(column, start, stop)).data)
         head = encode_array(lengths[start:stop].astype(np.int32))

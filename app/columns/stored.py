@@ -72,7 +72,7 @@ class StoredLines(MadeRagged):
         return Ragged, (self.values, self.offsets)
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return int(self._starts[-1]) if self._indices is None else len(self._indices)
 
     @property
     def _rows(self) -> Indices:

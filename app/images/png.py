@@ -24,14 +24,14 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from isal import isal_zlib
 from PIL import Image
 
-from app.deflate import deflate
+from app.deflate import DEFLATE_ERROR, deflate
 from app.errors import AppError
 
 MAX_MASK_PIXELS = 50_000_000
@@ -59,7 +59,6 @@ DEPTHS = {GREY: (1, 2, 4, 8, 16), RGB: (8, 16), PALETTE: (1, 2, 4, 8), GREY_ALPH
 ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 """First column, first row, column step, row step of each pass of an interlaced picture."""
 KNOWN_CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
-StreamError = cast(type[Exception], isal_zlib.error)  # its type stub calls the class an instance
 
 Rows = npt.NDArray[np.uint8]
 Pixels = npt.NDArray[np.bool_]
@@ -353,7 +352,7 @@ class _Inflater:
     def read(self, size: int) -> bytes:
         if self._short is not None:
             short, self._short = self._short, None
-            with contextlib.suppress(StreamError):  # what is wrong is found out below
+            with contextlib.suppress(DEFLATE_ERROR):  # what is wrong is found out below
                 data: bytes = isal_zlib.decompress(short, bufsize=size)
                 if len(data) == size:
                     self._is_over = True
@@ -385,7 +384,7 @@ class _Inflater:
                 self._rest = following if following is not None else b""
             try:
                 piece: bytes = self._engine.decompress(self._rest, size)
-            except StreamError as error:
+            except DEFLATE_ERROR as error:
                 raise BadPNG(f"the PNG's pixels are damaged ({error})") from None
             self._rest = self._engine.unconsumed_tail
             if piece or exhausted:

@@ -155,7 +155,7 @@ def test_lines_come_back_whatever_form_their_block_has(parts: list[list[bytes]],
     column = Ragged.from_bytes([line for part in parts for line in part])
     edges = np.cumsum([0, *map(len, parts)]).tolist()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(codec, "TEXT_FROM_BYTES", text_from)
+        patch.setattr(codec, "SMALL_BYTES", text_from)
         encode = encoder(column, are_lines=True)
         blobs = [
             encode if isinstance(encode, bytes) else encode(start, stop) for start, stop in itertools.pairwise(edges)

@@ -29,7 +29,7 @@ NAMES = [f"{number:04}.png" for number in range(N_FRAMES)]
 
 @pytest.fixture(autouse=True, params=[1, 700, 16 << 10])
 def _short(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(codec, "TEXT_FROM_BYTES", request.param)
+    monkeypatch.setattr(codec, "SMALL_BYTES", request.param)
     monkeypatch.setattr(writer, "SMALL_BYTES", request.param)
 
 
@@ -97,7 +97,7 @@ def test_blocks_that_nobody_touched_are_copied(desk: Desk, monkeypatch: pytest.M
     exports = Exports(desk, monkeypatch)
     assert desk.bring(archive(1, is_full=True))["changes"]["shapes"]["added"] > 500
     n_all = exports.check()
-    if codec.TEXT_FROM_BYTES == 1:
+    if codec.SMALL_BYTES == 1:
         assert n_all == 3 * (-(-N_FRAMES // 64)), "five blocks of images, of boxes and of labels"
     for options in ({"layout": "fiftyone"}, {"label_ids": "name"}, {"layout": "official"}, {"classes": "cat"}):
         exports.check(**options)
@@ -142,6 +142,6 @@ def test_what_lies_in_the_store_in_another_way_is_the_same(desk: Desk, monkeypat
     desk.bring(archive(5))
     found = desk.export()
     with monkeypatch.context() as patch, desk.storage.database.write() as conn:
-        patch.setattr(codec, "TEXT_FROM_BYTES", 1 << 40)  # as they were stored before
+        patch.setattr(codec, "SMALL_BYTES", 1 << 40)  # as they were stored before
         stored.replace_all(conn, desk.task_id, stored.load(conn, desk.task_id))
     assert desk.export() == found

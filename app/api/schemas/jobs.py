@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, ConfigDict, Field
 
 from app.api.deps import Links
-from app.api.errors import did_you_mean
+from app.api.errors import no_choice
 from app.api.schemas.basic import BasicUser, Id, IssuesSummary, LabelsSummary, PatchModel, ReadModel, Storage, Text
 from app.storage import Job
 
@@ -18,15 +18,13 @@ STATES = ("new", "in progress", "completed", "rejected")
 
 def _stage(value: str) -> str:
     if value not in STAGES:
-        known = f" There are {', '.join(STAGES)}."
-        raise ValueError(f'"{value}" is not a valid choice.{did_you_mean(value, STAGES) or known}')
+        raise ValueError(no_choice(value, STAGES))
     return value
 
 
 def _state(value: str) -> str:
     if value not in STATES:
-        known = f" There are {', '.join(STATES)}."
-        raise ValueError(f'"{value}" is not a valid choice.{did_you_mean(value, STATES) or known}')
+        raise ValueError(no_choice(value, STATES))
     return value
 
 

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from app.annotations import INPUT_TYPES, LABEL_TYPES, AttributeSpec
 from app.annotations import Label as LabelValue
-from app.api.errors import did_you_mean
+from app.api.errors import did_you_mean, no_choice
 from app.api.schemas.basic import Id, PatchModel, PlainName, ReadModel, Text, WriteModel
 from app.storage import AttributeDraft, LabelDraft
 from app.storage.labels import MAX_LABELS
@@ -34,15 +34,13 @@ def _value_text(value: Any) -> Any:
 
 def _label_type(value: str) -> str:
     if value not in LABEL_TYPES:
-        known = f" There are {', '.join(LABEL_TYPES)}."
-        raise ValueError(f'"{value}" is not a valid choice.{did_you_mean(value, LABEL_TYPES) or known}')
+        raise ValueError(no_choice(value, LABEL_TYPES))
     return value
 
 
 def _input_type(value: str) -> str:
     if value not in INPUT_TYPES:
-        known = f" There are {', '.join(INPUT_TYPES)}."
-        raise ValueError(f'"{value}" is not a valid choice.{did_you_mean(value, INPUT_TYPES) or known}')
+        raise ValueError(no_choice(value, INPUT_TYPES))
     return value
 
 

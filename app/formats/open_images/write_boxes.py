@@ -107,32 +107,34 @@ def pixel_boxes(shapes: Shapes) -> Boxes:
 
 def norm_boxes(plan: Plan, shapes: Shapes) -> Boxes:
     """(N, 4) x0 y0 x1 y1 of rectangles as shares of their frame, within the range that readers take."""
-    widths, heights = plan.sizes_of(shapes.frames)
-    return np.clip(boxes_to_norm(pixel_boxes(shapes), widths, heights), LOWEST, HIGHEST)
+    return np.clip(_shares(plan, shapes), LOWEST, HIGHEST)
 
 
-def _tell_far_boxes(plan: Plan, shapes: Shapes) -> None:
-    """Boxes that reach further out of their picture than readers take are written as far as they do."""
+def _shares(plan: Plan, shapes: Shapes) -> Boxes:
     widths, heights = plan.sizes_of(shapes.frames)
-    norm = boxes_to_norm(pixel_boxes(shapes), widths, heights)
-    far = np.flatnonzero(((norm < LOWEST) | (norm > HIGHEST)).any(axis=1))
+    return boxes_to_norm(pixel_boxes(shapes), widths, heights)
+
+
+def clip_and_tell(plan: Plan, shapes: Shapes, shares: npt.NDArray[np.float64], what: str) -> npt.NDArray[np.float64]:
+    """(N, …) the shares of their frames within the range that readers take: what reaches further out of its picture is
+    written as far as they do, and told."""
+    far = np.flatnonzero(((shares < LOWEST) | (shares > HIGHEST)).any(axis=1))
     if len(far):
-        tell_clipped(plan, shapes, far, "boxes reach")
-
-
-def tell_clipped(plan: Plan, shapes: Shapes, far: npt.NDArray[np.int64], what: str) -> None:
-    """Some of the shapes lie further out of their picture than readers take."""
-    name = plan.target.frames.name(int(shapes.frames[far[0]]))
-    message = (
-        f"{len(far):,} {what} further out of their picture than {LOWEST:g} to {HIGHEST:g} of its size, which readers "
-        f'refuse; they are written up to there, the first in "{shorten(name)}"'
-    )
-    plan.report.add_many([Problem("export.clipped", message, "warning", value=shorten(name))], len(far))
+        name = plan.target.frames.name(int(shapes.frames[far[0]]))
+        message = (
+            f"{len(far):,} {what} further out of their picture than {LOWEST:g} to {HIGHEST:g} of its size, which "
+            f'readers refuse; they are written up to there, the first in "{shorten(name)}"'
+        )
+        plan.report.add_many([Problem("export.clipped", message, "warning", value=shorten(name))], len(far))
+    return np.clip(shares, LOWEST, HIGHEST)
 
 
 def coordinate_texts(plan: Plan, shapes: Shapes) -> list[Ragged]:
     """XMin, XMax, YMin, YMax of rectangles in shortest form."""
-    norm = norm_boxes(plan, shapes)
+    return _corner_texts(norm_boxes(plan, shapes))
+
+
+def _corner_texts(norm: Boxes) -> list[Ragged]:
     return [encode_numbers(np.ascontiguousarray(norm[:, place])) for place in (0, 2, 1, 3)]
 
 
@@ -148,8 +150,8 @@ def box_columns(plan: Plan, shapes: Shapes, columns: Sequence[str]) -> Columns:
     cells["LabelName"] = label_cells(plan, cells["LabelName"], shapes.label_ids, imported, edits)
     if moved.any():
         part = shapes.take(moved)
-        _tell_far_boxes(plan, part)
-        for name, texts in zip(COORDINATES, coordinate_texts(plan, part), strict=True):
+        norm = clip_and_tell(plan, part, _shares(plan, part), "boxes reach")
+        for name, texts in zip(COORDINATES, _corner_texts(norm), strict=True):
             cells[name] = put(cells[name], moved, texts)
         for name in cells:
             if name.casefold() in _CLICKS:

@@ -35,7 +35,7 @@ from app.formats.open_images.kept_rows import (
 from app.formats.open_images.kept_rows import Rows as Places
 from app.formats.open_images.layout import HIGHEST, LOWEST, POINT_ATTRIBUTES, POINT_PLACE
 from app.formats.open_images.plan import Plan
-from app.formats.open_images.write_boxes import Pairs, id_cells, label_cells, tell_clipped
+from app.formats.open_images.write_boxes import Pairs, clip_and_tell, id_cells, label_cells
 from app.geometry import points_to_norm
 
 if TYPE_CHECKING:
@@ -109,10 +109,8 @@ def point_columns(plan: Plan, points: Shapes, columns: Sequence[str]) -> Columns
     cells["Label"] = label_cells(plan, cells["Label"], points.label_ids, imported, edits)
     moved = np.flatnonzero(~imported | (edits & Edit.GEOMETRY != 0))
     if len(moved):
-        places = norm_points(plan, points.take(moved))
-        far = np.flatnonzero((_shares(plan, points.take(moved)) != places).any(axis=1))
-        if len(far):
-            tell_clipped(plan, points.take(moved), far, "points lie")
+        part = points.take(moved)
+        places = clip_and_tell(plan, part, _shares(plan, part), "points lie")
         for axis, name in enumerate(POINT_PLACE):
             cells[name] = put(cells[name], moved, encode_numbers(np.ascontiguousarray(places[:, axis])))
     _attribute_cells(plan, points, cells, ~imported, imported & (edits & (Edit.ATTRIBUTES | Edit.LABEL) != 0))
