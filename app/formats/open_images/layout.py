@@ -178,6 +178,8 @@ _IN_FOLDER: dict[str, Kind] = {
 _CLUTTER = re.compile(r"(?:^|/)(?:__MACOSX/|\._[^/]*$|(?:\.DS_Store|Thumbs\.db|desktop\.ini)$)", re.IGNORECASE)
 _PICTURE = re.compile(r"\.(?:jpe?g|jpe|jfif|png|bmp|dib|gif|webp|tiff?)$", re.IGNORECASE)
 _MASK = re.compile(r"(?:^|/)(?:masks|[^/]+-masks-[0-9a-f](?:\.zip)?)/(?:.*/)?[^/]+\.png$", re.IGNORECASE)
+_IN_IMAGES = re.compile(r"(?:^|/)images/[^/]+/", re.IGNORECASE)
+"""In front of a folder that is called like one of masks: it belongs to the names of pictures."""
 _MASK_ZIP = re.compile(r"[^/]+-masks-[0-9a-f]\.zip", re.IGNORECASE)
 _INSIDE_ZIP = re.compile(r"(-masks-[0-9a-f])\.zip/", re.IGNORECASE)
 _TEXT = (".csv", ".json", ".jsonl", ".meta", ".txt")
@@ -270,6 +272,12 @@ def is_picture(path: str) -> bool:
     return _PICTURE.search(path) is not None
 
 
+def _is_mask(path: str) -> bool:
+    """Whether a PNG lies where masks do: `masks/train/a.png`, and not `images/train/masks/a.png`."""
+    match = _MASK.search(path)
+    return match is not None and _IN_IMAGES.search(path, 0, match.start() + 1) is None
+
+
 def looks_into(name: str) -> bool:
     """Whether a zip of this name is a folder of masks, as published: `train-masks-0.zip`."""
     return _MASK_ZIP.fullmatch(name) is not None
@@ -300,7 +308,7 @@ def lay_out(names: Sequence[str], report: Report) -> Layout:
             continue
         if (table := classify(path)) is not None:
             layout.tables.append(table)
-        elif _MASK.search(path):
+        elif _is_mask(path):
             layout.masks.append(path)
         elif is_picture(path):
             layout.pictures.append(path)

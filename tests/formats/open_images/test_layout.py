@@ -94,6 +94,10 @@ def test_the_rest_is_pictures_masks_clutter_or_kept() -> None:
             "annotations/train-annotations-bbox.csv",
             "images/train/a.JPG",
             "images/train/b.png",
+            "images/train/masks/c.png",
+            "images/train/x-masks-0/c.png",
+            "images/masks/d.png",
+            "masks/images/masks/e.png",
             "masks/train/a_m0_0.png",
             "train-masks-f/f_m0_0.png",
             "labels/masks/A/a.png",
@@ -107,8 +111,19 @@ def test_the_rest_is_pictures_masks_clutter_or_kept() -> None:
         report,
     )
     assert report.problems() == []
-    assert layout.masks == ["labels/masks/A/a.png", "masks/train/a_m0_0.png", "train-masks-f/f_m0_0.png"]
-    assert layout.pictures == ["images/train/a.JPG", "images/train/b.png"]
+    assert layout.masks == [
+        "images/masks/d.png",
+        "labels/masks/A/a.png",
+        "masks/images/masks/e.png",
+        "masks/train/a_m0_0.png",
+        "train-masks-f/f_m0_0.png",
+    ]
+    assert layout.pictures == [
+        "images/train/a.JPG",
+        "images/train/b.png",
+        "images/train/masks/c.png",
+        "images/train/x-masks-0/c.png",
+    ]
     assert layout.kept == ["notes.txt"]
     assert layout.root == ""
 

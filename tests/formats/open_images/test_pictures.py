@@ -29,6 +29,7 @@ def found(tmp_path: Path, built: OpenImages, *paths: str) -> list[tuple[str, str
         ([("cats/a", "train")], "images/cats/a.jpg", ("train", "cats/a.jpg")),
         ([("cats/a", "train")], "images/train/cats/a.jpg", ("train", "cats/a.jpg")),
         ([("a", "train")], "images/spring/never listed.jpg", ("default", "spring/never listed.jpg")),
+        ([("masks/a", "train")], "images/train/masks/a.png", ("train", "masks/a.png")),
         ([], "images/spring/b.jpg", ("spring", "b.jpg")),
         ([("a", "val"), ("b", "validation")], "images/val/a.jpg", ("validation", "a.jpg")),
         ([("a", "val")], "images/val/a.jpg", ("val", "a.jpg")),
