@@ -1,4 +1,5 @@
-"""A data set becomes a task for each subset: a track that goes over pictures of several comes as the boxes it shows."""
+"""A data set becomes a task for each subset: a track that goes over pictures of several comes as the boxes it shows,
+each other one as the track it is."""
 
 from __future__ import annotations
 
@@ -60,7 +61,7 @@ def boxes(data: bytes) -> dict[str, list[bytes]]:
     [
         pytest.param([(0, False)], 0, id="over all pictures"),
         pytest.param([(0, False), (1, True)], 0, id="until a picture of another subset"),
-        pytest.param([(1, False), (2, True)], 0, id="of another subset alone"),
+        pytest.param([(1, False), (2, True)], 1, id="of another subset alone"),
         pytest.param([(2, False)], 1, id="of one subset"),
     ],
 )
@@ -81,3 +82,43 @@ def test_no_box_of_a_track_is_lost(desk: Desk, keys: list[tuple[int, bool]], tra
     listed = desk.call("GET", "/api/tasks", params={"project_id": str(other)})["results"]
     found = [TaskDesk(desk, made["id"]).annotations()["tracks"] for made in listed]
     assert sum(map(len, found)) == tracks
+
+
+@pytest.mark.parametrize("hidden", [[], [0]], ids=["all pictures", "the next task's first picture is deleted"])
+def test_a_track_that_goes_on_to_the_end_of_its_task_is_a_track_in_another_project(
+    desk: Desk, hidden: list[int]
+) -> None:
+    one, other = project_of(desk, "p"), project_of(desk, "q")
+    before = []
+    for subset in ("train", "test"):
+        number = desk.call("POST", "/api/tasks", 201, json={"name": subset, "project_id": one, "subset": subset})["id"]
+        task = TaskDesk(desk, number)
+        packed = zip_of({f"{subset}{at}.png": picture(8, 6) for at in range(3)})
+        files = {"client_files[0]": ("p.zip", packed)}
+        desk.call("POST", f"{task.path}/data", 202, files=files, data={"image_quality": "70"})
+        desk.work()
+        cat = task.labels()["cat"]["id"]
+        shapes = [{**SHAPE, "frame": 1}, {**SHAPE, "frame": 2, "points": [1, 1, 3, 3]}]
+        task.put(tracks=[{"frame": 1, "label_id": cat, "group": 4, "attributes": [], "shapes": shapes}])
+        before.append(keys_of(task))
+    desk.call("PATCH", f"{task.path}/data/meta", json={"deleted_frames": hidden})
+    form = {"dataset_file": ("p.zip", exported(desk, one))}
+    desk.call("POST", f"/api/projects/{other}/dataset", 202, params={"format": FORMAT}, files=form)
+    desk.work()
+    listed = desk.call("GET", "/api/tasks", params={"project_id": str(other), "sort": "name"})["results"]
+    after = [keys_of(TaskDesk(desk, each["id"])) for each in listed]
+    assert after == ([before[1], before[0]] if not hidden else [moved(before[1]), before[0]])
+
+
+def keys_of(task: TaskDesk) -> list[Any]:
+    found = task.annotations()
+    assert not found["shapes"]
+    return [
+        (track["group"], [(key["frame"], key["points"], key["outside"]) for key in track["shapes"]])
+        for track in found["tracks"]
+    ]
+
+
+def moved(tracks: list[Any]) -> list[Any]:
+    """In a task without the first picture."""
+    return [(group, [(frame - 1, *more) for frame, *more in keys]) for group, keys in tracks]

@@ -110,7 +110,7 @@ def read(
         masks.read(groups, numbers)
     read_points(reading)
     read_narratives(reading)
-    for batch in reading.side.finish(side, report):
+    for batch in reading.side.finish(side, report, reading.is_listed):
         sink.write(batch)
     images.finish()
     class_files = layout.class_files()

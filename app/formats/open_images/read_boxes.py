@@ -116,6 +116,7 @@ def with_entries(
     place = np.full(len(block), -1, dtype=np.int64)
     place[good] = np.arange(len(good), dtype=np.int64)
     return reading.side.replace_shapes(
+        table.path,
         reading.side.entries(table.path, table.first, np.arange(len(block), dtype=np.int64)),
         row_check(block, cells),
         lambda row: place[row : row + 1] if place[row] >= 0 else place[:0],

@@ -427,6 +427,7 @@ def _with_entries(
         return mask_check(labels.row_text(row), int(shapes.kept.png_crcs[at]), int(shapes.kept.png_sizes[at]))
 
     return reading.side.replace_shapes(
+        table.path,
         reading.side.entries(table.path, taken.first, distinct(block_rows)),
         check,
         places,

@@ -165,11 +165,18 @@ class ItemCodec:
         self._add_attributes(item, label, tags.attributes.row(row))
         return item
 
-    def of_track(self, tracks: Tracks, row: int, images: Mapping[int, str]) -> Item | None:
-        """One track; None where a key frame has no image id (it lies outside of what is exported)."""
+    def of_track(self, tracks: Tracks, row: int, images: Mapping[int, str], stop: int) -> Item | None:
+        """One track; None where a key frame has no image id (it lies outside of what is exported).
+
+        `at` tells where its key frames lie, and where the frames end (`stop`), from the first key frame on.
+        """
         label = self.labels.by_id[int(tracks.label_ids[row])]
         body = orjson.loads(tracks.bodies.row_bytes(row))
-        item: Item = {"label": label.name, "image": images.get(int(tracks.frames[row]))}
+        numbers = [shape["frame"] for shape in body["shapes"]]
+        at = [number - numbers[0] for number in [*numbers, max(stop, numbers[-1])]] if numbers else []
+        if ends_still(body["shapes"]) and images.get(numbers[-1]) is None:
+            body, at = without_end(body, "frame"), at[:-1]
+        item: Item = {"label": label.name, "image": images.get(int(tracks.frames[row])), "at": at}
         if tracks.groups[row]:
             item["group"] = int(tracks.groups[row])
         if tracks.sources.row(row) != MANUAL:
@@ -319,6 +326,29 @@ class ItemCodec:
             }
             elements.append(_described(one, part) | more)
         return elements
+
+
+def ends_still(keys: Sequence[Item]) -> bool:
+    """Whether a track does not move until its last key frame, from which on it is outside."""
+    return (
+        len(keys) > 1
+        and keys[-1].get("outside") is True
+        and all(keys[-2].get(name) == keys[-1].get(name) for name in ("type", "points", "rotation"))
+    )
+
+
+def without_end(body: Item, place: str) -> Item:
+    """The body of a track without its last key frame, and without those of a skeleton's parts that are there.
+
+    Args:
+        place: what a key frame calls where it is.
+    """
+    *keys, last = body["shapes"]
+
+    def cut(shapes: list[Item]) -> list[Item]:
+        return shapes[:-1] if len(shapes) > 1 and shapes[-1][place] == last[place] else shapes
+
+    return {"shapes": keys, "elements": [{**one, "shapes": cut(one["shapes"])} for one in body["elements"]]}
 
 
 def shapes_table(rows: Sequence[Item], frames: Sequence[int], kept: Kept) -> Shapes:

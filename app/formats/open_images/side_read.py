@@ -27,8 +27,9 @@ from app.columns import CSVBlock, Ragged
 from app.errors import Report
 from app.formats.base import MAX_GROUP
 from app.formats.open_images.attributes import AttributeDecoder
-from app.formats.open_images.side_items import BadItem, Item, ItemCodec, need, shapes_table, tags_table
+from app.formats.open_images.side_items import BadItem, Item, ItemCodec, need, shapes_table, tags_table, without_end
 from app.formats.open_images.side_write import VERSION
+from app.formats.open_images.track_ways import TrackWays
 from app.geometry import Flips, ShapeTooComplex, find_flips, flips_to_polygons, flips_to_runs, runs_to_mask
 from app.spools import spool_of
 
@@ -73,15 +74,16 @@ class Held:
     def __len__(self) -> int:
         return len(self._given)
 
-    def add(self, line: bytes) -> None:
-        """The next entry. Raises BadItem, or as JSON does."""
-        item = _parsed(line)
+    def add(self, line: bytes) -> Item:
+        """The next entry, and what it says. Raises BadItem, or as JSON does."""
+        item: Item = _parsed(line)
         number, n_rows = item[self._name], item["rows"]
         need(type(number) is int and type(n_rows) is int, f"a {self._name} has no number")
         need(max(abs(number), abs(n_rows)) < _HIGHEST, f"a {self._name} has no number")
         self._given.append(number)
         self._n_rows.append(n_rows)
         self.lines.append(line)
+        return item
 
     def settle(self) -> None:
         """All entries are there. Raises BadItem where two have one number."""
@@ -117,6 +119,11 @@ class Held:
     def break_(self, entry: int) -> None:
         """One of its rows is another one now."""
         self._seen[entry] = -1
+
+    def have_rows(self) -> Mask:
+        """(N,) bool, entries of which a row tells."""
+        some: Mask = np.array(self._n_rows, dtype=np.int64) > 0
+        return some
 
     def are_whole(self) -> Mask:
         """(N,) bool, entries of which every row came as it was, and no other."""
@@ -196,6 +203,7 @@ class SideFile:
         self._order: Ids = np.empty(0, dtype=np.int64)
         self._lines, self._rowless = _Lines(), _Lines()
         self._tracks, self._wholes = Held("track"), Held("whole")
+        self._ways = TrackWays(find, parts)
         self._shown = _ShownRows()
         self._n_refused = 0
 
@@ -219,6 +227,7 @@ class SideFile:
             self._keys = np.empty(0, dtype=np.int64)
             self._lines, self._rowless = _Lines(), _Lines()
             self._tracks, self._wholes, self._n_refused = Held("track"), Held("whole"), 0
+            self._ways = TrackWays(self._find, self._parts)
             report.warn(
                 "extra.ignored", f"the side file cannot be used ({problem}); the tables are read alone", file=path
             )
@@ -257,13 +266,14 @@ class SideFile:
             elif line.startswith(_ROWLESS):
                 self._rowless.append(line)
             elif line.startswith(_TRACK):
-                self._tracks.add(line)
+                self._ways.add(self._tracks.add(line))
             elif line.startswith(_WHOLE):
                 self._wholes.add(line)
             else:
                 need(line in (b"", b"]}"), "an entry has no row")
         self._tracks.settle()
         self._wholes.settle()
+        self._ways.settle()
         self._keys = np.array(keys, dtype=np.int64)
         self._order = np.argsort(self._keys, kind="stable")
         self._keys = self._keys[self._order]
@@ -309,6 +319,7 @@ class SideFile:
 
     def replace_shapes(
         self,
+        path: str,
         entries: Iterable[tuple[int, Item]],
         check: Callable[[int], str],
         places: Callable[[int], Ids],
@@ -320,6 +331,7 @@ class SideFile:
         """The shapes of some rows, with those of their entries in their place.
 
         Args:
+            path: of their table.
             entries: of `entries`, by row.
             check: what row `i` says now.
             places: where in `shapes` row `i` is shown; empty for a row that was left out.
@@ -354,6 +366,8 @@ class SideFile:
                 owners += [one] * len(here)
                 owned_at += here.tolist()
                 tables += [number] * len(here)
+                if one >= 0:
+                    self._ways.see(one, frame, self._key(path))
             new += rows
             shown_at += [int(here[0])] * len(rows)
             are_parts += [len(rows) > 1 and one["types"] == ShapeType.MASK for one in rows]
@@ -444,11 +458,15 @@ class SideFile:
 
     # --- the rest ---
 
-    def finish(self, path: str, report: Report) -> Iterator[Annotations]:
+    def finish(self, path: str, report: Report, is_listed: Mask) -> Iterator[Annotations]:
         """Shapes without a row, and tracks and wholes of which every row came; the rows of others as shapes. Some at a
-        time."""
+        time.
+
+        Args:
+            is_listed: (frames,) those that the archive lists.
+        """
         yield from self._finish_rowless(path, report)
-        are_bad = ~self._tracks.are_whole()
+        are_bad = ~self._tracks.are_whole() | self._ways_off(path, report, is_listed)
         yield from self._finish_tracks(are_bad)
         yield from self._rows_of_bad(lambda owners: (owners >= 0) & are_bad[np.maximum(owners, 0)], are_bad)
         are_bad_wholes = ~self._wholes.are_whole()
@@ -460,6 +478,20 @@ class SideFile:
         if self._n_refused:
             message = f"{self._n_refused:,} entries of the side file do not fit their rows any more; the rows are read"
             report.warn("extra.ignored", message, file=path)
+
+    def _ways_off(self, path: str, report: Report, is_listed: Mask) -> Mask:
+        """(N,) tracks that do not show here what their rows say. Those without rows come as they can."""
+        are_off, are_longer = self._ways.are_off(is_listed, self._frames.start)
+        has_rows = self._tracks.have_rows()
+        n = int((are_longer & ~has_rows).sum())
+        if n:
+            message = (
+                f"{n:,} tracks that no row shows go over other images between their key frames than they did; they are "
+                "shown on those that lie there now"
+            )
+            report.warn("extra.ignored", message, file=path)
+        off: Mask = are_off & has_rows
+        return off
 
     def _rows_of_bad(self, are_wanted: Callable[[Ids], Mask], are_bad: Mask) -> Iterator[Annotations]:
         """As they came."""
@@ -499,6 +531,8 @@ class SideFile:
                 if are_bad[at]:
                     continue
                 try:
+                    if self._ways.is_cut[at]:
+                        entry = {**entry, "body": without_end(entry["body"], "image")}
                     told = {self._part(frames[name]) for name in _track_images(entry) if name in frames}
                     need(len(told | ({self._tracks.part(at)} - {-1})) == 1, "it goes on in another task")
                     track = self._codec.track(entry, frames)

@@ -4,15 +4,16 @@ no row at all.
     {"version":1,"max_group":3,"files":["train-annotations-bbox.csv",…],"entries":[
     {"row":[0,17],"image":"a","size":[8,6],"is":"cat,0.1,0.5,0.2,0.6","shapes":[{…}]},
     {"row":null,"image":"a","size":[8,6],"shapes":[{…}]},
-    {"track":0,"rows":12,…}
+    {"track":0,"rows":12,"at":[0,3,12],…}
     {"whole":0,"rows":3,"image":"a","size":[8,6],"shapes":[{…}]}
     ]}
 
 `row` is the file and the number of the row in it, from 0; `is` is what the row said when it was written: an entry is
 good only as long as the row still says so. Of what several rows show together, each row says which it is
-(`"shapes":[{"track":0}]`), and one entry what that is: a track, or points that are one shape (`whole`). One entry a
-line, so that a reader can take it line by line. Entries are gathered deflated, in the order in which rows are written,
-and become a member at the end (`side_pieces.py`).
+(`"shapes":[{"track":0}]`), and one entry what that is: a track, or points that are one shape (`whole`). `at` tells how
+far a track's key frames, and the end of the frames, are from the first one. One entry a line, so that a reader can take
+it line by line. Entries are gathered deflated, in the order in which rows are written, and become a member at the end
+(`side_pieces.py`).
 
 Which rows need none: those that read back as the very shape. That is so for imported rows nobody edited, and for new
 boxes, masks and points without anything that the tables cannot hold.
@@ -487,8 +488,9 @@ class SideWriter:
     def add_tracks(self, tracks: Tracks) -> None:
         """Tracks, with the number of rows that show them."""
         names = _ImageNames(self._plan)
+        stop = self._plan.start + len(self._plan.target.frames)
         for row in range(len(tracks)):
-            item = self._codec.of_track(tracks, row, names)
+            item = self._codec.of_track(tracks, row, names, stop)
             if item is not None:
                 numbered = self._numbered(item)
                 self._add(orjson.dumps({"track": row, "rows": self._track_rows.get(row, 0), **numbered}))

@@ -1,0 +1,148 @@
+"""Tracks of an archive in a task whose frames lie otherwise: each row is shown as it says, be it by a track or not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from app.annotations import Annotations, Label, LabelCatalog, Shapes, Tracks, expand_tracks
+from app.columns import Ragged
+from tests.formats.builders import exported, imported, read_zip, target, zip_of
+from tests.formats.memory import MemorySource
+
+SIDE = "annotations/oid_extra.json"
+LABELS = LabelCatalog((Label(1, "cat", "#ff0000", "any"),))
+KEYS = {0: 0.0, 3: 30.0, 4: None}  # frame → left side, None: outside
+KINDS = {
+    "rectangle": lambda x: [x, 1.0, x + 10, 11.0],
+    "polygon": lambda x: [x, 1.0, x + 10, 1.0, x + 10, 11.0, x, 11.0],
+    "points": lambda x: [x, 1.0],
+    "polyline": lambda x: [x, 1.0, x + 10, 11.0],
+}
+
+
+def frames_of(order: str) -> dict[str, tuple[int, int]]:
+    return {f"{name}.jpg": (100, 80) for name in order}
+
+
+def track_of(keys: Mapping[int, float | None], kind: str = "rectangle") -> Tracks:
+    shapes: list[dict[str, Any]] = []
+    for frame, x in keys.items():
+        look = {"occluded": False, "outside": x is None, "z_order": 0, "rotation": 0.0, "attributes": []}
+        shapes.append({"type": kind, "points": KINDS[kind](x or 0.0), "frame": frame, **look})
+    return replace(
+        Tracks.empty(1),
+        frames=np.array([min(keys)], dtype=np.int32),
+        label_ids=np.array([1], dtype=np.int32),
+        bodies=Ragged.from_bytes([json.dumps({"shapes": shapes, "elements": []}).encode()]),
+    )
+
+
+def members_of(tracks: Tracks, order: str = "abcdef") -> dict[str, bytes]:
+    where = target(frames_of(order), LABELS, subset="train")
+    data, _ = exported(MemorySource(Annotations(tracks=tracks), where.frames), where)
+    return read_zip(data)
+
+
+def reread(members: Mapping[str, bytes], order: str, **options: Any) -> tuple[Annotations, list[str]]:
+    sink, report = imported(zip_of(members), target(frames_of(order), LABELS, subset="train"), **options)
+    assert not report.errors, report.errors
+    codes = sorted(code for code in report.counts if not code.startswith("image."))
+    return sink.annotations(), codes
+
+
+def shown(found: Annotations, order: str) -> list[tuple[str, list[float]]]:
+    """What each picture shows, be it of a track or not."""
+    tables = [found.shapes, expand_tracks(found.tracks, 0, len(order))]
+    shapes = Shapes.concatenate(tables)
+    geometry = (shapes.points.row(row).tolist() or shapes.runs.row(row).tolist() for row in range(len(shapes)))
+    return sorted(zip((order[frame] for frame in shapes.frames.tolist()), geometry, strict=True))
+
+
+@pytest.mark.parametrize("kind", ["rectangle", "points"])
+@pytest.mark.parametrize(
+    ("order", "is_track"),
+    [
+        ("abcdef", True),
+        ("xabcdef", True),  # pictures in front
+        ("abcdefx", True),
+        ("bacdef", False),  # b is in front of the track
+        ("acbdef", False),  # b and c have changed places
+        ("abfcde", False),  # a listed picture in between
+        ("abxcdef", False),  # one that came later: the way is longer
+        ("fedcba", False),
+        ("adbcef", False),
+        ("abcedf", False),  # the end is in front of a key frame
+    ],
+)
+def test_a_track_is_good_only_where_it_shows_its_rows(order: str, is_track: bool, kind: str) -> None:
+    members = members_of(track_of(KEYS, kind))
+    before, codes = reread(members, "abcdef")
+    assert (len(before.tracks), len(before.shapes), codes) == (1, 0, [])
+    found, codes = reread(members, order)
+    assert (len(found.tracks), codes) == ((1, []) if is_track else (0, ["extra.ignored"]))
+    assert shown(found, order) == shown(before, "abcdef")
+
+
+@pytest.mark.parametrize(
+    ("order", "is_track"), [("abcdef", True), ("bacdef", False), ("acbdef", False), ("abxcdef", False)]
+)
+def test_tracks_of_outlines_are_held_against_their_masks(order: str, is_track: bool) -> None:
+    found, codes = reread(members_of(track_of(KEYS, "polygon")), order)
+    assert (len(found.tracks), codes) == ((1, []) if is_track else (0, ["extra.ignored"]))
+    rows = expand_tracks(found.tracks, 0, len(order)).frames if is_track else found.shapes.frames
+    assert sorted(order[frame] for frame in rows.tolist()) == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize(
+    ("order", "is_track"),
+    [("abc", True), ("abcx", True), ("axbc", True), ("bac", False)],
+)
+def test_where_each_row_is_a_key_frame_pictures_may_come_in_between(order: str, is_track: bool) -> None:
+    found, _ = reread(members_of(track_of({0: 0.0, 1: 5.0, 2: 9.0}), "abc"), order)
+    assert len(found.tracks) == is_track
+
+
+def test_what_a_track_did_not_show_it_does_not_show_at_its_open_end() -> None:
+    members = members_of(track_of({1: 0.0, 2: 5.0}), "xab")
+    assert len(reread(members, "xab")[0].tracks) == 1
+    found, _ = reread(members, "abx")
+    assert (len(found.tracks), len(found.shapes)) == (0, 2)
+    members = members_of(track_of({1: 0.0, 2: 5.0}), "xab")
+    assert len(reread(members, "aby", unmatched="skip")[0].tracks) == 1  # nobody said that y shows nothing
+
+
+def test_tracks_without_rows_come_as_they_can_and_that_is_told() -> None:
+    members = members_of(track_of(KEYS, "polyline"))
+    for order, told in (("abcdef", []), ("adbcef", ["extra.ignored"])):
+        found, codes = reread(members, order)
+        assert (len(found.tracks), codes) == (1, told)
+
+
+@pytest.mark.parametrize("way", ["null", "[]", "[0,3,4]", "[0,4,3,6]", "[0,-3,4,6]", '[0,"3",4,6]', "[0,3,4,true]"])
+def test_of_older_archives_the_rows_alone_are_looked_at(way: str) -> None:
+    members = members_of(track_of(KEYS))
+    told = b'"at":[0,3,4,6]'
+    assert told in members[SIDE]
+    members[SIDE] = members[SIDE].replace(told, b'"at":' + way.encode())
+    assert [len(reread(members, order)[0].tracks) for order in ("abcdef", "bacdef", "abxcdef")] == [1, 0, 1]
+
+
+@pytest.mark.parametrize("body", ["null", '{"shapes":null,"elements":[]}', '{"shapes":[1],"elements":[]}'])
+def test_of_what_is_no_track_the_rows_are_read(body: str) -> None:
+    members = members_of(track_of(KEYS))
+    head, _, _ = members[SIDE].partition(b'"body":')
+    members[SIDE] = head + b'"body":' + body.encode() + b"}\n]}"
+    found, codes = reread(members, "abcdef")
+    assert (len(found.tracks), len(found.shapes), codes) == (0, 4, ["extra.ignored"])
+
+
+def test_names_are_looked_up_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.formats.open_images.track_ways.NAMES_AT_ONCE", 2)
+    members = members_of(Tracks.concatenate([track_of({0: 0.0, 2: 9.0, 3: None}), track_of({1: 0.0, 2: 5.0})]))
+    assert [len(reread(members, order)[0].tracks) for order in ("abcdef", "bacdef")] == [2, 0]
