@@ -35,7 +35,7 @@ def fuzz(stocked: Stocked, phases: str, examples: int, seed: int, seconds: int =
     command = [str(python_of("fuzzer").parent / "st"), "run", f"{url}/api/openapi.json", "--url", url]
     command += ["--header", f"Authorization: Bearer {stocked.token}", "--checks", ",".join(CHECKS), "--phases", phases]
     command += ["--max-examples", str(examples), "--seed", str(seed), "--no-shrink", "--continue-on-failure"]
-    # One worker: two describe each other's strategies while modules are still imported, and end in an error of their own.
+    # One worker: two describe each other's strategies while modules are still imported, and end in their own errors.
     command += ["--workers", "1", "--warnings", "off", *(["--max-time", str(seconds)] if seconds else [])]
     for path in NOT_TRIED:
         command += ["--exclude-path", path]
