@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+import numpy.typing as npt
+
 INPUT_TYPES = ("checkbox", "radio", "number", "text", "select")
 LABEL_TYPES = (
     "any",
@@ -66,7 +69,8 @@ class Label:
 
 @dataclass(frozen=True)
 class LabelCatalog:
-    """The labels of one task (or of its project), in order of definition."""
+    """The labels of one task (or of its project), in order of definition. What is made of all of them is made once: a
+    catalog serves many calls."""
 
     labels: tuple[Label, ...]
 
@@ -79,3 +83,19 @@ class LabelCatalog:
     def by_name(self) -> dict[str, Label]:
         """Top-level labels by name."""
         return {label.name: label for label in self.labels}
+
+    @cached_property
+    def top_ids(self) -> npt.NDArray[np.int64]:
+        """(N,) ids of the top-level labels, ascending."""
+        return np.sort(np.array([label.id for label in self.labels], dtype=np.int64))
+
+    @cached_property
+    def default_sizes(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """(N,) ids of labels and sublabels, ascending; and (N,) about how many bytes of JSON the defaults of the
+        attributes of each take."""
+        sizes = {key: _default_size(label) for key, label in sorted(self.by_id.items())}
+        return np.array([*sizes], dtype=np.int64), np.array([*sizes.values()], dtype=np.int64)
+
+
+def _default_size(label: Label) -> int:
+    return sum(len('{"spec_id":1234567,"value":""},') + len(spec.default_value) for spec in label.attributes)

@@ -542,8 +542,9 @@ class _Decoder:
         label_ids, are_numbers = self.numbers(fields, "label_id")
         if not are_numbers:
             return label_ids
-        known = np.array([label.id for label in self.labels.labels], dtype=np.int64)
-        bad = np.flatnonzero(~np.isin(label_ids, known)).tolist()
+        known = self.labels.top_ids
+        at = np.searchsorted(known[:-1], label_ids)  # without the last, so that each has a place there
+        bad = np.flatnonzero(known[at] != label_ids).tolist() if len(known) else list(range(len(label_ids)))
 
         def message(row: int) -> str:
             label = self.labels.by_id.get(int(label_ids[row]))

@@ -307,17 +307,15 @@ class _Attributes:
         self._known: dict[tuple[int, str, bool | None], bytes] = {}
         self._n_cached = 0
         self._of_label: dict[tuple[int, bool | None], tuple[list[str], list[str]]] = {}
-        sizes = {key: _n_bytes(label.attributes) for key, label in sorted(labels.by_id.items())}
-        self._label_ids = np.array([*sizes, 1 << 62], dtype=np.int64)
-        self._label_sizes = np.array([*sizes.values(), 0], dtype=np.int64)
 
     def sizes(self, label_ids: npt.NDArray[np.int32], stored: Texts) -> npt.NDArray[np.int64]:
         """(N,) about how many bytes each row's attributes take."""
         texts = np.fromiter(map(len, stored.values), dtype=np.int64, count=len(stored.values))
         sizes: npt.NDArray[np.int64] = texts[stored.codes]
-        if int(self._label_sizes.max()) > FEW_BYTES:
-            at = np.searchsorted(self._label_ids, label_ids)
-            sizes += np.where(self._label_ids[at] == label_ids, self._label_sizes[at], 0)
+        known, label_sizes = self._labels.default_sizes
+        if label_sizes.max(initial=0) > FEW_BYTES:
+            at = np.minimum(np.searchsorted(known, label_ids), len(known) - 1)
+            sizes += np.where(known[at] == label_ids, label_sizes[at], 0)
         return sizes
 
     def column(self, label_ids: npt.NDArray[np.int32], stored: Texts, mutable: bool | None = None) -> Piece:
@@ -397,11 +395,6 @@ class _Attributes:
         for shape in shapes:
             shape["attributes"] = _with_defaults(shape["attributes"], specs, before)
             before = {attribute["spec_id"]: attribute["value"] for attribute in shape["attributes"]}
-
-
-def _n_bytes(specs: Iterable[AttributeSpec]) -> int:
-    """About how many bytes the defaults of attributes take."""
-    return sum(len('{"spec_id":1234567,"value":""},') + len(spec.default_value) for spec in specs)
 
 
 def _with_defaults(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tracemalloc
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -570,3 +571,24 @@ def test_types_have_cvats_names() -> None:
     assert found.shapes.runs.row(1).tolist() == MASK["points"]
     assert [shape["type"] for shape in written(found)["shapes"]] == ["rectangle", "mask"]
     assert written(found)["shapes"][1]["points"] == MASK["points"]
+
+
+def test_a_catalog_that_serves_many_calls_is_gone_through_once() -> None:
+    looks = 0
+
+    class Counted(tuple[Label, ...]):
+        def __iter__(self) -> Iterator[Label]:
+            nonlocal looks
+            looks += 1
+            return super().__iter__()
+
+    catalog = LabelCatalog(Counted((CAR, TREE)))
+    body = body_of(shapes=[BOX])
+    seen = []
+    for _ in range(2):
+        looks = 0
+        shapes = decode(body, FRAMES, catalog, LIMITS).shapes
+        assert b'"label_id":' in b"".join(encode([], [shapes], [], catalog))
+        seen.append(looks)
+    assert seen[0] > 0
+    assert seen[1] == 0
