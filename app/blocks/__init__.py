@@ -1,7 +1,8 @@
 """Columns of annotations as the bytes of blocks, and back.
 
 In: tables of `app.annotations`. Out: one blob a column of each block; from blobs the columns again. Never: SQL, or what
-a task or a set is. Start with `codec.py`, the stored form; `encoding.py` cuts tables into blocks.
+a task or a set is. Start with `codec.py`, the stored form; `encoding.py` cuts tables into blocks; `waiting.py` has
+rows wait on disk until it is their turn.
 Why a package: the process that helps an import does nothing else, and starts in a third of the time without the store.
 """
 
@@ -31,6 +32,7 @@ from app.blocks.encoding import (
     is_packed,
     work_blocks,
 )
+from app.blocks.waiting import WaitingTables
 
 __all__ = [
     "BLOCK_BITS",
@@ -39,6 +41,7 @@ __all__ = [
     "BlockJob",
     "Blocks",
     "Numbering",
+    "WaitingTables",
     "blocks_of",
     "byte_size",
     "count_unnumbered",

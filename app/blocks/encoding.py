@@ -113,26 +113,26 @@ class BlockJob:
         return type(self.parts[0]).__name__.lower()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        parts = [(type(part), _thin_columns(part)) for part in self.parts]
+        parts = [(type(part), thin_columns(part)) for part in self.parts]
         return _job, (parts, self.numbering, self.first, self.task_id, self.set_id, self.part)
 
 
 def _job(parts: Sequence[tuple[Any, dict[str, Any]]], *rest: Any) -> BlockJob:
-    return BlockJob([kind(**_full_columns(columns)) for kind, columns in parts], *rest)
+    return BlockJob([kind(**full_columns(columns)) for kind, columns in parts], *rest)
 
 
-def _thin_columns(table: Table) -> dict[str, Any]:
+def thin_columns(table: Table) -> dict[str, Any]:
     return {name: _thin(column) for name, column in table.columns().items()}
 
 
-def _full_columns(columns: dict[str, Any]) -> dict[str, Any]:
+def full_columns(columns: dict[str, Any]) -> dict[str, Any]:
     return {name: _full(*column) for name, column in columns.items()}
 
 
 def _thin(column: Any) -> tuple[Any, ...]:
     """A column as it is sent: what it is, and its parts."""
     if isinstance(column, Kept):
-        return "kept", _thin_columns(column)
+        return "kept", thin_columns(column)
     if isinstance(column, np.ndarray):
         return ("same", len(column), column[0]) if is_constant(column) else ("as it is", column)
     if type(column) is Ragged:
@@ -145,7 +145,7 @@ def _thin(column: Any) -> tuple[Any, ...]:
 def _full(kind: str, *parts: Any) -> Any:
     match kind:
         case "kept":
-            return Kept(**_full_columns(parts[0]))
+            return Kept(**full_columns(parts[0]))
         case "same":
             rows, value = parts
             return np.broadcast_to(value, rows)

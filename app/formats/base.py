@@ -188,8 +188,8 @@ class Source(Protocol):
     def rows(self) -> Iterator[Rows]: ...
 
     def part(self, wanted: npt.NDArray[np.bool_]) -> Source:
-        """The same, whose images, tags and shapes are at least those of the frames (N,) that are wanted: a reader of
-        some need not pass over all."""
+        """The same, whose images, tags, shapes and rows are at least those of the frames (N,) that are wanted: a reader
+        of some need not pass over all."""
 
     def subsets(self) -> Iterator[tuple[npt.NDArray[np.int32], Texts]]:
         """Frames and subsets of `images`, and nothing else of them."""

@@ -112,7 +112,10 @@ class TaskSource:
         return self._reader.images()
 
     def part(self, wanted: npt.NDArray[np.bool_]) -> TaskSource:
-        return self
+        """Blocks without a frame that is wanted are passed over."""
+        part = copy(self)
+        part._reader = self._reader.part(wanted)
+        return part
 
     def subsets(self) -> Iterator[tuple[FrameNumbers, Texts]]:
         return self._reader.subsets()
@@ -175,7 +178,7 @@ class ProjectSource:
         stops = [*self._firsts[1:], len(wanted)]
         part = copy(self)
         part._passed = [
-            source
+            source if wanted[first:stop].all() else source.part(wanted[first:stop])
             for source, first, stop in zip(self._sources, self._firsts, stops, strict=True)
             if wanted[first:stop].any()
         ]
@@ -208,7 +211,7 @@ class ProjectSource:
         )
 
     def rows(self) -> Iterator[Rows]:
-        return chain.from_iterable(source.rows() for source in self._sources)
+        return chain.from_iterable(source.rows() for source in self._passed)
 
     def extras(self) -> dict[int, dict[str, Any]]:
         return {set_id: extras for source in self._sources for set_id, extras in source.extras().items()}

@@ -7,6 +7,7 @@ groups, or of a task that has tracks. Those of tags, kept rows and plain boxes m
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ import orjson
 import sqlalchemy as sa
 
 from app.annotations import Images, Rows, Shapes, Tags, Tracks
-from app.columns import Ragged, Texts, dump_tight
+from app.blocks import BLOCK_BITS
+from app.columns import Ragged, Texts, distinct, dump_tight
 from app.errors import Damaged, NotFound
 from app.storage import annotations as annotation_rows
 from app.storage import frames as frame_rows
@@ -65,6 +67,15 @@ class AnnotationReader:
         self._batch_rows = batch_rows
         self._packs: dict[int, BlobSource] = {}
         self._has_tracks: bool | None = None
+        self._among: npt.NDArray[np.int64] | None = None
+
+    def part(self, wanted: npt.NDArray[np.bool_]) -> AnnotationReader:
+        """The same, which reads no block without a frame that is wanted, of those from start to stop (N,)."""
+        self._cuts("shapes")  # asked once
+        part = copy(self)
+        frames = np.flatnonzero(wanted) + self._start
+        part._among = distinct(frames >> BLOCK_BITS)
+        return part
 
     def images(self) -> Iterator[Images]:
         yield from self._pass("images")
@@ -116,6 +127,7 @@ class AnnotationReader:
             batch_rows=self._batch_rows,
             lazy=True,
             cuts=self._cuts(kind),
+            among=self._among,
         )
         for batch in batches:
             table = getattr(batch, kind)

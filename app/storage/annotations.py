@@ -32,9 +32,11 @@ from app.columns import Texts
 from app.errors import NotFound
 from app.storage.annotation_changes import append, clear, delete, n_labelled, remove_labelled, replace_all, update
 from app.storage.block_rows import (
+    KEYS_A_STATEMENT,
     KINDS,
     LATER,
     OBJECT_KINDS,
+    Ids,
     columns_of,
     decode_column,
     decode_rows,
@@ -101,19 +103,29 @@ def _last(conn: Connection, task_id: int, stop: int | None) -> int:
 
 
 def _fetch(
-    conn: Connection, task_id: int, kinds: Sequence[str], start: int, stop: int, with_kept: bool, lazy: bool = False
+    conn: Connection,
+    task_id: int,
+    kinds: Sequence[str],
+    start: int,
+    stop: int,
+    with_kept: bool,
+    lazy: bool = False,
+    blocks: Sequence[int] | None = None,
 ) -> Annotations:
+    """`blocks`: no others than these."""
     if start >= stop:
         return Annotations()
-    first, last = start >> BLOCK_BITS, (stop - 1) >> BLOCK_BITS
+    chosen: dict[str, Any] = {"first": start >> BLOCK_BITS, "last": (stop - 1) >> BLOCK_BITS}
+    if blocks is not None:
+        chosen = {"blocks": blocks}
     tables: dict[str, Any] = {}
     for kind in kinds:
         later = {
-            name: partial(read_column, conn, kind, task_id, name, first=first, last=last, keep_packed=True)
+            name: partial(read_column, conn, kind, task_id, name, **chosen, keep_packed=True)
             for name in (LATER.get(kind, ()) if lazy else ())
         }
         names = [name for name in columns_of(kind, with_kept=with_kept) if name not in later]
-        rows = fetch_blocks(conn, kind, task_id, names, first=first, last=last)
+        rows = fetch_blocks(conn, kind, task_id, names, **chosen)
         placed = in_frame_order(decode_rows(kind, rows, with_kept=with_kept, later=later, keep_packed=lazy))
         tables[kind] = in_range(placed, start, stop).table
     return Annotations(**tables)
@@ -152,6 +164,7 @@ def iterate(
     with_kept: bool = True,
     lazy: bool = False,
     cuts: Cuts = "never",
+    among: Ids | None = None,
 ) -> Iterator[Annotations]:
     """The same as `load` in batches of whole blocks: ascending, disjoint frame ranges, about `batch_rows` rows or
     `batch_bytes` of stored outlines each (four times that in memory), whichever is reached first.
@@ -162,18 +175,30 @@ def iterate(
     Args:
         cuts: where the caller takes a frame in several batches, kind by kind: a block that has more than twice as
             much as a batch is then cut, between frames or within them.
+        among: no other blocks than these, ascending.
     """
     stop = _last(conn, task_id, stop)
     if start >= stop:
         return
     first, last = start >> BLOCK_BITS, (stop - 1) >> BLOCK_BITS
-    blocks, shares = weigh_blocks(conn, task_id, kinds, first, last, most_rows=batch_rows, most_bytes=batch_bytes)
+    if among is not None:
+        if not len(among):
+            return
+        first, last = max(first, int(among[0])), min(last, int(among[-1]))
+    blocks, shares = weigh_blocks(
+        conn, task_id, kinds, first, last, among=among, most_rows=batch_rows, most_bytes=batch_bytes
+    )
     large = set(blocks[shares > LARGE_SHARE].tolist()) if cuts != "never" else set()
 
     for some in _apart(in_steps(blocks, shares), large):
         low, high = max(start, int(some[0]) << BLOCK_BITS), min(stop, (int(some[-1]) + 1) << BLOCK_BITS)
         if int(some[0]) not in large:
-            yield _fetch(conn, task_id, kinds, low, high, with_kept, lazy)
+            if among is None or len(some) == int(some[-1]) - int(some[0]) + 1:
+                yield _fetch(conn, task_id, kinds, low, high, with_kept, lazy)
+                continue
+            for at in range(0, len(some), KEYS_A_STATEMENT):
+                keys = some[at : at + KEYS_A_STATEMENT].tolist()
+                yield _fetch(conn, task_id, kinds, low, high, with_kept, lazy, keys)
             continue
         for kind in kinds:
             tables = read_windows(

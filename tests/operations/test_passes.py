@@ -1,14 +1,23 @@
-"""An export of many tasks looks into each for the subsets that it has, not for all of them."""
+"""An export looks into tasks and blocks for the subsets that they have, and reads mixed ones once for all of them."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from app.blocks import waiting
+from app.formats.open_images import plan
+from app.operations import stream_dataset
 from app.operations.targets import ProjectSource, TaskSource
+from app.storage import AnnotationReader
 from tests.desk import FORMAT, Desk, TaskDesk
+from tests.formats.builders import zip_of
+from tests.samples import mask_png
 
 N_TASKS = 6
 KINDS = ("rectangle", "mask", "points", "polyline")
@@ -68,6 +77,7 @@ def test_only_the_tasks_of_a_subset_are_read_for_it(
         return read(source)
 
     monkeypatch.setattr(TaskSource, "shapes", counted)
+    monkeypatch.setattr(plan, "MOST_PASSES", 1 << 30)
     with Desk(tmp_path / "few") as desk:
         few = exported(desk, project_of(desk, [f"s{number}" for number in range(N_TASKS)]), layout=layout)
     n_few, n_passes = n_passes, 0
@@ -77,3 +87,92 @@ def test_only_the_tasks_of_a_subset_are_read_for_it(
     if layout != "fiftyone":  # whose tables have no subset
         assert b"val-annotations-bbox.csv" in few
         assert n_few < 5 * N_TASKS < n_passes
+
+
+N_FRAMES, N_SUBSETS = 400, 25
+KEPT_KINDS = ("images", "shapes", "tags", "rows")
+IMAGE, BOX = "ImageID,Subset,Title\n", "ImageID,LabelName,XMin,XMax,YMin,YMax\n"
+TAG, MACHINE = "ImageID,Source,LabelName,Confidence\n", "ImageID,Source,LabelName,Confidence\n"
+MASK = "MaskPath,ImageID,LabelName,BoxID,BoxXMin,BoxXMax,BoxYMin,BoxYMax,PredictedIoU,Clicks\n"
+RELATION = "ImageID,LabelName1,LabelName2,XMin1,XMax1,YMin1,YMax1,XMin2,XMax2,YMin2,YMax2,RelationshipLabel\n"
+
+
+def many_subsets(subset_of: Callable[[int], int]) -> bytes:
+    """Every table of every subset; each frame has a row in all of them."""
+    files: dict[str, str | bytes] = {"annotations/class-descriptions.csv": "/m/cat,cat\n/m/dog,dog\n"}
+    tables = {
+        "images-with-rotation": IMAGE,
+        "annotations-bbox": BOX,
+        "annotations-human-imagelabels": TAG,
+        "annotations-machine-imagelabels": MACHINE,
+        "annotations-object-segmentation": MASK,
+        "annotations-vrd": RELATION,
+    }
+    png = mask_png(np.eye(6, 8, dtype=np.bool_))
+    for frame in range(N_FRAMES):
+        subset, name = f"s{subset_of(frame)}", f"{frame:04}"
+        mask, place = f"{name}_cat_{frame:08x}.png", f"0.{frame + 100},0.9,0.25,0.75"
+        for table, row in zip(
+            tables,
+            (
+                f"{name},{subset},picture {frame}",
+                f"{name},/m/cat,{place}\n{name},/m/dog,{place}",
+                f"{name},verification,/m/cat,1\n{name},verification,/m/dog,0",
+                f"{name},machine,/m/dog,0.{frame + 1}",
+                f"{mask},{name},/m/cat,{frame:08x},{place},0.9,",
+                f"{name},/m/cat,/m/dog,{place},{place},on",
+            ),
+            strict=True,
+        ):
+            path = f"annotations/{subset}-{table}.csv"
+            files[path] = f"{files.get(path, tables[table])}{row}\n"  # type: ignore[str-bytes-safe]
+        files[f"masks/{subset}/{mask}"] = png
+    return zip_of(files)
+
+
+@pytest.fixture(params=["mixed", "one after the other"])
+def many(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TaskDesk]:
+    """A task with all that an archive may hold of many subsets, some of it edited, more drawn, and tracks."""
+    mixed = request.param == "mixed"
+    with Desk(tmp_path) as desk:
+        task = desk.task({f"{frame:04}.jpg": (8, 6) for frame in range(N_FRAMES)}, [{"name": "cat"}, {"name": "dog"}])
+        task.bring(many_subsets(lambda frame: frame % N_SUBSETS if mixed else frame * N_SUBSETS // N_FRAMES))
+        boxes = [shape for shape in task.annotations()["shapes"] if shape["type"] == "rectangle"]
+        task.change("update", shapes=[{**box, "points": [1, 1, 4, 4]} for box in boxes[::7]])
+        task.change("delete", shapes=boxes[3::50])
+        for number in range(4):
+            draw(task, number, task.labels()["dog"]["id"])
+        key = {"type": "rectangle", "outside": False, "points": [1, 1, 3, 3]}
+        shapes = [{"frame": 3, **key}, {"frame": 90, **key, "outside": True}]
+        task.change("create", tracks=[{"frame": 3, "label_id": task.labels()["cat"]["id"], "shapes": shapes}])
+        yield task
+
+
+@pytest.mark.parametrize("options", [{}, {"layout": "official"}, {"classes": "cat"}, {"label_ids": "name"}], ids=str)
+def test_an_export_of_many_subsets_reads_everything_a_few_times(
+    options: dict[str, str], many: TaskDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n_rows: Counter[str] = Counter()
+    read = AnnotationReader._pass
+
+    def counted(reader: AnnotationReader, kind: str) -> Iterator[Any]:
+        for table in read(reader, kind):
+            n_rows[kind] += len(table)
+            yield table
+
+    def export() -> bytes:
+        n_rows.clear()
+        parts: list[bytes] = []
+        job = {"task_id": many.number, "job_id": None, "format": FORMAT, **options}
+        stream_dataset(many.desk.storage, job, lambda chunk: parts.append(bytes(chunk)))
+        return b"".join(parts)
+
+    monkeypatch.setattr(AnnotationReader, "_pass", counted)
+    monkeypatch.setattr(waiting, "STRETCH_ROWS", 150)  # several of each
+    found, n_few = export(), n_rows.copy()
+    monkeypatch.setattr(plan, "MOST_PASSES", 1 << 30)
+    monkeypatch.setattr(AnnotationReader, "part", lambda reader, wanted: reader)
+    assert export() == found
+    is_mixed = n_few["images"] == 2 * N_FRAMES  # for their ids, and for all lists
+    for kind in KEPT_KINDS:
+        assert n_few[kind] * (10 if is_mixed else 5) <= n_rows[kind], kind

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from app.annotations import Edit, FrameIndex, Kept, Shapes, Tags
+from app.blocks import BLOCK_BITS
 from app.columns import (
     Cells,
     Ragged,
@@ -42,6 +43,12 @@ Rows = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 Reals = npt.NDArray[np.float64]
 Annotated = TypeVar("Annotated", Shapes, Tags)
+
+FEW_SUBSETS = 4
+"""To look for the frames of so many subsets by passing over all of them takes less than to sort them."""
+MOST_PASSES = 4
+"""What is read for each subset anew may be read so often; more, and rows wait on disk by their subset. Those that are
+read from the store may be written as they are stored there."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,6 +137,40 @@ class Plan:
             chosen &= self.subsets.codes[rows] == code
         return chosen
 
+    def places_of(self, subset: str | None, start: int, stop: int) -> Rows:
+        """Places start to stop of the target, ascending: those of frames that are shown and of this subset (None: of
+        any)."""
+        if subset is None or len(self.subsets.values) <= FEW_SUBSETS:
+            frames = np.arange(start + self.start, stop + self.start, dtype=np.int32)
+            chosen = self.in_subset(frames, subset)
+            return np.arange(start, stop, dtype=np.int64) if chosen.all() else start + np.flatnonzero(chosen)
+        order, bounds = self._by_subset
+        if subset not in self.subsets.values:
+            return np.empty(0, dtype=np.int64)
+        code = self.subsets.values.index(subset)
+        places = order[bounds[code] : bounds[code + 1]]
+        first, last = np.searchsorted(places, (start, stop)).tolist()
+        within = places[first:last]
+        return within[self.shown[within]].astype(np.int64)
+
+    @cached_property
+    def _by_subset(self) -> tuple[Codes, Rows]:
+        """The places of all frames by their subset, and where each subset begins."""
+        codes = self.subsets.codes
+        bounds = np.zeros(len(self.subsets.values) + 1, dtype=np.int64)
+        np.cumsum(np.bincount(codes, minlength=len(self.subsets.values)), out=bounds[1:])
+        return np.argsort(codes, kind="stable").astype(np.int32), bounds
+
+    @cached_property
+    def are_subsets_mixed(self) -> bool:
+        """Whether frames of many subsets lie among each other: who looks for those of one finds some in most blocks."""
+        n_values = len(self.subsets.values)
+        if n_values <= MOST_PASSES or not len(self.subsets):
+            return False
+        blocks = (np.arange(len(self.subsets), dtype=np.int64) + self.start) >> BLOCK_BITS
+        n_blocks = int(blocks[-1] - blocks[0]) + 1
+        return len(distinct(blocks * n_values + self.subsets.codes)) > MOST_PASSES * n_blocks
+
     @cached_property
     def _all_shown(self) -> bool:
         return bool(self.shown.all())
@@ -203,14 +244,30 @@ class Plan:
 
     def tables_of(self, kind: str, subset: str | None) -> list[KeptTable]:
         """The tables of this kind that may have rows in a subset (None: in any)."""
-        tables = [table for extras in self.extras.values() for table in extras.tables if table.kind == kind]
+        tables, by_subset = self._kept_tables.get(kind, ([], {}))
         if subset is None or self.moved_subset or kind == "images":
             return tables
-        return [
-            table
-            for table in tables
-            if table.subset is None or self.subset_names.get(table.subset, table.subset) == subset
-        ]
+        return by_subset.get(subset, by_subset[None]) if tables else tables
+
+    @cached_property
+    def _kept_tables(self) -> dict[str, tuple[list[KeptTable], dict[str | None, list[KeptTable]]]]:
+        """By kind: the tables, and those that may have rows in each subset; of None those that may have in any."""
+        found: dict[str, list[KeptTable]] = {}
+        for extras in self.extras.values():
+            for table in extras.tables:
+                found.setdefault(table.kind, []).append(table)
+        return {kind: (tables, self._tables_by_subset(tables)) for kind, tables in found.items()}
+
+    def _tables_by_subset(self, tables: list[KeptTable]) -> dict[str | None, list[KeptTable]]:
+        places: dict[str | None, list[int]] = {None: []}
+        for place, table in enumerate(tables):
+            subset = None if table.subset is None else self.subset_names.get(table.subset, table.subset)
+            places.setdefault(subset, []).append(place)
+        of_any = places[None]
+        return {
+            subset: [tables[place] for place in (sorted([*of_any, *own]) if subset is not None else of_any)]
+            for subset, own in places.items()
+        }
 
     def has_table(self, kind: str) -> bool:
         return bool(self.tables_of(kind, None))

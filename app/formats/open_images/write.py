@@ -2,7 +2,8 @@
 
     image lists → boxes → image labels → masks: PNGs, then their table → classes, hierarchy, sizes → files, pictures
 
-Each table is one pass over the source for each subset; nothing but ids and subsets of frames is held as a whole.
+Each table is one pass over the source for each subset, or one for all where many subsets are mixed (`subset_tables`);
+nothing but ids and subsets of frames is held as a whole.
 
 Source: Open Images reference 4.
 """
@@ -14,6 +15,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import replace
 from itertools import chain, takewhile
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +39,7 @@ from app.formats.open_images.names import MAX_PART_BYTES
 from app.formats.open_images.plan import Plan, make_plan
 from app.formats.open_images.side_write import SideWriter
 from app.formats.open_images.sizes import join_sizes
+from app.formats.open_images.subset_tables import SubsetTables
 from app.formats.open_images.table_blocks import table_blocks
 from app.formats.open_images.waiting_rows import WaitingRows
 from app.formats.open_images.write_boxes import box_rows, is_rotated
@@ -159,6 +162,7 @@ class Writer:
         self._is_counted = False
         self._subset: str | None = None  # whose annotations are written
         self._parted: tuple[str | None, Source] | None = None
+        self._waiting = SubsetTables(plan) if len(subsets) > 1 and plan.are_subsets_mixed else None
         self._met: frozenset[int] | None = None  # types of shapes that there are, when one pass has seen them all
         self._masks: MaskTable | None = None  # of a subset
         self._held_until = -1  # the last frame whose shapes it holds
@@ -196,6 +200,13 @@ class Writer:
             self._parted = subset, self._source if wanted is None else self._source.part(wanted)
         return self._parted[1]
 
+    def _of_subset(self, kind: Literal["images", "tags", "rows"], subset: str | None) -> Iterator[Any]:
+        """Tables of the source that hold what there is of the subset, and perhaps more."""
+        if self._waiting is not None and subset is not None:
+            return self._waiting.of(kind, subset, getattr(self._source, kind))
+        tables: Iterator[Any] = getattr(self._part(subset), kind)()
+        return tables
+
     # --- image lists ---
 
     def write_lists(self) -> None:
@@ -206,7 +217,7 @@ class Writer:
             self._write_table(
                 self._path("images", subset),
                 columns,
-                image_rows(self._plan, self._part(subset).images(), subset, columns),
+                image_rows(self._plan, self._of_subset("images", subset), subset, columns),
                 even_empty=True,
                 copies=self._layout.more_lists(subset) if is_listed_twice and subset is not None else (),
             )
@@ -318,12 +329,12 @@ class Writer:
             self._plan.report.add_many([Problem("export.unknown_flag", message, "warning")], n_unknown)
 
     def _write_tags(self, subset: str | None, kinds: Sequence[Kind]) -> None:
-        plan, source = self._plan, self._source
+        plan = self._plan
         columns = header_columns(plan, kinds, subset)
-        tags = map(plan.with_renames, self._part(subset).tags())
+        tags = map(plan.with_renames, self._of_subset("tags", subset))
         rows: Iterable[TableRows] = tag_rows(plan, tags, subset, columns, kinds, self._side)
         if any(plan.has_table(kind) for kind in kinds):
-            rows = merge_by_frame(rows, hidden_rows(plan, source.rows(), subset, columns, kinds))
+            rows = merge_by_frame(rows, hidden_rows(plan, self._of_subset("rows", subset), subset, columns, kinds))
         if self._expansion is not None and "tags" in kinds:
             rows = self._expansion.tags(rows, columns)
         self._write_table(self._path(kinds[0], subset), columns, rows)
@@ -340,7 +351,7 @@ class Writer:
         plan = self._plan
         kinds: tuple[Kind, ...] = ("relationships",)
         columns = header_columns(plan, kinds, subset)
-        rows = self._relationships.rows(self._source.rows(), self._source.shapes(), subset, columns)
+        rows = self._relationships.rows(self._of_subset("rows", subset), self._untracked(subset), subset, columns)
         header = header_texts(plan, kinds, subset, columns)
         self._write_table(self._path("relationships", subset), columns, rows, header=header)
 
@@ -349,7 +360,7 @@ class Writer:
         # One after the other, so that neither names nor the order of PNGs depend on how the source cuts its batches.
         hidden, shown = WaitingRows(), WaitingRows()
         if self._plan.has_table("masks"):
-            self._hold(table.hidden(self._source.rows()), hidden, columns)
+            self._hold(table.hidden(self._of_subset("rows", subset)), hidden, columns)
         turned = () if self._plan.options.rotated == "box" else (TURNED,)
         rows = table.rows(self._unheld(self._shapes(*DRAWN, *turned)))
         self._hold(_joined(rows, JOINED_ROWS), shown, columns)
@@ -372,6 +383,13 @@ class Writer:
         """
         if types and self._met is not None and not self._met & set(types):
             return
+        if self._waiting is not None and self._subset is not None:
+            yield from self._waiting.of("shapes", self._subset, self._seen)
+        else:
+            yield from self._seen()
+
+    def _seen(self) -> Iterator[Shapes]:
+        """All shapes, or at least those of the subset once all were seen and counted."""
         done = self._plan.start
         counting, self._is_counted = not self._is_counted, True
         met: set[int] = set()
@@ -387,6 +405,14 @@ class Writer:
             yield shapes
         if counting:
             self._met = frozenset(met)
+
+    def _untracked(self, subset: str | None) -> Iterator[Shapes]:
+        """The shapes of the subset, and perhaps more, without those of tracks."""
+        if self._waiting is None or subset is None:
+            yield from self._part(subset).shapes()
+            return
+        for shapes in self._waiting.of("shapes", subset, self._seen):
+            yield shapes.take(shapes.ids >= 0)
 
     def _holding(self, batches: Iterator[Shapes], subset: str | None, masks: MaskTable) -> Iterator[Shapes]:
         """The same batches; `masks` is told of all that is no plain box, while it is little, and holds it."""

@@ -46,7 +46,9 @@ def image_rows(
             stop_row = int(np.searchsorted(places, first + STEP))
             stop = int(places[stop_row - 1]) + 1
             yield from _new_rows(plan, subset, columns, done, first)
-            yield from _listed_rows(plan, subset, columns, first, stop, part.slice(row, stop_row))
+            wanted = plan.places_of(subset, first, stop)
+            if len(wanted):
+                yield from _listed_rows(plan, columns, wanted, part.slice(row, stop_row))
             done, row = stop, stop_row
     yield from _new_rows(plan, subset, columns, done, len(plan.ids))
 
@@ -63,31 +65,35 @@ def _one_a_frame(images: Images) -> Mask:
     return chosen
 
 
-def _listed_rows(
-    plan: Plan, subset: str | None, columns: Sequence[str], first: int, stop: int, part: Images
-) -> Iterator[TableRows]:
-    """Rows for the frames at places first … stop, of which `part` are listed."""
-    if len(part) == stop - first:
-        yield from _rows(plan, subset, columns, first, part.kept, part.subsets)
+def _listed_rows(plan: Plan, columns: Sequence[str], wanted: Rows, part: Images) -> Iterator[TableRows]:
+    """Rows for the frames at the places `wanted`, of which `part` lists some."""
+    places = part.frames.astype(np.int64) - plan.start
+    if np.array_equal(places, wanted):
+        yield from _rows(plan, columns, part.frames, part.kept, part.subsets)
         return
-    order = np.full(stop - first, len(part), dtype=np.int64)
-    order[part.frames.astype(np.int64) - plan.start - first] = np.arange(len(part), dtype=np.int64)
-    yield from _rows(plan, subset, columns, first, Kept.concatenate([part.kept, Kept.empty(1)]).take(order))
+    at = np.minimum(np.searchsorted(places, wanted), len(part) - 1)
+    listed = places[at] == wanted
+    if listed.all():
+        some = part.take(at)
+        yield from _rows(plan, columns, some.frames, some.kept, some.subsets)
+        return
+    order = np.where(listed, at, len(part))
+    kept = Kept.concatenate([part.kept, Kept.empty(1)]).take(order)
+    yield from _rows(plan, columns, (wanted + plan.start).astype(np.int32), kept)
 
 
 def _new_rows(plan: Plan, subset: str | None, columns: Sequence[str], first: int, stop: int) -> Iterator[TableRows]:
     for begin in range(first, stop, STEP):
-        yield from _rows(plan, subset, columns, begin, Kept.empty(min(begin + STEP, stop) - begin))
+        wanted = plan.places_of(subset, begin, min(begin + STEP, stop))
+        if len(wanted):
+            yield from _rows(plan, columns, (wanted + plan.start).astype(np.int32), Kept.empty(len(wanted)))
 
 
 def _rows(
-    plan: Plan, subset: str | None, columns: Sequence[str], first: int, kept: Kept, told: Texts | None = None
+    plan: Plan, columns: Sequence[str], frames: npt.NDArray[np.int32], kept: Kept, told: Texts | None = None
 ) -> Iterator[TableRows]:
-    """Rows for the frames at places first … first + len(kept) of the target; `told`: the subset that each came with."""
-    frames = (np.arange(first, first + len(kept)) + plan.start).astype(np.int32)
-    chosen = np.flatnonzero(plan.in_subset(frames, subset))
-    if not len(chosen):
-        return
+    """Rows for these frames of the target; `told`: the subset that each came with."""
+    chosen = np.arange(len(frames), dtype=np.int64)
     written = plan.subsets.take(frames - plan.start)
 
     def subsets_at(places: Rows) -> Cells:
