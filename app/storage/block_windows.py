@@ -6,7 +6,8 @@
 
 The rows come in the order in which the whole block would give them: by frame, then by set, part and place in it.
 Windows hold whole frames, or some rows of one that is larger. A part is decoded for each window that needs some of it,
-so what is held is a window and a part.
+so what is held is a window and a part. Where parts have rows of many windows, as an import in no order of frames leaves
+them, each is decoded once, and its rows wait on disk for their window.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy.typing as npt
 import sqlalchemy as sa
 
 from app.annotations import ShapeType
-from app.blocks import BLOCK_BITS, FRAMES_A_BLOCK
+from app.blocks import BLOCK_BITS, FRAMES_A_BLOCK, WaitingTables, frames_of
 from app.storage.block_rows import (
     LATER,
     Placed,
@@ -47,6 +48,9 @@ LARGE_SHARE = 2.0
 KEPT_PARTS = 4
 """So many parts are remembered at most."""
 
+MOST_READINGS = 4
+"""So often a part may be decoded for windows, on average; to write its rows down and read them takes about as long."""
+
 Counts = npt.NDArray[np.int64]
 Part = tuple[int, int]
 """Set id and number."""
@@ -71,10 +75,34 @@ def read_windows(
     """The rows of frames start to stop in one block, as tables of about `most_rows` rows or `most_bytes` of outlines,
     or of one frame that may not be cut. `cuts`, `lazy` and `with_kept` as in `annotations.iterate`."""
     block = _Block(conn, kind, task_id, number, with_kept, LATER.get(kind, ()) if lazy else ())
-    for pieces in _windows(block, start, stop, cuts, most_rows, most_bytes):
+    windows = list(_windows(block, start, stop, cuts, most_rows, most_bytes))
+    n_parts = len({part for pieces in windows for part, _, _ in pieces})
+    if sum(map(len, windows)) > MOST_READINGS * n_parts:
+        yield from _read_once(block, windows)
+        return
+    for pieces in windows:
         block.keep({part for part, _, _ in (pieces if len(pieces) <= KEPT_PARTS else pieces[-1:])})
         placed = [block.read(piece) for piece in pieces]
         yield in_frame_order(concatenate_placed(placed)).table
+
+
+def _read_once(block: _Block, windows: Sequence[Sequence[Piece]]) -> Iterator[Any]:
+    """The windows, of parts that are read once."""
+    pieces_of: dict[Part, list[tuple[int, int, int]]] = {}
+    for window, pieces in enumerate(windows):
+        for part, start, stop in pieces:
+            pieces_of.setdefault(part, []).append((window, start, stop))
+    waiting = WaitingTables()
+    for part in sorted(pieces_of):
+        table = block.load(part).table
+        window_of = np.full(len(table), -1, dtype=np.int64)
+        for window, start, stop in pieces_of[part]:
+            window_of[start:stop] = window
+        waiting.add(table, window_of)
+    for window in range(len(windows)):
+        tables = list(waiting.read(window))
+        table = type(tables[0]).concatenate(tables)
+        yield table.take(np.argsort(frames_of(table), kind="stable"))
 
 
 class _Block:
@@ -102,14 +130,20 @@ class _Block:
         """The rows of a piece. If its part is not to be remembered, they hold nothing of the rest of it."""
         part, start, stop = piece
         if part not in self._known:
-            column = partial(read_column, self.conn, self.kind, self.task_id, **self._key(part))
-            rows = self.fetch(part, self._names)
             if part not in self._kept:
-                cut = {name: partial(_cut, partial(column, name), start, stop) for name in self._later}
-                return decode_rows(self.kind, rows, with_kept=self._with_kept, later=cut, cut=(start, stop))
-            loads = {name: partial(column, name) for name in self._later}
-            self._known[part] = decode_rows(self.kind, rows, with_kept=self._with_kept, later=loads)
+                return self.load(part, (start, stop))
+            self._known[part] = self.load(part)
         return self._known[part].take(np.arange(start, stop, dtype=np.int64))
+
+    def load(self, part: Part, cut: tuple[int, int] | None = None) -> Placed:
+        """The rows of a part, or those from start to stop, which hold nothing of the rest of it."""
+        column = partial(read_column, self.conn, self.kind, self.task_id, **self._key(part))
+        later = {
+            name: partial(column, name) if cut is None else partial(_cut, partial(column, name), *cut)
+            for name in self._later
+        }
+        rows = self.fetch(part, self._names)
+        return decode_rows(self.kind, rows, with_kept=self._with_kept, later=later, cut=cut)
 
     def _key(self, part: Part) -> dict[str, Any]:
         set_id, number = part

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from app.annotations import Annotations, Shapes, ShapeType
-from app.storage import Connection, Storage, annotations
+from app.storage import Connection, Storage, annotations, block_windows
 from app.storage.block_windows import LARGE_SHARE, Cuts
 from tests.storage.stores import attributes, kept, make_task, open_store, shapes, tags, tracks
 from tests.storage.test_annotations import as_lists
@@ -58,10 +58,19 @@ def parts_of(conn: Connection, task_id: int, cuts: Cuts, **more: Any) -> list[An
 
 @pytest.mark.parametrize("cuts", ["plain", "anywhere"])
 @pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize("most_readings", [0, 1 << 30])
 @pytest.mark.parametrize(("start", "stop"), [(0, None), (5, 7), (6, 100)])
 def test_windows_are_the_block_in_its_order(
-    storage: Storage, task_id: int, cuts: Cuts, lazy: bool, start: int, stop: int | None
+    storage: Storage,
+    task_id: int,
+    cuts: Cuts,
+    lazy: bool,
+    most_readings: int,
+    start: int,
+    stop: int | None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(block_windows, "MOST_READINGS", most_readings)
     fill(storage, task_id, seed=1)
     bounds = {"start": start, "stop": stop, "lazy": lazy}
     with storage.database.snapshot() as conn:
@@ -122,3 +131,37 @@ def test_memory_follows_the_window_not_the_frame(tmp_path: Path, cuts: Cuts) -> 
         return found
 
     assert (peak(24) < 1.5 * peak(6)) == (cuts == "anywhere")
+
+
+def test_parts_in_no_order_of_frames_are_decoded_a_few_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    n_decoded = 0
+    decode = block_windows.decode_rows
+
+    def counted(kind: str, rows: Any, **more: Any) -> Any:
+        nonlocal n_decoded
+        n_decoded += len(rows)
+        return decode(kind, rows, **more)
+
+    monkeypatch.setattr(block_windows, "decode_rows", counted)
+
+    def decoded(n_parts: int) -> int:
+        nonlocal n_decoded
+        n_decoded, found = 0, 0
+        with open_store("sqlite", tmp_path / str(n_parts)) as storage:
+            task_id = make_task(storage, 64, ((0, 64),)).id
+            random = np.random.default_rng(n_parts)
+            with annotations.begin_set(storage, task_id) as writer:
+                for _ in range(n_parts):
+                    writer.write(Annotations(shapes=shapes(random.integers(0, 64, 200).tolist())))
+                    writer.flush()
+                writer.close()
+                with storage.database.write() as conn:
+                    annotations.publish(conn, writer.set_id)
+            with storage.database.snapshot() as conn:
+                for part in annotations.iterate(conn, task_id, kinds=("shapes",), batch_rows=200, cuts="plain"):
+                    found += len(part.shapes)
+        assert found == n_parts * 200
+        return n_decoded
+
+    assert decoded(30) <= 30 * block_windows.MOST_READINGS
+    assert decoded(60) <= 60 * block_windows.MOST_READINGS
