@@ -106,14 +106,14 @@ class Held:
         """The task of its rows, -1 where none came."""
         return int(self._parts[entry])
 
-    def see(self, entry: int, n_rows: int, part: int) -> bool:
-        """So many shapes of its rows came, in this task; those of one entry are of one. True for the first ones."""
+    def see(self, entry: int, part: int) -> bool:
+        """A row of it came, in this task; those of one entry are of one. True for the first one."""
         is_first = bool(self._seen[entry] == 0)
         if self._parts[entry] not in (-1, part):
             self.break_(entry)
         self._parts[entry] = part
         if self._seen[entry] >= 0:
-            self._seen[entry] += n_rows
+            self._seen[entry] += 1
         return is_first
 
     def break_(self, entry: int) -> None:
@@ -362,7 +362,7 @@ class SideFile:
                 continue
             gone[here] = True
             for one in held:
-                number = table() if self._of(one).see(_entry_of(one), len(here), self._part(frame)) else -1
+                number = table() if self._of(one).see(_entry_of(one), self._part(frame)) else -1
                 owners += [one] * len(here)
                 owned_at += here.tolist()
                 tables += [number] * len(here)

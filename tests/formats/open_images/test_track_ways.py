@@ -22,6 +22,7 @@ KINDS = {
     "rectangle": lambda x: [x, 1.0, x + 10, 11.0],
     "polygon": lambda x: [x, 1.0, x + 10, 1.0, x + 10, 11.0, x, 11.0],
     "points": lambda x: [x, 1.0],
+    "mask": lambda x: [0, 1, 1, 1, x, 1, x + 2, 1],
     "polyline": lambda x: [x, 1.0, x + 10, 11.0],
 }
 
@@ -97,6 +98,13 @@ def test_tracks_of_outlines_are_held_against_their_masks(order: str, is_track: b
     assert (len(found.tracks), codes) == ((1, []) if is_track else (0, ["extra.ignored"]))
     rows = expand_tracks(found.tracks, 0, len(order)).frames if is_track else found.shapes.frames
     assert sorted(order[frame] for frame in rows.tolist()) == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize("to_polygons", [False, True])
+def test_a_row_of_several_parts_is_one_row_of_its_track(to_polygons: bool) -> None:
+    members = members_of(track_of(KEYS, "mask"))  # two pixels, apart
+    found, codes = reread(members, "abcdef", conv_mask_to_poly=to_polygons)
+    assert (len(found.tracks), len(found.shapes), codes) == (1, 0, [])
 
 
 @pytest.mark.parametrize(
