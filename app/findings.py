@@ -93,6 +93,7 @@ MEANINGS = {
     "row.duplicate": "A row is there twice, word for word",
     "tag.negative_hidden": "A label is verified absent and has no attribute to say so",
     "attribute.no_value": "An attribute cannot take a cell's value",
+    "attribute.undeclared": "Values of an attribute that the label does not declare",
     "extra.ignored": "Entries of the side file do not fit their rows",
     "group.no_room": "Numbers of groups are used up",
     "point.outside": "A point lies outside of the picture",

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from app.annotations import Kept, Label, LabelCatalog, Shapes, ShapeType, Tags, 
 from app.columns import Ragged, Texts, dump_tight
 from app.errors import shorten
 from app.formats.open_images.attributes import AttributeDecoder
+from app.formats.open_images.layout import SHOWING
 from app.geometry import check_runs
 
 Item = dict[str, Any]
@@ -40,6 +42,8 @@ MAX_TEXT = 4096
 MAX_SOURCE = 256
 MAX_ELEMENTS = 1000
 MAX_KEY_FRAMES = 200_000
+MAX_UNDECLARED = 1000
+"""Names of attributes that are told at most, of those that the labels do not have."""
 _TYPES = {kind.name.lower(): kind for kind in ShapeType}
 _TYPE_NAMES = {int(kind): name for name, kind in _TYPES.items()}
 _MASK, _SKELETON = int(ShapeType.MASK), int(ShapeType.SKELETON)  # an enumeration's attributes are slow to get
@@ -118,10 +122,16 @@ class ShapeRows:
 
 @dataclass(frozen=True)
 class ItemCodec:
-    """Items of one catalog of labels; `decoder` is of the same."""
+    """Items of one catalog of labels; `decoder` is of the same.
+
+    Attributes:
+        undeclared: how many values came for each (label, attribute) that these labels do not declare. Those that a
+            column of a table shows are not counted: the row keeps them.
+    """
 
     labels: LabelCatalog
     decoder: AttributeDecoder
+    undeclared: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     # --- out ---
 
@@ -259,7 +269,7 @@ class ItemCodec:
             "outside": _flag(item, "outside"),
             "sources": _text(item, "source", MANUAL),
             "scores": _number(item, "score", 1.0, 0.0, 1.0),
-            "attributes": _attributes_text(item, label),
+            "attributes": self._attributes_text(item, label),
             "elements": elements,
         }
 
@@ -271,7 +281,7 @@ class ItemCodec:
             "label_ids": label.id,
             "groups": _integer(item, "group", 0, 0),
             "sources": _text(item, "source", MANUAL),
-            "attributes": _attributes_text(item, label),
+            "attributes": self._attributes_text(item, label),
         }
 
     def track(self, item: Item, frames: Mapping[str, int]) -> Tracks:
@@ -291,7 +301,7 @@ class ItemCodec:
                     "label_id": part.id,
                     "group": _integer(given, "group", 0, 0),
                     "source": _text(given, "source", MANUAL),
-                    "attributes": _attribute_list(given, part),
+                    "attributes": self._attribute_list(given, part),
                     "shapes": self._key_shapes(given.get("shapes"), part, frames),
                 }
             )
@@ -301,14 +311,51 @@ class ItemCodec:
             label_ids=np.array([label.id], dtype=np.int32),
             groups=np.array([_integer(item, "group", 0, 0)], dtype=np.int32),
             sources=Texts.from_list([_text(item, "source", MANUAL)]),
-            attributes=Texts.from_list([_attributes_text(item, label)]),
+            attributes=Texts.from_list([self._attributes_text(item, label)]),
             bodies=Ragged.from_bytes([dump_tight({"shapes": shapes, "elements": elements})]),
         )
+
+    def _attribute_list(self, item: Item, label: Label) -> list[Item]:
+        """Attributes in ascending spec id; names that the label does not declare are left out, and counted."""
+        values = item.get("attributes") or {}
+        need(isinstance(values, dict), "attributes are no object")
+        specs = {spec.name: spec.id for spec in label.attributes}
+        found = {}
+        for name, value in values.items():
+            need(isinstance(value, str) and len(value) <= MAX_TEXT, "an attribute is no text")
+            if name in specs:
+                found[specs[name]] = value
+            elif name not in SHOWING and len(self.undeclared) < MAX_UNDECLARED:
+                self.undeclared[label.name, name] += 1
+        return [{"spec_id": spec_id, "value": found[spec_id]} for spec_id in sorted(found)]
+
+    def _attributes_text(self, item: Item, label: Label) -> str:
+        return json.dumps(self._attribute_list(item, label), ensure_ascii=False, separators=(",", ":"))
+
+    def _described(self, item: Any, label: Label) -> Item:
+        """A key frame or an element, as it is stored."""
+        need(isinstance(item, dict) and item.get("type") in _TYPES, "no shape type")
+        kind = _TYPES[item["type"]]
+        points = _numbers(item.get("points"))
+        if kind == ShapeType.MASK:
+            need(all(number == int(number) for number in points), "runs are no integers")
+            points = [int(number) for number in points]
+        else:
+            _check_count(kind, len(points))
+        return {
+            "type": item["type"],
+            "occluded": _flag(item, "occluded"),
+            "outside": _flag(item, "outside"),
+            "z_order": _integer(item, "z_order", 0, -MAX_INT - 1),
+            "rotation": _rotation(item),
+            "points": points,
+            "attributes": self._attribute_list(item, label),
+        }
 
     def _key_shapes(self, given: Any, label: Label, frames: Mapping[str, int]) -> list[Item]:
         shapes = []
         for one in _list(given, MAX_KEY_FRAMES):
-            described = _described(one, label)
+            described = self._described(one, label)
             shapes.append({**described, "frame": _frame(one, frames)})
         numbers = [shape["frame"] for shape in shapes]
         need(numbers == sorted(set(numbers)), "key frames are not in order")
@@ -324,7 +371,7 @@ class ItemCodec:
                 "group": _integer(one, "group", 0, 0),
                 "source": _text(one, "source", MANUAL),
             }
-            elements.append(_described(one, part) | more)
+            elements.append(self._described(one, part) | more)
         return elements
 
 
@@ -396,44 +443,6 @@ def tags_table(rows: Sequence[Item], frames: Sequence[int], kept: Kept) -> Tags:
 def _by_name(label: Label, attributes: Sequence[Item]) -> dict[str, str]:
     names = {spec.id: spec.name for spec in label.attributes}
     return {names[one["spec_id"]]: one["value"] for one in attributes if one["spec_id"] in names}
-
-
-def _attribute_list(item: Item, label: Label) -> list[Item]:
-    """Attributes in ascending spec id; names that the label does not declare are left out."""
-    values = item.get("attributes") or {}
-    need(isinstance(values, dict), "attributes are no object")
-    specs = {spec.name: spec.id for spec in label.attributes}
-    found = {}
-    for name, value in values.items():
-        need(isinstance(value, str) and len(value) <= MAX_TEXT, "an attribute is no text")
-        if name in specs:
-            found[specs[name]] = value
-    return [{"spec_id": spec_id, "value": found[spec_id]} for spec_id in sorted(found)]
-
-
-def _attributes_text(item: Item, label: Label) -> str:
-    return json.dumps(_attribute_list(item, label), ensure_ascii=False, separators=(",", ":"))
-
-
-def _described(item: Any, label: Label) -> Item:
-    """A key frame or an element, as it is stored."""
-    need(isinstance(item, dict) and item.get("type") in _TYPES, "no shape type")
-    kind = _TYPES[item["type"]]
-    points = _numbers(item.get("points"))
-    if kind == ShapeType.MASK:
-        need(all(number == int(number) for number in points), "runs are no integers")
-        points = [int(number) for number in points]
-    else:
-        _check_count(kind, len(points))
-    return {
-        "type": item["type"],
-        "occluded": _flag(item, "occluded"),
-        "outside": _flag(item, "outside"),
-        "z_order": _integer(item, "z_order", 0, -MAX_INT - 1),
-        "rotation": _rotation(item),
-        "points": points,
-        "attributes": _attribute_list(item, label),
-    }
 
 
 def _geometry(item: Item, kind: ShapeType, width: int, height: int) -> tuple[list[float], list[int]]:

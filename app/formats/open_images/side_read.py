@@ -24,7 +24,7 @@ import orjson
 
 from app.annotations import Annotations, Edit, FrameTable, Kept, LabelCatalog, Shapes, ShapeType, Tags, Tracks
 from app.columns import CSVBlock, Ragged
-from app.errors import Report
+from app.errors import Problem, Report, shorten
 from app.formats.base import MAX_GROUP
 from app.formats.open_images.attributes import AttributeDecoder
 from app.formats.open_images.side_items import BadItem, Item, ItemCodec, need, shapes_table, tags_table, without_end
@@ -476,8 +476,22 @@ class SideFile:
         )
         self._n_refused += int(are_bad.sum()) + int(are_bad_wholes.sum())
         if self._n_refused:
-            message = f"{self._n_refused:,} entries of the side file do not fit their rows any more; the rows are read"
+            some = "1 entry" if self._n_refused == 1 else f"{self._n_refused:,} entries"
+            message = f"{some} of the side file that do not fit the task and its rows any more: the rows alone are read"
             report.warn("extra.ignored", message, file=path)
+        self._tell_undeclared(path, report)
+
+    def _tell_undeclared(self, path: str, report: Report) -> None:
+        """Values that have no place in the task."""
+        listed = []
+        for (label, name), n in sorted(self._codec.undeclared.items()):
+            values = "1 value" if n == 1 else f"{n:,} values"
+            message = (
+                f'{values} of the attribute "{shorten(name)}" left out, for the label "{shorten(label)}" has none of '
+                "that name; declare it and import again"
+            )
+            listed.append(Problem("attribute.undeclared", message, "warning", path, value=shorten(name)))
+        report.add_many(listed, len(listed))
 
     def _ways_off(self, path: str, report: Report, is_listed: Mask) -> Mask:
         """(N,) tracks that do not show here what their rows say. Those without rows come as they can."""
@@ -485,10 +499,8 @@ class SideFile:
         has_rows = self._tracks.have_rows()
         n = int((are_longer & ~has_rows).sum())
         if n:
-            message = (
-                f"{n:,} tracks that no row shows go over other images between their key frames than they did; they are "
-                "shown on those that lie there now"
-            )
+            some = "1 track" if n == 1 else f"{n:,} tracks"
+            message = f"{some} without rows, between key frames that other images lie between now: shown on those"
             report.warn("extra.ignored", message, file=path)
         off: Mask = are_off & has_rows
         return off

@@ -65,6 +65,7 @@ const WORDS = {
   "mask.box_unlinked": ["Masks whose box is not among the boxes", "Kept without a link."],
   "meta.size_differs": ["images.meta tells another size than the picture has", "The picture counts."],
   "attribute.no_value": ["Values that an attribute's list does not have", "The default was taken."],
+  "attribute.undeclared": ["Values of attributes that the labels do not have", "Left out; declare the attribute and import again."],
   "csv.line_ends": ["Lines end in an unusual way", "Read all the same."],
   "class.header_row": ["The class names begin with a header", "It was passed over."],
   "class.swapped": ["Names and ids of classes are in each other's column", "Read the other way round."],

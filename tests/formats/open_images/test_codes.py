@@ -38,6 +38,10 @@ NAMES = "/m/c,Cat\n/m/d,Dog\n"
 PNG = rectangle_png(8, 6, 1, 1, 4, 4)
 SIDE = "annotations/oid_extra.json"
 Place = tuple[str | None, int | None, str | None]
+MOODY = (
+    '{"version":1,"files":[],"entries":[{"row":null,"image":"a","size":[8,6],'
+    '"shapes":[{"type":"polyline","label":"Cat","points":[0,0,4,4],"attributes":{"mood":"wild"}}]}]}'
+)
 TALL = rectangle_png(16, 3, 1, 1, 4, 3)
 
 
@@ -128,6 +132,7 @@ WARNINGS: dict[str, tuple[dict[str, str | bytes], Place]] = {
         boxes(**{HIERARCHY: '{"LabelName": "x", "Subcategory": [{"LabelName": "/m/z"}]}'}),
         (HIERARCHY, None, None),
     ),
+    "attribute.undeclared": (boxes(**{SIDE: MOODY}), (SIDE, None, None)),
     "extra.ignored": (boxes(**{SIDE: '{"version": 99}'}), (SIDE, None, None)),
 }  # fmt: skip
 

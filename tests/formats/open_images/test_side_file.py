@@ -761,12 +761,13 @@ def test_a_rotation_that_clients_cannot_read_is_the_same_angle_within_their_rang
     assert (shapes.rotations.tolist(), codes) == ([kept], [])
 
 
-def test_attributes_the_label_has_not_are_left_out() -> None:
+def test_attributes_the_label_has_not_are_left_out_and_told() -> None:
     members = members_of(RAISED)
     document = json.loads(members[SIDE])
     document["entries"][0]["shapes"][0]["attributes"] = {"colour": "red"}
     shapes, codes, _ = reread({**members, SIDE: json.dumps(document).encode()})
-    assert (shapes.attributes.to_list(), shapes.z_orders.tolist(), codes) == (["[]"], [7], [])
+    assert (shapes.attributes.to_list(), shapes.z_orders.tolist()) == (["[]"], [7])
+    assert codes == ["attribute.undeclared"]
 
 
 def test_a_line_that_is_no_json_leaves_its_row() -> None:
@@ -915,3 +916,34 @@ def test_pieces_come_back_in_the_order_in_which_their_rows_came(
             pieces.add_text(entry)
     raw = b"".join(piece.packed for piece in pieces.read()) + b"\x03\x00"
     assert zlib.decompress(raw, wbits=-15) == b"".join(entries)
+
+
+@pytest.mark.parametrize("kind", ["box", "tag", "track", "skeleton", "points"])
+def test_values_of_attributes_that_a_label_has_not_are_told(kind: str) -> None:
+    mood = '[{"spec_id":900,"value":"wild"}]'
+    of_cat: dict[str, Any] = {"label_ids": np.array([1], dtype=np.int32), "attributes": Texts.from_list([mood])}
+    shape = one(ShapeType.RECTANGLE, [0, 0, 1, 1], **of_cat)
+    if kind == "points":
+        shape = one(ShapeType.POINTS, [1, 1, 2, 2], **of_cat)
+    moving = replace(track_of([0, 2]), **of_cat)
+    tag = replace(Tags.empty(1), **of_cat)
+    part = {"type": "points", "points": [1.0, 1.0], "attributes": json.loads(mood), "label_id": 50, "frame": 0}
+    bones = one(ShapeType.SKELETON, [], label_ids=np.array([3], dtype=np.int32))
+    bones = bones.replace(elements=Ragged.from_bytes([json.dumps([part]).encode()]))
+    found = {
+        "box": Annotations(shapes=shape),
+        "points": Annotations(shapes=shape),
+        "tag": Annotations(tags=tag),
+        "track": Annotations(tracks=moving),
+        "skeleton": Annotations(shapes=bones),
+    }[kind]
+    data, _ = exported(MemorySource(found, TASK.frames), TASK)
+    poorer = LabelCatalog(
+        tuple(
+            replace(label, attributes=(), sublabels=tuple(replace(each, attributes=()) for each in label.sublabels))
+            for label in LABELS.labels
+        )
+    )
+    _, report = good(data, target(FRAMES, poorer, subset="train"))
+    told = [(problem.code, problem.value) for problem in report.problems()]
+    assert told == [("attribute.undeclared", "mood")]
