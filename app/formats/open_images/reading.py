@@ -9,10 +9,10 @@ Source: Open Images reference 3.3 (ids), 3.4 (subsets), 6 (problems).
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -56,6 +56,9 @@ from app.formats.open_images.side_read import SideFile
 from app.formats.renaming import parse_renaming
 from app.formats.rules import parse_rules
 from app.formats.selection import parse_selection
+
+if TYPE_CHECKING:
+    from app.formats.open_images.repeats import SeenHashes
 
 Ints = npt.NDArray[np.int32]
 Rows = npt.NDArray[np.int64]
@@ -209,7 +212,7 @@ class Reading:
         deleted = target.frames.deleted
         self._deleted: Mask | None = deleted.copy() if deleted.any() else None  # frames that nothing was said of yet
         self.unlisted_unmatched = TextSet()  # ids of image lists that are no frame, told at the end
-        self.lines_before: dict[tuple[str, ...], Sequence[npt.NDArray[np.uint64]]] = {}  # see `repeats.py`
+        self.lines_before: dict[tuple[str, ...], SeenHashes] = {}  # see `repeats.py`
         self.n_annotation_rows = self.n_kept_rows = 0
         self.meanwhile: Callable[[], None] | None = None  # called after each block: has others go on with their work
         self._progress, self._total_bytes, self._done_bytes = progress, 1, 0

@@ -20,21 +20,47 @@ STRETCH_ROWS = 1_000_000
 PARTS = 4
 
 
+class SeenHashes:
+    """Hashes of the lines of earlier tables, in runs of ascending ones that are each more than twice as long as the
+    next: of thousands of tables each hash is sorted some ten times, not once for each table."""
+
+    def __init__(self) -> None:
+        self._runs: list[Hashes] = []
+
+    def __len__(self) -> int:
+        return sum(map(len, self._runs))
+
+    def add(self, parts: Sequence[Hashes]) -> None:
+        run = _ascending(parts)
+        while self._runs and len(self._runs[-1]) <= 2 * len(run):
+            run = _ascending([self._runs.pop(), run])
+        if len(run):
+            self._runs.append(run)
+
+    def find(self, ascending: Hashes) -> npt.NDArray[np.bool_]:
+        """(N,) bool, whether each of some ascending hashes is there."""
+        found = np.zeros(len(ascending), dtype=np.bool_)
+        for run in self._runs:
+            places = np.searchsorted(run, ascending)
+            found |= run[np.minimum(places, len(run) - 1)] == ascending
+        return found
+
+
 class RepeatedRows:
     """Collects the lines of one table and tells (`row.duplicate`) which were there before; all are kept."""
 
-    def __init__(self, table: TableState, report: Report, before: Sequence[Hashes] = ()) -> None:
+    def __init__(self, table: TableState, report: Report, before: SeenHashes | None = None) -> None:
         """`before`: of lines of other tables with these columns."""
         self._table, self._report = table, report
-        self._hashes: list[Hashes] = list(before)
-        self._n_before = len(before)
-        self._rows: list[range | npt.NDArray[np.int64]] = [range(len(hashes)) for hashes in before]
-        self._n = sum(map(len, before))
+        self._before = before if before is not None else SeenHashes()
+        self._hashes: list[Hashes] = []
+        self._rows: list[range | npt.NDArray[np.int64]] = []
+        self._n = len(self._before)
 
-    @property
-    def hashes(self) -> Sequence[Hashes]:
-        """Those that are held."""
-        return self._hashes
+    def seen(self) -> SeenHashes:
+        """All that is held, for the tables that follow; no line is added any more."""
+        self._before.add(self._hashes)
+        return self._before
 
     def add(self, block: CSVBlock, chosen: npt.NDArray[np.int64]) -> None:
         self._hashes.append(block.line_hashes()[chosen])
@@ -45,7 +71,7 @@ class RepeatedRows:
         if self._n >= STRETCH_ROWS:
             self.tell()
             # Equal rows stand close together in every published table: the last block stays for comparison.
-            self._hashes, self._rows, self._n_before = self._hashes[-1:], self._rows[-1:], 0
+            self._hashes, self._rows, self._before = self._hashes[-1:], self._rows[-1:], SeenHashes()
             self._n = len(self._rows[0])
 
     def tell(self) -> None:
@@ -53,16 +79,14 @@ class RepeatedRows:
         if not len(found):
             return
         places = HashPlaces(found)
-        first_seen = np.zeros(len(found), dtype=np.bool_)
+        first_seen = self._before.find(found)
         repeated = [np.zeros(0, dtype=np.int64)]
-        for number, (hashes, rows) in enumerate(zip(self._hashes, self._rows, strict=True)):
+        for hashes, rows in zip(self._hashes, self._rows, strict=True):
             is_there, at = places.find(hashes)
             again = np.flatnonzero(is_there)  # some of many
             distinct, first = np.unique(at[again], return_index=True)
             again = np.delete(again, first[~first_seen[distinct]])
             first_seen[distinct] = True
-            if number < self._n_before:
-                continue  # told of its own table
             repeated.append(rows.start + again if isinstance(rows, range) else rows[again])
         lines = np.concatenate(repeated)  # ascending, as the blocks are
         listed = [
@@ -78,25 +102,33 @@ class RepeatedRows:
         self._report.add_many(listed, len(lines))
 
     def _repeated_hashes(self) -> npt.NDArray[np.uint64]:
-        """Those that are there more than once, ascending. A part of the hashes after the other: equal ones are in the
-        same."""
+        """Those of this table that are there more than once, ascending. A part of the hashes after the other: equal
+        ones are in the same."""
         found = [np.zeros(0, dtype=np.uint64)]
-        for part in range(PARTS) if self._n else ():
-            ascending = np.concatenate([some[some & (PARTS - 1) == part] for some in self._hashes])
-            ascending.sort()
-            found.append(distinct(ascending[1:][ascending[1:] == ascending[:-1]]))
+        for part in range(PARTS) if self._hashes else ():
+            ascending = _ascending([some[some & (PARTS - 1) == part] for some in self._hashes])
+            is_again = self._before.find(ascending)
+            is_again[1:] |= ascending[1:] == ascending[:-1]
+            found.append(distinct(ascending[is_again]))
         return np.sort(np.concatenate(found))
+
+
+def _ascending(parts: Sequence[Hashes]) -> Hashes:
+    """All of them, sorted."""
+    hashes = np.concatenate([np.zeros(0, dtype=np.uint64), *parts])
+    hashes.sort()
+    return hashes
 
 
 @contextmanager
 def repeats_of(reading: Reading, table: TableState) -> Iterator[RepeatedRows]:
     """What collects the lines of a table, and tells in the end; lines of earlier tables count, as far as held."""
     key = (table.file.kind, *(name.casefold() for name in table.header))
-    repeats = RepeatedRows(table, reading.report, reading.lines_before.get(key, ()))
+    repeats = RepeatedRows(table, reading.report, reading.lines_before.get(key))
     yield repeats
     repeats.tell()
     if len(reading.layout.of(table.file.kind)) > 1:
-        reading.lines_before[key] = repeats.hashes
+        reading.lines_before[key] = repeats.seen()
 
 
 def read_each_block(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -56,3 +57,39 @@ def test_rows_of_two_tables_of_one_kind_are_told_too() -> None:
     assert [(problem.file, problem.row) for problem in told] == [(TAGS, 3), (TAGS, 4), (TAGS, 6)]
     members[TAGS] = "Source,ImageID,LabelName,Confidence\n" + "v,a,Cat,1\n"  # not word for word
     assert "row.duplicate" not in good(members, where)[1].counts
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_many_tables_are_held_against_what_was_before_without_sorting_it_again(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n_tables, n_sorted = 300, 0
+    sort = repeats._ascending
+
+    def counted(parts: Sequence[repeats.Hashes]) -> repeats.Hashes:
+        nonlocal n_sorted
+        found = sort(parts)
+        n_sorted += len(found)
+        return found
+
+    monkeypatch.setattr(repeats, "_ascending", counted)
+    monkeypatch.setattr(repeats, "WARNINGS_LISTED", 10_000)
+    rng = random.Random(seed)
+    seen: set[str] = set()
+    held, n_all = repeats.SeenHashes(), 0
+    for number in range(n_tables):
+        lines = [f"{rng.randrange(10_000)},x" for _ in range(rng.choice((0, 1, 40)))]
+        expected, table = [], TableState(TableFile(f"{number}.csv", "boxes", "train"), None, 0)
+        for row, line in enumerate(lines):
+            expected += [row + 2] if line in seen else []
+            seen.add(line)
+        report = Report(limit=10_000)
+        found = repeats.RepeatedRows(table, report, held)
+        for block in CSVReader(["\n".join(["a,b", *lines, ""]).encode()], Report(), "t.csv", block_bytes=100):
+            found.add(block, np.arange(len(block)))
+        found.tell()
+        held = found.seen()
+        n_all += len(lines)
+        assert [problem.row for problem in report.warnings] == expected
+    assert len(held) == n_all
+    assert n_sorted < 12 * n_all  # each once, and again whenever what is held doubles
