@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 
 from app.archive import writer
 from app.blocks import codec
+from tests import statements
 from tests.cluster.processes import Cluster, running_cluster
 from tests.service import Service, running_service
 
@@ -58,6 +59,7 @@ def pytest_configure(config: pytest.Config) -> None:
         derandomize="long" not in config.option.markexpr,
     )
     settings.load_profile("house")
+    statements.share()
     # With the values of all variables, as structlog shows a traceback by itself, one took seconds.
     *others, _ = structlog.get_config()["processors"]
     shown = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
