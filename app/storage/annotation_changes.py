@@ -18,7 +18,15 @@ from app.annotations import Annotations, Kept
 from app.blocks import BLOCK_BITS, blocks_of, frames_of
 from app.columns import distinct
 from app.errors import InvalidInput, NotFound
-from app.storage.block_parts import LARGE_PARTS, PART_BYTES, PART_ROWS, add_parts, insert_in_parts, shares_of
+from app.storage.block_parts import (
+    LARGE_PARTS,
+    PART_BYTES,
+    PART_ROWS,
+    add_parts,
+    insert_in_parts,
+    remove_range,
+    shares_of,
+)
 from app.storage.block_rows import (
     KEYS_A_STATEMENT,
     KINDS,
@@ -33,7 +41,6 @@ from app.storage.block_rows import (
     pairs_of,
     read_block_list,
     read_blocks,
-    remove_range,
     write_changed,
     write_rows,
 )

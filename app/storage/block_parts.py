@@ -1,7 +1,7 @@
 """Rows to blocks in parts that may be held one at a time, as `block_windows` reads them.
 
 A block that has more than a few parts' worth is never written anew because rows join it: they become a part behind the
-others, or go into the last one while that is small.
+others, or go into the last one while that is small. Nor because some of its rows go.
 """
 
 from __future__ import annotations
@@ -14,11 +14,21 @@ import numpy.typing as npt
 import sqlalchemy as sa
 
 from app.blocks import BLOCK_BITS, encode_blocks, frames_of
-from app.columns import PackedRagged
-from app.storage.block_rows import Ids, decode_rows, fetch_blocks, insert_blocks, remove_part
-from app.storage.block_steps import LARGE, STEP_ROWS, in_steps, large_bytes
+from app.columns import PackedRagged, distinct
+from app.storage.block_rows import (
+    Ids,
+    decode_column,
+    decode_rows,
+    delete_blocks,
+    fetch_blocks,
+    insert_blocks,
+    read_block_list,
+    remove_part,
+    visible_sets,
+)
+from app.storage.block_steps import LARGE, STEP_ROWS, in_steps, large_bytes, weigh_blocks
 from app.storage.database import Connection
-from app.storage.schema import BLOCKS, block_columns
+from app.storage.schema import BLOCKS, annotation_sets, block_columns
 
 PART_ROWS, PART_BYTES = STEP_ROWS, 2 << 20
 """Of a part, about: rows, and bytes of outlines in memory."""
@@ -89,3 +99,52 @@ def add_parts(conn: Connection, kind: str, task_id: int, set_id: int, block: int
     for place, rows in enumerate(in_steps(order, shares)):
         encoded = encode_blocks(table.take(rows), task_id=task_id, set_id=set_id, part=part + place)
         insert_blocks(conn, kind, encoded)
+
+
+def remove_range(conn: Connection, kind: str, task_id: int, start: int, stop: int) -> None:
+    """Remove the rows of frames start to stop in every visible set. Blocks at the edges are written anew; of large ones
+    only the parts that lose some of their rows, one after the other."""
+    if start >= stop:
+        return
+    first, last = start >> BLOCK_BITS, (stop - 1) >> BLOCK_BITS
+    edges = distinct(np.array([first, last], dtype=np.int64))
+    partial = edges[(edges << BLOCK_BITS < start) | ((edges + 1) << BLOCK_BITS > stop)]
+    large = [block for block in partial.tolist() if _is_large(conn, kind, task_id, block)]
+    for block in large:
+        _remove_in_parts(conn, kind, task_id, block, start, stop)
+    before = read_block_list(conn, kind, task_id, partial[~np.isin(partial, large)])
+    frames = frames_of(before.table)
+    outside = before.take(np.flatnonzero((frames < start) | (frames >= stop)))
+    delete_blocks(conn, kind, task_id, visible_sets(conn, task_id), first + (first in large), last - (last in large))
+    for set_id in distinct(outside.set_ids).tolist():
+        rows = outside.table.take(np.flatnonzero(outside.set_ids == set_id))
+        insert_blocks(conn, kind, encode_blocks(rows, task_id=task_id, set_id=set_id, part=0))
+
+
+def _is_large(conn: Connection, kind: str, task_id: int, block: int) -> bool:
+    _, shares = weigh_blocks(conn, task_id, (kind,), block, block, most_rows=PART_ROWS, most_bytes=PART_BYTES)
+    return bool(shares.sum() > LARGE_PARTS)
+
+
+def _remove_in_parts(conn: Connection, kind: str, task_id: int, block: int, start: int, stop: int) -> None:
+    """`remove_range` of a block, which holds a part of it at a time."""
+    stored = BLOCKS[kind].c
+    found = conn.execute(
+        sa.select(stored.set_id, stored.part)
+        .join(annotation_sets, annotation_sets.c.id == stored.set_id)
+        .where(stored.task_id == task_id, stored.block == block, annotation_sets.c.state == "visible")
+        .order_by(stored.set_id, stored.part)
+    ).all()
+    for set_id, part in found:
+        key: dict[str, Any] = {"first": block, "last": block, "set_id": set_id, "part": part}
+        (one,) = fetch_blocks(conn, kind, task_id, ("frames",), **key)
+        frames = decode_column(kind, "frames", [one.frames], [one.n_rows])
+        stays = np.flatnonzero((frames < start) | (frames >= stop))
+        if len(stays) == len(frames):
+            continue
+        rest = None
+        if len(stays):
+            rest = decode_rows(kind, fetch_blocks(conn, kind, task_id, block_columns(kind), **key)).table.take(stays)
+        remove_part(conn, kind, [{"task_id": task_id, "set_id": set_id, "block": block, "part": part}])
+        if rest is not None:
+            insert_blocks(conn, kind, encode_blocks(rest, task_id=task_id, set_id=set_id, part=part))

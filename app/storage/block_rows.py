@@ -491,19 +491,3 @@ def visible_sets(conn: Connection, task_id: int) -> list[int]:
         annotation_sets.c.task_id == task_id, annotation_sets.c.state == "visible"
     )
     return list(conn.execute(chosen.order_by(annotation_sets.c.id)).scalars())
-
-
-def remove_range(conn: Connection, kind: str, task_id: int, start: int, stop: int) -> None:
-    """Remove the rows of frames start to stop in every visible set; blocks at the edges are written anew."""
-    if start >= stop:
-        return
-    first, last = start >> BLOCK_BITS, (stop - 1) >> BLOCK_BITS
-    edges = distinct(np.array([first, last], dtype=np.int64))
-    partial = edges[(edges << BLOCK_BITS < start) | ((edges + 1) << BLOCK_BITS > stop)]
-    before = read_block_list(conn, kind, task_id, partial)
-    frames = frames_of(before.table)
-    outside = before.take(np.flatnonzero((frames < start) | (frames >= stop)))
-    delete_blocks(conn, kind, task_id, visible_sets(conn, task_id), first, last)
-    for set_id in distinct(outside.set_ids).tolist():
-        rows = outside.table.take(np.flatnonzero(outside.set_ids == set_id))
-        insert_blocks(conn, kind, encode_blocks(rows, task_id=task_id, set_id=set_id, part=0))

@@ -24,7 +24,8 @@ from app.blocks import BlockJob, Blocks, Numbering, byte_size, count_unnumbered,
 from app.errors import Conflict, InvalidInput, NotFound
 from app.steps import reach
 from app.storage.blobs import BlobWriter
-from app.storage.block_rows import KINDS, OBJECT_KINDS, insert_blocks, remove_part, remove_range, visible_sets
+from app.storage.block_parts import remove_range
+from app.storage.block_rows import KINDS, OBJECT_KINDS, insert_blocks, remove_part, visible_sets
 from app.storage.block_work import BlockCrew
 from app.storage.changes import give_back_numbers, lock_task, take_numbers, touch_jobs, touch_task
 from app.storage.database import Connection

@@ -82,3 +82,52 @@ def test_memory_of_outlines_that_are_added_does_not_follow_those_that_are_there(
             finally:
                 tracemalloc.stop()
             assert peak < outlines.values.nbytes / 2
+
+
+@pytest.mark.parametrize("large_parts", [1.0, 1000.0])
+@pytest.mark.parametrize(("start", "stop"), [(0, 6), (1, 2), (5, 71), (2, 100), (64, 70), (70, 100), (3, 3)])
+def test_rows_of_a_range_go_and_others_stay_in_their_order(
+    storage: Storage, task_id: int, start: int, stop: int, large_parts: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(block_parts, "PART_ROWS", 3)
+    monkeypatch.setattr(block_parts, "LARGE_PARTS", large_parts)
+    for _ in range(2):
+        with annotations.begin_set(storage, task_id) as writer:
+            for at in (0, 4, 9):
+                writer.write(Annotations(shapes=shapes(FRAMES[at:], lines=[b"%d" % at for _ in FRAMES[at:]])))
+                writer.flush()
+            writer.close()
+            with storage.database.write() as conn:
+                annotations.publish(conn, writer.set_id, mode="append")
+    before = stored(storage, task_id)
+    with storage.database.write() as conn:
+        annotations.clear(conn, task_id, start=start, stop=stop)
+    assert as_lists(stored(storage, task_id)) == as_lists(
+        before.take((before.frames < start) | (before.frames >= stop))
+    )
+
+
+def test_parts_of_a_large_block_stay_as_small_as_they_are_when_a_range_goes(
+    storage: Storage, task_id: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n_encoded: list[int] = []
+    encode = block_parts.encode_blocks
+
+    def counted(table: Shapes, **more: int) -> object:
+        n_encoded.append(len(table))
+        return encode(table, **more)
+
+    monkeypatch.setattr(block_parts, "PART_ROWS", 10)
+    with annotations.begin_set(storage, task_id) as writer:
+        for frames in ([1, 2] * 5, [1] * 10, [2] * 10) * 10:
+            writer.write(Annotations(shapes=shapes(frames)))
+            writer.flush()
+        writer.close()
+        with storage.database.write() as conn:
+            annotations.publish(conn, writer.set_id)
+    monkeypatch.setattr(block_parts, "encode_blocks", counted)
+    with storage.database.write() as conn:
+        annotations.clear(conn, task_id, start=2, stop=50)
+        parts = [row.n_rows for row in fetch_blocks(conn, "shapes", task_id, ("ids",))]
+    assert n_encoded == [5] * 10, "of parts that lose some of their rows"
+    assert parts == [5, 10] * 10
