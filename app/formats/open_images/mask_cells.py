@@ -25,6 +25,10 @@ from app.geometry import boxes_to_norm
 
 # Tolerance of a link between a mask's box and a box row, as the reader has it.
 LINK_TOLERANCE = 1e-6 + 1e-12
+# Boxes that are made for masks without one lie so far right of and below their pixels, as a share of the picture: a box
+# that has the very edges of such a mask is not taken for its own, and readers that cut pixels off a product (FiftyOne:
+# `int(0.29 * 100)` is 28) get the last column. Far less than a pixel.
+ASIDE, ASIDE_DECIMALS = 2e-6, 9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -179,9 +183,10 @@ def _same_boxes(own: Sequence[Ragged], texts: Sequence[Ragged]) -> Mask:
 
 
 def _fill_boxes(plan: Plan, part: Shapes, cells: Columns, edges: npt.NDArray[np.float64]) -> None:
-    """The masks' own boxes, where there is none."""
+    """The masks' own boxes, where there is none; moved by `ASIDE`, but for edges of the picture."""
     gaps = np.flatnonzero(np.any([cells[name].lengths == 0 for name in MASK_COORDINATES], axis=0))
     norm = boxes_to_norm(edges[gaps], *plan.sizes_of(part.frames[gaps]))
+    norm = np.minimum(np.round(norm + ASIDE, ASIDE_DECIMALS), 1.0)
     for name, place in zip(MASK_COORDINATES, (0, 2, 1, 3), strict=True):
         cells[name] = put(cells[name], gaps, encode_numbers(np.ascontiguousarray(norm[:, place])))
 

@@ -258,3 +258,34 @@ def test_fiftyones_own_files_come_back_as_they_were_and_know_what_was_drawn_sinc
         assert task.export(layout="fiftyone", side_file="false", label_types="points").keys() >= {
             "metadata/segmentation_classes.csv"
         }
+
+
+def cells_of(data: bytes) -> list[list[float]]:
+    """The Box* cells of masks, in FiftyOne's layout."""
+    rows = csv.DictReader(io.StringIO(read_zip(data)["labels/segmentations.csv"].decode()))
+    return [[float(row[f"Box{side}"]) for side in ("XMin", "XMax", "YMin", "YMax")] for row in rows]
+
+
+def test_a_box_with_the_edges_of_a_mask_that_has_none_stays_by_itself() -> None:
+    where = target({"a.jpg": (16, 8)}, labels("Cat"))
+    mask = shape(ShapeType.MASK, [0, 6, 2, 1, 4, 2])
+    alone = Shapes.concatenate([shape(ShapeType.RECTANGLE, [2, 1, 5, 3]), mask])
+    for groups in ([0, 0], [1, 1], [1, 2]):
+        shapes = alone.replace(groups=np.array(groups, dtype=np.int32))
+        data, _ = exported(MemorySource(Annotations(shapes=shapes), where.frames), where, layout="fiftyone")
+        assert good(data, where)[0].annotations().shapes.groups.tolist() == groups
+        is_exact = cells_of(data) == [[0.125, 0.3125, 0.125, 0.375]]
+        assert is_exact is (groups == [1, 1]), "made boxes are a little aside"
+
+
+@pytest.mark.parametrize(("width", "height"), [(333, 100), (1920, 1080)])
+def test_fiftyone_sees_all_pixels_of_a_mask_without_a_box(width: int, height: int) -> None:
+    where = target({"a.jpg": (width, height)}, labels("Cat"))
+    edges = [[0, 0, width, height]]
+    edges += [[at % (width - 9), at % (height - 9), at % (width - 9) + 9, at % (height - 9) + 9] for at in range(width)]
+    masks = [shape(ShapeType.MASK, [0, 81, x0, y0, x1 - 1, y1 - 1]) for x0, y0, x1, y1 in edges[1:]]
+    whole = shape(ShapeType.MASK, [0, width * height, 0, 0, width - 1, height - 1])
+    found = Annotations(shapes=Shapes.concatenate([whole, *masks]))
+    data, _ = exported(MemorySource(found, where.frames), where, layout="fiftyone")
+    seen = [[int(x0 * width), int(y0 * height), int(x1 * width), int(y1 * height)] for x0, x1, y0, y1 in cells_of(data)]
+    assert sorted(seen) == sorted(edges), "as FiftyOne crops them"
