@@ -22,10 +22,14 @@ from app.storage.block_parts import (
     LARGE_PARTS,
     PART_BYTES,
     PART_ROWS,
+    Held,
     add_parts,
+    held_parts,
     insert_in_parts,
+    large_blocks,
     remove_range,
     shares_of,
+    write_part,
 )
 from app.storage.block_rows import (
     KEYS_A_STATEMENT,
@@ -305,12 +309,23 @@ def update(
         if len(distinct(table.ids)) < len(table):
             raise InvalidInput("an id is there twice", place=kind)
         order, parts, leaving = [], [], []
-        for rows, before, places in _stored_rows(conn, kind, task_id, table, start, stop):
+        for rows, held, places in _stored_rows(conn, kind, task_id, table, start, stop):
+            before = held.rows
             old = before.take(places)
             after = _continued(conn, kind, old.table, table.take(rows), defaults)
             order.append(rows)
             parts.append(after)
             touched += [old.table.frames, after.frames]
+            if held.part is not None:
+                leaves = np.flatnonzero(old.table.frames != after.frames)
+                following = np.arange(len(before.table), dtype=np.int64)
+                following[places] = len(before.table) + np.arange(len(rows), dtype=np.int64)
+                following[places[leaves]] = -1
+                both = type(after).concatenate([before.table, after])
+                write_part(conn, kind, task_id, held.part, both.take(following[following >= 0]))
+                if len(leaves):
+                    leaving.append(_without_kept(after.take(leaves)))
+                continue
             if write_rows(conn, kind, task_id, before, places, old.table, after):
                 continue
             stays = np.flatnonzero(blocks_of(old.table) == blocks_of(after))
@@ -332,27 +347,37 @@ def update(
 
 def _stored_rows(
     conn: Connection, kind: str, task_id: int, table: Any, start: int, stop: int
-) -> Iterator[tuple[npt.NDArray[np.int64], Placed, npt.NDArray[np.int64]]]:
-    """Which rows of `table` are stored in some blocks, these blocks whole, and where in them the rows stand; each row
-    once. Raises NotFound."""
+) -> Iterator[tuple[npt.NDArray[np.int64], Held, npt.NDArray[np.int64]]]:
+    """Which rows of `table` are stored in some blocks, these blocks whole or a part of a large one, and where in them
+    the rows stand; each row once. Raises NotFound."""
     blocks = distinct(blocks_of(table))
-    if len(blocks) <= NARROW_BLOCKS:  # most rows stay on their frame
+    is_narrow = len(blocks) <= NARROW_BLOCKS
+    if is_narrow and not len(large_blocks(conn, kind, task_id, blocks)):  # most rows stay on their frame
         before = read_block_list(conn, kind, task_id, blocks, lazy=True)
         places = _match(before.table.ids, table.ids)
         if bool((places >= 0).all()):
             _check_found(kind, before, places, start, stop)
-            yield np.arange(len(table)), before, places
+            yield np.arange(len(table)), Held(before), places
             return
-    found = _find(conn, kind, task_id, table.ids, start, stop)
+    found = _find(conn, kind, task_id, table.ids, start, stop, near=blocks if is_narrow else None)
     missing = np.flatnonzero(found < 0)
     if len(missing):
         raise _not_found(kind, int(table.ids[missing[0]]))
-    for blocks in _steps(conn, kind, task_id, distinct(found)):
-        before = read_block_list(conn, kind, task_id, blocks, lazy=True)
-        rows = np.flatnonzero(np.isin(found, blocks))
-        places = _match(before.table.ids, table.ids[rows])
-        _check_found(kind, before, places, start, stop)
-        yield rows, before, places
+    for held in _hold(conn, kind, task_id, distinct(found), "ids", distinct(table.ids)):
+        ids = held.rows.table.ids
+        rows = np.flatnonzero(np.isin(table.ids, ids))
+        places = _match(ids, table.ids[rows])
+        _check_found(kind, held.rows, places, start, stop)
+        yield rows, held, places
+
+
+def _hold(conn: Connection, kind: str, task_id: int, blocks: Ids, name: str, wanted: Ids) -> Iterator[Held]:
+    """These blocks (ascending, distinct), some at a time; of large ones only the parts in which a column has one of
+    these values (ascending)."""
+    large = large_blocks(conn, kind, task_id, blocks)
+    for some in _steps(conn, kind, task_id, np.setdiff1d(blocks, large) if len(large) else blocks):
+        yield Held(read_block_list(conn, kind, task_id, some, lazy=True))
+    yield from held_parts(conn, kind, task_id, large, name, wanted)
 
 
 def _check_found(kind: str, before: Placed, places: npt.NDArray[np.int64], start: int, stop: int) -> None:
@@ -508,21 +533,26 @@ def delete(
         wanted = np.asarray(ids.get(kind, ()), dtype=np.int64)
         hints = None if near is None else np.asarray(near.get(kind, ()), dtype=np.int64) >> BLOCK_BITS
         found = _find(conn, kind, task_id, wanted, start, stop, near=hints)
-        for blocks in _steps(conn, kind, task_id, distinct(found[found >= 0])):
-            before = read_block_list(conn, kind, task_id, blocks, lazy=True)
-            frames = frames_of(before.table)
-            gone = np.isin(before.table.ids, wanted) & (frames >= start) & (frames < stop)
-            touched.append(_remove_rows(conn, kind, task_id, before, gone))
+        for held in _hold(conn, kind, task_id, distinct(found[found >= 0]), "ids", wanted):
+            table = held.rows.table
+            frames = frames_of(table)
+            gone = np.isin(table.ids, wanted) & (frames >= start) & (frames < stop)
+            touched.append(_remove_rows(conn, kind, task_id, held, gone))
     if touched:
         _finish(conn, task_id, touched)
     return sum(map(len, touched))
 
 
 def _remove_rows(
-    conn: Connection, kind: str, task_id: int, before: Placed, gone: npt.NDArray[np.bool_]
+    conn: Connection, kind: str, task_id: int, held: Held, gone: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.int32]:
     """Write the blocks without the rows that go. Returns the frames of those."""
+    before = held.rows
     leaving = before.take(np.flatnonzero(gone))
+    if held.part is not None:
+        if len(leaving.table):
+            write_part(conn, kind, task_id, held.part, before.table.take(np.flatnonzero(~gone)))
+        return frames_of(leaving.table)
     write_changed(conn, kind, task_id, before.take(np.flatnonzero(~gone)), pairs_of(leaving))
     return frames_of(leaving.table)
 
@@ -549,9 +579,8 @@ def remove_labelled(conn: Connection, task_id: int, label_ids: Sequence[int]) ->
     for kind in OBJECT_KINDS:
         found = [blocks for _, blocks in _hits(conn, kind, task_id, "label_ids", wanted)]
         blocks_of_labels = distinct(np.concatenate([np.empty(0, dtype=np.int64), *map(np.unique, found)]))
-        for blocks in _steps(conn, kind, task_id, blocks_of_labels):
-            before = read_block_list(conn, kind, task_id, blocks, lazy=True)
-            _remove_rows(conn, kind, task_id, before, np.isin(before.table.label_ids, wanted))
+        for held in _hold(conn, kind, task_id, blocks_of_labels, "label_ids", wanted):
+            _remove_rows(conn, kind, task_id, held, np.isin(held.rows.table.label_ids, wanted))
 
 
 def n_labelled(conn: Connection, task_id: int, label_ids: Sequence[int]) -> int:

@@ -7,6 +7,8 @@ others, or go into the last one while that is small. Nor because some of its row
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -16,19 +18,22 @@ import sqlalchemy as sa
 from app.blocks import BLOCK_BITS, encode_blocks, frames_of
 from app.columns import PackedRagged, distinct
 from app.storage.block_rows import (
+    KEYS_A_STATEMENT,
     Ids,
+    Placed,
     decode_column,
     decode_rows,
     delete_blocks,
     fetch_blocks,
     insert_blocks,
     read_block_list,
+    read_blocks,
     remove_part,
     visible_sets,
 )
 from app.storage.block_steps import LARGE, STEP_ROWS, in_steps, large_bytes, weigh_blocks
 from app.storage.database import Connection
-from app.storage.schema import BLOCKS, annotation_sets, block_columns
+from app.storage.schema import BLOCKS, TABLES_BY_KIND, annotation_sets, block_columns
 
 PART_ROWS, PART_BYTES = STEP_ROWS, 2 << 20
 """Of a part, about: rows, and bytes of outlines in memory."""
@@ -101,6 +106,78 @@ def add_parts(conn: Connection, kind: str, task_id: int, set_id: int, block: int
         insert_blocks(conn, kind, encoded)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Held:
+    """Rows that are read to be changed: some blocks whole, or one part of a large block: (block, set id, number)."""
+
+    rows: Placed
+    part: tuple[int, int, int] | None = None
+
+
+def held_parts(conn: Connection, kind: str, task_id: int, blocks: Ids, name: str, wanted: Ids) -> Iterator[Held]:
+    """The parts of some large blocks in which a column has one of these values (ascending). Kept lines are read when
+    somebody looks."""
+    for block in blocks.tolist():
+        for set_id, number in _parts_of(conn, kind, task_id, block):
+            key: dict[str, Any] = {"first": block, "last": block, "set_id": set_id, "part": number}
+            (one,) = fetch_blocks(conn, kind, task_id, (name,), **key)
+            if np.isin(decode_column(kind, name, [one[-1]], [one.n_rows]), wanted).any():
+                yield Held(read_blocks(conn, kind, task_id, lazy=True, **key), (block, set_id, number))
+
+
+def write_part(conn: Connection, kind: str, task_id: int, part: tuple[int, int, int], table: Any) -> None:
+    """Put these rows in the place of those that a part has."""
+    block, set_id, number = part
+    # Encoded first: kept lines may still have to be read from what is removed next.
+    encoded = encode_blocks(table, task_id=task_id, set_id=set_id, part=number)
+    remove_part(conn, kind, [{"task_id": task_id, "set_id": set_id, "block": block, "part": number}])
+    insert_blocks(conn, kind, encoded)
+
+
+def large_blocks(conn: Connection, kind: str, task_id: int, blocks: Ids) -> Ids:
+    """Those of some blocks (ascending, distinct) that are written part by part."""
+    if not len(blocks):
+        return blocks
+    if len(blocks) > KEYS_A_STATEMENT:
+        among = int(blocks[0]), int(blocks[-1])
+        held, shares = weigh_blocks(
+            conn, task_id, (kind,), *among, among=blocks, most_rows=PART_ROWS, most_bytes=PART_BYTES
+        )
+        return held[shares > LARGE_PARTS]
+    found = conn.execute(_weighing(kind), {"task": task_id, "blocks": blocks.tolist()}).all()
+    weights = np.array([[*map(int, row)] for row in found], dtype=np.int64).reshape(-1, 3)
+    shares = weights[:, 1] / PART_ROWS + weights[:, 2] / PART_BYTES
+    return np.sort(weights[shares > LARGE_PARTS, 0])
+
+
+@cache
+def _weighing(kind: str) -> sa.Select[Any]:
+    """Made once, for every save of a frame asks it."""
+    stored = BLOCKS[kind].c
+    return (
+        sa.select(stored.block, sa.func.sum(stored.n_rows), sa.func.sum(large_bytes(kind)))
+        .join(annotation_sets, annotation_sets.c.id == stored.set_id)
+        .where(
+            stored.task_id == sa.bindparam("task"),
+            stored.block.in_(sa.bindparam("blocks", expanding=True)),
+            annotation_sets.c.state == "visible",
+        )
+        .group_by(stored.block)
+    )
+
+
+def _parts_of(conn: Connection, kind: str, task_id: int, block: int) -> list[tuple[int, int]]:
+    """(set id, number) of the visible parts of a block, in their order."""
+    stored = BLOCKS[kind].c
+    found = conn.execute(
+        sa.select(stored.set_id, stored.part)
+        .join(annotation_sets, annotation_sets.c.id == stored.set_id)
+        .where(stored.task_id == task_id, stored.block == block, annotation_sets.c.state == "visible")
+        .order_by(stored.set_id, stored.part)
+    )
+    return [(int(set_id), int(part)) for set_id, part in found]
+
+
 def remove_range(conn: Connection, kind: str, task_id: int, start: int, stop: int) -> None:
     """Remove the rows of frames start to stop in every visible set. Blocks at the edges are written anew; of large ones
     only the parts that lose some of their rows, one after the other."""
@@ -109,7 +186,7 @@ def remove_range(conn: Connection, kind: str, task_id: int, start: int, stop: in
     first, last = start >> BLOCK_BITS, (stop - 1) >> BLOCK_BITS
     edges = distinct(np.array([first, last], dtype=np.int64))
     partial = edges[(edges << BLOCK_BITS < start) | ((edges + 1) << BLOCK_BITS > stop)]
-    large = [block for block in partial.tolist() if _is_large(conn, kind, task_id, block)]
+    large = large_blocks(conn, kind, task_id, partial).tolist()
     for block in large:
         _remove_in_parts(conn, kind, task_id, block, start, stop)
     before = read_block_list(conn, kind, task_id, partial[~np.isin(partial, large)])
@@ -121,30 +198,15 @@ def remove_range(conn: Connection, kind: str, task_id: int, start: int, stop: in
         insert_blocks(conn, kind, encode_blocks(rows, task_id=task_id, set_id=set_id, part=0))
 
 
-def _is_large(conn: Connection, kind: str, task_id: int, block: int) -> bool:
-    _, shares = weigh_blocks(conn, task_id, (kind,), block, block, most_rows=PART_ROWS, most_bytes=PART_BYTES)
-    return bool(shares.sum() > LARGE_PARTS)
-
-
 def _remove_in_parts(conn: Connection, kind: str, task_id: int, block: int, start: int, stop: int) -> None:
     """`remove_range` of a block, which holds a part of it at a time."""
-    stored = BLOCKS[kind].c
-    found = conn.execute(
-        sa.select(stored.set_id, stored.part)
-        .join(annotation_sets, annotation_sets.c.id == stored.set_id)
-        .where(stored.task_id == task_id, stored.block == block, annotation_sets.c.state == "visible")
-        .order_by(stored.set_id, stored.part)
-    ).all()
-    for set_id, part in found:
+    for set_id, part in _parts_of(conn, kind, task_id, block):
         key: dict[str, Any] = {"first": block, "last": block, "set_id": set_id, "part": part}
         (one,) = fetch_blocks(conn, kind, task_id, ("frames",), **key)
         frames = decode_column(kind, "frames", [one.frames], [one.n_rows])
         stays = np.flatnonzero((frames < start) | (frames >= stop))
-        if len(stays) == len(frames):
-            continue
-        rest = None
-        if len(stays):
-            rest = decode_rows(kind, fetch_blocks(conn, kind, task_id, block_columns(kind), **key)).table.take(stays)
-        remove_part(conn, kind, [{"task_id": task_id, "set_id": set_id, "block": block, "part": part}])
-        if rest is not None:
-            insert_blocks(conn, kind, encode_blocks(rest, task_id=task_id, set_id=set_id, part=part))
+        if len(stays) < len(frames):
+            rest = TABLES_BY_KIND[kind].empty()
+            if len(stays):
+                rest = read_blocks(conn, kind, task_id, **key).table.take(stays)
+            write_part(conn, kind, task_id, (block, set_id, part), rest)
