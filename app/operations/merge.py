@@ -139,11 +139,14 @@ class Merging:
             if writer is not None:
                 writer.write(rows)
 
-        for both in stored.read_both(conn, task_id, self._staged.set_id, start=self._start, stop=self._stop):
+        meeting = stored.find_meeting(conn, task_id, self._staged.set_id, start=self._start, stop=self._stop)
+        for both in stored.read_both(conn, meeting):
             goes = merger.merge(Held(both.held, both.imported), _with_groups(both.staged, by), write)
             for kind, rows in goes.items():
                 leaving.add(kind, both.places[kind][rows], getattr(both.held, kind).frames[rows])
             del both  # nor is it held while more is read
+        for kind, n_rows in meeting.apart.items():
+            merger.changes[kind].kept += n_rows
         if writer is not None:
             writer.extras(merger.documents().new)
             writer.close()

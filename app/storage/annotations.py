@@ -51,7 +51,7 @@ from app.storage.block_windows import LARGE_SHARE, Cuts, read_windows
 from app.storage.changes import lock_task
 from app.storage.database import Connection
 from app.storage.groups import grouped_tags, groups_in_use, highest_group, move_groups, moved_by
-from app.storage.merging import BothSides, Leaving, lock_for_merge, publish_merged, read_both, revision_of
+from app.storage.merging import BothSides, Leaving, find_meeting, lock_for_merge, publish_merged, read_both, revision_of
 from app.storage.schema import BLOCKS, annotation_sets, tasks
 from app.storage.set_writer import SetWriter, begin_set, publish
 
@@ -66,6 +66,7 @@ __all__ = [
     "clear",
     "counts",
     "delete",
+    "find_meeting",
     "grouped_tags",
     "groups_in_use",
     "highest_group",

@@ -267,13 +267,14 @@ def read_column(
 
 
 def read_block_list(
-    conn: Connection, kind: str, task_id: int, blocks: Ids, *, set_id: int | None = None, lazy: bool = False
+    conn: Connection, kind: str, task_id: int, blocks: Ids, *, lazy: bool = False, **chosen: Any
 ) -> Placed:
-    """All columns of these blocks, ascending and distinct, in ascending frames. `lazy` as in `read_blocks`."""
+    """All columns of these blocks, ascending and distinct, in ascending frames. `lazy` as in `read_blocks`, and what is
+    chosen among their rows as in `fetch_blocks`."""
     if 0 < len(blocks) == int(blocks[-1]) - int(blocks[0]) + 1:
-        return read_blocks(conn, kind, task_id, first=int(blocks[0]), last=int(blocks[-1]), set_id=set_id, lazy=lazy)
+        return read_blocks(conn, kind, task_id, first=int(blocks[0]), last=int(blocks[-1]), lazy=lazy, **chosen)
     parts = [
-        read_blocks(conn, kind, task_id, blocks=blocks[at : at + KEYS_A_STATEMENT].tolist(), set_id=set_id, lazy=lazy)
+        read_blocks(conn, kind, task_id, blocks=blocks[at : at + KEYS_A_STATEMENT].tolist(), lazy=lazy, **chosen)
         for at in range(0, len(blocks), KEYS_A_STATEMENT)
     ]
     return concatenate_placed(parts) if parts else Placed(TABLES_BY_KIND[kind].empty(), np.empty(0, dtype=np.int64))

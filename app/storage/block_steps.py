@@ -103,3 +103,13 @@ def weigh_blocks(
     blocks, starts = np.unique(weights[:, 0], return_index=True)
     shares = np.add.reduceat(weights[:, 1:] / (max(most_rows, 1), max(most_bytes or 1, 1)), starts).sum(axis=1)
     return blocks, shares
+
+
+def count_rows(conn: Connection, task_id: int, kind: str, first: int, last: int, *, but: Ids) -> int:
+    """Rows of the visible blocks from first to last (inclusive), but for those of some."""
+    table, sets = BLOCKS[kind], annotation_sets.c
+    counted = sa.select(table.c.block, sa.func.sum(table.c.n_rows)).group_by(table.c.block)
+    inside = table.c.task_id == task_id, table.c.block.between(first, last)
+    rows = conn.execute(counted.where(*inside, sets.id == table.c.set_id, sets.state == "visible")).all()
+    found = np.array([tuple(row) for row in rows], dtype=np.int64).reshape(-1, 2)
+    return int(found[~np.isin(found[:, 0], but), 1].sum())

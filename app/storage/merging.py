@@ -32,9 +32,8 @@ from app.storage.block_rows import (
     pairs_of,
     put_changed,
     read_block_list,
-    read_blocks,
 )
-from app.storage.block_steps import block_steps
+from app.storage.block_steps import block_steps, count_rows, weigh_blocks
 from app.storage.changes import lock_task, touch_jobs, touch_task
 from app.storage.database import Connection
 from app.storage.schema import annotation_sets, tasks
@@ -97,36 +96,56 @@ def revision_of(conn: Connection, task_id: int) -> int:
     return int(found)
 
 
-def read_both(
-    conn: Connection,
-    task_id: int,
-    staged_id: int,
-    *,
-    start: int = 0,
-    stop: int | None = None,
-    batch_rows: int = 50_000,
-) -> Iterator[BothSides]:
-    """Frames start to stop of the task (of the whole task also rows without a frame) beside those of the staged set,
-    in ascending ranges of about `batch_rows` rows or of some megabytes of outlines.
+@dataclass(frozen=True, slots=True, eq=False)
+class Meeting:
+    """Where a staged set has to be compared with what its task holds: most archives speak of few of its frames.
 
-    Needs one state: a snapshot, or a transaction that has locked the task.
+    Attributes:
+        start, stop: frames, half open; from -1 on, where rows without a frame are among them.
+        blocks: (B,) ascending, those in which the staged set has a row, or that are not wholly within the frames.
+        apart: how many rows of each kind the task has in all other blocks of the frames.
     """
+
+    task_id: int
+    staged_id: int
+    start: int
+    stop: int
+    blocks: Ids
+    apart: Mapping[str, int]
+
+
+def find_meeting(conn: Connection, task_id: int, staged_id: int, *, start: int = 0, stop: int | None = None) -> Meeting:
+    """Of frames start to stop of the task, of the whole task also rows without a frame."""
     size = int(conn.execute(sa.select(tasks.c.size).where(tasks.c.id == task_id)).scalar_one())
     stop = size if stop is None else min(stop, size)
     is_whole = start <= 0 and stop >= size
-    bases = _base_sets(conn, task_id)
     first, last = (-1 if is_whole else start >> BLOCK_BITS), max(stop - 1, 0) >> BLOCK_BITS
-    for blocks in block_steps(conn, task_id, KINDS, first, last, staged_id=staged_id, most_rows=batch_rows):
-        yield _read_range(conn, task_id, staged_id, blocks, -1 if is_whole else start, stop, bases)
+    said, _ = weigh_blocks(conn, task_id, KINDS, first, last, set_id=staged_id, most_bytes=None)
+    cut = [frame >> BLOCK_BITS for frame in (start, stop) if frame % (1 << BLOCK_BITS) and not is_whole]
+    compared = distinct(np.concatenate([said, np.array(cut, dtype=np.int64)]))
+    apart = {kind: count_rows(conn, task_id, kind, first, last, but=compared) for kind in KINDS}
+    return Meeting(task_id, staged_id, -1 if is_whole else start, stop, compared, apart)
 
 
-def _read_range(
-    conn: Connection, task_id: int, staged_id: int, blocks: Ids, start: int, stop: int, bases: Sequence[int]
-) -> BothSides:
-    low, high = int(blocks[0]), int(blocks[-1])
+def read_both(conn: Connection, meeting: Meeting, *, batch_rows: int = 50_000) -> Iterator[BothSides]:
+    """The blocks that are compared, in ascending ranges of about `batch_rows` rows or of some megabytes of outlines.
+
+    Needs the state in which they were found: a snapshot, or a transaction that has locked the task.
+    """
+    task_id, staged_id, blocks = meeting.task_id, meeting.staged_id, meeting.blocks
+    if not len(blocks):
+        return
+    bases = _base_sets(conn, task_id)
+    first, last = int(blocks[0]), int(blocks[-1])
+    for some in block_steps(conn, task_id, KINDS, first, last, among=blocks, staged_id=staged_id, most_rows=batch_rows):
+        yield _read_range(conn, meeting, some, bases)
+
+
+def _read_range(conn: Connection, meeting: Meeting, blocks: Ids, bases: Sequence[int]) -> BothSides:
+    task_id, staged_id, start, stop = meeting.task_id, meeting.staged_id, meeting.start, meeting.stop
     held, imported, staged, places = {}, {}, {}, {}
     for kind in KINDS:
-        placed = read_blocks(conn, kind, task_id, first=low, last=high)
+        placed = read_block_list(conn, kind, task_id, blocks)
         numbers = _numbers(placed)
         frames = frames_of(placed.table)
         inside = np.flatnonzero((frames >= start) & (frames < stop))
@@ -135,7 +154,7 @@ def _read_range(
         held[kind] = placed.table
         imported[kind] = ~np.isin(placed.set_ids, bases)
         places[kind] = np.stack([placed.set_ids, blocks_of(placed.table), numbers], axis=1)
-        staged[kind] = read_blocks(conn, kind, task_id, first=low, last=high, staged_id=staged_id).table
+        staged[kind] = read_block_list(conn, kind, task_id, blocks, staged_id=staged_id).table
     return BothSides(Annotations(**held), imported, Annotations(**staged), places)
 
 

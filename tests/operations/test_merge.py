@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import tracemalloc
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from app.formats.open_images.labels import recorded_mids
 from app.operations.merge import Merging
 from app.storage import Storage, housekeeping, jobs, merging
 from app.storage import annotations as stored
+from app.storage.database import Connection
+from app.storage.merging import Meeting
 from app.storage.schema import annotation_sets, discarded_blobs, now
 from tests.operations.desk import Desk, open_desk_store, with_attributes, with_points
 from tests.samples import OpenImages, disk_with_hole, mask_png
@@ -348,8 +351,68 @@ def test_nothing_is_read_or_encoded_while_others_wait_for_a_merge(
     monkeypatch.setattr(merging, "encode_changed", noted("encode", encode))
     report = desk.bring(corrected, mode="merge")
     assert moved(report) == {"shapes": (0, 0, 1)}
-    assert calls == ["read", "encode", "lock"]
+    assert calls[-3:] == ["read", "encode", "lock"]
+    assert calls.count("lock") == 1
     assert len(desk.load().shapes) == 6
+
+
+@pytest.mark.parametrize("window", [None, (10, 150), (64, 192)], ids=["task", "job", "job of whole blocks"])
+@pytest.mark.parametrize("options", [{}, {"missing": "keep"}, {"conv_mask_to_poly": True}], ids=str)
+def test_only_blocks_of_which_an_archive_speaks_are_compared(
+    storage: Storage,
+    zips: Zips,
+    window: tuple[int, int] | None,
+    options: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The twin compares all of them: the same report, and the same export. A correction of four boxes among 1.5 million
+    took 3.3 s."""
+    names = [f"{number:03}" for number in range(210)]
+    built = OpenImages(classes=[("/m/01yrx", "cat"), ("/m/0bt9lr", "dog")])
+    for number, name in enumerate(names):
+        built.box(name, "/m/01yrx", CORNERS, subset="train")
+        built.tag(name, "/m/0bt9lr", subset="train", source="verification")
+        if number % 40 == 0:
+            built.mask(name, "/m/01yrx", f"{number:08}", PNG, CORNERS, subset="train")
+    few = OpenImages(classes=built.classes)
+    for number in (70, 80, 100, *(() if window else (200,))):  # of 80 and 200 the masks are missing
+        few.box(names[number], "/m/01yrx", ("0.3", "0.75", "0.2", "0.8") if number == 70 else CORNERS, subset="train")
+        few.tag(names[number], "/m/0bt9lr", subset="train", source="verification")
+    few.mask(names[120], "/m/01yrx", "00000120", OTHER_PNG, CORNERS, subset="train")
+    archives = zips(built), zips(few)
+    real_meeting, real_read = stored.find_meeting, merging.read_block_list
+
+    def everything(conn: Connection, task_id: int, staged_id: int, *, start: int, stop: int | None) -> Meeting:
+        found = real_meeting(conn, task_id, staged_id, start=start, stop=stop)
+        blocks = np.arange(found.start >> 6, (found.stop - 1 >> 6) + 1, dtype=np.int64)
+        return replace(found, blocks=blocks, apart={})
+
+    def merge(desk: Desk) -> tuple[dict[str, Any], bytes]:
+        desk.bring(archives[0], conv_mask_to_poly=options.get("conv_mask_to_poly", False))
+        label_ids = np.full(3, desk.label_id("dog"), dtype=np.int32)
+        desk.draw(Annotations(shapes=plain_shapes([0, 80, 205]).replace(label_ids=label_ids)))
+        with storage.database.read() as conn:
+            found = {job.start_frame: job.id for job in jobs.of_task(conn, desk.task_id)} if window else {}
+        report = desk.bring(archives[1], mode="merge", job_id=found[window[0]] if window else None, **options)
+        return report, desk.export()
+
+    wanted = ((0, window[0]), window, (window[1], 210)) if window else None
+    read: list[int] = []
+
+    def noted(conn: Connection, kind: str, task_id: int, blocks: Any, **chosen: Any) -> Any:
+        read.extend(blocks.tolist())
+        return real_read(conn, kind, task_id, blocks, **chosen)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(merging, "read_block_list", noted)
+        found = merge(Desk(storage, [f"{name}.png" for name in names], [(40, 30)] * 210, wanted))
+    assert set(read) == {None: {1, 3}, (10, 150): {0, 1, 2}, (64, 192): {1}}[window]
+    assert moved(found[0])["shapes"][2] > 0
+    monkeypatch.setattr(stored, "find_meeting", everything)
+    twin = merge(Desk(storage, [f"{name}.png" for name in names], [(40, 30)] * 210, wanted))
+    assert found[0]["changes"] == twin[0]["changes"]
+    assert {**found[0], "id": 0} == {**twin[0], "id": 0}
+    assert members_of(found[1]) == members_of(twin[1])
 
 
 def test_kept_bytes_of_a_merge_outlive_its_staged_set(desk: Desk, zips: Zips) -> None:
