@@ -15,6 +15,7 @@ from app.formats.open_images import plan
 from app.operations import stream_dataset
 from app.operations.targets import ProjectSource, TaskSource
 from app.storage import AnnotationReader
+from app.storage.annotations import counts
 from tests.desk import FORMAT, Desk, TaskDesk
 from tests.formats.builders import zip_of
 from tests.samples import mask_png
@@ -148,31 +149,55 @@ def many(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TaskDesk]:
         yield task
 
 
+class Reading:
+    """Exports of a task, and how many rows of each kind each of them read."""
+
+    def __init__(self, task: TaskDesk, options: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+        self._task, self._options, self.n_rows = task, options, Counter[str]()
+        read = AnnotationReader._pass
+
+        def counted(reader: AnnotationReader, kind: str) -> Iterator[Any]:
+            for table in read(reader, kind):
+                self.n_rows[kind] += len(table)
+                yield table
+
+        monkeypatch.setattr(AnnotationReader, "_pass", counted)
+
+    def export(self) -> tuple[bytes, Counter[str]]:
+        self.n_rows.clear()
+        parts: list[bytes] = []
+        job = {"task_id": self._task.number, "job_id": None, "format": FORMAT, **self._options}
+        stream_dataset(self._task.desk.storage, job, lambda chunk: parts.append(bytes(chunk)))
+        return b"".join(parts), self.n_rows.copy()
+
+
 @pytest.mark.parametrize("options", [{}, {"layout": "official"}, {"classes": "cat"}, {"label_ids": "name"}], ids=str)
 def test_an_export_of_many_subsets_reads_everything_a_few_times(
     options: dict[str, str], many: TaskDesk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    n_rows: Counter[str] = Counter()
-    read = AnnotationReader._pass
-
-    def counted(reader: AnnotationReader, kind: str) -> Iterator[Any]:
-        for table in read(reader, kind):
-            n_rows[kind] += len(table)
-            yield table
-
-    def export() -> bytes:
-        n_rows.clear()
-        parts: list[bytes] = []
-        job = {"task_id": many.number, "job_id": None, "format": FORMAT, **options}
-        stream_dataset(many.desk.storage, job, lambda chunk: parts.append(bytes(chunk)))
-        return b"".join(parts)
-
-    monkeypatch.setattr(AnnotationReader, "_pass", counted)
+    reading = Reading(many, options, monkeypatch)
     monkeypatch.setattr(waiting, "STRETCH_ROWS", 150)  # several of each
-    found, n_few = export(), n_rows.copy()
+    found, n_few = reading.export()
     monkeypatch.setattr(plan, "MOST_PASSES", 1 << 30)
     monkeypatch.setattr(AnnotationReader, "part", lambda reader, wanted: reader)
-    assert export() == found
+    again, n_many = reading.export()
+    assert again == found
     is_mixed = n_few["images"] == 2 * N_FRAMES  # for their ids, and for all lists
     for kind in KEPT_KINDS:
-        assert n_few[kind] * (10 if is_mixed else 5) <= n_rows[kind], kind
+        assert n_few[kind] * (10 if is_mixed else 5) <= n_many[kind], kind
+
+
+@pytest.mark.parametrize("options", [{}, {"layout": "official"}, {"layout": "fiftyone"}], ids=str)
+def test_an_export_of_few_images_reads_all_once_and_theirs_alone(
+    options: dict[str, str], many: TaskDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading = Reading(many, {**options, "image_ids": "0070,0090,0399"}, monkeypatch)
+    found, n_few = reading.export()
+    with many.desk.storage.database.read() as conn:
+        n_held = counts(conn, many.number)
+    monkeypatch.setattr(AnnotationReader, "part", lambda reader, wanted: reader)
+    again, n_many = reading.export()
+    assert again == found
+    for kind in ("shapes", "tags"):
+        # Two of seven blocks, however often.
+        assert 0 < 3 * (n_few[kind] - n_held[kind]) < n_many[kind] - n_held[kind], kind

@@ -81,7 +81,8 @@ def write(
     writer = Writer(plan, source, archive, progress)
     selection = parse_selection(options)
     if not selection.is_empty:
-        writer = Writer(writer.select(selection), source, archive, progress)
+        plan = writer.select(selection)
+        writer = Writer(plan, source.part(plan.shown), archive, progress)
     writer.write_lists()
     trim_heap()
     writer.write_tables()
