@@ -236,19 +236,21 @@ class Consistency:
         twin = np.full(len(boxes), -1, dtype=np.int64)
         corners, codes = boxes.numbers, boxes.codes
         left = np.arange(len(boxes), dtype=np.int64)
-        widths = corners[:, 2] - corners[:, 0]
+        slack = (1 - overlap) * (corners[:, 2:] - corners[:, :2]) / overlap + 1e-9
+        tops = np.ascontiguousarray(corners[:, 1])
         for step in range(1, NEIGHBOURS):
             left = left[left + step < len(boxes)]
             near = groups[left] == groups[left + step]
-            near &= corners[left + step, 0] - corners[left, 0] <= (1 - overlap) * widths[left] / overlap + 1e-9
+            near &= corners[left + step, 0] - corners[left, 0] <= slack[left, 0]
             left = left[near]
             if not len(left):
                 break
-            same = overlaps(corners[left], corners[left + step]) >= overlap
+            level = left[np.abs(tops[left + step] - tops[left]) <= slack[left, 1]]  # few of many
+            same = overlaps(corners[level], corners[level + step]) >= overlap
             if related is not None:
-                pairs = codes[left], codes[left + step]
+                pairs = codes[level], codes[level + step]
                 same &= np.isin(mix(*pairs), related) | np.isin(mix(*reversed(pairs)), related)
-            hits = left[same]
+            hits = level[same]
             fresh = twin[hits + step] < 0
             twin[hits[fresh] + step] = hits[fresh]
         return twin

@@ -206,3 +206,30 @@ def test_twins_are_those_of_a_plain_search(size: int) -> None:
         assert found.tolist() == pytest.approx(
             [slow_overlap(one.tolist(), two.tolist()) for one, two in zip(corners, corners[others], strict=True)]
         )
+
+
+def test_of_boxes_beside_each_other_only_those_of_one_height_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    n_compared, size = 0, 600
+
+    def counted(one: np.ndarray, two: np.ndarray) -> np.ndarray:
+        nonlocal n_compared
+        n_compared += len(one)
+        return overlaps(one, two)
+
+    monkeypatch.setattr(consistency, "overlaps", counted)
+    random = np.random.default_rng(1)
+    tops = np.repeat(np.arange(size // 4) / 200, 4) + random.random(size) * 0.02  # four that nearly lie on each other
+    sides = 0.5 + random.random((size, 2)) * 0.01
+    corners = np.stack([np.zeros(size), tops, sides[:, 0], tops + sides[:, 1]], axis=1)
+    report = Report(limit=1000)
+    checks = Consistency(frozenset({"duplicate_box"}), report)
+    same = np.zeros(size, dtype=np.int32)
+    checks.add_boxes("b.csv", np.arange(size, dtype=np.int64), same, same, corners[:, [0, 2, 1, 3]])
+    checks.tell(("x",), {}, "", None)
+    expected = sum(
+        any(slow_overlap(corners[row].tolist(), corners[other].tolist()) >= consistency.SAME_OVERLAP for other in near)
+        for row in range(size)
+        for near in [range(max(0, row - consistency.NEIGHBOURS + 1), row)]
+    )
+    assert report.counts["rule.duplicate_box"] == expected > 50
+    assert n_compared < 30 * size
