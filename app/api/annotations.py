@@ -12,17 +12,17 @@ from typing import Annotated, Any
 
 import numpy as np
 from anyio import CancelScope, CapacityLimiter, to_thread
-from fastapi import Query, Request, Response
+from fastapi import Header, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from app.annotations import Annotations, Label, LabelCatalog
-from app.api.answers import StreamAnswer, etag_matches, in_thread, limiter_of, stream_in_threads
+from app.api.answers import StreamAnswer, etag_matches, in_thread, is_current, limiter_of, stream_in_threads
 from app.api.bodies import announced_length, long_body, whole_body
 from app.api.decoding import Identities, JSONLimits, decode, decode_identities
 from app.api.deps import Caller, CallerDep, Services, ServicesDep
 from app.api.described import json_of
 from app.api.encoding import encode
-from app.api.errors import Gone, WrongMediaType, did_you_mean
+from app.api.errors import Gone, Outdated, WrongMediaType, did_you_mean
 from app.api.receiving import media_type
 from app.api.routing import Router
 from app.api.schemas import PathId
@@ -50,6 +50,9 @@ a frame or two. Each further thread would take longer to wake than the work take
 
 CONTENT = json_of("LabeledData")
 READ: dict[int | str, dict[str, Any]] = {200: {"description": "The annotations", **CONTENT}}
+CHANGED: dict[int | str, dict[str, Any]] = {
+    412: {"description": "If-Match names another version: somebody has changed something since"}
+}
 BODY: dict[str, Any] = {"requestBody": {"required": True, **CONTENT}}
 
 
@@ -61,6 +64,17 @@ def scene_of(conn: Connection, caller: Caller, target: str, number: int) -> Scen
 
 def etag_of(scene: Scene, target: str, number: int) -> str:
     return f'"{target}-{number}-{scene.revision}-{scene.created_date.timestamp():.0f}"'
+
+
+def _locked_scene(
+    conn: Connection, caller: Caller, target: str, number: int, task_id: int, if_match: str | None
+) -> Scene:
+    """What is there when nobody else writes any more. Raises Outdated, where the caller looked at something else."""
+    stored.lock_task(conn, task_id)  # from here on its labels stay
+    now = scene_of(conn, caller, target, number)
+    if not is_current(if_match, etag_of(now, target, number)):
+        raise Outdated(f"the {target} was changed since; read its annotations again, and send what is to change")
+    return now
 
 
 # Reading
@@ -215,7 +229,7 @@ def _meaning(label: Label) -> Any:
 
 
 async def _write(
-    request: Request, services: Services, caller: Caller, target: str, number: int, action: str
+    request: Request, services: Services, caller: Caller, target: str, number: int, action: str, if_match: str | None
 ) -> Response:
     """`replace`, `create` or `update`: decode against frames and labels, then one transaction."""
     look = partial(_look, services, caller, target, number)
@@ -227,8 +241,7 @@ async def _write(
 
     def store(scene: Scene, new: Annotations) -> Response:
         with services.storage.database.write() as conn:
-            stored.lock_task(conn, scene.task_id)  # from here on its labels stay
-            now = scene_of(conn, caller, target, number)
+            now = _locked_scene(conn, caller, target, number, scene.task_id, if_match)
             changed = changed_label(new, scene.labels, now.labels)
             if changed is not None:
                 raise Conflict(
@@ -266,7 +279,9 @@ async def _write(
     return await run_in_threadpool(store, scene, new)
 
 
-async def _remove(request: Request, services: Services, caller: Caller, target: str, number: int) -> Response:
+async def _remove(
+    request: Request, services: Services, caller: Caller, target: str, number: int, if_match: str | None
+) -> Response:
     """PATCH with `action=delete`: the objects with these ids go; ids that are not there are fine."""
     look = partial(_look, services, caller, target, number)
 
@@ -276,6 +291,7 @@ async def _remove(request: Request, services: Services, caller: Caller, target: 
     def store(ids: Identities) -> Response:
         with services.storage.database.write() as conn:
             scene = scene_of(conn, caller, target, number)
+            scene = _locked_scene(conn, caller, target, number, scene.task_id, if_match)
             start, stop = scene.window
             wanted = {"tags": ids.tags, "shapes": ids.shapes, "tracks": ids.tracks}
             stored.delete(conn, scene.task_id, wanted, start=start, stop=stop, near=ids.frames)
@@ -299,28 +315,37 @@ async def _remove(request: Request, services: Services, caller: Caller, target: 
 
 
 async def _patch(
-    request: Request, services: Services, caller: Caller, target: str, number: int, action: str | None
+    request: Request,
+    services: Services,
+    caller: Caller,
+    target: str,
+    number: int,
+    action: str | None,
+    if_match: str | None,
 ) -> Response:
     if action not in ACTIONS:
         await run_in_threadpool(_look, services, caller, target, number)
         given = f'there is no action "{shorten(action)}".{did_you_mean(action, ACTIONS)}' if action else "is missing."
         raise InvalidInput(f"{given} There are {', '.join(ACTIONS)}", place="action")
     if action == "delete":
-        return await _remove(request, services, caller, target, number)
-    return await _write(request, services, caller, target, number, action)
+        return await _remove(request, services, caller, target, number, if_match)
+    return await _write(request, services, caller, target, number, action, if_match)
 
 
-async def _put(request: Request, services: Services, caller: Caller, target: str, number: int) -> Response:
+async def _put(
+    request: Request, services: Services, caller: Caller, target: str, number: int, if_match: str | None
+) -> Response:
     if any(name in request.query_params for name in OLD_IMPORT_NAMES):
         raise Gone(
             f"This call is gone. Use POST /api/{target}s/{number}/annotations, then GET /api/requests/{{rq_id}}."
         )
-    return await _write(request, services, caller, target, number, "replace")
+    return await _write(request, services, caller, target, number, "replace", if_match)
 
 
-def _clear(services: Services, caller: Caller, target: str, number: int) -> None:
+def _clear(services: Services, caller: Caller, target: str, number: int, if_match: str | None) -> None:
     with services.storage.database.write() as conn:
         scene = scene_of(conn, caller, target, number)
+        scene = _locked_scene(conn, caller, target, number, scene.task_id, if_match)
         start, stop = scene.window
         stored.clear(conn, scene.task_id, start=start, stop=stop)
 
@@ -331,6 +356,14 @@ ActionQuery = Annotated[
     str | None, Query(description="`create`, `update` or `delete`", json_schema_extra={"enum": list(ACTIONS)})
 ]
 
+IfMatch = Annotated[
+    str | None,
+    Header(
+        alias="If-Match",
+        description="The ETag of what was read: nothing is changed where somebody else changed it since",
+    ),
+]
+
 
 @router.get("/api/tasks/{task_id}/annotations", responses=READ)
 async def get_task_annotations(request: Request, task_id: PathId, caller: CallerDep, services: ServicesDep) -> Response:
@@ -338,26 +371,31 @@ async def get_task_annotations(request: Request, task_id: PathId, caller: Caller
     return await _read(request, services, caller, "task", task_id)
 
 
-@router.put("/api/tasks/{task_id}/annotations", responses=READ, openapi_extra=BODY)
+@router.put("/api/tasks/{task_id}/annotations", responses=READ | CHANGED, openapi_extra=BODY)
 async def replace_task_annotations(
-    request: Request, task_id: PathId, caller: CallerDep, services: ServicesDep
+    request: Request, task_id: PathId, caller: CallerDep, services: ServicesDep, if_match: IfMatch = None
 ) -> Response:
     """Replace all annotations. An entry with the id of a stored annotation continues it."""
-    return await _put(request, services, caller, "task", task_id)
+    return await _put(request, services, caller, "task", task_id, if_match)
 
 
-@router.patch("/api/tasks/{task_id}/annotations", responses=READ, openapi_extra=BODY)
+@router.patch("/api/tasks/{task_id}/annotations", responses=READ | CHANGED, openapi_extra=BODY)
 async def change_task_annotations(
-    request: Request, task_id: PathId, caller: CallerDep, services: ServicesDep, action: ActionQuery = None
+    request: Request,
+    task_id: PathId,
+    caller: CallerDep,
+    services: ServicesDep,
+    action: ActionQuery = None,
+    if_match: IfMatch = None,
 ) -> Response:
     """Add, change or remove annotations; all of them or, where one is refused, none."""
-    return await _patch(request, services, caller, "task", task_id, action)
+    return await _patch(request, services, caller, "task", task_id, action, if_match)
 
 
-@router.delete("/api/tasks/{task_id}/annotations", status_code=204)
-def clear_task_annotations(task_id: PathId, caller: CallerDep, services: ServicesDep) -> None:
+@router.delete("/api/tasks/{task_id}/annotations", status_code=204, responses=CHANGED)
+def clear_task_annotations(task_id: PathId, caller: CallerDep, services: ServicesDep, if_match: IfMatch = None) -> None:
     """Remove all annotations, and what was kept of imported archives."""
-    _clear(services, caller, "task", task_id)
+    _clear(services, caller, "task", task_id, if_match)
 
 
 @router.get("/api/jobs/{job_id}/annotations", responses=READ)
@@ -366,23 +404,28 @@ async def get_job_annotations(request: Request, job_id: PathId, caller: CallerDe
     return await _read(request, services, caller, "job", job_id)
 
 
-@router.put("/api/jobs/{job_id}/annotations", responses=READ, openapi_extra=BODY)
+@router.put("/api/jobs/{job_id}/annotations", responses=READ | CHANGED, openapi_extra=BODY)
 async def replace_job_annotations(
-    request: Request, job_id: PathId, caller: CallerDep, services: ServicesDep
+    request: Request, job_id: PathId, caller: CallerDep, services: ServicesDep, if_match: IfMatch = None
 ) -> Response:
     """Replace the annotations on a job's frames."""
-    return await _put(request, services, caller, "job", job_id)
+    return await _put(request, services, caller, "job", job_id, if_match)
 
 
-@router.patch("/api/jobs/{job_id}/annotations", responses=READ, openapi_extra=BODY)
+@router.patch("/api/jobs/{job_id}/annotations", responses=READ | CHANGED, openapi_extra=BODY)
 async def change_job_annotations(
-    request: Request, job_id: PathId, caller: CallerDep, services: ServicesDep, action: ActionQuery = None
+    request: Request,
+    job_id: PathId,
+    caller: CallerDep,
+    services: ServicesDep,
+    action: ActionQuery = None,
+    if_match: IfMatch = None,
 ) -> Response:
     """Add, change or remove annotations on a job's frames."""
-    return await _patch(request, services, caller, "job", job_id, action)
+    return await _patch(request, services, caller, "job", job_id, action, if_match)
 
 
-@router.delete("/api/jobs/{job_id}/annotations", status_code=204)
-def clear_job_annotations(job_id: PathId, caller: CallerDep, services: ServicesDep) -> None:
+@router.delete("/api/jobs/{job_id}/annotations", status_code=204, responses=CHANGED)
+def clear_job_annotations(job_id: PathId, caller: CallerDep, services: ServicesDep, if_match: IfMatch = None) -> None:
     """Remove the annotations on a job's frames."""
-    _clear(services, caller, "job", job_id)
+    _clear(services, caller, "job", job_id, if_match)

@@ -76,6 +76,11 @@ def etag_matches(request: Request, etag: str) -> bool:
     return given.strip() == "*" or etag in (one.strip().removeprefix("W/") for one in given.split(","))
 
 
+def is_current(if_match: str | None, etag: str) -> bool:
+    """Whether a change may be made that is meant for the versions of If-Match, where a client names any."""
+    return if_match is None or if_match.strip() == "*" or etag in (one.strip() for one in if_match.split(","))
+
+
 def send_source(
     request: Request, source: BlobSource, size: int, etag: str, headers: Mapping[str, str], media_type: str
 ) -> Response:

@@ -71,6 +71,11 @@ ERRORS = {
     "408": ("The body stopped arriving", "request.timeout", "The body stopped arriving for 30 seconds."),
     "409": ("The thing is busy, or already there", "conflict", "an import of this task is running; wait for its end"),
     "410": ("A call of an older CVAT; the sentence names the new one", "request.gone", "This call is gone. Use …"),
+    "412": (
+        "Another version is there than If-Match names; of uploads in parts: another version of tus",
+        "request.outdated",
+        "the task was changed since; read its annotations again, and send what is to change",
+    ),
     "413": ("The body is larger than its limit", "too_large", "the body is larger than 67,108,864 bytes"),
     "414": ("The query is too long", "request.query_too_long", "The query is longer than 16,384 bytes."),
     "415": (
