@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 
 from app.archive import writer
 from app.blocks import codec
-from tests import statements
+from tests import passwords, statements
 from tests.cluster.processes import Cluster, running_cluster
 from tests.service import Service, running_service
 
@@ -43,6 +43,13 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 @pytest.fixture
+def costly_passwords() -> Iterator[None]:
+    """Passwords are hashed as the service does it."""
+    with passwords.of_the_product():
+        yield
+
+
+@pytest.fixture
 def short_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of a few lines are stored and exported as long ones are."""
     monkeypatch.setattr(codec, "SMALL_BYTES", 1)
@@ -60,6 +67,7 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     settings.load_profile("house")
     statements.share()
+    passwords.cheapen()
     # With the values of all variables, as structlog shows a traceback by itself, one took seconds.
     *others, _ = structlog.get_config()["processors"]
     shown = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)

@@ -18,6 +18,7 @@ from typing import Protocol
 
 from app.main import add_user
 from app.settings import Settings
+from tests import passwords
 from tests.processes import family, runs
 
 COMMAND = (sys.executable, "-m", "app.cli")
@@ -124,7 +125,8 @@ def start_service(
     environment = {**os.environ, "ANNOPORT_AUTH_MODE": auth_mode, "PYTHONUNBUFFERED": "1", **(environ or {})}
     if auth_mode == "users":
         # As `annoport user add` does, whose process would take longer to start than all the rest.
-        add_user(Settings(data_dir=data_dir), ADMIN, PASSWORD, True, "")
+        with passwords.of_the_product():
+            add_user(Settings(data_dir=data_dir), ADMIN, PASSWORD, True, "")
     command = [*COMMAND, "serve", "--host", "127.0.0.1", "--port", "0", "--data-dir", str(data_dir), *arguments]
     with log.open("wb") as sink:
         process = subprocess.Popen(

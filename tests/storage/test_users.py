@@ -13,6 +13,7 @@ from app.storage import ListQuery, Storage, User, sessions, tokens, users
 from app.storage.schema import login_failures, metadata, now
 from app.storage.schema import sessions as session_table
 from app.storage.schema import tokens as token_table
+from tests import passwords
 
 
 @pytest.fixture
@@ -36,6 +37,28 @@ def test_a_wrong_name_or_password_gets_one_answer(storage: Storage, cat: User, n
     assert caught.value.detail == "wrong user name or password"
 
 
+@pytest.mark.usefixtures("costly_passwords")
+def test_passwords_are_hashed_as_rfc_9106_recommends(storage: Storage) -> None:
+    with storage.database.write() as conn:
+        made = users.create(conn, "Cat", "secret")
+        known = conn.execute(sa.select(metadata.tables["users"].c.password_hash).filter_by(id=made.id)).scalar_one()
+    assert known.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
+
+
+@pytest.mark.usefixtures("costly_passwords")
+def test_a_hash_of_other_costs_is_made_anew_when_its_password_comes(storage: Storage) -> None:
+    column = metadata.tables["users"].c.password_hash
+    with storage.database.write() as conn:
+        made = users.create(conn, "Cat", "secret")
+        cheap = passwords.CHEAP.hash("secret")
+        conn.execute(sa.update(column.table).filter_by(id=made.id).values(password_hash=cheap))
+    assert users.authenticate(storage.database, "Cat", "secret", "::1").id == made.id
+    with storage.database.read() as conn:
+        known = conn.execute(sa.select(column).filter_by(id=made.id)).scalar_one()
+    assert known.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
+
+
+@pytest.mark.usefixtures("costly_passwords")
 def test_unknown_names_take_as_long_as_known_ones(storage: Storage, cat: User) -> None:
     def seconds(name: str) -> float:
         best = 9.0
