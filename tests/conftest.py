@@ -78,7 +78,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The longest files come first, so that no worker has one to itself at the end. Tests marked `bench` or `long` run
     only when `-m` asks for them (or when one is named by its id)."""
-    items.sort(key=lambda item: RANKS.get(item.path.relative_to(TESTS).as_posix(), len(RANKS)))
+    ranks = {path: RANKS.get(path.relative_to(TESTS).as_posix(), len(RANKS)) for path in {item.path for item in items}}
+    items.sort(key=lambda item: ranks[item.path])
     if config.option.markexpr or any("::" in argument for argument in config.args):
         return
     left_out = [item for item in items if item.get_closest_marker("bench") or item.get_closest_marker("long")]
