@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -39,17 +40,50 @@ def guard(local_service: Service) -> Guard:
     return Guard(urlsplit(local_service.url).netloc)
 
 
+VIEW: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}}
+
+
+@dataclass
+class Visitor:
+    """Somebody who comes back: what the browser keeps of the page's own files stays from test to test, as fetching and
+    compiling them took more than half of a test's time. All else that a test leaves goes (`forget`)."""
+
+    context: Any
+    blank: Any
+    devtools: Any
+
+    def forget(self, *origins: str) -> None:
+        for page in self.context.pages:
+            if page is not self.blank:
+                page.close()
+        kinds = "cookies,local_storage,indexeddb,cache_storage,service_workers,file_systems,websql"
+        for origin in origins:
+            self.devtools.send("Storage.clearDataForOrigin", {"origin": origin, "storageTypes": kinds})
+        self.context.clear_cookies()
+        self.context.clear_permissions()
+
+
+@pytest.fixture(scope="module")
+def visitor(browser: Any, local_service: Service) -> Visitor:
+    context = browser.new_context(base_url=local_service.url, **VIEW)
+    context.set_default_timeout(PATIENCE_MS)
+    blank = context.new_page()
+    return Visitor(context, blank, context.new_cdp_session(blank))
+
+
 @pytest.fixture
-def open_page(browser: Any, local_service: Service, guard: Guard) -> Iterator[Callable[..., Any]]:
-    """Opens an address of the page in a fresh context; at the end nothing may have gone wrong in any of them."""
+def open_page(browser: Any, visitor: Visitor, local_service: Service, guard: Guard) -> Iterator[Callable[..., Any]]:
+    """Opens an address of the page, for a visitor who comes back, or in a fresh context: the first time (`is_new`), or
+    with options of its own. At the end nothing may have gone wrong in any of them."""
     contexts = []
 
-    def open_at(path: str = "/", **options: Any) -> Any:
-        context = browser.new_context(
-            **{"base_url": local_service.url, "viewport": {"width": 1280, "height": 800}, **options}
-        )
-        context.set_default_timeout(PATIENCE_MS)
-        contexts.append(context)
+    def open_at(path: str = "/", *, is_new: bool = False, **options: Any) -> Any:
+        if is_new or options:
+            context = browser.new_context(**{"base_url": local_service.url, **VIEW, **options})
+            context.set_default_timeout(PATIENCE_MS)
+            contexts.append(context)
+        else:
+            context = visitor.context
         page = context.new_page()
         guard.watch(page)
         page.goto(path)
@@ -59,4 +93,5 @@ def open_page(browser: Any, local_service: Service, guard: Guard) -> Iterator[Ca
     guard.read_refusals()
     for context in contexts:
         context.close()
+    visitor.forget(local_service.url, f"http://{guard.host}")
     guard.check()

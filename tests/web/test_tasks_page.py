@@ -147,7 +147,7 @@ def test_the_list_shows_counts_and_is_searched(open_page: OpenPage, caller: Call
 
 def test_a_deleted_task_comes_back_with_undo_and_goes_without(open_page: OpenPage, caller: Caller) -> None:
     kept, lost = caller.task("undo keeps me"), caller.task("undo loses me")
-    page = open_page("/?search=undo")
+    page = open_page("/?search=undo", is_new=True)  # the clock is the whole context's
     page.clock.install()
     expect(page.locator(".card")).to_have_count(2)
     page.get_by_role("button", name="Delete undo keeps me").click()

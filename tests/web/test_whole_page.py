@@ -167,7 +167,7 @@ def test_keys_lead_everywhere(open_page: OpenPage, task: int) -> None:
 
 def test_the_first_view_is_light_and_soon_there(open_page: OpenPage, guard: Guard) -> None:
     for path, seen in (("/help", "main h1"), ("/?search=nothing+is+called+so", ".nothing")):
-        page = open_page(path)
+        page = open_page(path, is_new=True)
         expect(page.locator(seen)).to_be_visible()
         page.wait_for_load_state("networkidle")
         n, size = page.evaluate(
