@@ -40,9 +40,6 @@ def guard(local_service: Service) -> Guard:
     return Guard(urlsplit(local_service.url).netloc)
 
 
-VIEW: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}}
-
-
 @dataclass
 class Visitor:
     """Somebody who comes back: what the browser keeps of the page's own files stays from test to test, as fetching and
@@ -64,27 +61,50 @@ class Visitor:
 
 
 @pytest.fixture(scope="module")
-def visitor(browser: Any, local_service: Service) -> Visitor:
-    context = browser.new_context(base_url=local_service.url, **VIEW)
-    context.set_default_timeout(PATIENCE_MS)
-    blank = context.new_page()
-    return Visitor(context, blank, context.new_cdp_session(blank))
+def new_context(browser: Any, local_service: Service) -> Callable[..., Any]:
+    """A browser that never was here, with options of Playwright."""
+
+    def make(**options: Any) -> Any:
+        view = {"width": 1280, "height": 800}
+        context = browser.new_context(**{"base_url": local_service.url, "viewport": view, **options})
+        context.set_default_timeout(PATIENCE_MS)
+        return context
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def visitor(new_context: Callable[..., Any]) -> Callable[..., Visitor]:
+    """The module's visitor with these options."""
+    known: dict[str, Visitor] = {}
+
+    def find(**options: Any) -> Visitor:
+        key = repr(sorted(options.items()))
+        if key not in known:
+            context = new_context(**options)
+            blank = context.new_page()
+            known[key] = Visitor(context, blank, context.new_cdp_session(blank))
+        return known[key]
+
+    return find
 
 
 @pytest.fixture
-def open_page(browser: Any, visitor: Visitor, local_service: Service, guard: Guard) -> Iterator[Callable[..., Any]]:
-    """Opens an address of the page, for a visitor who comes back, or in a fresh context: the first time (`is_new`), or
-    with options of its own. At the end nothing may have gone wrong in any of them."""
-    contexts = []
+def open_page(
+    new_context: Callable[..., Any], visitor: Callable[..., Visitor], local_service: Service, guard: Guard
+) -> Iterator[Callable[..., Any]]:
+    """Opens an address of the page, for a visitor who comes back, or for one who `is_new`; at the end nothing may have
+    gone wrong in any of them."""
+    contexts: list[Any] = []
+    visitors: list[Visitor] = []
 
     def open_at(path: str = "/", *, is_new: bool = False, **options: Any) -> Any:
-        if is_new or options:
-            context = browser.new_context(**{"base_url": local_service.url, **VIEW, **options})
-            context.set_default_timeout(PATIENCE_MS)
-            contexts.append(context)
+        if is_new:
+            contexts.append(new_context(**options))
+            page = contexts[-1].new_page()
         else:
-            context = visitor.context
-        page = context.new_page()
+            visitors.append(visitor(**options))
+            page = visitors[-1].context.new_page()
         guard.watch(page)
         page.goto(path)
         return page
@@ -93,5 +113,6 @@ def open_page(browser: Any, visitor: Visitor, local_service: Service, guard: Gua
     guard.read_refusals()
     for context in contexts:
         context.close()
-    visitor.forget(local_service.url, f"http://{guard.host}")
+    for each in visitors:
+        each.forget(local_service.url, f"http://{guard.host}")
     guard.check()
