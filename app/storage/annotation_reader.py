@@ -1,7 +1,7 @@
 """One consistent state of a task's annotations, in batches, for exports.
 
 Batches hold whole frames where it matters what else a frame has: images, and shapes of a frame that has masks or
-groups, or of a task that has tracks. Those of tags, kept rows and plain boxes may end anywhere.
+groups, or of a task that has tracks. Those of tags, kept rows, points and plain boxes may end anywhere.
 """
 
 from __future__ import annotations

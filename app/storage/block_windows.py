@@ -22,6 +22,7 @@ import sqlalchemy as sa
 
 from app.annotations import ShapeType
 from app.blocks import BLOCK_BITS, FRAMES_A_BLOCK, WaitingTables, frames_of
+from app.columns import among
 from app.storage.block_rows import (
     LATER,
     Placed,
@@ -39,8 +40,10 @@ from app.storage.database import Connection
 from app.storage.schema import BLOCKS, annotation_sets
 
 Cuts = Literal["never", "plain", "anywhere"]
-"""Where frames may be cut: of `plain`, tags, kept rows, and frames that have nothing but upright boxes without a group,
-which have nothing to do with each other."""
+"""Where frames may be cut: of `plain`, tags, kept rows, and frames that have nothing but points and upright boxes in no
+group, which have nothing to do with each other."""
+
+PLAIN_TYPES = (ShapeType.RECTANGLE, ShapeType.POINTS)
 
 LARGE_SHARE = 2.0
 """What has more than so many windows is cut."""
@@ -231,7 +234,7 @@ def _weigh_parts(
         counts[at] = np.bincount(frames - first, minlength=FRAMES_A_BLOCK)
         if others:
             types, groups, rotations = others
-            is_plain = (types == ShapeType.RECTANGLE) & (groups == 0) & (rotations == 0)
+            is_plain = among(types, PLAIN_TYPES) & (groups == 0) & (rotations == 0)
             may_cut[frames[~is_plain] - first] = False
     shares = [1 / max(most_rows, 1) + size / max(n_rows, 1) / max(most_bytes, 1) for _, _, n_rows, size in found]
     return [(int(set_id), int(part)) for set_id, part, *_ in found], counts, np.array(shares), may_cut

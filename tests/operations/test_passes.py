@@ -201,3 +201,48 @@ def test_an_export_of_few_images_reads_all_once_and_theirs_alone(
     for kind in ("shapes", "tags"):
         # Two of seven blocks, however often.
         assert 0 < 3 * (n_few[kind] - n_held[kind]) < n_many[kind] - n_held[kind], kind
+
+
+def test_pictures_of_boxes_and_points_are_written_some_rows_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bytes do not tell where a picture was cut; one that has a mask or a group is not."""
+    n_rows: list[int] = []
+    read = AnnotationReader.shapes
+
+    def counted(reader: AnnotationReader) -> Iterator[Any]:
+        for table in read(reader):
+            n_rows.append(len(table))
+            yield table
+
+    random = np.random.default_rng(1)
+    note = {"name": "text_label", "mutable": False, "input_type": "text", "values": [""]}
+    with Desk(tmp_path) as desk:
+        task = desk.task({f"{name}.jpg": (80, 60) for name in "abc"}, [{"name": "cat", "attributes": [note]}])
+        (label,) = task.labels().values()
+        shapes = []
+        for number in range(400):
+            kind = KINDS[:3:2][number % 2]
+            points = np.sort(random.integers(0, 60, (1 + number % 3 if kind == "points" else 2, 2)), axis=0)
+            text = {"spec_id": label["attributes"][0]["id"], "value": f"note {number % 5}"}
+            shape = {"type": kind, "frame": number % 3, "label_id": label["id"], "points": points.ravel().tolist()}
+            shapes.append({**shape, "attributes": [text] if number % 4 == 0 else [], "occluded": number % 11 == 0})
+        shapes.append({"type": "mask", "frame": 2, "label_id": label["id"], "points": POINTS["mask"]})
+        task.change("create", shapes=shapes)
+        task.bring(task.export_zip(), mode="append")  # and those with lines
+        monkeypatch.setattr(AnnotationReader, "shapes", counted)
+
+        def export() -> bytes:
+            n_rows.clear()
+            parts: list[bytes] = []
+            job = {"task_id": task.number, "job_id": None, "format": FORMAT}
+            stream_dataset(desk.storage, job, lambda chunk: parts.append(bytes(chunk)))
+            return b"".join(parts)
+
+        whole = export()
+        assert max(n_rows) == 802
+        monkeypatch.setitem(AnnotationReader.__init__.__kwdefaults__ or {}, "batch_rows", 20)
+        assert export() == whole
+        n_largest, n_second = sorted({*n_rows})[:-3:-1]
+        assert n_largest == 268, "the picture with a mask"
+        assert n_second <= 40

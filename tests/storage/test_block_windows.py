@@ -96,9 +96,13 @@ def test_plain_cuts_leave_frames_whole_where_rows_belong_together(storage: Stora
     assert all(len(set(table.frames.tolist())) == 1 for table in tables if 7 in table.frames and len(table) > 10)
 
 
-def test_a_mask_is_no_plain_box(storage: Storage, task_id: int) -> None:
+@pytest.mark.parametrize(
+    ("other", "is_cut"),
+    [(ShapeType.RECTANGLE, True), (ShapeType.POINTS, True), (ShapeType.MASK, False), (ShapeType.POLYGON, False)],
+)
+def test_a_mask_is_no_plain_box(storage: Storage, task_id: int, other: ShapeType, is_cut: bool) -> None:
     boxes = shapes([3] * 30)
-    for types, is_cut in ((boxes.types, True), (np.append(boxes.types[1:], np.uint8(ShapeType.MASK)), False)):
+    for types in (np.append(boxes.types[1:], np.uint8(other)),):
         with storage.database.write() as conn:
             annotations.clear(conn, task_id)
             annotations.append(conn, task_id, Annotations(shapes=boxes.replace(types=types)))
