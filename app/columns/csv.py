@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import codecs
 import difflib
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -37,6 +38,7 @@ _LONGEST_NAME, _NEAR = 100, 0.8
 """Names of columns that are compared, and how alike they must be."""
 _SHOWN_BYTES = 400
 """Of a broken row, for a report, which shortens it."""
+_SEPARATOR_LINE = re.compile(r"sep=.", re.IGNORECASE)
 _OTHER_DELIMITERS = {b";": "semicolons", b"\t": "tabs", b"|": "bars"}
 _FIRST_PRINTED, _LAST_ASCII = 0x20, 0x7F
 
@@ -364,7 +366,7 @@ class CSVReader:
                 self._error("csv.delimiter", message, row, value=shown)
             else:
                 one, meant = next(iter(self._meant(known).items()), ("", ""))
-                advice = "Put a header above the rows."
+                advice = _advice_without_header(line, known)
                 if meant:
                     advice = f'Perhaps "{shorten(one)}" is meant to be "{meant}": rename it, and others alike.'
                 message = f"The first row names none of the columns {', '.join(known)}. {advice}"
@@ -381,7 +383,7 @@ class CSVReader:
         for name in required:
             if not self.has(name):
                 written = next((one for one, meant in near.items() if meant == name), None)
-                hint = "" if written is None else f' Perhaps "{shorten(written)}" is meant to be it: rename it.'
+                hint = " Add it." if written is None else f' Perhaps "{shorten(written)}" is meant to be it: rename it.'
                 message = f'There is no column "{name}".{hint} The header is: {shown}'
                 place = {} if written is None else {"value": written}
                 self._error("csv.missing_column", message, row, column=name, **place)
@@ -537,6 +539,16 @@ class CSVReader:
 
     def _error(self, code: str, message: str, row: int, **place: str) -> None:
         self._report.error(code, message, file=self._file, row=row, **place)
+
+
+def _advice_without_header(line: bytes, known: Collection[str]) -> str:
+    """What to do about a first row that names no column."""
+    text = line.decode("utf-8").strip().strip('"')
+    if _SEPARATOR_LINE.fullmatch(text):
+        return "Such a line is for Excel alone: remove it."
+    if any(name.strip() in known for name in text.split(",")):
+        return "Each line is quoted as if it were one cell: remove the quotes around lines."
+    return "Put a header above the rows."
 
 
 def told_delimiter(line: bytes) -> str | None:

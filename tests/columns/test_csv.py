@@ -472,6 +472,9 @@ def test_split_lines_of_quoted_and_plain_ones_is_what_the_reader_gives() -> None
         (b"ImageID,LabelName,Note\n", None, None, ""),
         (b"image_id,label_name,x_min\n", "csv.no_header", None, 'Perhaps "image_id" is meant to be "ImageID"'),
         (b"a,b,c\n", "csv.no_header", None, "Put a header above the rows"),
+        (b"sep=,\nImageID,LabelName\n", "csv.no_header", None, "for Excel alone: remove it"),
+        (b'"SEP=,"\nImageID,LabelName\n', "csv.no_header", None, "for Excel alone: remove it"),
+        (b'"ImageID,LabelName,XMin"\n', "csv.no_header", None, "remove the quotes around lines"),
     ],
 )
 def test_columns_that_are_nearly_known_are_told(header: bytes, code: str | None, column: str | None, hint: str) -> None:

@@ -5,6 +5,7 @@ Source: Open Images reference 3.6 (sizes), 3.7 (values, checks, worked example),
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -18,7 +19,7 @@ from app.errors import shorten
 from app.formats.open_images.attributes import AttributeColumn
 from app.formats.open_images.layout import COORDINATES, FLAGS, HIGHEST, LOWEST, TableFile
 from app.formats.open_images.links import MaskLinks
-from app.formats.open_images.reading import FewColumns, Ints, Mask, Reading, TableState
+from app.formats.open_images.reading import FILL, FewColumns, Ints, Mask, Reading, TableState
 from app.formats.open_images.repairs import are_decimal_ones, are_digits, short_decimals
 from app.formats.open_images.repeats import RepeatedRows, repeats_of
 from app.formats.open_images.side_read import row_check
@@ -31,6 +32,7 @@ Reals = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
 
 UNLIKE_CELLS = 64
+_DATE = re.compile(r"\d{1,2}[./ -][A-Za-z]{3,9}\.?|[A-Za-z]{3}[ -]\d{2,4}|\d{1,4}([./-])\d{1,2}\1\d{1,4}")
 FEW_BOX_COLUMNS = ("Source", "LabelName", "Confidence", *FLAGS)
 
 
@@ -132,10 +134,12 @@ def read_coordinate(
     cells = block.cells(column)
     numbers = decode_numbers(cells)
     flawed = tell_numbers(reading, table, block, column, cells, numbers)
-    reading.tell(table, "error", "value.missing", block.rows, numbers.empty, column, f"{column} is empty", cells)
+    reading.tell(
+        table, "error", "value.missing", block.rows, numbers.empty, column, f"{column} is empty; {FILL}", cells
+    )
     flawed |= numbers.empty
     far = ~flawed & ((numbers.values < LOWEST) | (numbers.values > HIGHEST))
-    message = "expected a share of the picture, 0 to 1; this looks like pixels"
+    message = "expected a share of the picture, 0 to 1; this looks like pixels: divide by its width or height"
     reading.tell(table, "error", "value.range", block.rows, far, column, message, cells)
     return cells, numbers.values, flawed | far
 
@@ -196,7 +200,7 @@ def find_labels(reading: Reading, table: TableState, few: FewColumns, frames: In
     """
     block, column, cells = few.block, table.label_column, few[table.label_column]
     asked = np.ones(len(block), dtype=np.bool_)
-    message = f"{column} is empty"
+    message = f"{column} is empty; {FILL}"
     empty = reading.tell_cells(
         table, "error", "value.missing", block, cells.decoded(_are_empty), column, message, cells
     )
@@ -238,10 +242,21 @@ def tell_numbers(
     return numbers.not_number | numbers.not_finite
 
 
+def _advice(text: str) -> str:
+    """How to write what is no number."""
+    if "," in text:
+        return "its decimal mark must be a point"
+    if text.endswith("%"):
+        return "write 10% as 0.1"
+    if _DATE.fullmatch(text):
+        return "a spreadsheet may have made a date of it: write a number, such as 0.25"
+    return "write a number, such as 0.25"
+
+
 def _about(cells: Cells | Coded, words: str) -> Callable[[int], str]:
     def told(place: int) -> str:
         text = cells.row_text(place)
-        return f'"{shorten(text)}" {words}{"; its decimal mark must be a point" if "," in text else ""}'
+        return f'"{shorten(text)}" {words}; {_advice(text)}'
 
     return told
 

@@ -162,7 +162,7 @@ class ImageListReader:
             block.rows,
             wrong,
             "Subset",
-            lambda place: f'"{shorten(names.row(place))}" cannot be the name of a folder',
+            lambda place: f'"{shorten(names.row(place))}" cannot be the name of a folder; rename it',
             block.cells("Subset"),
         )
         bad |= wrong

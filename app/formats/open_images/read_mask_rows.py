@@ -139,7 +139,7 @@ def _find_files(reading: Reading, table: TableState, block: CSVBlock, frames: In
             _missing_file(table, files, int(block.rows[row]), cells.row_text(row)) for row in told[:room].tolist()
         ]
         reading.report.add_many(problems, len(told))
-    message = "the zip holds several files of this name and none in the folder of the row's subset"
+    message = "the zip holds several files of this name, and none in masks/<subset>/ of the row's subset: put it there"
     reading.tell(table, "error", "mask.ambiguous_file", block.rows, several, "MaskPath", message, cells)
     bad |= missing | several | ~asked
     files.used[places[places >= 0]] = True
@@ -213,7 +213,7 @@ def _read_box_cells(reading: Reading, table: TableState, block: CSVBlock, bad: M
         numbers = decode_numbers(cells)
         flawed = tell_numbers(reading, table, block, column, cells, numbers)
         far = ~flawed & ((numbers.values < LOWEST) | (numbers.values > HIGHEST))
-        message = "expected a share of the picture, 0 to 1; this looks like pixels"
+        message = "expected a share of the picture, 0 to 1; this looks like pixels: divide by its width or height"
         reading.tell(table, "error", "value.range", block.rows, far, column, message, cells)
         bad |= flawed | far
         n_filled += ~numbers.empty

@@ -67,6 +67,8 @@ Reals = npt.NDArray[np.float64]
 
 WARNINGS_LISTED = 5
 """Warnings of one code and table that are listed; a flood of one kind leaves room for the others."""
+FILL = "fill it, or remove the row"
+"""What to do about an empty cell."""
 
 KEPT_PIECE_BYTES = 4 << 20
 
@@ -458,7 +460,7 @@ class Reading:
         """The cells of a column that may not be empty; rows where it is are told and marked in `bad`."""
         cells = block.cells(column)
         empty = cells.lengths == 0
-        self.tell(table, "error", "value.missing", block.rows, empty, column, f"{column} is empty", cells)
+        self.tell(table, "error", "value.missing", block.rows, empty, column, f"{column} is empty; {FILL}", cells)
         bad |= empty
         return cells
 
@@ -567,6 +569,8 @@ class Reading:
             hint = (
                 f"; the {whose} has no frames" if not len(self.target.frames) else f"; frames are called {self.example}"
             )
+            if self.options.unmatched != "skip":
+                hint += ". unmatched=skip passes over rows of other images"
         return f'no frame of the {whose} is called "{shorten(text)}"{hint}', near[0] if near else None
 
     def _ambiguous_message(self, text: str) -> tuple[str, str | None]:

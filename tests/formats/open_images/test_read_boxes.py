@@ -206,3 +206,24 @@ def test_the_row_limit() -> None:
 def test_json_of_attributes_has_no_blanks() -> None:
     text = good(archive(ROW + "\n"), TASK)[0].annotations().shapes.attributes.row(0)
     assert text == json.dumps(json.loads(text), separators=(",", ":"))
+
+
+@pytest.mark.parametrize(
+    ("cell", "advice"),
+    [
+        ("abc", "write a number, such as 0.25"),
+        ("nan", "write a number, such as 0.25"),
+        ('"0,1"', "its decimal mark must be a point"),
+        ("10%", "write 10% as 0.1"),
+        ("01.Feb", "a spreadsheet may have made a date of it"),
+        ("Jan-25", "a spreadsheet may have made a date of it"),
+        ("2026-01-02", "a spreadsheet may have made a date of it"),
+        ("", "fill it, or remove the row"),
+        ("640", "divide by its width or height"),
+    ],
+)
+def test_a_cell_that_is_no_place_is_told_with_what_to_do(cell: str, advice: str) -> None:
+    row = f"a,x,/m/c,1,{cell},1,0,1,0,0,0,0,0\n"
+    _, report = imported(archive(row), target({"a.jpg": (8, 6)}, labels("/m/c")))
+    assert [problem.column for problem in report.errors] == ["XMin"]
+    assert advice in report.errors[0].message
