@@ -195,6 +195,7 @@ class Reading:
             target.first_group,
             target.group_room,
             target.parts,
+            target.is_part,
         )
         self.tables: list[KeptTable] = []
         self._states: list[TableState] = []

@@ -175,16 +175,20 @@ class ItemCodec:
         self._add_attributes(item, label, tags.attributes.row(row))
         return item
 
-    def of_track(self, tracks: Tracks, row: int, images: Mapping[int, str], stop: int) -> Item | None:
+    def of_track(
+        self, tracks: Tracks, row: int, images: Mapping[int, str], stop: int, is_part: bool = False
+    ) -> Item | None:
         """One track; None where a key frame has no image id (it lies outside of what is exported).
 
-        `at` tells where its key frames lie, and where the frames end (`stop`), from the first key frame on.
+        `at` tells where its key frames lie, and where the frames end (`stop`), from the first key frame on. The end of
+        a track that does not move before it may be left out, but not where the frames are those of a job (`is_part`):
+        there it would go on into others.
         """
         label = self.labels.by_id[int(tracks.label_ids[row])]
         body = orjson.loads(tracks.bodies.row_bytes(row))
         numbers = [shape["frame"] for shape in body["shapes"]]
         at = [number - numbers[0] for number in [*numbers, max(stop, numbers[-1])]] if numbers else []
-        if ends_still(body["shapes"]) and images.get(numbers[-1]) is None:
+        if not is_part and ends_still(body["shapes"]) and images.get(numbers[-1]) is None:
             body, at = without_end(body, "frame"), at[:-1]
         item: Item = {"label": label.name, "image": images.get(int(tracks.frames[row])), "at": at}
         if tracks.groups[row]:

@@ -185,6 +185,7 @@ class SideFile:
         first_group: int,
         group_room: int,
         parts: Sequence[int] = (),
+        is_part: bool = False,
     ) -> None:
         """An empty one.
 
@@ -193,9 +194,10 @@ class SideFile:
             first_group: added to group numbers, less one.
             group_room: how many numbers from there on are free.
             parts: the first frame of each task, where there are several.
+            is_part: the frames are those of a job.
         """
         self._frames, self._codec, self._find = frames, codec, find
-        self._parts = parts
+        self._parts, self._is_part = parts, is_part
         self._more_group, self._group_room = first_group - 1, group_room
         self.max_group = 0
         self._files: dict[str, int] = {}
@@ -203,7 +205,7 @@ class SideFile:
         self._order: Ids = np.empty(0, dtype=np.int64)
         self._lines, self._rowless = _Lines(), _Lines()
         self._tracks, self._wholes = Held("track"), Held("whole")
-        self._ways = TrackWays(find, parts)
+        self._ways = TrackWays(find, parts, is_part)
         self._shown = _ShownRows()
         self._n_refused = 0
 
@@ -227,7 +229,7 @@ class SideFile:
             self._keys = np.empty(0, dtype=np.int64)
             self._lines, self._rowless = _Lines(), _Lines()
             self._tracks, self._wholes, self._n_refused = Held("track"), Held("whole"), 0
-            self._ways = TrackWays(self._find, self._parts)
+            self._ways = TrackWays(self._find, self._parts, self._is_part)
             report.warn(
                 "extra.ignored", f"the side file cannot be used ({problem}); the tables are read alone", file=path
             )

@@ -490,7 +490,7 @@ class SideWriter:
         names = _ImageNames(self._plan)
         stop = self._plan.start + len(self._plan.target.frames)
         for row in range(len(tracks)):
-            item = self._codec.of_track(tracks, row, names, stop)
+            item = self._codec.of_track(tracks, row, names, stop, self._plan.target.is_part)
             if item is not None:
                 numbered = self._numbered(item)
                 self._add(orjson.dumps({"track": row, "rows": self._track_rows.get(row, 0), **numbered}))

@@ -42,14 +42,16 @@ class TrackWays:
         is_cut: (N,) bool, tracks whose last key frame is to be left out: it is on no frame of their task.
     """
 
-    def __init__(self, find: Find, parts: Sequence[int] = ()) -> None:
+    def __init__(self, find: Find, parts: Sequence[int] = (), is_part: bool = False) -> None:
         """None yet.
 
         Args:
             find: image ids to frame numbers, below 0 where there is none.
             parts: the first frame of each task, where there are several.
+            is_part: the frames are those of a job: a track without an end would go on behind them.
         """
         self._find, self._parts = find, np.array(parts, dtype=np.int64)
+        self._may_cut = not is_part
         self._names: list[bytes] = []  # of key frames that are not looked up yet
         self._found = array("i")
         self._told = array("i")  # where each key frame lay in the exporting task, from the first one on
@@ -101,7 +103,7 @@ class TrackWays:
     def _drop_ends(self) -> None:
         """Of tracks that have not moved until they end elsewhere."""
         starts = np.array(self._starts, dtype=np.int64)
-        may_end = np.frombuffer(self._ends_still, dtype=np.bool_)
+        may_end = np.frombuffer(self._ends_still, dtype=np.bool_) & self._may_cut
         self.is_cut = may_end.copy()
         rows = np.flatnonzero(may_end)
         firsts, lasts = self._frames[starts[rows]], self._frames[starts[rows + 1] - 1]

@@ -154,3 +154,21 @@ def test_names_are_looked_up_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("app.formats.open_images.track_ways.NAMES_AT_ONCE", 2)
     members = members_of(Tracks.concatenate([track_of({0: 0.0, 2: 9.0, 3: None}), track_of({1: 0.0, 2: 5.0})]))
     assert [len(reread(members, order)[0].tracks) for order in ("abcdef", "bacdef")] == [2, 0]
+
+
+@pytest.mark.parametrize("is_part", [False, True])
+def test_no_track_goes_on_behind_the_frames_of_a_job(is_part: bool) -> None:
+    members = members_of(track_of({0: 0.0, 1: 5.0, 2: None}), "abcd")
+    document = json.loads(members[SIDE])
+    keys = document["entries"][-1]["body"]["shapes"]
+    keys[2]["points"] = keys[1]["points"]
+    members[SIDE] = json.dumps(document).encode()
+    where = replace(target(frames_of("ab"), LABELS, subset="train"), is_part=is_part)
+    sink, report = imported(zip_of(members), where, unmatched="skip")
+    assert not report.errors
+    found = sink.annotations()
+    assert (len(found.tracks), len(found.shapes)) == ((0, 2) if is_part else (1, 0))
+    moving = track_of({0: 0.0, 1: 0.0, 2: None})  # it ends where it began
+    data, _ = exported(MemorySource(Annotations(tracks=moving), where.frames), where)
+    sink, _ = imported(data, replace(where, is_part=False))
+    assert len(sink.annotations().tracks) == (not is_part), "nor in the export of one"
