@@ -37,6 +37,15 @@ def test_workers_do_not_know_the_edge() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_nobody_loads_the_server_engine_who_has_a_file() -> None:
+    code = (
+        "import sys, app.main; print([name for name in ('sqlalchemy.dialects.postgresql', 'psycopg.pq') "
+        "if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_workers_step_back_for_answers_within_one_session(service: Service) -> None:
     """Linux shares the cores among sessions first: niceness counts only where both are in one."""
     parent = service.process.pid

@@ -7,7 +7,9 @@ Messages are JSON, not huey's pickles: who can write to the queue must not be ab
 
 from __future__ import annotations
 
+import importlib
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,13 +21,23 @@ from urllib.parse import urlsplit
 
 import orjson
 import structlog
-from huey import Huey
-from huey.exceptions import HueyException
-from huey.registry import Message
-from huey.serializer import Serializer
-from huey.storage import PostgresStorage, SqliteStorage
 
 from app.errors import Busy
+
+DRIVER = "psycopg"
+
+# huey imports PostgreSQL's driver where there is one, used or not: a twentieth of what a process needs to start. So it
+# finds none, and is given it with the first queue on a server.
+_is_hidden = sys.modules.setdefault(DRIVER, None) is None  # type: ignore[arg-type]
+import huey.storage  # noqa: E402
+from huey import Huey  # noqa: E402
+from huey.exceptions import HueyException  # noqa: E402
+from huey.registry import Message  # noqa: E402
+from huey.serializer import Serializer  # noqa: E402
+from huey.storage import PostgresStorage, SqliteStorage  # noqa: E402
+
+if _is_hidden:
+    del sys.modules[DRIVER]
 
 log = structlog.get_logger(__name__)
 
@@ -131,6 +143,7 @@ def open_queue(queue_url: str, data_dir: Path) -> Queue:
     common: dict[str, Any] = {"results": False, "serializer": _JSONMessages()}
     scheme = urlsplit(queue_url).scheme.partition("+")[0]
     if scheme in ("postgresql", "postgres"):
+        huey.storage.psycopg = importlib.import_module(DRIVER)
         dsn = "postgresql:" + queue_url.partition(":")[2]
         shared = partial(Huey, QUEUE_NAME, storage_class=PostgresStorage, dsn=dsn, read_timeout=1, **common)
         return Queue(partial(_make_shared, shared))

@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from app.errors import NotFound
-from app.storage.database import Connection
+from app.storage.database import Connection, insert_or_not
 from app.storage.schema import facts, jobs, now, projects, tasks
 
 LABELS_KEY = "labels"
@@ -36,7 +35,7 @@ def touch_labels(conn: Connection) -> None:
 
     The mark is random, not a number: a change that is undone again leaves no mark that a later one could repeat.
     """
-    insert = (sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert)(facts)
+    insert = insert_or_not(conn, facts)
     mark = {"value": secrets.token_hex(16)}
     conn.execute(insert.on_conflict_do_update(index_elements=["name"], set_=mark), {"name": LABELS_KEY, **mark})
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
-from app.storage.database import Connection
+from app.storage.database import Connection, insert_or_not
 from app.storage.schema import counters
 
 SECONDS_STEPS = (0.1, 0.5, 1, 5, 15, 60, 300, 1800)
@@ -22,7 +21,7 @@ def add(conn: Connection, amounts: Mapping[tuple[str, ...], float]) -> None:
     rows = [{"name": "|".join(name), "value": float(amount)} for name, amount in sorted(amounts.items()) if amount]
     if not rows:
         return
-    insert = (sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert)(counters)
+    insert = insert_or_not(conn, counters)
     grown = {"value": counters.c.value + insert.excluded.value}
     conn.execute(insert.on_conflict_do_update(index_elements=["name"], set_=grown), rows)
 

@@ -193,6 +193,18 @@ class Database:
             engine.dispose()
 
 
+def insert_or_not(conn: Connection, table: sa.Table) -> Any:
+    """An INSERT that can be told what to do where the row is there already. Of the two engines' own statements only the
+    one that is used is loaded: PostgreSQL's brings all its types and drivers along."""
+    if conn.dialect.name == "sqlite":
+        from sqlalchemy.dialects.sqlite import insert as insert_into_file
+
+        return insert_into_file(table)
+    from sqlalchemy.dialects.postgresql import insert
+
+    return insert(table)
+
+
 def parse_url(url: str) -> sa.URL:
     """Raises AppError, without the URL, which may hold a password."""
     try:

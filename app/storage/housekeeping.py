@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from app.steps import reach
 from app.storage import unfinished
-from app.storage.database import Connection
+from app.storage.database import Connection, insert_or_not
 from app.storage.removal import discard_blobs, drop_sets, forget_requests, remove_uploads
 from app.storage.schema import (
     BLOCKS,
@@ -57,7 +56,7 @@ def take_turn(storage: Storage, pause_seconds: float) -> bool:
     due = (moment - timedelta(seconds=pause_seconds)).isoformat()
     is_due = sa.or_(facts.c.value <= due, facts.c.value > moment.isoformat())  # or the clock was set back
     with storage.database.write() as conn:
-        insert = (sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert)(facts)
+        insert = insert_or_not(conn, facts)
         turn = insert.values(name=TURN, value=moment.isoformat()).on_conflict_do_update(
             index_elements=["name"], set_={"value": insert.excluded.value}, where=is_due
         )

@@ -11,11 +11,10 @@ from contextlib import suppress
 from datetime import timedelta
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from app.errors import NotFound
 from app.storage.changes import lock_task
-from app.storage.database import Connection
+from app.storage.database import Connection, insert_or_not
 from app.storage.schema import annotation_sets, discarded_blobs, now, packs, requests, tasks, upload_segments, uploads
 
 # An export reads rows in one transaction, which shows it pictures and kept PNGs that were given up meanwhile. It has as
@@ -28,8 +27,7 @@ def discard_blobs(conn: Connection, keys: Iterable[str], *, has_readers: bool = 
     not_before = now() + READERS_MAY_TAKE if has_readers else now()
     values = [{"key": key, "not_before": not_before} for key in keys]
     if values:
-        insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
-        conn.execute(insert(discarded_blobs).on_conflict_do_nothing(), values)
+        conn.execute(insert_or_not(conn, discarded_blobs).on_conflict_do_nothing(), values)
 
 
 def drop_sets(conn: Connection, chosen: sa.ColumnElement[bool]) -> None:
