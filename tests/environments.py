@@ -30,7 +30,9 @@ import venv
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
+
+import pytest
 
 PINS: Mapping[str, tuple[str, ...]] = {  # the largest come first, so that none is waited for at the end
     "judge": ("datumaro==1.13.12",),
@@ -73,12 +75,6 @@ def folder() -> Path | None:
     return Path(chosen) if chosen else Path(__file__).resolve().parent.parent / ".venv-tests"
 
 
-def _skip(reason: str) -> NoReturn:
-    import pytest  # the environments are made while it is installed
-
-    pytest.skip(reason)
-
-
 def python_of(name: str) -> Path:
     """The interpreter of an environment, which is made first if it is not there.
 
@@ -90,7 +86,7 @@ def python_of(name: str) -> Path:
     """
     home = folder()
     if home is None:
-        _skip(f"needs the '{name}' environment, and ANNOPORT_TEST_ENVS=none switches it off")
+        pytest.skip(f"needs the '{name}' environment, and ANNOPORT_TEST_ENVS=none switches it off")
     python = home / name / "bin" / "python"
     ready = home / f"{name}.ready"
     wanted = {**PINS, **LARGE_PINS}[name]
@@ -130,10 +126,10 @@ def node_modules() -> Path:
     """
     home = folder()
     if home is None:
-        _skip("needs the 'types' environment, and ANNOPORT_TEST_ENVS=none switches it off")
+        pytest.skip("needs the 'types' environment, and ANNOPORT_TEST_ENVS=none switches it off")
     npm = shutil.which("npm")
     if npm is None or shutil.which("node") is None:
-        _skip("TypeScript checks the page's types, and npm and node are not on the path: apt-get install npm")
+        pytest.skip("TypeScript checks the page's types, and npm and node are not on the path: apt-get install npm")
     ready = home / "types.ready"
     pins = "".join(f"{name}@{version}\n" for name, version in NODE_PINS.items())
     home.mkdir(parents=True, exist_ok=True)
@@ -182,8 +178,6 @@ def run_script(
 
 def make_all() -> None:
     """All that tests of every run need, some at a time: pip is busy with one core, and waits for the network."""
-    if folder() is None:
-        return
     makers: dict[str, Callable[[], Path]] = {name: functools.partial(python_of, name) for name in PINS}
     if shutil.which("npm") is not None:  # without it the test that needs them says so
         makers["types"] = node_modules
