@@ -21,13 +21,13 @@ from app.storage.block_rows import (
     KEYS_A_STATEMENT,
     Ids,
     Placed,
-    decode_column,
     decode_rows,
     delete_blocks,
     fetch_blocks,
     insert_blocks,
     read_block_list,
     read_blocks,
+    read_column,
     remove_part,
     visible_sets,
 )
@@ -95,7 +95,7 @@ def add_parts(conn: Connection, kind: str, task_id: int, set_id: int, block: int
         number, n_rows, n_bytes = int(last[0]), int(last[1]), int(last[2])
         part = number + 1
         if n_rows / PART_ROWS + n_bytes / PART_BYTES + float(shares.sum()) <= 1:
-            key: dict[str, Any] = {"first": block, "last": block, "set_id": set_id, "part": number}
+            key = _key(block, set_id, number)
             found = decode_rows(kind, fetch_blocks(conn, kind, task_id, block_columns(kind), **key)).table
             table = type(table).concatenate([found, table.take(order)])
             order, shares = np.argsort(frames_of(table), kind="stable"), shares_of(kind, table)
@@ -119,9 +119,8 @@ def held_parts(conn: Connection, kind: str, task_id: int, blocks: Ids, name: str
     somebody looks."""
     for block in blocks.tolist():
         for set_id, number in _parts_of(conn, kind, task_id, block):
-            key: dict[str, Any] = {"first": block, "last": block, "set_id": set_id, "part": number}
-            (one,) = fetch_blocks(conn, kind, task_id, (name,), **key)
-            if np.isin(decode_column(kind, name, [one[-1]], [one.n_rows]), wanted).any():
+            key = _key(block, set_id, number)
+            if np.isin(read_column(conn, kind, task_id, name, **key), wanted).any():
                 yield Held(read_blocks(conn, kind, task_id, lazy=True, **key), (block, set_id, number))
 
 
@@ -178,6 +177,11 @@ def _parts_of(conn: Connection, kind: str, task_id: int, block: int) -> list[tup
     return [(int(set_id), int(part)) for set_id, part in found]
 
 
+def _key(block: int, set_id: int, number: int) -> dict[str, Any]:
+    """What `fetch_blocks` knows a part by."""
+    return {"first": block, "last": block, "set_id": set_id, "part": number}
+
+
 def remove_range(conn: Connection, kind: str, task_id: int, start: int, stop: int) -> None:
     """Remove the rows of frames start to stop in every visible set. Blocks at the edges are written anew; of large ones
     only the parts that lose some of their rows, one after the other."""
@@ -201,9 +205,8 @@ def remove_range(conn: Connection, kind: str, task_id: int, start: int, stop: in
 def _remove_in_parts(conn: Connection, kind: str, task_id: int, block: int, start: int, stop: int) -> None:
     """`remove_range` of a block, which holds a part of it at a time."""
     for set_id, part in _parts_of(conn, kind, task_id, block):
-        key: dict[str, Any] = {"first": block, "last": block, "set_id": set_id, "part": part}
-        (one,) = fetch_blocks(conn, kind, task_id, ("frames",), **key)
-        frames = decode_column(kind, "frames", [one.frames], [one.n_rows])
+        key = _key(block, set_id, part)
+        frames = read_column(conn, kind, task_id, "frames", **key)
         stays = np.flatnonzero((frames < start) | (frames >= stop))
         if len(stays) < len(frames):
             rest = TABLES_BY_KIND[kind].empty()
