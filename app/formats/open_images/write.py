@@ -197,8 +197,10 @@ class Writer:
         if self._parted is None or self._parted[0] != subset:
             subsets = self._plan.subsets
             several = subset in subsets.values and len(subsets.values) > 1
-            wanted = subsets.codes == subsets.values.index(subset) if subset is not None and several else None
-            self._parted = subset, self._source if wanted is None else self._source.part(wanted)
+            self._parted = subset, self._source
+            if subset is not None and several:
+                wanted = (subsets.codes == subsets.values.index(subset)) & self._plan.shown
+                self._parted = subset, self._source.part(wanted)
         return self._parted[1]
 
     def _of_subset(self, kind: Literal["images", "tags", "rows"], subset: str | None) -> Iterator[Any]:
