@@ -7,6 +7,7 @@ large task the blocks that hold what a call names are taken in steps, so memory 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -424,75 +425,100 @@ def replace_all(
     partial = edges[(edges << BLOCK_BITS < start) | (((edges + 1) << BLOCK_BITS > stop) & (stop < size))]
     is_large = any(float(shares_of(kind, getattr(new, kind)).sum()) > LARGE_PARTS for kind in OBJECT_KINDS)
     is_narrow = last - first < NARROW_BLOCKS and not is_large
-    tables: dict[str, Any] = {}
-    sets: dict[str, Ids] = {}
     seen: dict[str, Placed] = {}
-    staying: dict[str, tuple[Ids, Any]] = {}
-    fresh: dict[str, npt.NDArray[np.bool_]] = {}
+    changes: dict[str, _Replacement] = {}
     for kind in OBJECT_KINDS:
         table = getattr(new, kind)
         if is_narrow:
-            before = read_blocks(conn, kind, task_id, first=first, last=last, lazy=True)
+            seen[kind] = read_blocks(conn, kind, task_id, first=first, last=last, lazy=True)
         else:  # which blocks of the range hold one of these?
             found = _find(conn, kind, task_id, table.ids[table.ids > 0], start, stop)
-            before = _continuing(conn, kind, task_id, np.union1d(found[found >= 0], partial), table.ids, start, stop)
-        seen[kind] = before
-        if not len(table) and not len(before.table):
-            tables[kind], sets[kind] = table, np.empty(0, dtype=np.int64)
-            fresh[kind] = np.empty(0, dtype=np.bool_)
-            continue
-        frames = frames_of(before.table)
-        inside = np.flatnonzero((frames >= start) & (frames < stop))
-        old = before.take(inside)
-        places = _match(old.table.ids, table.ids)
-        places[_repeated(table.ids)] = -1
-        known = np.flatnonzero(places >= 0)
-        fresh[kind] = places < 0
-        sets[kind] = np.full(len(table), base, dtype=np.int64)
-        table = _without_kept(table)
-        if len(known):
-            continued = old.take(places[known])
-            chosen = table.take(known)
-            rows = _continued(conn, kind, continued.table, chosen, defaults)
-            stays = continued.table.frames == rows.frames
-            sets[kind][known] = np.where(stays, continued.set_ids, base)
-            order = np.arange(len(table), dtype=np.int64)
-            order[known] = len(table) + np.arange(len(known), dtype=np.int64)
-            table = type(table).concatenate([table, rows]).take(order)
-            if len(known) == len(table) == len(inside):  # none comes, none goes
-                staying[kind] = inside[places], continued.table
-        tables[kind] = table
-    stored = _number(conn, task_id, Annotations(**tables), fresh)
+            held = np.union1d(found[found >= 0], partial)
+            seen[kind] = _continuing(conn, kind, task_id, held, table.ids, start, stop)
+        changes[kind] = _replacement(conn, kind, seen[kind], table, start, stop, base, defaults)
+    fresh = {kind: change.fresh for kind, change in changes.items()}
+    stored = _number(conn, task_id, Annotations(**{kind: each.table for kind, each in changes.items()}), fresh)
     left: set[int] = set()
-    held: set[int] = set()
+    held_sets: set[int] = set()
     for kind in OBJECT_KINDS:
-        current = Placed(getattr(stored, kind), sets[kind])
-        before = seen[kind]
+        before, change = seen[kind], changes[kind]
+        current = Placed(getattr(stored, kind), change.set_ids)
         if is_narrow:
-            if not len(before.table) and not len(current.table):
+            if not len(before) and not len(current):
                 continue
-            if kind in staying and write_rows(conn, kind, task_id, before, *staying[kind], current.table):
+            stays = change.old is not None
+            if stays and write_rows(conn, kind, task_id, before, change.old_rows, change.old, current.table):
                 continue
-            compared = None if kind in staying else before
+            compared = None if stays else before
         frames = frames_of(before.table)
         outside = before.take(np.flatnonzero((frames < start) | (frames >= stop)))
-        after = concatenate_placed([outside, current]) if len(outside.table) else current
+        after = concatenate_placed([outside, current]) if len(outside) else current
         if is_narrow:
             after = in_frame_order(after)
             write_changed(conn, kind, task_id, after, [*pairs_of(before), *pairs_of(current)], before=compared)
             left |= set(distinct(before.set_ids).tolist())
-            held |= set(distinct(after.set_ids).tolist())
+            held_sets |= set(distinct(after.set_ids).tolist())
             continue
         left |= delete_blocks(conn, kind, task_id, all_sets, first, last)
         order = np.argsort(frames_of(after.table), kind="stable")
         for set_id in distinct(after.set_ids).tolist():
-            held.add(set_id)
+            held_sets.add(set_id)
             of_set = order[after.set_ids[order] == set_id]
             insert_in_parts(conn, kind, task_id, set_id, after.table, of_set)
-    drop_emptied_sets(conn, task_id, left - held)
+    drop_emptied_sets(conn, task_id, left - held_sets)
     touch_task(conn, task_id)
     touch_jobs_between(conn, task_id, start, stop)
     return stored
+
+
+@dataclass(frozen=True, slots=True)
+class _Replacement:
+    """What one kind becomes in a range: its rows, the sets they are to lie in, which of them have no id yet.
+
+    Where none comes and none goes: `old`, the rows that these continue, row by row, and `old_rows`, where they stand
+    among those that were read.
+    """
+
+    table: Any
+    set_ids: Ids
+    fresh: npt.NDArray[np.bool_]
+    old: Any = None
+    old_rows: Ids = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+
+
+def _replacement(
+    conn: Connection, kind: str, before: Placed, table: Any, start: int, stop: int, base: int, defaults: Defaults | None
+) -> _Replacement:
+    """Rows of `table` with the id of a row of the range continue it, where it lies; others are new, in the base."""
+    set_ids = np.full(len(table), base, dtype=np.int64)
+    if not len(table) and not len(before):
+        return _Replacement(table, set_ids, np.empty(0, dtype=np.bool_))
+    frames = frames_of(before.table)
+    inside = np.flatnonzero((frames >= start) & (frames < stop))
+    places = _match(before.table.ids[inside], table.ids)
+    places[_repeated(table.ids)] = -1
+    known = np.flatnonzero(places >= 0)
+    table = _without_kept(table)
+    if not len(known):
+        return _Replacement(table, set_ids, places < 0)
+    old_rows = inside[places[known]]
+    old = _chosen(before, old_rows)
+    rows = _continued(conn, kind, old.table, _chosen(table, known), defaults)
+    set_ids[known] = np.where(old.table.frames == rows.frames, old.set_ids, base)
+    if len(known) < len(table):
+        order = np.arange(len(table), dtype=np.int64)
+        order[known] = len(table) + np.arange(len(known), dtype=np.int64)
+        rows = type(table).concatenate([table, rows]).take(order)
+    elif len(known) == len(inside):
+        return _Replacement(rows, set_ids, places < 0, old.table, old_rows)
+    return _Replacement(rows, set_ids, places < 0)
+
+
+def _chosen(rows: Any, at: Ids) -> Any:
+    """These rows of a table; the table itself where they are all of it, in order, as a client sends them back: to take
+    them one by one was a twentieth of what it takes to save a frame."""
+    is_all = len(at) == len(rows) and bool((at == np.arange(len(at))).all())
+    return rows if is_all else rows.take(at)
 
 
 def _continuing(conn: Connection, kind: str, task_id: int, blocks: Ids, ids: Ids, start: int, stop: int) -> Placed:

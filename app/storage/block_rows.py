@@ -53,6 +53,9 @@ class Placed:
     table: Any
     set_ids: Ids
 
+    def __len__(self) -> int:
+        return len(self.set_ids)
+
     def take(self, indices: npt.NDArray[Any]) -> Placed:
         return Placed(self.table.take(indices), self.set_ids[indices])
 
