@@ -49,7 +49,7 @@ from app.storage.block_rows import (
     write_changed,
     write_rows,
 )
-from app.storage.block_steps import LAST_BLOCK, block_steps, weigh_blocks
+from app.storage.block_steps import LAST_BLOCK, block_steps, in_steps, weigh_blocks
 from app.storage.changes import lock_task, take_numbers, touch_jobs, touch_jobs_between, touch_task
 from app.storage.database import Connection
 from app.storage.edits import continue_rows
@@ -196,11 +196,11 @@ def _find(
     return block_of[np.searchsorted(wanted, ids)]
 
 
-def _steps(conn: Connection, kind: str, task_id: int, blocks: Ids, set_id: int | None = None) -> list[Ids]:
+def _steps(conn: Connection, kind: str, task_id: int, blocks: Ids) -> list[Ids]:
     """These blocks (ascending, distinct), so many at a time as may be held at once."""
     if len(blocks) <= NARROW_BLOCKS:
         return [blocks] if len(blocks) else []
-    held = block_steps(conn, task_id, (kind,), int(blocks[0]), int(blocks[-1]), among=blocks, set_id=set_id)
+    held = block_steps(conn, task_id, (kind,), int(blocks[0]), int(blocks[-1]), among=blocks)
     empty = np.setdiff1d(blocks, np.concatenate(held)) if held else blocks
     return [*held, empty] if len(empty) else held
 
@@ -252,19 +252,20 @@ def append(conn: Connection, task_id: int, new: Annotations, *, start: int = 0, 
 def _add_rows(conn: Connection, kind: str, task_id: int, base: int, table: Any) -> None:
     """Put rows into the base set, behind those that their frames have there."""
     row_blocks = blocks_of(table)
-    large = _large_blocks(conn, kind, task_id, base, table)
+    blocks, shares = _weigh(conn, kind, task_id, base, table)
+    is_large = shares > LARGE_PARTS
     order = np.argsort(frames_of(table), kind="stable")
-    for block in large.tolist():
+    for block in blocks[is_large].tolist():
         add_parts(conn, kind, task_id, base, block, table, order[row_blocks[order] == block])
-    for blocks in _steps(conn, kind, task_id, np.setdiff1d(row_blocks, large), base):
-        before = read_block_list(conn, kind, task_id, blocks, set_id=base, lazy=True)
-        rows = table.take(np.flatnonzero(np.isin(row_blocks, blocks)))
+    for some in in_steps(blocks[~is_large], shares[~is_large]):
+        before = read_block_list(conn, kind, task_id, some, set_id=base, lazy=True)
+        rows = table.take(np.flatnonzero(np.isin(row_blocks, some)))
         after = concatenate_placed([before, Placed(rows, np.full(len(rows), base, dtype=np.int64))])
-        write_changed(conn, kind, task_id, in_frame_order(after), [(base, blocks)])
+        write_changed(conn, kind, task_id, in_frame_order(after), [(base, some)])
 
 
-def _large_blocks(conn: Connection, kind: str, task_id: int, base: int, table: Any) -> Ids:
-    """The blocks that would have more than a few parts' worth, with these rows."""
+def _weigh(conn: Connection, kind: str, task_id: int, base: int, table: Any) -> tuple[Ids, npt.NDArray[np.float64]]:
+    """The blocks of these rows (B,), ascending, and how many parts' worth each will have with them."""
     blocks, of_row = np.unique(blocks_of(table), return_inverse=True)
     totals = np.zeros(len(blocks), dtype=np.float64)
     np.add.at(totals, of_row, shares_of(kind, table))
@@ -276,7 +277,7 @@ def _large_blocks(conn: Connection, kind: str, task_id: int, base: int, table: A
         most_bytes=PART_BYTES,
     )
     totals[np.searchsorted(blocks, held)] += shares
-    return blocks[totals > LARGE_PARTS]
+    return blocks, totals
 
 
 def update(

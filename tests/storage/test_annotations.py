@@ -529,6 +529,7 @@ def test_a_change_all_over_a_task_holds_a_few_blocks_at_once(
 
     monkeypatch.setattr(annotation_changes, "read_block_list", watched)
     monkeypatch.setitem(block_steps.__kwdefaults__ or {}, "most_rows", 20)
+    monkeypatch.setattr(annotation_changes, "PART_ROWS", 20)
     one_a_block = before.take(np.arange(0, 400, 4))
     with storage.database.write() as conn:
         if change in ("append", "update", "replace_all"):

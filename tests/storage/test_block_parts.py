@@ -85,6 +85,23 @@ def test_memory_of_outlines_that_are_added_does_not_follow_those_that_are_there(
             assert peak < outlines.values.nbytes / 2
 
 
+def test_memory_of_rows_that_are_added_follows_the_rows_of_some_blocks(tmp_path: Path) -> None:
+    n_blocks, n = 40, 80_000
+    added = shapes((np.arange(n, dtype=np.int64) * 7919 % (n_blocks * 64)).tolist())
+    n_bytes = added.ids.nbytes + added.kept.sets.nbytes + added.points.nbytes
+    with open_store("sqlite", tmp_path) as storage:
+        task_id = make_task(storage, n_blocks * 64, ((0, n_blocks * 64),)).id
+        for _ in range(2):  # into no blocks, and into those that are there
+            tracemalloc.start()
+            try:
+                with storage.database.write() as conn:
+                    annotations.append(conn, task_id, Annotations(shapes=added))
+                peak = tracemalloc.get_traced_memory()[1]
+            finally:
+                tracemalloc.stop()
+            assert peak < 4 * n_bytes
+
+
 @pytest.mark.parametrize("large_parts", [1.0, 1000.0])
 @pytest.mark.parametrize(("start", "stop"), [(0, 6), (1, 2), (5, 71), (2, 100), (64, 70), (70, 100), (3, 3)])
 def test_rows_of_a_range_go_and_others_stay_in_their_order(
