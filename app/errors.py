@@ -5,6 +5,7 @@
     ├── AccessDenied          the caller may not do this
     ├── NotFound              no such thing, or not the caller's (resource, id)
     ├── Conflict              the thing is busy or already there
+    ├── Outdated              it was changed since the caller looked at it
     ├── Expired               it was there and is gone
     ├── Busy                  try again later (seconds)
     ├── TooLarge              a limit of the settings was passed (limit name, limit, what)
@@ -251,6 +252,12 @@ class Conflict(AppError):
     """The thing is busy, or already there."""
 
     code = "conflict"
+
+
+class Outdated(AppError):
+    """What the caller looked at (If-Match) is not what is there now."""
+
+    code = "request.outdated"
 
 
 class NotMigrated(Conflict):

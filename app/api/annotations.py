@@ -22,14 +22,14 @@ from app.api.decoding import Identities, JSONLimits, decode, decode_identities
 from app.api.deps import Caller, CallerDep, Services, ServicesDep
 from app.api.described import json_of
 from app.api.encoding import encode
-from app.api.errors import Gone, Outdated, WrongMediaType, did_you_mean
+from app.api.errors import Gone, WrongMediaType, did_you_mean
 from app.api.receiving import media_type
 from app.api.routing import Router
 from app.api.schemas import PathId
 from app.columns import PackedRagged
-from app.errors import Conflict, InvalidInput, NotFound, shorten
+from app.errors import Conflict, InvalidInput, NotFound, Outdated, shorten
 from app.heap import trim_heap
-from app.storage import Connection, FrameSizes, Scene, scenes
+from app.storage import Connection, FrameSizes, Scene, requests, scenes
 from app.storage import annotations as stored
 
 router = Router(tags=["annotations"])
@@ -64,6 +64,20 @@ def scene_of(conn: Connection, caller: Caller, target: str, number: int) -> Scen
 
 def etag_of(scene: Scene, target: str, number: int) -> str:
     return f'"{target}-{number}-{scene.revision}-{scene.created_date.timestamp():.0f}"'
+
+
+def expected_revision(services: Services, caller: Caller, target: str, number: int, if_match: str | None) -> int | None:
+    """The revision of the task or job that an import is meant for, where If-Match names it; None where any will do.
+
+    Raises:
+        Outdated: it is another one already.
+    """
+    if if_match is None or if_match.strip() == "*":
+        return None
+    scene = _look(services, caller, target, number)
+    if not is_current(if_match, etag_of(scene, target, number)):
+        raise requests.outdated_import(target)
+    return scene.revision
 
 
 def _locked_scene(

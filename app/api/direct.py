@@ -22,12 +22,20 @@ from fastapi import Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 
+from app.api.annotations import IfMatch, expected_revision
 from app.api.answers import StreamAnswer, content_disposition, etag_matches
 from app.api.deps import Caller, CallerDep, Links, LinksDep, Services, ServicesDep
 from app.api.described import json_of, told_headers
 from app.api.errors import error_body, error_response, request_id_of
 from app.api.exports import find_goal
-from app.api.imports import Goal, ask, check_has_data, format_named, import_draft, own_import_options
+from app.api.imports import (
+    Goal,
+    ask,
+    check_has_data,
+    format_named,
+    import_draft,
+    own_import_options,
+)
 from app.api.queries import check_names, option_names, options_of, parse_flag, parse_options
 from app.api.receiving import Intake, forget, is_form, media_type
 from app.api.requests import Departure
@@ -35,7 +43,7 @@ from app.api.routing import Router, body_limit
 from app.api.schemas import PathId
 from app.api.schemas import Request as RequestRead
 from app.api.uploads import ARCHIVE_FIELDS
-from app.errors import Busy, InvalidInput, Unsupported, shorten
+from app.errors import Busy, InvalidInput, Outdated, Unsupported, shorten
 from app.formats import ExportOptions
 from app.requests import wait_until_final_async
 from app.storage import Request as Work
@@ -87,6 +95,7 @@ REPORT: dict[int | str, dict[str, Any]] = {
         "headers": told_headers(Location="Where to ask again"),
         **json_of("ImportWaiting"),
     },
+    412: {"description": "If-Match names another version: somebody changed the annotations since, nothing is imported"},
 }
 ZIP: dict[int | str, dict[str, Any]] = {
     200: {"content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}}},
@@ -128,11 +137,18 @@ async def _find(services: Services, caller: Caller, target: str, number: int) ->
 
 
 async def _import(
-    request: Request, services: Services, caller: Caller, links: Links, target: str, number: int
+    request: Request,
+    services: Services,
+    caller: Caller,
+    links: Links,
+    target: str,
+    number: int,
+    if_match: str | None,
 ) -> Response:
     query = options_of(request.query_params.multi_items())
 
     goal, _ = await _find(services, caller, target, number)
+    revision = await run_in_threadpool(expected_revision, services, caller, target, number, if_match)
     options = own_import_options(services, query)
     wait = parse_wait(query.get("wait"))
     if media_type(request).endswith("json") and not is_form(request):
@@ -146,7 +162,7 @@ async def _import(
             query = options_of([*request.query_params.multi_items(), *intake.texts])
             options = own_import_options(services, query)
             wait = parse_wait(query.get("wait"))
-        work = await run_in_threadpool(ask, services, caller, import_draft(goal, upload, options))
+        work = await run_in_threadpool(ask, services, caller, import_draft(goal, upload, options, revision))
     except BaseException:
         await run_in_threadpool(forget, services, upload)
         raise
@@ -175,7 +191,7 @@ def _told(request: Request, work: Work, links: Links) -> Response:
         problems, counts = report.pop("problems", []), report.pop("counts", {})
         code = next((problem["code"] for problem in problems if problem["severity"] == "error"), "request.failed")
         body = error_body(request_id_of(request), about.message, code, problems, counts)
-        return error_response(400, {**report, **place, **body})
+        return error_response(412 if code == Outdated.code else 400, {**report, **place, **body})
     waiting = {**place, "message": about.message, "progress": about.progress}
     return JSONResponse(waiting, status_code=202, headers={"Location": place["url"]})
 
@@ -194,9 +210,10 @@ async def import_into_task(
     mode: ModeQuery = None,
     conv_mask_to_poly: FlagQuery = None,
     unmatched: TextQuery = None,
+    if_match: IfMatch = None,
 ) -> Response:
     """Send an archive, get the report. With `dry_run` the report is the same and nothing is changed."""
-    return await _import(request, services, caller, links, "task", task_id)
+    return await _import(request, services, caller, links, "task", task_id, if_match)
 
 
 @router.post("/api/jobs/{job_id}/import", responses=REPORT, openapi_extra=BODY)
@@ -213,9 +230,10 @@ async def import_into_job(
     mode: ModeQuery = None,
     conv_mask_to_poly: FlagQuery = None,
     unmatched: TextQuery = None,
+    if_match: IfMatch = None,
 ) -> Response:
     """The same into the frames of a job."""
-    return await _import(request, services, caller, links, "job", job_id)
+    return await _import(request, services, caller, links, "job", job_id, if_match)
 
 
 async def _export(request: Request, services: Services, caller: Caller, target: str, number: int) -> Response:

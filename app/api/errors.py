@@ -52,12 +52,6 @@ class Gone(AppError):
     code = "request.gone"
 
 
-class Outdated(AppError):
-    """What If-Match names is not what is there now."""
-
-    code = "request.outdated"
-
-
 STATUS: dict[type[AppError], int] = {
     InvalidInput: 400,
     ImportProblems: 400,
@@ -72,7 +66,7 @@ STATUS: dict[type[AppError], int] = {
     refusals.Conflict: 409,
     refusals.Cancelled: 409,
     Gone: 410,
-    Outdated: 412,
+    refusals.Outdated: 412,
     refusals.TooLarge: 413,
     WrongMediaType: 415,
     refusals.TooManyRequests: 429,

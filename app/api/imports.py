@@ -18,7 +18,7 @@ from app.api.queries import check_names, option_names, parse_choice, parse_flag,
 from app.errors import InvalidInput, Unsupported, shorten
 from app.formats.base import Format, ImportOptions
 from app.requests import enqueue
-from app.storage import Request, RequestDraft, Upload, labels, tasks
+from app.storage import Request, RequestDraft, Upload, labels, requests, tasks
 from app.storage.database import Connection
 
 MODES = ("replace", "append", "merge")
@@ -112,8 +112,10 @@ def own_import_options(services: Services, query: Mapping[str, str]) -> dict[str
     return options
 
 
-def import_draft(goal: Goal, upload: Upload, options: Mapping[str, Any]) -> RequestDraft:
-    """The work of importing an uploaded archive."""
+def import_draft(goal: Goal, upload: Upload, options: Mapping[str, Any], revision: int | None = None) -> RequestDraft:
+    """The work of importing an uploaded archive, into a task or job of this revision if one is named."""
+    if revision is not None:
+        options = {**options, requests.IF_REVISION: revision}
     return RequestDraft(
         type="import:dataset" if goal.target == "project" else "import:annotations",
         target=goal.target,

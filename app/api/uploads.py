@@ -27,6 +27,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 
 from app.api import tus
+from app.api.annotations import expected_revision
 from app.api.deps import AnyoneDep, Caller, CallerDep, LinksDep, Services, ServicesDep
 from app.api.described import FORMAT, LOCATION, parameter, told_headers
 from app.api.errors import respond_to_app_error
@@ -88,6 +89,7 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
     202: {"description": "The work has begun; of Upload-Start alone: nothing to do, without a body", "model": RqId},
     412: {"description": "Another version of tus"},
 }
+
 OFFSETS: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "How far the upload is",
@@ -141,11 +143,15 @@ async def _goal(services: Services, caller: Caller, find: FindGoal, number: int,
 
 
 async def _receive(request: Request, services: Services, caller: Caller, base: str, goal: Goal, kind: str) -> Response:
-    sent = request.headers
+    sent, revision = request.headers, None
+    if kind == "annotations":
+        assert goal.id is not None
+        if_match = sent.get("if-match")
+        revision = await run_in_threadpool(expected_revision, services, caller, goal.target, goal.id, if_match)
     if "upload-finish" in sent:
         if kind == "data":
             return await _finish_data(request, services, caller, goal)
-        return await _finish_archive(request, services, caller, goal, kind)
+        return await _finish_archive(request, services, caller, goal, kind, revision)
     if "upload-start" in sent:
         if kind != "data" and request.query_params.get("format"):
             format_named(services, request.query_params["format"], reading=True)
@@ -156,7 +162,7 @@ async def _receive(request: Request, services: Services, caller: Caller, base: s
         return await _receive_group(request, services, caller, goal, kind)
     if kind == "data":
         return await _receive_data(request, services, caller, goal)
-    return await _receive_archive(request, services, caller, goal, kind)
+    return await _receive_archive(request, services, caller, goal, kind, revision)
 
 
 async def _begin(request: Request, services: Services, caller: Caller, base: str, goal: Goal, kind: str) -> Response:
@@ -327,19 +333,21 @@ def field_of(kind: str, target: str) -> str:
 
 
 def _archive_draft(
-    services: Services, query: dict[str, str], goal: Goal, kind: str
+    services: Services, query: dict[str, str], goal: Goal, kind: str, revision: int | None
 ) -> Callable[[Upload], RequestDraft]:
     """What to do with the archive when it is there. Raises what is wrong with the query, before a body is read."""
     if kind == "backup":
         check_location(query)
         return lambda upload: backup_draft(goal, upload)
     options = import_options(services, query, goal)
-    return lambda upload: import_draft(goal, upload, options)
+    return lambda upload: import_draft(goal, upload, options, revision)
 
 
-async def _receive_archive(request: Request, services: Services, caller: Caller, goal: Goal, kind: str) -> Response:
+async def _receive_archive(
+    request: Request, services: Services, caller: Caller, goal: Goal, kind: str, revision: int | None
+) -> Response:
     """An archive in one request."""
-    draft = _archive_draft(services, query_of(request), goal, kind)
+    draft = _archive_draft(services, query_of(request), goal, kind, revision)
     if not is_form(request) and media_type(request) not in ZIP_TYPES:
         wanted = field_of(kind, goal.target)
         raise InvalidInput(f"no file came with the request; send a form with the field {wanted}", code="upload.files")
@@ -351,10 +359,12 @@ async def _receive_archive(request: Request, services: Services, caller: Caller,
         raise
 
 
-async def _finish_archive(request: Request, services: Services, caller: Caller, goal: Goal, kind: str) -> Response:
+async def _finish_archive(
+    request: Request, services: Services, caller: Caller, goal: Goal, kind: str, revision: int | None
+) -> Response:
     """The uploaded archive that `filename` names is imported."""
     query = query_of(request)
-    draft = _archive_draft(services, query, goal, kind)
+    draft = _archive_draft(services, query, goal, kind, revision)
     filename = query.get("filename")
     if not filename:
         raise InvalidInput("which upload? It is the header Upload-Filename of its creation", place="filename")
@@ -535,6 +545,9 @@ def _described(kind: str) -> list[dict[str, Any]]:
     upload = parameter("filename", "At the finish: the header `Upload-Filename` of the upload", maxLength=256)
     if kind == "backup":
         return [upload, LOCATION, *headers]
+    if kind == "annotations":
+        text = "The ETag of the annotations that were read: nothing is imported where somebody else changed them since"
+        headers.append(_header("If-Match", text))
     mode = parameter("import_mode", "What becomes of earlier annotations", enum=list(MODES), default="replace")
     return [
         FORMAT,

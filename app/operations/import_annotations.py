@@ -24,7 +24,7 @@ from app.operations.targets import Before, job_range, task_target
 from app.operations.uploaded import open_upload
 from app.operations.work import Limits, Work
 from app.steps import reach
-from app.storage import AnnotationReader, BlockCrew, Connection, SetWriter, SplitWriter, labels, uploads
+from app.storage import AnnotationReader, BlockCrew, Connection, SetWriter, SplitWriter, labels, requests, uploads
 from app.storage import annotations as stored
 
 # Reading takes most of the time; the last part is the store's.
@@ -39,6 +39,7 @@ def import_annotations(work: Work, *, limits: Limits) -> None:
 
     Raises:
         ImportProblems: the archive was refused; `work.report` holds every problem.
+        Outdated: somebody changed what its caller had read before.
     """
     request, options = work.request, work.options
     task_id = request.task_id
@@ -46,6 +47,7 @@ def import_annotations(work: Work, *, limits: Limits) -> None:
     mode = options.get("mode") or "replace"
     report = Report(limit=limits.max_problems)
     with work.storage.database.snapshot() as conn:
+        requests.check_revision(conn, request)  # before the work, too, which may take minutes
         upload = uploads.load(conn, request.upload_ids[0])
         start, stop = job_range(conn, request.job_id)
         target = known_before(conn, work, task_target(conn, task_id, start, stop), appends=mode != "replace")
@@ -93,8 +95,8 @@ def import_into(
         added = read_archive(archive, format_, target, options, limits, counting, report, work)
         with work.storage.database.read() as conn:
             report.summary["changes"] = changes_of(conn, task_id, mode, added, start, stop)
-        with work.finishing(message=summary_line(report), report=report.to_dict()):
-            pass
+        with work.finishing(message=summary_line(report), report=report.to_dict()) as conn:
+            requests.check_revision(conn, work.request)
         return
     with (
         block_crew(work, archive, limits) as crew,
@@ -103,6 +105,7 @@ def import_into(
         added = read_archive(archive, format_, target, options, limits, writer, report, work)
         with work.finishing() as conn:
             stored.lock_task(conn, task_id)
+            requests.check_revision(conn, work.request)
             report.summary["changes"] = changes_of(conn, task_id, mode, added, start, stop)
             work.report, work.message = report.to_dict(), summary_line(report)
             if mode == "append" and stored.revision_of(conn, task_id) != before.revision:

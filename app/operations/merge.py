@@ -23,7 +23,7 @@ from app.heap import trim_heap
 from app.operations.groups import way_to_free_groups
 from app.operations.targets import Before
 from app.operations.work import Work
-from app.storage import AnnotationReader, Connection, SetWriter, labels
+from app.storage import AnnotationReader, Connection, SetWriter, labels, requests
 from app.storage import annotations as stored
 
 FREE_TRIES = 2
@@ -61,6 +61,7 @@ def merge_staged(
 
     Raises:
         Conflict: the task lacks a label that it had, or has no room for the groups.
+        Outdated: somebody changed what the caller had read before.
         Unsupported: archives of this format are not merged.
     """
     if format_.merger is None:
@@ -70,8 +71,8 @@ def merge_staged(
     if work.options.get("dry_run"):
         with work.storage.database.snapshot() as conn:
             found = merging.compare(conn, None)
-        with work.finishing(message=summary_line(found.report), report=found.report.to_dict()):
-            pass
+        with work.finishing(message=summary_line(found.report), report=found.report.to_dict()) as conn:
+            requests.check_revision(conn, work.request)
         return
     for left in range(FREE_TRIES, -1, -1):
         with ExitStack() as stack:
@@ -162,6 +163,7 @@ class Merging:
         """
         task_id = self._staged.task_id
         revision = stored.lock_for_merge(conn, task_id)
+        requests.check_revision(conn, self._work.request)
         labels.check_kept(conn, self._before.labels, task_id=task_id)
         if early is not None and early.revision != revision:
             raise _Changed

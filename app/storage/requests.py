@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
-from app.errors import Busy, Cancelled, Conflict, NotFound, TooManyRequests
+from app.errors import Busy, Cancelled, Conflict, NotFound, Outdated, TooManyRequests
 from app.storage import counters
 from app.storage.access import visible
 from app.storage.database import Connection
@@ -29,6 +29,8 @@ from app.storage.users import ref_columns, ref_from
 ACTIVE = ("queued", "started")
 KEEP_UPLOAD = "keep_upload"
 """An option of work that only looks at its uploads: they wait for the next request that names them."""
+IF_REVISION = "if_revision"
+"""An option of an import: the revision that its task (or job) must have, from the asking to the effect."""
 LOST_AFTER_SECONDS = 60.0  # a queued request whose message may be gone; of short leases, as long as they are
 GONE_AFTER_SECONDS = 2.0  # one whose message is gone where none waits: it was sent long ago
 NEVER_AHEAD = timedelta(days=1)  # a date beyond is of a clock that was set back: nobody waits until it comes again
@@ -133,6 +135,7 @@ def create(
         Conflict: an import or data creation of the same task (or project) is queued or started.
         TooManyRequests, Busy: the limits.
         NotFound: the task or project, or one of the uploads, is gone.
+        Outdated: the task (or job) has another revision than is asked for.
     """
     # All who ask lock the same thing first, so two at once see each other (SQLite has one writer anyway).
     _lock_target(conn, draft)
@@ -146,6 +149,7 @@ def create(
             return _request(row, _upload_ids(conn, row.id)), False
     else:
         _check_alone(conn, draft)
+    check_revision(conn, draft)
     _check_limits(conn, owner, max_queued_per_user, max_queued)
     request_id = secrets.token_hex(16)
     moment = now()
@@ -197,6 +201,24 @@ def _fingerprint(conn: Connection, owner: User, draft: RequestDraft) -> str:
         shown.append(conn.execute(sa.select(projects.c.revision).where(projects.c.id == draft.project_id)).scalar())
     parts = [owner.id, draft.type, draft.target, draft.task_id, draft.job_id, draft.project_id, draft.format, shown]
     return hashlib.sha256(orjson.dumps([*parts, dict(draft.options)], option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def check_revision(conn: Connection, asked: RequestDraft | Request) -> None:
+    """Whether the task (or job) is as the caller of an import has read it, where the caller says so. What counts is a
+    look with the task locked. Raises Outdated."""
+    expected = asked.options.get(IF_REVISION)
+    if expected is None:
+        return
+    table, key = (tasks, asked.task_id) if asked.job_id is None else (jobs, asked.job_id)
+    if conn.execute(sa.select(table.c.revision).where(table.c.id == key)).scalar() != expected:
+        raise outdated_import("task" if asked.job_id is None else "job")
+
+
+def outdated_import(target: str) -> Outdated:
+    return Outdated(
+        f"the {target} was changed since its annotations were read (If-Match), so nothing is imported; read them "
+        "again, and send the archive again if it is still wanted"
+    )
 
 
 def _check_alone(conn: Connection, draft: RequestDraft) -> None:

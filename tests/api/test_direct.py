@@ -16,6 +16,8 @@ from app.api.queries import options_of
 from app.errors import AppError, Busy, ImportProblems, InvalidInput
 from app.requests.context import Context
 from app.storage import Result, Storage, Task, requests
+from app.storage.annotations import lock_task
+from app.storage.changes import touch_task
 from tests.api.conftest import BASE_URL, MakeClient, TestClient
 from tests.api.test_uploads import FORMAT, request_row
 from tests.api.working import HANDLERS, as_form, new_task, picture, raw_form, work
@@ -84,6 +86,24 @@ def test_a_finished_import_answers_with_its_report(
         "mode": "replace",
         "dry_run": False,
     }
+
+
+def test_who_waited_for_an_import_that_came_too_late_is_told_as_at_once(
+    client: TestClient, services: Services, storage: Storage, task_id: int
+) -> None:
+    def work_too_late(context: Context) -> None:
+        with storage.database.write() as conn:
+            lock_task(conn, task_id)
+            touch_task(conn, task_id)
+        with context.finishing() as conn:
+            requests.check_revision(conn, context.request)
+
+    headers = {"If-Match": client.get(f"/api/tasks/{task_id}/annotations").headers["etag"]}
+    with Workers(services, {"import:annotations": work_too_late}):
+        answer = client.post(f"/api/tasks/{task_id}/import?wait=150", content=b"PK", headers=headers)
+    told = answer.json()
+    assert (answer.status_code, told["code"], told["status"]) == (412, "request.outdated", "failed")
+    assert "nothing is imported; read them again" in told["detail"]
 
 
 def test_options_travel_with_the_request(client: TestClient, storage: Storage, task_id: int) -> None:
