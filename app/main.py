@@ -170,7 +170,12 @@ def raise_file_limit() -> None:
 
 
 def bind(settings: Settings) -> socket.socket:
-    """The listening socket; all web processes share it."""
+    """The socket that is to listen; all web processes share it.
+
+    Raises:
+        AppError: the address cannot be had. Where web processes of this folder outlived their parent it is theirs until
+            they see that, and is waited for.
+    """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -180,13 +185,33 @@ def bind(settings: Settings) -> socket.socket:
             listener.bind((settings.host.strip("[]"), settings.port))
             break
         except OSError as error:
-            # Web processes whose parent was killed have the port until they see it.
-            if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
-                raise AppError(f"cannot listen on {settings.host} port {settings.port}: {error.strerror}") from error
+            is_ours = error.errno == errno.EADDRINUSE and left_metrics(settings.data_dir)
+            if not is_ours or time.monotonic() > deadline:
+                listener.close()
+                raise not_listening(settings, error) from error
         time.sleep(BIND_PAUSE_SECONDS)
-    listener.listen(BACKLOG)
     listener.set_inheritable(True)
     return listener
+
+
+def listen(listener: socket.socket, settings: Settings) -> None:
+    """From now on clients wait for an answer; before, they are told that nobody is there. Raises AppError."""
+    try:
+        listener.listen(BACKLOG)
+    except OSError as error:  # somebody else was as quick
+        raise not_listening(settings, error) from error
+
+
+def not_listening(settings: Settings, error: OSError) -> AppError:
+    """What to say, and what to do about it."""
+    if error.errno == errno.EADDRINUSE:
+        why = "another program has it, perhaps annoport is running already; stop that one, or take another port"
+    elif error.errno == errno.EACCES:
+        why = f"{error.strerror}; take a port above 1023"
+    else:
+        why = f"{error.strerror}; take an address of this machine (--host), or another port"
+    what_to_do = "annoport serve --port NUMBER; 0 picks a free one"
+    return AppError(f"cannot listen on {settings.host} port {settings.port}: {why} ({what_to_do})")
 
 
 def announce(settings: Settings, port: int) -> None:
@@ -234,14 +259,16 @@ class AnnouncingServer(Server):
 
 
 def metrics_folder(data_dir: Path) -> Path:
-    """An empty folder for the numbers that the web processes of one `serve` share; those that killed ones left go."""
-    for left in data_dir.glob("metrics-*"):
-        number = left.name.removeprefix("metrics-")
-        if number == str(os.getpid()) or not _is_running(number):
-            shutil.rmtree(left, ignore_errors=True)
+    """An empty folder for the numbers that the web processes of one `serve` share."""
     folder = data_dir.resolve() / f"metrics-{os.getpid()}"
     folder.mkdir(mode=0o700)
     return folder
+
+
+def left_metrics(data_dir: Path) -> list[Path]:
+    """The folders of those that were killed."""
+    numbers = ((left, left.name.removeprefix("metrics-")) for left in data_dir.glob("metrics-*"))
+    return [left for left, number in numbers if number == str(os.getpid()) or not _is_running(number)]
 
 
 def _is_running(number: str) -> bool:
@@ -260,10 +287,13 @@ def run_service(settings: Settings) -> int:
     set_up_logging(settings.log_level, settings.log_format)
     die_at(settings.fail_point)
     raise_file_limit()
+    listener = bind(settings)  # before anything is made or migrated
+    for left in left_metrics(settings.data_dir):
+        shutil.rmtree(left, ignore_errors=True)
     when_ready(lambda: prepare(settings))
     keep_temporary_files(settings.data_dir / TEMPORARY)
     pass_on(settings)
-    listener = bind(settings)
+    listen(listener, settings)
     port = listener.getsockname()[1]
     stop = threading.Event()
     # uvicorn takes these signals while it serves, and raises them again when it is done: then they are ours.

@@ -88,7 +88,9 @@ def test_a_taken_port_is_said_plainly(tmp_path: Path) -> None:
             env={**os.environ, "ANNOPORT_AUTH_MODE": "local"},
         )
     assert done.returncode == 1
-    assert f"cannot listen on 127.0.0.1 port {port}" in done.stderr
+    assert f"cannot listen on 127.0.0.1 port {port}: another program has it" in done.stderr
+    assert "take another port (annoport serve --port NUMBER" in done.stderr
+    assert not (tmp_path / "two").exists(), "something was made or migrated before"
 
 
 @pytest.mark.parametrize("name", [".", "annoport.sqlite3", "blobs"])

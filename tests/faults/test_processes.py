@@ -20,6 +20,7 @@ from typing import Any
 import httpx
 import pytest
 
+from app.errors import AppError
 from app.main import bind
 from app.settings import Settings
 from tests.api.working import picture
@@ -324,15 +325,36 @@ def test_a_service_that_is_stopped_while_it_starts_ends(tmp_path: Path) -> None:
 
 
 def test_a_port_that_dying_processes_have_is_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "metrics-999999999").mkdir()  # of a parent that is no more
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         end = threading.Timer(0.5, listener.close)
         end.start()
-        settings = Settings(port=listener.getsockname()[1])
+        settings = Settings(port=listener.getsockname()[1], data_dir=tmp_path)
         bind(settings).close()
         end.join()
+
+
+@pytest.mark.parametrize("left", ["", "of a parent that lives"])
+def test_a_port_that_somebody_else_has_is_told_at_once(
+    tmp_path: Path, left: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if left:
+        (tmp_path / f"metrics-{os.getppid()}").mkdir()
+    monkeypatch.setattr("app.main.time.sleep", lambda _: pytest.fail("waited"))
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        with pytest.raises(AppError, match=f"port {port}: another program has it"):
+            bind(Settings(port=port, data_dir=tmp_path))
+
+
+def test_an_address_of_another_machine_is_told(tmp_path: Path) -> None:
+    with pytest.raises(AppError, match="take an address of this machine"):
+        bind(Settings(host="192.0.2.1", data_dir=tmp_path, auth_mode="users"))
 
 
 def test_a_damaged_database_refuses_to_start_and_stays_as_it_is(tmp_path: Path) -> None:
