@@ -18,7 +18,8 @@ from fastapi import Request, Response
 from starlette.responses import StreamingResponse
 from starlette.types import Message, Send
 
-from app.errors import Damaged
+from app.api.errors import OutsideFile, respond_to_app_error
+from app.errors import Damaged, shorten
 from app.storage import BlobSource
 
 PIECE_BYTES = 1 << 20
@@ -92,7 +93,15 @@ def send_source(
     span = parse_range(request, size, etag)
     if span is None:
         source.close()
-        return Response(status_code=416, headers={**headers, "Content-Range": f"bytes */{size}"})
+        asked = shorten(request.headers["range"])
+        answer = respond_to_app_error(
+            request,
+            OutsideFile(
+                f"the range {asked} lies outside of the file, which has {size:,} bytes; leave Range out for all"
+            ),
+        )
+        answer.headers.update({"Accept-Ranges": "bytes", "Content-Range": f"bytes */{size}"})
+        return answer
     start, stop = span
     status = 200
     if (start, stop) != (0, size):

@@ -52,6 +52,12 @@ class Gone(AppError):
     code = "request.gone"
 
 
+class OutsideFile(AppError):
+    """No byte of the file is in the range that was asked for."""
+
+    code = "request.range"
+
+
 STATUS: dict[type[AppError], int] = {
     InvalidInput: 400,
     ImportProblems: 400,
@@ -69,6 +75,7 @@ STATUS: dict[type[AppError], int] = {
     refusals.Outdated: 412,
     refusals.TooLarge: 413,
     WrongMediaType: 415,
+    OutsideFile: 416,
     refusals.TooManyRequests: 429,
     Busy: 503,
     refusals.NoSpace: 507,

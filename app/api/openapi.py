@@ -83,7 +83,11 @@ ERRORS = {
         "request.media_type",
         'Unsupported media type "text/plain" in request: send application/json.',
     ),
-    "416": ("The range lies outside of the file", "", ""),
+    "416": (
+        "The range lies outside of the file",
+        "request.range",
+        "the range bytes=900- lies outside of the file, which has 812 bytes; leave Range out for all",
+    ),
     "429": ("Too much was asked; see Retry-After", "busy.caller", "too many failed logins, wait a minute"),
     "500": (
         "A defect; its id is in the service's log",

@@ -357,6 +357,9 @@ def test_one_range_is_given(
     assert answer.status_code == status
     if status == 416:
         assert answer.headers["content-range"] == f"bytes */{len(ARCHIVE)}"
+        assert "content-disposition" not in answer.headers, "what is refused is no file"
+        assert answer.json()["code"] == "request.range"
+        assert f"the range {given} lies outside of the file, which has 1,280,000 bytes" in answer.json()["detail"]
         return
     assert answer.content == ARCHIVE[start:stop]
     if status == 206:
