@@ -220,4 +220,4 @@ def play(client: Client, address: str, output: Path, n_frames: int) -> None:
     exported = output / "demo.zip"
     exported.write_bytes(client.call("GET", path))
     click.echo(f"4. exported it in {time.monotonic() - began:.2f} s: {exported}, {exported.stat().st_size:,} bytes")
-    click.echo(f"     curl -OJ '{address}{path}'")
+    click.echo(f"     curl -fOJ '{address}{path}'")

@@ -88,6 +88,17 @@ def test_the_curl_lines_do_the_main_job(fresh: Service, folder: Path) -> None:
     assert [name for name in members if name.startswith("masks/")] == ["masks/default/a_cat_00000000.png"]
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_a_refused_download_is_no_file(fresh: Service, tmp_path: Path) -> None:
+    """What was refused must not lie there under the name of what was asked for, nor look as if all went well."""
+    lines = re.findall(r"^curl -\w*OJ .*$", README, re.MULTILINE)
+    assert len(lines) == 3
+    for line in lines:
+        with pytest.raises(AssertionError, match="The requested URL returned error: 404"):
+            type_in(line.replace("/tasks/1/", "/tasks/999/"), tmp_path, fresh)
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_cvat_cli_lines_do_the_main_job(fresh: Service, folder: Path) -> None:
     lines = block_after("## Real clients")
     # The client is there already, in an environment of its own.

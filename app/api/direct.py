@@ -4,7 +4,7 @@
     curl -F file=@upload.zip -F file=@train-masks-0.zip …             several files are one archive
     curl -F file=@upload.zip -F 'image_ids=<list.txt' …               options as fields of the form
     curl -T is not needed: the bare body works too (--data-binary @upload.zip)
-    curl -OJ '…/api/tasks/5/export?save_images=true'                  → taskname.zip, from its first byte
+    curl -fOJ '…/api/tasks/5/export?save_images=true'                 → taskname.zip, from its first byte
     curl '…/api/tasks/5/export?classes=Cat&dry_run=true'              → how much of the task that zip would hold
 
 These doors are ours, so an option that does not exist is refused with the nearest one that does.

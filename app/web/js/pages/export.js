@@ -221,7 +221,7 @@ class Export extends Part {
     const login = curlLogin(this.user);
     const stem = this.task.name.replace(/[^\w.-]+/g, "_");
     return [
-      { name: "curl", text: `curl${login} -OJ ${quoted(this.url.href)}` },
+      { name: "curl", text: `curl${login} -fOJ ${quoted(this.url.href)}` },
       ...(this.isPart || this.layout !== "default"
         ? []
         : [{ name: "cvat-cli", text: `${cvat(this.user)} task export-dataset --format ${quoted(this.format)} --with-images ${this.pictures ? "yes" : "no"} ${this.task.id} ${quoted(`${stem}.zip`)}` }]),
