@@ -137,6 +137,10 @@ class MovingShapes:
     def __len__(self) -> int:
         return int(self._before[-1])
 
+    def count_on(self, wanted: npt.NDArray[np.bool_]) -> int:
+        """The rows on those frames alone, of start to stop (N,)."""
+        return int(self._shown[:-1][wanted].sum()) if len(self) else 0
+
     def between(self, first: int, stop: int, whole: Frames = NO_FRAMES) -> Iterator[tuple[int, int, Shapes]]:
         """(first frame, last frame + 1, shapes) of stretches of frames that follow each other, from `first` to `stop`;
         by frame, then by track. Ids are -1 - the track's row. A stretch has a few thousand shapes, or one frame that

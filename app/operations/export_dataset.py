@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any
 
+from app.annotations import MovingShapes
 from app.archive import ArchiveWriter
-from app.errors import InvalidInput, Report
+from app.errors import InvalidInput, Problem, Report
 from app.formats import ExportOptions, Format, Target, count_selected, find_format
 from app.operations.names import download_name
 from app.operations.targets import ProjectSource, TaskSource, job_range, project_target, task_target
@@ -109,6 +110,7 @@ def count_dataset(storage: Storage, what: Exported, format_: Format, options: Ex
     """The report of an export that is not written: `selection` tells what there is and what would be in it."""
     report = Report()
     with opened(storage, what) as (target, source):
+        _tell_of_earlier_tracks(source, target, report)
         count_selected(format_, source, target, options, report)
     return {"dry_run": True, "format": format_.display_name, **report.to_dict()}
 
@@ -126,8 +128,24 @@ def write_dataset(
     assert format_.write is not None
     with short_turns(), opened(storage, what) as (target, source):
         archive = ArchiveWriter(send)
+        _tell_of_earlier_tracks(source, target, report)
         format_.write(source, target, archive, options, report, progress)
         archive.close()
+
+
+def _tell_of_earlier_tracks(source: TaskSource | ProjectSource, target: Target, report: Report) -> None:
+    """A track is of the job that it begins in. Were its later shapes written for the next job, too, they would come
+    back as boxes beside the track."""
+    if not target.is_part or not isinstance(source, TaskSource):
+        return
+    start = target.frames.start
+    moving = MovingShapes(source.earlier_tracks(), start, start + len(target.frames))
+    if count := moving.count_on(~target.frames.deleted):
+        message = (
+            f"{count} shapes of tracks that begin in an earlier job are left out of this one; "
+            "an export of the task has them"
+        )
+        report.add_many([Problem("export.earlier_tracks", message, "warning")], count)
 
 
 @contextmanager

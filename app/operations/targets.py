@@ -135,6 +135,10 @@ class TaskSource:
     def tracks(self) -> Tracks:
         return self._reader.tracks()
 
+    def earlier_tracks(self) -> Tracks:
+        """Those that begin before the first frame."""
+        return self._reader.earlier_tracks()
+
     def rows(self) -> Iterator[Rows]:
         return self._reader.rows()
 

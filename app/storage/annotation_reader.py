@@ -108,7 +108,14 @@ class AnnotationReader:
         yield from self._pass("rows")
 
     def tracks(self) -> Tracks:
-        loaded = annotation_rows.load(self._conn, self._task_id, start=self._start, stop=self._stop, kinds=("tracks",))
+        return self._tracks_of(self._start, self._stop)
+
+    def earlier_tracks(self) -> Tracks:
+        """Those that begin before the first frame: other jobs have them, though they may show on these frames, too."""
+        return self._tracks_of(0, self._start) if self._start else Tracks.empty()
+
+    def _tracks_of(self, start: int, stop: int) -> Tracks:
+        loaded = annotation_rows.load(self._conn, self._task_id, start=start, stop=stop, kinds=("tracks",))
         tracks = loaded.tracks
         if self._frame_offset and len(tracks):
             bodies = [shift_frames(body, self._frame_offset) for body in tracks.bodies.to_bytes_list()]
