@@ -417,6 +417,21 @@ def test_tokens_that_are_no_json_are_named(token: str) -> None:
     assert "attributes[0]" in refused(attribute + b'"value":%b}]}]}' % token.encode()).detail
 
 
+@pytest.mark.parametrize("token", ["NaN", "Infinity"])
+@pytest.mark.parametrize("odd", [b'"\\ud800"', b"1180591620717411303424", b"-9223372036854775809", b"1e999"])
+def test_what_else_is_wrong_beside_such_a_token_is_refused_too(odd: bytes, token: str) -> None:
+    for name in ("attributes", "source", "label_id", "frame", "points", "group", "z_order", "rotation", "id"):
+        for value in (odd, b"[%b]" % odd, b'[{"spec_id":%b,"value":%b}]' % (odd, odd), b"[{%b:1}]" % (b'"\\ud800"')):
+            entry = b'{"type":"rectangle","frame":0,"label_id":7,"points":[1,2,3,4],"%b":%b}' % (name.encode(), value)
+            for kind in (b"shapes", b"tags", b"tracks"):
+                refused(b'{"%b":[%b,{"score":%b}]}' % (kind, entry, token.encode()))
+
+
+def test_a_token_within_a_text_is_text() -> None:
+    body = b'{"shapes":[{"type":"rectangle","frame":0,"label_id":8,"points":[1,2,3,NaN],"source":"a\\"NaN"}]}'
+    assert refused(body).detail.startswith("shapes[0].points[3]: expected a number, got NaN")
+
+
 SYNTAX = {
     "cut": b'{"shapes":[{"type":',
     "cut in a string": b'{"shapes":[{"type":"rect',
