@@ -28,6 +28,7 @@ from app.api.routing import Router
 from app.api.schemas import PathId
 from app.columns import PackedRagged
 from app.errors import Conflict, InvalidInput, NotFound, Outdated, shorten
+from app.formats import outlives
 from app.heap import trim_heap
 from app.storage import Connection, FrameSizes, Scene, requests, scenes
 from app.storage import annotations as stored
@@ -361,7 +362,7 @@ def _clear(services: Services, caller: Caller, target: str, number: int, if_matc
         scene = scene_of(conn, caller, target, number)
         scene = _locked_scene(conn, caller, target, number, scene.task_id, if_match)
         start, stop = scene.window
-        stored.clear(conn, scene.task_id, start=start, stop=stop)
+        stored.clear(conn, scene.task_id, start=start, stop=stop, outlives=outlives)
 
 
 # Routes

@@ -23,7 +23,17 @@ from app.formats.base import (
     Survey,
     Target,
 )
-from app.formats.registry import FORMATS, detect, find_format, kept_checker, knows, looks_into, notes_of, relabel_extras
+from app.formats.registry import (
+    FORMATS,
+    detect,
+    find_format,
+    kept_checker,
+    knows,
+    looks_into,
+    notes_of,
+    outlives,
+    relabel_extras,
+)
 from app.formats.renaming import Renaming, parse_renaming
 from app.formats.rules import RULES, parse_rules
 from app.formats.selection import count_selected, parse_selection, read_selected, selects_labels, wanted_labels
@@ -53,6 +63,7 @@ __all__ = [
     "knows",
     "looks_into",
     "notes_of",
+    "outlives",
     "parse_renaming",
     "parse_rules",
     "parse_selection",

@@ -365,6 +365,7 @@ TakeSurvey = Callable[[Archive, ImportOptions], Survey]
 FindWords = Callable[[Archive, LabelCatalog], ClassWords]
 Relabel = Callable[[Mapping[str, Any], Mapping[int, int], Mapping[int, int]], dict[str, Any] | None]
 CheckKept = Callable[[Mapping[str, Any], Kept], None]
+Outlives = Callable[[Mapping[str, Any], int, int], bool]
 Count = Callable[[Source, Target, ExportOptions, Report], None]
 TellRows = Callable[[Mapping[str, Any], Rows], list[Note] | None]
 FindNewLabels = Callable[[Archive, Target, ImportOptions], list[NewLabel]]
@@ -411,6 +412,8 @@ class Format:
             anew); None where they are not this format's. Raises ValueError where they are damaged.
         check_kept: looks whether kept rows can be those of an import, told its extras, which `relabel` took; raises
             ValueError where they cannot. None: anything can be.
+        outlives: whether an import, told its extras, has left something that stays when nothing is left of its rows but
+            those of frames first to stop, and these go.
         new_labels: the labels that an import with these options would lack, in order of their first row; problems are
             left to `read`. None for a format that cannot tell.
         notes: tells what kept rows of an import say, told its extras; None where those are not this format's.
@@ -438,6 +441,7 @@ class Format:
     list_images: ListImages | None = None
     example: str = ""
     check_kept: CheckKept | None = None
+    outlives: Outlives = lambda extras, start, stop: False
     ext: str = "ZIP"
     dimension: str = "2d"
     carries: frozenset[str] = field(default_factory=frozenset)

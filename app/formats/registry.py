@@ -90,6 +90,12 @@ def kept_checker(extras: Mapping[str, Any]) -> Callable[[Kept], None]:
     return lambda kept: None
 
 
+def outlives(extras: Mapping[str, Any], start: int, stop: int) -> bool:
+    """Whether an import with these extras has left something that stays when its last rows go, those of frames start
+    to stop (exclusive): files of the whole task, where a job is replaced or cleared."""
+    return any(one.outlives(extras, start, stop) for one in FORMATS)
+
+
 def notes_of(documents: Mapping[int, Mapping[str, Any]], rows: Rows) -> list[Note]:
     """What kept rows say of their pictures, import by import.
 

@@ -14,7 +14,7 @@ from typing import Any
 from app.annotations import Images
 from app.archive import Archive
 from app.errors import ImportProblems, Report
-from app.formats import Format, ImportOptions, Target, detect, find_format, read_selected
+from app.formats import Format, ImportOptions, Target, detect, find_format, outlives, read_selected
 from app.formats.base import Changes
 from app.operations.dry_run import CountingSink
 from app.operations.groups import free_groups, way_to_free_groups
@@ -112,7 +112,7 @@ def import_into(
                 by = way_to_free_groups(conn, task_id, writer.set_id, target.first_group)
                 if by:
                     stored.move_groups(conn, task_id, writer.set_id, by)
-            stored.publish(conn, writer.set_id, mode=mode, start=start, stop=stop)
+            stored.publish(conn, writer.set_id, mode=mode, start=start, stop=stop, outlives=outlives)
             labels.check_kept(conn, before.labels, task_id=task_id)
 
 

@@ -55,7 +55,7 @@ from app.storage.database import Connection
 from app.storage.edits import continue_rows
 from app.storage.removal import drop_sets
 from app.storage.schema import TABLES_BY_KIND, annotation_sets, attribute_specs, now
-from app.storage.set_writer import drop_emptied_sets, used_sets
+from app.storage.set_writer import Outlives, drop_emptied_sets, used_sets
 
 NARROW_BLOCKS = 8
 """Up to here all blocks are taken at once; a whole range is read in order to replace it: what stays the same is then
@@ -584,8 +584,11 @@ def _remove_rows(
     return frames_of(leaving.table)
 
 
-def clear(conn: Connection, task_id: int, *, start: int = 0, stop: int | None = None) -> None:
-    """DELETE: shapes, tags and tracks of the range go, and with them images and kept rows of imports."""
+def clear(
+    conn: Connection, task_id: int, *, start: int = 0, stop: int | None = None, outlives: Outlives | None = None
+) -> None:
+    """DELETE: shapes, tags and tracks of the range go, and with them images and kept rows of imports. `outlives` as in
+    `publish`."""
     start, stop, size = _begin(conn, task_id, start, stop)
     if start <= 0 and stop >= size:
         drop_sets(conn, sa.and_(annotation_sets.c.task_id == task_id, annotation_sets.c.state == "visible"))
@@ -594,7 +597,7 @@ def clear(conn: Connection, task_id: int, *, start: int = 0, stop: int | None = 
         before = used_sets(conn, task_id)
         for kind in KINDS:
             remove_range(conn, kind, task_id, start, stop)
-        drop_emptied_sets(conn, task_id, before)
+        drop_emptied_sets(conn, task_id, before, outlives and (lambda document: outlives(document, start, stop)))
         touch_jobs_between(conn, task_id, start, stop)
     touch_task(conn, task_id)
 

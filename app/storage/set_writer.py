@@ -7,7 +7,7 @@ a whole import; what makes them visible is one small row, and that change shares
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from time import monotonic
@@ -32,6 +32,8 @@ from app.storage.database import Connection
 from app.storage.removal import drop_sets
 from app.storage.schema import BLOCKS, annotation_sets, now, tasks
 from app.storage.storage import Storage
+
+Outlives = Callable[[Mapping[str, Any], int, int], bool]
 
 BUFFER_BYTES = 2 << 20  # rows wait until there are enough for some dozens of full blocks
 NUMBERS_AHEAD = 1 << 17
@@ -273,12 +275,21 @@ def begin_set(
     return writer
 
 
-def publish(conn: Connection, set_id: int, *, mode: str = "replace", start: int = 0, stop: int | None = None) -> None:
+def publish(
+    conn: Connection,
+    set_id: int,
+    *,
+    mode: str = "replace",
+    start: int = 0,
+    stop: int | None = None,
+    outlives: Outlives | None = None,
+) -> None:
     """Make a closed set visible, all at once, in the caller's transaction.
 
     Args:
         mode: `replace` drops every other annotation, image and kept row of frames start to stop; `append` adds.
         start, stop: the frames of a job; the whole task by default. The set must hold no other frames.
+        outlives: told the document of a set whose last rows go with those frames, and the frames: whether it stays.
 
     Raises:
         Conflict: the set is gone (it was discarded, or its task deleted).
@@ -302,7 +313,7 @@ def publish(conn: Connection, set_id: int, *, mode: str = "replace", start: int 
         else:
             for kind in KINDS:
                 remove_range(conn, kind, task_id, start, stop)
-            drop_emptied_sets(conn, task_id, before)
+            drop_emptied_sets(conn, task_id, before, outlives and (lambda document: outlives(document, start, stop)))
     leave_writing(conn, set_id, "visible")
     touch_task(conn, task_id)
     touch_jobs(conn, task_id, None if start <= 0 and stop >= size else np.arange(start, stop))
@@ -323,12 +334,19 @@ def used_sets(conn: Connection, task_id: int) -> set[int]:
     return used
 
 
-def drop_emptied_sets(conn: Connection, task_id: int, before: set[int]) -> None:
+def drop_emptied_sets(
+    conn: Connection, task_id: int, before: set[int], stays: Callable[[Mapping[str, Any]], bool] | None = None
+) -> None:
     """Sets that held rows `before` and hold none now are of no use: their documents and kept bytes go. A set that
-    never held any is there for those."""
+    never held any is there for those, and one may stay for them (told its document)."""
     if not before:
         return
     now_used = used_sets(conn, task_id)
     emptied = [set_id for set_id in visible_sets(conn, task_id) if set_id in before and set_id not in now_used]
+    if emptied and stays is not None:
+        sets = annotation_sets.c
+        told = conn.execute(sa.select(sets.id, sets.extras).where(sets.id.in_(emptied), sets.extras.is_not(None)))
+        kept = {row.id for row in told if stays(row.extras)}
+        emptied = [set_id for set_id in emptied if set_id not in kept]
     if emptied:
         drop_sets(conn, annotation_sets.c.id.in_(emptied))

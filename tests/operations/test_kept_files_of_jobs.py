@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from app.formats import outlives
 from app.operations.export_dataset import stream_dataset
-from app.storage import Storage, jobs
+from app.storage import Storage, annotations, jobs
 from tests.operations.desk import Desk, open_desk_store
 from tests.samples import OpenImages
 
@@ -51,3 +52,28 @@ def test_a_job_of_all_frames_is_the_whole_task(storage: Storage, tmp_path: Path)
         (job,) = jobs.of_task(conn, desk.task_id)
     desk.bring(archive(tmp_path, "b", "note.txt"))
     assert notes(desk, job.id) == {"note.txt"}
+
+
+def test_files_of_the_whole_task_outlive_the_rows_that_imports_into_jobs_replace(
+    storage: Storage, tmp_path: Path
+) -> None:
+    desk = Desk(storage, jobs=((0, 1), (1, 3)))
+    with storage.database.read() as conn:
+        first, second = (job.id for job in jobs.of_task(conn, desk.task_id))
+    desk.bring(archive(tmp_path, "b", "of the task.txt"))
+    desk.bring(archive(tmp_path, "a", "of the first job.txt"), job_id=first)
+    desk.bring(archive(tmp_path, "b", "of the second job.txt"), job_id=second)
+    assert notes(desk, None) == {"of the task.txt", "of the first job.txt", "of the second job.txt"}
+    desk.bring(archive(tmp_path, "b", "of the second job, again.txt"), job_id=second)
+    assert notes(desk, None) == {"of the task.txt", "of the first job.txt", "of the second job, again.txt"}
+    desk.bring(archive(tmp_path, "a", "of the task, again.txt"))
+    assert notes(desk, None) == {"of the task, again.txt"}
+
+
+def test_who_clears_a_job_leaves_the_files_of_the_task(storage: Storage, tmp_path: Path) -> None:
+    desk = Desk(storage, jobs=((0, 1), (1, 3)))
+    desk.bring(archive(tmp_path, "b", "of the task.txt"))
+    for window, left in (((1, 3), {"of the task.txt"}), ((0, None), set[str]())):
+        with storage.database.write() as conn:
+            annotations.clear(conn, desk.task_id, start=window[0], stop=window[1], outlives=outlives)
+        assert notes(desk, None) == left

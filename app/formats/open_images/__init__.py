@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from app.formats.base import Format
 from app.formats.open_images.class_words import find_words
-from app.formats.open_images.extras import check_kept, relabel
+from app.formats.open_images.extras import check_kept, outlives, relabel
 from app.formats.open_images.layout import accepts, knows, looks_into, nearest_of
 from app.formats.open_images.merging import OpenImagesMerger
 from app.formats.open_images.new_labels import new_labels
@@ -46,6 +46,7 @@ OPEN_IMAGES_V6 = Format(
     list_images=list_images,
     example="train-annotations-bbox.csv",
     check_kept=check_kept,
+    outlives=outlives,
     carries=_CARRIES,
 )
 OPEN_IMAGES_V7 = replace(OPEN_IMAGES_V6, name="Open Images V7")

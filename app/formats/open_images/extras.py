@@ -225,6 +225,12 @@ def is_sided(extras: Mapping[int, Extras], kept: Kept) -> npt.NDArray[np.bool_]:
     return found & (kept.tables >= 0)
 
 
+def outlives(document: Mapping[str, Any], start: int, stop: int) -> bool:
+    """Whether it has files that speak of more frames than start to stop."""
+    told = Extras.from_dict({name: document[name] for name in ("files", "masks", "window") if name in document})
+    return bool(told.files or told.masks) and not told.is_within(start, stop)
+
+
 def check_kept(document: Mapping[str, Any], kept: Kept) -> None:
     """That kept rows are rows of the document's tables.
 
