@@ -26,6 +26,10 @@ MAX_ROUNDS = 100
 """Each pairs those who are each other's nearest; what chains of boxes leave after so many stays without a pair."""
 
 
+SHARE_ROWS = 131_072
+"""Of both sides, that are paired at once: nine numbers of each are held."""
+
+
 def mix(*columns: npt.NDArray[Any]) -> Keys:
     """(N,) one key of several columns of numbers; equal rows have equal keys."""
     key: Keys = np.zeros(len(columns[0]), dtype=np.uint64)
@@ -42,12 +46,28 @@ def pair_in_order(old: Keys, new: Keys) -> Positions:
     pairs = np.full(len(new), -1, dtype=np.int64)
     if not len(old) or not len(new):
         return pairs
-    _, codes = np.unique(np.concatenate([old, new]), return_inverse=True)
+    n_shares = (len(old) + len(new)) // SHARE_ROWS + 1
+    if n_shares > 1:  # equal keys are of one share
+        for share in range(n_shares):
+            old_rows, new_rows = (np.flatnonzero(keys % np.uint64(n_shares) == share) for keys in (old, new))
+            found = _pair_share(old[old_rows], new[new_rows])
+            places = np.flatnonzero(found >= 0)
+            pairs[new_rows[places]] = old_rows[found[places]]
+        return pairs
+    return _pair_share(old, new)
+
+
+def _pair_share(old: Keys, new: Keys) -> Positions:
+    pairs = np.full(len(new), -1, dtype=np.int64)
+    if not len(old) or not len(new):
+        return pairs
+    codes = np.unique(np.concatenate([old, new]), return_inverse=True)[1]
     old_codes, new_codes = codes[: len(old)], codes[len(old) :]
     members = np.argsort(old_codes, kind="stable")
-    starts = np.searchsorted(old_codes[members], new_codes, side="left")
-    stops = np.searchsorted(old_codes[members], new_codes, side="right")
-    places = starts + ranks(new_codes)
+    in_order = old_codes[members]
+    places = np.searchsorted(in_order, new_codes, side="left")
+    stops = np.searchsorted(in_order, new_codes, side="right")
+    places += ranks(new_codes)
     found = places < stops
     pairs[found] = members[places[found]]
     return pairs

@@ -100,6 +100,10 @@ class Table:
     def replace(self, **columns: Any) -> Self:
         return replace(self, **columns)  # type: ignore[type-var]
 
+    def with_values_once(self) -> Self:
+        """The same rows; a column that says the same in all of them holds that once, and nobody may write into it."""
+        return type(self)(**{name: _once(column) for name, column in self.columns().items()})
+
     @classmethod
     def concatenate(cls, parts: Sequence[Self]) -> Self:
         """All rows of the parts, in order. No part at all is the empty table."""
@@ -130,6 +134,20 @@ class Table:
             dtype = dtypes.get(name)
             if dtype is not None and column.dtype != dtype:
                 raise ValueError(f"{type(self).__name__}.{name}: expected {np.dtype(dtype)}, got {column.dtype}")
+
+
+def _once(column: Any) -> Any:
+    if isinstance(column, Table):
+        return column.with_values_once()
+    if type(column) is Texts:
+        return Texts(_once(column.codes), column.values)
+    if type(column) is Ragged and not len(column.values):
+        return Ragged(column.values, _once(column.offsets))
+    if isinstance(column, np.ndarray) and len(column) > 1:
+        whole = column.view(np.int64) if column.dtype == np.float64 else column  # -0.0 is not 0.0
+        if (whole == whole[0]).all():
+            return np.broadcast_to(column[:1].copy(), column.shape)
+    return column
 
 
 @dataclass(frozen=True, slots=True, eq=False)

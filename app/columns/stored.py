@@ -44,6 +44,10 @@ class LinePart:
             self._known = self._read()
         return self._known
 
+    def read(self) -> Bytes:
+        """The values, which are not remembered."""
+        return self._read() if self._known is None else self._known
+
     def apart(self) -> LinePart:
         """The same lines, which nobody has read yet."""
         return LinePart(self.lengths, self.piece, self.n_bytes, self._read)
@@ -121,8 +125,15 @@ class StoredLines(MadeRagged):
         return StoredLines(found, np.concatenate(rows))
 
     def column(self) -> Ragged:
-        """The lines, and nothing else of their parts."""
-        return self._read()
+        """The lines, and nothing else of their parts, of which one is held at a time."""
+        if self._indices is not None or len(self._parts) <= 1:
+            return self._read()
+        offsets = np.zeros(len(self) + 1, dtype=np.int64)
+        np.cumsum(self.lengths, out=offsets[1:])
+        values = np.empty(int(offsets[-1]), dtype=np.uint8)
+        for part, start, stop in zip(self._parts, self._starts[:-1].tolist(), self._starts[1:].tolist(), strict=True):
+            values[offsets[start] : offsets[stop]] = part.read()
+        return Ragged(values, offsets)
 
     def apart(self) -> StoredLines:
         """The same lines, which hold no part that they do not need, and nothing that others have read."""

@@ -22,6 +22,7 @@ from app.annotations import Annotations
 from app.blocks import BLOCK_BITS, blocks_of, frames_of
 from app.columns import distinct
 from app.errors import NotFound
+from app.heap import trim_heap
 from app.spools import spool_of
 from app.storage.block_rows import (
     KINDS,
@@ -38,6 +39,9 @@ from app.storage.changes import lock_task, touch_jobs, touch_task
 from app.storage.database import Connection
 from app.storage.schema import annotation_sets, tasks
 from app.storage.set_writer import leave_writing
+
+MANY_ROWS = 65_536
+"""Of one kind: more than a range of usual blocks has."""
 
 Mask = npt.NDArray[np.bool_]
 
@@ -151,11 +155,21 @@ def _read_range(conn: Connection, meeting: Meeting, blocks: Ids, bases: Sequence
         inside = np.flatnonzero((frames >= start) & (frames < stop))
         if len(inside) < len(frames):
             placed, numbers = placed.take(inside), numbers[inside]
-        held[kind] = placed.table
         imported[kind] = ~np.isin(placed.set_ids, bases)
         places[kind] = np.stack([placed.set_ids, blocks_of(placed.table), numbers], axis=1)
-        staged[kind] = read_block_list(conn, kind, task_id, blocks, staged_id=staged_id).table
+        held[kind] = _compact(placed.table)
+        del placed, numbers, frames, inside
+        staged[kind] = _compact(read_block_list(conn, kind, task_id, blocks, staged_id=staged_id).table)
     return BothSides(Annotations(**held), imported, Annotations(**staged), places)
+
+
+def _compact(table: Any) -> Any:
+    """Of many rows, which are there because one block has them all, no more is held than they say."""
+    if len(table) < MANY_ROWS:
+        return table
+    table = table.with_values_once()
+    trim_heap()  # of what they were read from
+    return table
 
 
 def _base_sets(conn: Connection, task_id: int) -> list[int]:
@@ -167,13 +181,20 @@ def _numbers(placed: Placed) -> Ids:
     """(N,) int64, how many rows of the same set and block stand before each."""
     if not len(placed.set_ids):
         return np.empty(0, dtype=np.int64)
-    _, codes = np.unique(np.stack([placed.set_ids, blocks_of(placed.table)]), axis=1, return_inverse=True)
-    codes = codes.reshape(-1)
+    codes = _pair_codes(placed.set_ids, blocks_of(placed.table))
     order = np.argsort(codes, kind="stable")
     sizes = np.bincount(codes)
     numbers = np.empty(len(codes), dtype=np.int64)
     numbers[order] = np.arange(len(codes), dtype=np.int64) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     return numbers
+
+
+def _pair_codes(set_ids: Ids, blocks: Ids) -> Ids:
+    """(N,) int64, one small number for each pair of set and block, counted from 0."""
+    sets = distinct(set_ids)
+    first = int(blocks.min())
+    pairs = np.searchsorted(sets, set_ids) * (int(blocks.max()) - first + 1) + (blocks - first)
+    return np.searchsorted(distinct(pairs), pairs)
 
 
 def publish_merged(
@@ -221,10 +242,13 @@ def _without(conn: Connection, kind: str, task_id: int, places: npt.NDArray[np.i
     for some in block_steps(conn, task_id, (kind,), int(blocks[0]), int(blocks[-1]), among=blocks):
         before = read_block_list(conn, kind, task_id, some)
         here = places[np.isin(places[:, 1], some)]
-        rows = np.stack([before.set_ids, blocks_of(before.table), _numbers(before)], axis=1)
-        _, codes = np.unique(np.concatenate([rows, here]), axis=0, return_inverse=True)
-        codes = codes.reshape(-1)
-        gone = np.isin(codes[: len(rows)], codes[len(rows) :])
+        n = len(before.set_ids)
+        codes = _pair_codes(
+            np.concatenate([before.set_ids, here[:, 0]]), np.concatenate([blocks_of(before.table), here[:, 1]])
+        )
+        codes *= n  # no block has more rows
+        gone = np.isin(codes[:n] + _numbers(before), codes[n:] + here[:, 2])
+        del codes, here
         leaving = before.take(np.flatnonzero(gone))
         yield encode_changed(task_id, before.take(np.flatnonzero(~gone)), pairs_of(leaving))
 

@@ -46,7 +46,11 @@ def slow_nearest(
 
 
 @pytest.mark.parametrize("sizes", [(0, 0), (0, 3), (3, 0), (1, 1), (40, 60), (60, 40)])
-def test_rows_of_one_key_pair_in_their_order(sizes: tuple[int, int]) -> None:
+@pytest.mark.parametrize("rows_at_once", [10, 1000])
+def test_rows_of_one_key_pair_in_their_order(
+    sizes: tuple[int, int], rows_at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pairing, "SHARE_ROWS", rows_at_once)
     for seed in range(5):
         random = np.random.default_rng(seed)
         old, new = (random.integers(0, 12, size) for size in sizes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import tracemalloc
 from functools import cached_property, partial
 from itertools import pairwise
 
@@ -45,6 +46,21 @@ class Parts:
         return np.frombuffer(b"".join(self.texts[number]), dtype=np.uint8)
 
 
+def test_a_column_of_lines_holds_one_part_of_them_at_a_time() -> None:
+    n_parts, n_bytes = 20, 1 << 20
+    lengths = np.full(1024, n_bytes // 1024, dtype=np.int64)
+    stored = [LinePart(lengths, None, 10, partial(np.full, n_bytes, part, np.uint8)) for part in range(n_parts)]
+    tracemalloc.start()
+    try:
+        column = StoredLines(stored).column()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert column.values.tolist() == np.repeat(np.arange(n_parts), n_bytes).tolist()
+    assert len(column) == 1024 * n_parts
+    assert peak < 1.2 * n_parts * n_bytes
+
+
 @pytest.mark.parametrize("seed", range(60))
 def test_lines_are_taken_and_joined_as_those_of_a_plain_column(seed: int) -> None:
     chance = np.random.default_rng(seed)
@@ -72,6 +88,7 @@ def test_lines_are_taken_and_joined_as_those_of_a_plain_column(seed: int) -> Non
     assert pickle.loads(pickle.dumps(found)).to_bytes_list() == lines
     for part in parts:
         assert len(set(part.reads)) == len(part.reads), "each part is read once"
+    assert StoredLines(parts[0].stored).column().to_bytes_list() == parts[0].lines
     again = found.apart()
     assert again.to_bytes_list() == lines
     assert again.packed_bytes <= found.packed_bytes

@@ -14,7 +14,7 @@ import orjson
 import pytest
 import sqlalchemy as sa
 
-from app.annotations import Annotations, ShapeType, Tracks
+from app.annotations import Annotations, ShapeType, Tracks, pairing
 from app.columns import Ragged
 from app.formats.open_images import merging as openimages_merging
 from app.formats.open_images import same_rows
@@ -560,12 +560,19 @@ def test_what_an_export_gave_a_number_is_known_by_it(desk: Desk, zips: Zips, mod
     assert others(desk.export())["note-2.txt"] == b"two"
 
 
+@pytest.fixture
+def few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (same_rows, openimages_merging):
+        monkeypatch.setattr(module, "STEP_ROWS", 500)
+    monkeypatch.setattr(merging, "MANY_ROWS", 5_000)
+    monkeypatch.setattr(same_rows, "MANY_ROWS", 5_000)
+    monkeypatch.setattr(pairing, "SHARE_ROWS", 2_000)
+
+
 @pytest.mark.parametrize("change", ["nothing", "labels", "places"])
 def test_rows_of_one_picture_are_compared_some_at_a_time(
-    desk: Desk, zips: Zips, monkeypatch: pytest.MonkeyPatch, change: str
+    desk: Desk, zips: Zips, few_at_a_time: None, change: str
 ) -> None:
-    monkeypatch.setattr(same_rows, "STEP_ROWS", 500)
-    monkeypatch.setattr(openimages_merging, "STEP_ROWS", 500)
     n = 10_000
 
     def many(label: str = "/m/01yrx", shift: int = 0) -> bytes:
@@ -586,7 +593,36 @@ def test_rows_of_one_picture_are_compared_some_at_a_time(
     counts = report["changes"]["shapes"]
     assert counts["unchanged" if change == "nothing" else "changed"] == n
     assert sum(counts.values()) == n
-    assert peak < 1100 * n
+    assert peak < 750 * n
+
+
+@pytest.mark.parametrize("change", ["nothing", "words"])
+def test_relationships_of_one_picture_are_compared_some_at_a_time(
+    desk: Desk, zips: Zips, few_at_a_time: None, change: str
+) -> None:
+    n = 10_000
+
+    def many(word: str) -> bytes:
+        built = OpenImages(classes=[("/m/01yrx", "cat"), ("/m/0bt9lr", "dog")])
+        lines = ["ImageID,LabelName1,LabelName2,XMin1,XMax1,YMin1,YMax1,XMin2,XMax2,YMin2,YMax2,RelationLabel\n"]
+        for at in range(n):
+            corners = f"{at % 100 / 200:.3f},0.9,{at // 100 / 200:.3f},0.9"
+            lines.append(f"a,/m/01yrx,/m/0bt9lr,{corners},{corners},{word}\n")
+        built.more["oidv6-train-annotations-vrd.csv"] = "".join(lines).encode()
+        return zips(built)
+
+    desk.bring(many("at"))
+    second = many("at" if change == "nothing" else "on")
+    tracemalloc.start()
+    try:
+        report = desk.bring(second, mode="merge")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    counts = report["changes"]["rows"]
+    assert counts["unchanged" if change == "nothing" else "changed"] == n
+    assert sum(counts.values()) == n
+    assert peak < 850 * n
 
 
 def test_files_that_earlier_imports_left_are_looked_at_where_they_matter() -> None:

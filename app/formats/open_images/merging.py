@@ -107,7 +107,9 @@ class OpenImagesMerger:
             goes["shapes"][left] = True
             write(Annotations(shapes=held.annotations.shapes.take(left)))
         goes["images"], tables["images"] = self._images(held.annotations.images, new.images)
-        goes["rows"], tables["rows"] = self._rows(held.annotations.rows, new.rows, named)
+        goes["rows"] = np.zeros(len(held.annotations.rows), dtype=np.bool_)
+        for rows in self._rows(held.annotations.rows, new.rows, named, goes["rows"]):
+            write(Annotations(rows=rows))
         goes["tracks"], tables["tracks"] = self._tracks(
             held.annotations.tracks, new.tracks, held.imported["tracks"], named
         )
@@ -312,13 +314,33 @@ class OpenImagesMerger:
         counts.kept += len(old) - len(paired)
         return goes, new.take(np.sort(np.concatenate([np.flatnonzero(old_of < 0), paired[changed]])))
 
-    def _rows(self, old: Rows, new: Rows, named: npt.NDArray[np.int32]) -> tuple[Mask, Rows]:
-        """Kept lines that nothing shows."""
+    def _rows(self, old: Rows, new: Rows, named: npt.NDArray[np.int32], goes: Mask) -> Iterator[Rows]:
+        """Kept lines that nothing shows: the new ones, in parts; which of the old ones go is told to `goes`."""
         counts = self._changes["rows"]
         pairing = self._finder.pair(old, new, np.ones(len(old), dtype=np.bool_))
         new_of = np.flatnonzero(pairing.old_of >= 0)
         old_of = pairing.old_of[new_of]
-        mine, theirs = old.kept.take(old_of), new.kept.take(new_of)
+        differ = np.zeros(len(new_of), dtype=np.bool_)
+        for some in steps_within(
+            old.kept.lines.lengths[old_of] + new.kept.lines.lengths[new_of], STEP_BYTES, STEP_ROWS
+        ):
+            differ[some] = self._rows_differ(old.kept.take(old_of[some]), new.kept.take(new_of[some]))
+        goes[old_of[differ]] = True
+        left = np.flatnonzero(pairing.is_free)
+        removed = self._removable(old, left, np.ones(len(old), dtype=np.bool_), named)
+        goes[left[removed]] = True
+        counts.changed += int(differ.sum())
+        counts.unchanged += int((~differ).sum())
+        counts.removed += int(removed.sum())
+        counts.kept += int((~removed).sum())
+        fresh = np.flatnonzero(pairing.old_of < 0)
+        counts.added += len(fresh)
+        written = np.sort(np.concatenate([fresh, new_of[differ]]))
+        for start in range(0, len(written), STEP_ROWS):
+            yield new.take(written[start : start + STEP_ROWS])
+
+    def _rows_differ(self, mine: Kept, theirs: Kept) -> Mask:
+        """(N,) which of some pairs of kept lines say something else."""
         differ = ~self._sides.same_lines(mine, theirs)
         unsure = np.flatnonzero(differ)
         if len(unsure):
@@ -331,18 +353,7 @@ class OpenImagesMerger:
         # Whether a relationship has its boxes is another archive by archive.
         differ |= self._sides.said(mine).links != self._sides.said(theirs).links
         differ |= (mine.png_crcs != theirs.png_crcs) | (mine.png_sizes != theirs.png_sizes)
-        goes = np.zeros(len(old), dtype=np.bool_)
-        goes[old_of[differ]] = True
-        left = np.flatnonzero(pairing.is_free)
-        removed = self._removable(old, left, np.ones(len(old), dtype=np.bool_), named)
-        goes[left[removed]] = True
-        counts.changed += int(differ.sum())
-        counts.unchanged += int((~differ).sum())
-        counts.removed += int(removed.sum())
-        counts.kept += int((~removed).sum())
-        fresh = np.flatnonzero(pairing.old_of < 0)
-        counts.added += len(fresh)
-        return goes, new.take(np.sort(np.concatenate([fresh, new_of[differ]])))
+        return differ
 
     def _tracks(self, old: Tracks, new: Tracks, imported: Mask, named: npt.NDArray[np.int32]) -> tuple[Mask, Tracks]:
         """Tracks have no row: the same if all of them is, corrected if the label and the first frame are."""

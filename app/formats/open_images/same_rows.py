@@ -14,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from app.annotations import Kept, Rows, Shapes, Tags, mix, pair_in_order, pair_nearest, without_defaults
-from app.columns import Cells, Ragged, Texts, decode_numbers, steps_within
+from app.columns import Cells, Ragged, Texts, decode_numbers, distinct, steps_within
 from app.formats.open_images.layout import COORDINATES, ENDS, LABEL_COLUMNS, POINT_PLACE
 from app.formats.open_images.merge_sides import Sides
 from app.formats.open_images.said import NO_KIND, hash_ragged
+from app.heap import trim_heap
 
 Keys = npt.NDArray[np.uint64]
 Mask = npt.NDArray[np.bool_]
@@ -26,6 +27,8 @@ Table = Any
 
 LEAST_OVERLAP = 0.5
 """An edited box is that of a corrected row only if they overlap so much; one that nobody edited takes the nearest."""
+MANY_ROWS = 131_072
+"""Of both sides: what was made to pair them is given back."""
 STEP_ROWS, STEP_BYTES = 16_384, 2 << 20
 """Rows, and bytes of their lines, whose cells are looked at together, of any number on a picture."""
 
@@ -172,17 +175,27 @@ class RowFinder:
     ) -> None:
         """Pair free rows of equal keys; of several with one key those first that show the same, by which a side file
         may tell them apart."""
+        if not isinstance(old.table, Rows):
+            self._pair_repeated(pairing, old, new, keys, may)
+        pairing.by_key(*keys, *may)
+        if len(old) + len(new) > MANY_ROWS:
+            trim_heap()
+
+    def _pair_repeated(
+        self, pairing: Pairing, old: _Part, new: _Part, keys: tuple[Keys, Keys], may: tuple[Mask, Mask]
+    ) -> None:
+        """Of keys that several rows have, pair those that show the same."""
         free = pairing.free(*may)
         again = np.union1d(*(_repeated(some[rows]) for some, rows in zip(keys, free, strict=True)))
-        if len(again) and not isinstance(old.table, Rows):
-            old_rows, new_rows = (rows[np.isin(some[rows], again)] for some, rows in zip(keys, free, strict=True))
-            if len(old_rows) and len(new_rows):
-                found = pair_in_order(
-                    mix(keys[0][old_rows], old.take(old_rows).keys(self._whole_keys)),
-                    mix(keys[1][new_rows], new.take(new_rows).keys(self._whole_keys)),
-                )
-                pairing.add(old_rows, new_rows, found)
-        pairing.by_key(*keys, *may)
+        if not len(again):
+            return
+        old_rows, new_rows = (rows[np.isin(some[rows], again)] for some, rows in zip(keys, free, strict=True))
+        if len(old_rows) and len(new_rows):
+            found = pair_in_order(
+                mix(keys[0][old_rows], old.take(old_rows).keys(self._whole_keys)),
+                mix(keys[1][new_rows], new.take(new_rows).keys(self._whole_keys)),
+            )
+            pairing.add(old_rows, new_rows, found)
 
     def _whole_keys(self, table: Table) -> Keys:
         """(N,) of all that is shown, but for the number of the group."""
@@ -316,9 +329,8 @@ class _Part:
 
 def _repeated(keys: Keys) -> Keys:
     """Those that stand there more than once."""
-    found, counts = np.unique(keys, return_counts=True)
-    repeated: Keys = found[counts > 1]
-    return repeated
+    ascending = np.sort(keys)
+    return distinct(ascending[1:][ascending[1:] == ascending[:-1]])
 
 
 def _png_keys(kept: Kept) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
