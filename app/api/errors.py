@@ -116,8 +116,13 @@ NOT_OFFERED_WITHIN = {
 VALIDATION_MESSAGES = {
     "missing": "This field is required.",
     "int_parsing": "A valid integer is required.",
+    "int_parsing_size": "A valid integer is required.",
     "int_type": "A valid integer is required.",
     "int_from_float": "A valid integer is required.",
+    "float_type": "A valid number is required.",
+    "datetime_type": "A moment is required, such as 2026-01-31T09:30:00Z.",
+    "datetime_parsing": "A moment is required, such as 2026-01-31T09:30:00Z.",
+    "datetime_from_date_parsing": "A moment is required, such as 2026-01-31T09:30:00Z.",
     "string_type": "Not a valid string.",
     "bool_parsing": "Must be a valid boolean.",
     "bool_type": "Must be a valid boolean.",
@@ -241,7 +246,7 @@ def describe_validation(errors: Iterable[Mapping[str, Any]]) -> tuple[str, dict[
         name = str(where[0]) if where else "non_field_errors"
         place = _place(where)
         fields.setdefault(name, []).append(message if place == name or not where else f"{place}: {message}")
-        places.append(f"{place}: {message}" if place else message)
+        places.append(f"{place or 'the body'}: {message}")
     more = f" (and {len(places) - 1} more)" if len(places) > 1 else ""
     return shorten_sentence(places[0]) + more if places else "The request is not valid.", fields
 

@@ -196,6 +196,26 @@ def test_json_bodies(client: TestClient, body: bytes, content_type: str, status:
         assert answer.json()["detail"]
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "words"),
+    [
+        ("/api/tasks", b"", "the body: This field is required."),
+        ("/api/tasks", b"[]", "the body: Expected an object."),
+        ("/api/comments", b'{"message": "a", "issue": 1e308}', "issue: A valid integer is required."),
+        (
+            "/api/auth/access_tokens",
+            b'{"name": "a", "expiry_date": "soon"}',
+            "expiry_date: A moment is required, such as",
+        ),
+        ("/api/auth/access_tokens", b'{"name": "a", "expiry_date": {}}', "expiry_date: A moment is required, such as"),
+    ],
+)
+def test_what_is_wrong_with_a_body_has_a_name(client: TestClient, path: str, body: bytes, words: str) -> None:
+    answer = client.post(path, content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 400
+    assert answer.json()["detail"].startswith(words)
+
+
 def test_malformed_json_is_told_in_cvats_shape(client: TestClient) -> None:
     answer = client.post("/api/tasks", content=b"{", headers={"Content-Type": "application/json"})
     assert answer.json()["detail"].startswith("JSON parse error")
