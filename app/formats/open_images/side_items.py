@@ -305,7 +305,7 @@ class ItemCodec:
                     "label_id": part.id,
                     "group": _integer(given, "group", 0, 0),
                     "source": _text(given, "source", MANUAL),
-                    "attributes": self._attribute_list(given, part),
+                    "attributes": self.values_of(given, part),
                     "shapes": self._key_shapes(given.get("shapes"), part, frames),
                 }
             )
@@ -319,8 +319,9 @@ class ItemCodec:
             bodies=Ragged.from_bytes([dump_tight({"shapes": shapes, "elements": elements})]),
         )
 
-    def _attribute_list(self, item: Item, label: Label) -> list[Item]:
-        """Attributes in ascending spec id; names that the label does not declare are left out, and counted."""
+    def values_of(self, item: Item, label: Label) -> list[Item]:
+        """The attributes of an item in ascending spec id; names that the label does not declare are left out, and
+        counted."""
         values = item.get("attributes") or {}
         need(isinstance(values, dict), "attributes are no object")
         specs = {spec.name: spec.id for spec in label.attributes}
@@ -334,7 +335,7 @@ class ItemCodec:
         return [{"spec_id": spec_id, "value": found[spec_id]} for spec_id in sorted(found)]
 
     def _attributes_text(self, item: Item, label: Label) -> str:
-        return json.dumps(self._attribute_list(item, label), ensure_ascii=False, separators=(",", ":"))
+        return json.dumps(self.values_of(item, label), ensure_ascii=False, separators=(",", ":"))
 
     def _described(self, item: Any, label: Label) -> Item:
         """A key frame or an element, as it is stored."""
@@ -353,7 +354,7 @@ class ItemCodec:
             "z_order": _integer(item, "z_order", 0, -MAX_INT - 1),
             "rotation": _rotation(item),
             "points": points,
-            "attributes": self._attribute_list(item, label),
+            "attributes": self.values_of(item, label),
         }
 
     def _key_shapes(self, given: Any, label: Label, frames: Mapping[str, int]) -> list[Item]:

@@ -30,6 +30,7 @@ from app.formats.open_images.attributes import AttributeDecoder
 from app.formats.open_images.side_items import BadItem, Item, ItemCodec, need, shapes_table, tags_table, without_end
 from app.formats.open_images.side_write import VERSION
 from app.formats.open_images.track_ways import TrackWays
+from app.formats.open_images.track_words import TrackWords
 from app.geometry import Flips, ShapeTooComplex, find_flips, flips_to_polygons, flips_to_runs, runs_to_mask
 from app.spools import spool_of
 
@@ -364,7 +365,10 @@ class SideFile:
                 continue
             gone[here] = True
             for one in held:
-                number = table() if self._of(one).see(_entry_of(one), self._part(frame)) else -1
+                is_first = self._of(one).see(_entry_of(one), self._part(frame))
+                number = (
+                    table() if is_first or one >= 0 else -1
+                )  # any row of a track may come to say less than its shape
                 owners += [one] * len(here)
                 owned_at += here.tolist()
                 tables += [number] * len(here)
@@ -470,16 +474,16 @@ class SideFile:
         yield from self._finish_rowless(path, report)
         are_bad = ~self._tracks.are_whole() | self._ways_off(path, report, is_listed)
         yield from self._finish_tracks(are_bad)
-        yield from self._rows_of_bad(lambda owners: (owners >= 0) & are_bad[np.maximum(owners, 0)], are_bad)
+        yield from self._shapes_of_bad(are_bad)
         are_bad_wholes = ~self._wholes.are_whole()
         yield from self._finish_wholes(are_bad_wholes)
-        yield from self._rows_of_bad(
-            lambda owners: (owners < 0) & are_bad_wholes[np.maximum(-1 - owners, 0)], are_bad_wholes
-        )
+        yield from self._rows_of_bad(are_bad_wholes)
         self._n_refused += int(are_bad.sum()) + int(are_bad_wholes.sum())
         if self._n_refused:
             some = "1 entry" if self._n_refused == 1 else f"{self._n_refused:,} entries"
             message = f"{some} of the side file that do not fit the task and its rows any more: the rows alone are read"
+            if are_bad.any():
+                message += " (as shapes with the attributes and the group of their track, where they are of one)"
             report.warn("extra.ignored", message, file=path)
         self._tell_undeclared(path, report)
 
@@ -507,10 +511,24 @@ class SideFile:
         off: Mask = are_off & has_rows
         return off
 
-    def _rows_of_bad(self, are_wanted: Callable[[Ids], Mask], are_bad: Mask) -> Iterator[Annotations]:
-        """As they came."""
+    def _shapes_of_bad(self, are_bad: Mask) -> Iterator[Annotations]:
+        """Of tracks, with what these say."""
+        if not are_bad.any():
+            return
+        words = TrackWords(self._codec)
+        for at in np.flatnonzero(are_bad).tolist():
+            try:
+                words.add(at, _parsed(self._tracks.lines.read(at)), self._frames_of, self._own_group)
+            except _UNFIT:
+                continue  # its rows say all that there is
+        for owners, tables, shapes in self._shown.of(lambda owners: (owners >= 0) & are_bad[np.maximum(owners, 0)]):
+            yield Annotations(shapes=words.tell(owners, tables, shapes))
+
+    def _rows_of_bad(self, are_bad: Mask) -> Iterator[Annotations]:
+        """Of wholes, as they came."""
         if are_bad.any():
-            yield from (Annotations(shapes=shapes) for _, _, shapes in self._shown.of(are_wanted))
+            found = self._shown.of(lambda owners: (owners < 0) & are_bad[np.maximum(-1 - owners, 0)])
+            yield from (Annotations(shapes=shapes) for _, _, shapes in found)
 
     def _finish_rowless(self, path: str, report: Report) -> Iterator[Annotations]:
         n_lost, why = 0, ""

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.annotations import Annotations, Label, LabelCatalog, Shapes, Tracks, expand_tracks
-from app.columns import Ragged
+from app.annotations import Annotations, AttributeSpec, Label, LabelCatalog, Shapes, Tracks, expand_tracks
+from app.columns import Ragged, Texts
 from tests.formats.builders import exported, imported, read_zip, target, zip_of
 from tests.formats.memory import MemorySource
 
@@ -172,3 +172,64 @@ def test_no_track_goes_on_behind_the_frames_of_a_job(is_part: bool) -> None:
     data, _ = exported(MemorySource(Annotations(tracks=moving), where.frames), where)
     sink, _ = imported(data, replace(where, is_part=False))
     assert len(sink.annotations().tracks) == (not is_part), "nor in the export of one"
+
+
+WORDS = AttributeSpec(10, "name", False, "text", "", ("",)), AttributeSpec(11, "mood", True, "text", "", ("",))
+SPEAKING = LabelCatalog((Label(1, "cat", "#ff0000", "any", WORDS),))
+
+
+def speaking(moods: Mapping[int, str], group: int = 7) -> dict[str, bytes]:
+    """The archive of a track with a name, a group and a mood at each key frame."""
+    track = track_of(KEYS)
+    body = json.loads(track.bodies.row_bytes(0))
+    for key in body["shapes"]:
+        mood = moods.get(key["frame"])
+        key["attributes"] = [] if mood is None else [{"spec_id": 11, "value": mood}]
+    track = replace(
+        track,
+        groups=np.array([group], dtype=np.int32),
+        attributes=Texts.from_list(['[{"spec_id":10,"value":"Tom"}]']),
+        bodies=Ragged.from_bytes([json.dumps(body).encode()]),
+    )
+    where = target(frames_of("abcdef"), SPEAKING, subset="train")
+    return read_zip(exported(MemorySource(Annotations(tracks=track), where.frames), where)[0])
+
+
+def words_of(shapes: Shapes, order: str) -> dict[str, dict[int, str]]:
+    texts = [{one["spec_id"]: one["value"] for one in json.loads(text)} for text in shapes.attributes.to_list()]
+    return dict(zip((order[frame] for frame in shapes.frames.tolist()), texts, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("moods", "between"), [({0: "calm", 3: "wild"}, {}), ({0: "calm", 3: "calm", 4: "calm"}, {11: "calm"}), ({}, {})]
+)
+@pytest.mark.parametrize("to_polygons", [False, True])
+def test_shapes_of_a_track_that_does_not_fit_keep_its_words_and_group(
+    moods: dict[int, str], between: dict[int, str], to_polygons: bool
+) -> None:
+    members, order = speaking(moods), "acbdef"
+    wanted = {
+        name: {10: "Tom", **({11: moods[frame]} if frame in moods else between)} for frame, name in enumerate("abcd")
+    }
+    where = target(frames_of(order), SPEAKING, subset="train")
+    for _ in range(3):  # nor are they lost on another trip
+        sink, report = imported(zip_of(members), where, conv_mask_to_poly=to_polygons)
+        found = sink.annotations()
+        assert (len(found.tracks), report.n_errors) == (0, 0)
+        assert words_of(found.shapes, order) == wanted
+        assert set(found.shapes.groups.tolist()) == {7}
+        members = read_zip(exported(MemorySource.of_sink(sink, where.frames), where)[0])
+    assert report.counts.get("extra.ignored") is None
+
+
+def test_a_group_or_label_that_cannot_be_leaves_the_rows_as_they_are() -> None:
+    members = speaking({0: "calm"})
+    for old, new in ((b'"group":7', b'"group":"x"'), (b'"label":"cat","image"', b'"label":"dog","image"')):
+        assert old in members[SIDE]
+        sink, _ = imported(
+            zip_of({**members, SIDE: members[SIDE].replace(old, new)}),
+            target(frames_of("acbdef"), SPEAKING, subset="train"),
+        )
+        found = sink.annotations()
+        assert (len(found.shapes), set(found.shapes.groups.tolist())) == (4, {0})
+        assert set(found.shapes.attributes.to_list()) == {"[]"}
