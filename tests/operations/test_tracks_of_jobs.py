@@ -28,7 +28,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
         def key(frame: int, outside: bool = False) -> dict[str, Any]:
             return {"type": "rectangle", "frame": frame, "points": [1, 1, 9, 9], "outside": outside}
 
-        bodies = [orjson.dumps({"shapes": keys}) for keys in ([key(0), key(3, outside=True)], [key(2)])]
+        bodies = [orjson.dumps({"shapes": keys, "elements": []}) for keys in ([key(0), key(3, outside=True)], [key(2)])]
         tracks = Tracks.empty(2).replace(
             label_ids=np.full(2, desk.label_id("cat"), dtype=np.int32),
             frames=np.array([0, 2], dtype=np.int32),
@@ -63,3 +63,11 @@ def test_shapes_on_deleted_frames_are_not_missed(desk: Desk) -> None:
         second = sorted(job.id for job in jobs.of_task(conn, desk.task_id))[1]
         frames.set_deleted(conn, desk.task_id, np.array([1], dtype=np.int32))
     assert told(desk.storage, Exported(desk.task_id, second)).counts["export.earlier_tracks"] == 1
+
+
+def test_the_export_of_a_job_tells_of_tracks_that_it_cuts(desk: Desk) -> None:
+    with desk.storage.database.read() as conn:
+        first, second, _ = sorted(job.id for job in jobs.of_task(conn, desk.task_id))
+    assert "export.cut_tracks" not in told(desk.storage, Exported(desk.task_id)).counts
+    assert told(desk.storage, Exported(desk.task_id, first)).counts == {"export.cut_tracks": 1}
+    assert "export.cut_tracks" not in told(desk.storage, Exported(desk.task_id, second)).counts

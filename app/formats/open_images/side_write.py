@@ -36,7 +36,7 @@ from app.annotations import Edit, Shapes, ShapeType, Tags, Tracks, mix
 from app.archive import DeflatedMember
 from app.columns import Cells, Ragged, Texts, among, decode_numbers, decode_texts, distinct, dump_tight, encode_integers
 from app.deflate import Piece, deflate_piece
-from app.errors import Report
+from app.errors import Problem, Report
 from app.formats.open_images.attributes import attributes_text, share_text, shown_value
 from app.formats.open_images.extras import is_sided
 from app.formats.open_images.kept_rows import UNKNOWN, Columns, Mask, kept_columns, pick
@@ -486,14 +486,23 @@ class SideWriter:
                 self._add(place + entry[1:])
 
     def add_tracks(self, tracks: Tracks) -> None:
-        """Tracks, with the number of rows that show them."""
+        """Tracks, with the number of rows that show them. Warns of those that go on beyond what is exported."""
         names = _ImageNames(self._plan)
         stop = self._plan.start + len(self._plan.target.frames)
+        n_cut = 0
         for row in range(len(tracks)):
             item = self._codec.of_track(tracks, row, names, stop, self._plan.target.is_part)
-            if item is not None:
-                numbered = self._numbered(item)
-                self._add(orjson.dumps({"track": row, "rows": self._track_rows.get(row, 0), **numbered}))
+            if item is None:
+                n_cut += 1
+                continue
+            numbered = self._numbered(item)
+            self._add(orjson.dumps({"track": row, "rows": self._track_rows.get(row, 0), **numbered}))
+        if n_cut:
+            message = (
+                f"{n_cut} tracks have key frames beyond the exported images: the archive has the shapes that they show "
+                "here, and whoever imports it gets those instead of the tracks"
+            )
+            self._plan.report.add_many([Problem("export.cut_tracks", message, "warning")], n_cut)
 
     def _add(self, line: bytes) -> None:
         self._pieces.add_text((b",\n" if self.has_entries else b"\n") + line)
