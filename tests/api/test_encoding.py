@@ -607,3 +607,18 @@ def test_a_catalog_that_serves_many_calls_is_gone_through_once() -> None:
         seen.append(looks)
     assert seen[0] > 0
     assert seen[1] == 0
+
+
+def test_memory_of_many_boxes_that_are_read_follows_their_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outlining, "BLOCK_BYTES", 64 << 10)
+    monkeypatch.setattr(outlining, "BATCH_BYTES", 64 << 10)
+    n = 50_000
+    body = body_of(shapes=[{**BOX, "points": [at, 1, at + 0.5, 2]} for at in range(n)])
+    tracemalloc.start()
+    try:
+        found = decode(body, FRAMES, LABELS, LIMITS).shapes
+        held, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(found) == n
+    assert peak < 1.8 * held
