@@ -55,6 +55,9 @@ def _told_subsets(archive: Archive, layout: Layout) -> dict[str, str]:
 
 
 def _placed(path: str, root: str, told: Mapping[str, str], known: set[str]) -> ArchivePicture:
+    subset, _, inner = path.removeprefix(root).partition("/")
+    if subset in known and told.get(inner.rpartition(".")[0]) == subset:  # folders of its name are called like ours
+        return ArchivePicture(path, inner, subset)
     match = _IN_IMAGES.search(path) or _IN_DATA.search(path)
     if match is None:
         name = path.removeprefix(root)
