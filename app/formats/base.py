@@ -219,6 +219,7 @@ class Survey:
         widths, heights: (N,) int32, pixels; 0 where the archive tells none.
         labels: the names of its labels as a task would call them (display names where there are any), in the order of
             its class names, others in that of their first row.
+        classes: the names in its class files, in their order, whether a row has them or not.
         attributes: what it says of a label beyond rows, by name, as attributes; their ids say nothing yet.
     """
 
@@ -226,6 +227,7 @@ class Survey:
     widths: npt.NDArray[np.int32]
     heights: npt.NDArray[np.int32]
     labels: list[str]
+    classes: list[str] = field(default_factory=list)
     attributes: Mapping[str, tuple[AttributeSpec, ...]] = field(default_factory=dict)
 
 

@@ -6,7 +6,8 @@
 The tasks are there from the start, but nobody sees them before the end (`storage.unfinished`): a refusal leaves the
 project as it was, and so does a worker that dies. Tasks that the project has already are not touched.
 
-Source: CVAT's import of a dataset into a project; labels of the dataset become those of a project without any.
+Source: CVAT's import of a dataset into a project; labels of the dataset become those of a project without any, classes
+that no row has among them.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from app.annotations import MAX_NAME_CHARACTERS, FrameTable, LabelCatalog, is_la
 from app.archive import Archive, ByteSource, Entry
 from app.columns import Ragged, Texts
 from app.errors import InvalidInput, Report, Unsupported
-from app.formats import ArchivePicture, Format, ImportOptions, NewLabel, Target
+from app.formats import ArchivePicture, Format, ImportOptions, NewLabel, Target, selects_labels
 from app.images import PictureSize
 from app.operations.arrange import default_chunk_size
 from app.operations.dry_run import CountingSink
@@ -171,7 +172,8 @@ def find_subsets(archive: Archive, source: ByteSource, format_: Format, limits: 
 
 
 def dataset_labels(archive: Archive, format_: Format, options: ImportOptions) -> list[NewLabel]:
-    """The labels that a dataset names, for a project that has none, with what it says of them beyond rows.
+    """The labels that a dataset names, for a project that has none, with what it says of them beyond rows: those of its
+    rows, and classes without any, unless there are more than labels can be or some are chosen.
 
     Raises:
         InvalidInput: a name that no label can have.
@@ -186,7 +188,10 @@ def dataset_labels(archive: Archive, format_: Format, options: ImportOptions) ->
                 "character and no blank around it. Give the project its labels first",
                 code="label.unknown",
             )
-    names = (name for name in found.labels if name != BACKGROUND)
+    names = dict.fromkeys(name for name in (*found.classes, *found.labels) if is_label_name(name))
+    if len(names) > labels.MAX_LABELS or selects_labels(options):
+        names = dict.fromkeys(found.labels)
+    names.pop(BACKGROUND, None)
     return [NewLabel(name, attributes=found.attributes.get(name, ())) for name in names]
 
 

@@ -129,6 +129,36 @@ def test_one_task_a_subset_with_pictures_and_annotations(storage: Storage, ann: 
             reader.close()
 
 
+def test_a_project_without_labels_takes_those_of_the_class_file(storage: Storage, ann: User, tmp_path: Path) -> None:
+    def made(chosen: OpenImages, **options: Any) -> list[str]:
+        project_id = new_project(storage, ann)
+        attempt(storage, asked(storage, ann, chosen.write(tmp_path / "d.zip"), project_id, **options).id)
+        with storage.database.read() as conn:
+            return [label.name for label in labels.of_project(conn, project_id).labels]
+
+    named = dataset()
+    named.classes = [("/m/b", "bird"), ("cat", "cat"), ("/m/0", "background"), ("/m/l", "n" * 300), ("/m/a", "ant")]
+    assert made(named) == [
+        "bird",
+        "cat",
+        "ant",
+    ]  # what no label can be called is no reason to refuse where no row has it
+    assert made(named, labels="create") == ["cat"]
+    assert made(named, classes="cat") == ["cat"]
+
+
+def test_more_classes_than_labels_can_be_are_those_of_rows(
+    storage: Storage, ann: User, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(labels, "MAX_LABELS", 2)
+    named = dataset()
+    named.classes = [("/m/b", "bird"), ("cat", "cat"), ("/m/a", "ant")]
+    project_id = new_project(storage, ann)
+    attempt(storage, asked(storage, ann, named.write(tmp_path / "d.zip"), project_id).id)
+    with storage.database.read() as conn:
+        assert [label.name for label in labels.of_project(conn, project_id).labels] == ["cat"]
+
+
 def test_kept_bytes_live_as_long_as_one_of_the_tasks(storage: Storage, ann: User, tmp_path: Path) -> None:
     project_id = new_project(storage, ann)
     attempt(storage, asked(storage, ann, dataset().write(tmp_path / "d.zip"), project_id).id)

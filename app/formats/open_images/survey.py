@@ -73,7 +73,7 @@ def survey(archive: Archive, options: ImportOptions) -> Survey:
     labels |= dict.fromkeys(beside)
     named = dict.fromkeys(name or mid for mid, name in classes.display_names.items())
     labels = dict.fromkeys(name for name in named if name in labels) | labels  # in the order of the class files
-    return Survey(known.take(rows), widths[rows], heights[rows], list(labels), beside)
+    return Survey(known.take(rows), widths[rows], heights[rows], list(labels), list(named), beside)
 
 
 def _one_name_each(known: Ragged, n_listed: int) -> tuple[Ragged, Rows, Rows]:
