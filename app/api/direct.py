@@ -28,14 +28,7 @@ from app.api.deps import Caller, CallerDep, Links, LinksDep, Services, ServicesD
 from app.api.described import json_of, told_headers
 from app.api.errors import error_body, error_response, request_id_of
 from app.api.exports import find_goal
-from app.api.imports import (
-    Goal,
-    ask,
-    check_has_data,
-    format_named,
-    import_draft,
-    own_import_options,
-)
+from app.api.imports import Goal, ask, check_has_data, format_named, import_draft, own_import_options
 from app.api.queries import check_names, option_names, options_of, parse_flag, parse_options
 from app.api.receiving import Intake, forget, is_form, media_type
 from app.api.requests import Departure

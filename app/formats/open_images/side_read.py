@@ -366,9 +366,8 @@ class SideFile:
             gone[here] = True
             for one in held:
                 is_first = self._of(one).see(_entry_of(one), self._part(frame))
-                number = (
-                    table() if is_first or one >= 0 else -1
-                )  # any row of a track may come to say less than its shape
+                # Any row of a track may come to say less than its shape.
+                number = table() if is_first or one >= 0 else -1
                 owners += [one] * len(here)
                 owned_at += here.tolist()
                 tables += [number] * len(here)
