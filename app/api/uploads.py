@@ -87,9 +87,7 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
         ),
     },
     202: {"description": "The work has begun; of Upload-Start alone: nothing to do, without a body", "model": RqId},
-    412: {
-        "description": "Another version of tus; or annotations that are not as If-Match has them: nothing is imported"
-    },
+    412: {"description": "Another version, of tus or of the annotations"},
 }
 OFFSETS: dict[int | str, dict[str, Any]] = {
     200: {
@@ -97,9 +95,7 @@ OFFSETS: dict[int | str, dict[str, Any]] = {
         "headers": told_headers(Upload_Offset="Bytes that are there", Upload_Length="Bytes of the whole"),
     },
     204: {"description": "The chunk was taken", "headers": told_headers(Upload_Offset="Bytes that are there now")},
-    412: {
-        "description": "Another version of tus; or annotations that are not as If-Match has them: nothing is imported"
-    },
+    412: {"description": "Another version, of tus or of the annotations"},
 }
 
 
