@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from app.annotations import Images, Rows, Shapes, Tags, Tracks
 from app.blocks import BLOCK_BITS
-from app.columns import Ragged, Texts, distinct, dump_tight
+from app.columns import Ragged, Texts, dump_tight
 from app.errors import Damaged, NotFound
 from app.storage import annotations as annotation_rows
 from app.storage import frames as frame_rows
@@ -73,8 +73,8 @@ class AnnotationReader:
         """The same, which reads no block without a frame that is wanted, of those from start to stop (N,)."""
         self._cuts("shapes")  # asked once
         part = copy(self)
-        frames = np.flatnonzero(wanted) + self._start
-        part._among = distinct(frames >> BLOCK_BITS)
+        blocks = (np.flatnonzero(wanted) + self._start) >> BLOCK_BITS
+        part._among = blocks[np.flatnonzero(np.diff(blocks, prepend=-1))]  # ascending: a sort would take longer
         return part
 
     def images(self) -> Iterator[Images]:

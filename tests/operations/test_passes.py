@@ -246,3 +246,19 @@ def test_pictures_of_boxes_and_points_are_written_some_rows_at_a_time(
         n_largest, n_second = sorted({*n_rows})[:-3:-1]
         assert n_largest == 268, "the picture with a mask"
         assert n_second <= 40
+
+
+def test_a_subset_that_no_image_is_of_costs_no_choice_of_blocks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(_: AnnotationReader, wanted: Any) -> AnnotationReader:
+        raise AssertionError("all blocks are wanted")
+
+    monkeypatch.setattr(AnnotationReader, "part", asked)
+    with Desk(tmp_path) as desk:
+        task = desk.task({"a.jpg": (8, 6), "b.jpg": (8, 6)}, [{"name": "cat"}], subset="train")
+        rows = b"ImageID,LabelName,XMin,XMax,YMin,YMax\na,cat,0,1,0,1\nb,cat,0,1,0,1\n"
+        task.bring({"train-annotations-bbox.csv": rows})
+        found, n_rows = Reading(task, {}, monkeypatch).export()
+        assert n_rows["shapes"]
+        assert found

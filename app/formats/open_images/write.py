@@ -200,7 +200,8 @@ class Writer:
             self._parted = subset, self._source
             if subset is not None and several:
                 wanted = (subsets.codes == subsets.values.index(subset)) & self._plan.shown
-                self._parted = subset, self._source.part(wanted)
+                if not wanted.all():  # a subset may be named that no image is of
+                    self._parted = subset, self._source.part(wanted)
         return self._parted[1]
 
     def _of_subset(self, kind: Literal["images", "tags", "rows"], subset: str | None) -> Iterator[Any]:
