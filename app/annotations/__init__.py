@@ -36,7 +36,7 @@ from app.annotations.packed_masks import (
     png_of,
     unpack_mask,
 )
-from app.annotations.pairing import mix, pair_in_order, pair_nearest
+from app.annotations.pairing import mix, pair_in_order, pair_nearest, ranks
 from app.annotations.tables import (
     Annotations,
     Edit,
@@ -96,6 +96,7 @@ __all__ = [
     "pair_nearest",
     "png_of",
     "ragged_differ",
+    "ranks",
     "shapes_between",
     "texts_differ",
     "unpack_mask",

@@ -43,18 +43,16 @@ def mix(*columns: npt.NDArray[Any]) -> Keys:
 
 def pair_in_order(old: Keys, new: Keys) -> Positions:
     """(N,) int64, the old row of each new row: of an equal key, each once, both in their order; -1 for none."""
-    pairs = np.full(len(new), -1, dtype=np.int64)
-    if not len(old) or not len(new):
-        return pairs
     n_shares = (len(old) + len(new)) // SHARE_ROWS + 1
-    if n_shares > 1:  # equal keys are of one share
-        for share in range(n_shares):
-            old_rows, new_rows = (np.flatnonzero(keys % np.uint64(n_shares) == share) for keys in (old, new))
-            found = _pair_share(old[old_rows], new[new_rows])
-            places = np.flatnonzero(found >= 0)
-            pairs[new_rows[places]] = old_rows[found[places]]
-        return pairs
-    return _pair_share(old, new)
+    if n_shares == 1:
+        return _pair_share(old, new)
+    pairs = np.full(len(new), -1, dtype=np.int64)
+    for share in range(n_shares):  # equal keys are of one share
+        old_rows, new_rows = (np.flatnonzero(keys % np.uint64(n_shares) == share) for keys in (old, new))
+        found = _pair_share(old[old_rows], new[new_rows])
+        places = np.flatnonzero(found >= 0)
+        pairs[new_rows[places]] = old_rows[found[places]]
+    return pairs
 
 
 def _pair_share(old: Keys, new: Keys) -> Positions:

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
 
-from app.annotations import Annotations
+from app.annotations import Annotations, ranks
 from app.blocks import BLOCK_BITS, blocks_of, frames_of
 from app.columns import distinct
 from app.errors import NotFound
@@ -179,14 +179,7 @@ def _base_sets(conn: Connection, task_id: int) -> list[int]:
 
 def _numbers(placed: Placed) -> Ids:
     """(N,) int64, how many rows of the same set and block stand before each."""
-    if not len(placed.set_ids):
-        return np.empty(0, dtype=np.int64)
-    codes = _pair_codes(placed.set_ids, blocks_of(placed.table))
-    order = np.argsort(codes, kind="stable")
-    sizes = np.bincount(codes)
-    numbers = np.empty(len(codes), dtype=np.int64)
-    numbers[order] = np.arange(len(codes), dtype=np.int64) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    return numbers
+    return ranks(_pair_codes(placed.set_ids, blocks_of(placed.table))) if len(placed) else placed.set_ids
 
 
 def _pair_codes(set_ids: Ids, blocks: Ids) -> Ids:
@@ -242,7 +235,7 @@ def _without(conn: Connection, kind: str, task_id: int, places: npt.NDArray[np.i
     for some in block_steps(conn, task_id, (kind,), int(blocks[0]), int(blocks[-1]), among=blocks):
         before = read_block_list(conn, kind, task_id, some)
         here = places[np.isin(places[:, 1], some)]
-        n = len(before.set_ids)
+        n = len(before)
         codes = _pair_codes(
             np.concatenate([before.set_ids, here[:, 0]]), np.concatenate([blocks_of(before.table), here[:, 1]])
         )
