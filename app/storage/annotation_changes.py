@@ -7,7 +7,7 @@ large task the blocks that hold what a call names are taken in steps, so memory 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -28,13 +28,11 @@ from app.storage.block_parts import (
     held_parts,
     insert_in_parts,
     large_blocks,
-    remove_range,
     shares_of,
     write_part,
 )
 from app.storage.block_rows import (
     KEYS_A_STATEMENT,
-    KINDS,
     OBJECT_KINDS,
     Ids,
     Placed,
@@ -53,9 +51,8 @@ from app.storage.block_steps import LAST_BLOCK, block_steps, in_steps, weigh_blo
 from app.storage.changes import lock_task, take_numbers, touch_jobs, touch_jobs_between, touch_task
 from app.storage.database import Connection
 from app.storage.edits import continue_rows
-from app.storage.removal import drop_sets
 from app.storage.schema import TABLES_BY_KIND, annotation_sets, attribute_specs, now
-from app.storage.set_writer import Outlives, drop_emptied_sets, used_sets
+from app.storage.set_writer import Outlives, drop_emptied_sets, remove_visible
 
 NARROW_BLOCKS = 8
 """Up to here all blocks are taken at once; a whole range is read in order to replace it: what stays the same is then
@@ -447,10 +444,9 @@ def replace_all(
         if is_narrow:
             if not len(before) and not len(current):
                 continue
-            stays = change.old is not None
-            if stays and write_rows(conn, kind, task_id, before, change.old_rows, change.old, current.table):
+            if change.staying and write_rows(conn, kind, task_id, before, *change.staying, current.table):
                 continue
-            compared = None if stays else before
+            compared = None if change.staying else before
         frames = frames_of(before.table)
         outside = before.take(np.flatnonzero((frames < start) | (frames >= stop)))
         after = concatenate_placed([outside, current]) if len(outside) else current
@@ -476,15 +472,14 @@ def replace_all(
 class _Replacement:
     """What one kind becomes in a range: its rows, the sets they are to lie in, which of them have no id yet.
 
-    Where none comes and none goes: `old`, the rows that these continue, row by row, and `old_rows`, where they stand
-    among those that were read.
+    `staying`, where none comes and none goes: where the rows that these continue stand among those that were read, and
+    what they say there, row by row.
     """
 
     table: Any
     set_ids: Ids
     fresh: npt.NDArray[np.bool_]
-    old: Any = None
-    old_rows: Ids = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    staying: tuple[Ids, Any] | None = None
 
 
 def _replacement(
@@ -511,7 +506,7 @@ def _replacement(
         order[known] = len(table) + np.arange(len(known), dtype=np.int64)
         rows = type(table).concatenate([table, rows]).take(order)
     elif len(known) == len(inside):
-        return _Replacement(rows, set_ids, places < 0, old.table, old_rows)
+        return _Replacement(rows, set_ids, places < 0, (old_rows, old.table))
     return _Replacement(rows, set_ids, places < 0)
 
 
@@ -590,14 +585,10 @@ def clear(
     """DELETE: shapes, tags and tracks of the range go, and with them images and kept rows of imports. `outlives` as in
     `publish`."""
     start, stop, size = _begin(conn, task_id, start, stop)
+    remove_visible(conn, task_id, start, stop, size, outlives)
     if start <= 0 and stop >= size:
-        drop_sets(conn, sa.and_(annotation_sets.c.task_id == task_id, annotation_sets.c.state == "visible"))
         touch_jobs(conn, task_id)
     else:
-        before = used_sets(conn, task_id)
-        for kind in KINDS:
-            remove_range(conn, kind, task_id, start, stop)
-        drop_emptied_sets(conn, task_id, before, outlives and (lambda document: outlives(document, start, stop)))
         touch_jobs_between(conn, task_id, start, stop)
     touch_task(conn, task_id)
 

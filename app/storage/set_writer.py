@@ -305,18 +305,25 @@ def publish(
         raise Conflict(GONE)
     size = lock_task(conn, task_id)
     stop = size if stop is None else min(stop, size)
-    before = used_sets(conn, task_id)
     if mode == "replace":
-        if start <= 0 and stop >= size:
-            everything = sa.and_(annotation_sets.c.task_id == task_id, annotation_sets.c.state == "visible")
-            drop_sets(conn, everything)
-        else:
-            for kind in KINDS:
-                remove_range(conn, kind, task_id, start, stop)
-            drop_emptied_sets(conn, task_id, before, outlives and (lambda document: outlives(document, start, stop)))
+        remove_visible(conn, task_id, start, stop, size, outlives)
     leave_writing(conn, set_id, "visible")
     touch_task(conn, task_id)
     touch_jobs(conn, task_id, None if start <= 0 and stop >= size else np.arange(start, stop))
+
+
+def remove_visible(
+    conn: Connection, task_id: int, start: int, stop: int, size: int, outlives: Outlives | None = None
+) -> None:
+    """Every row of frames start to stop goes, of `size` that the task has: of all of them whole sets, else those sets
+    that have no row left. `outlives` as in `publish`."""
+    if start <= 0 and stop >= size:
+        drop_sets(conn, sa.and_(annotation_sets.c.task_id == task_id, annotation_sets.c.state == "visible"))
+        return
+    before = used_sets(conn, task_id)
+    for kind in KINDS:
+        remove_range(conn, kind, task_id, start, stop)
+    drop_emptied_sets(conn, task_id, before, outlives and (lambda document: outlives(document, start, stop)))
 
 
 def leave_writing(conn: Connection, set_id: int, state: str) -> None:
