@@ -91,6 +91,13 @@ def import_calls(path: str) -> list[tuple[str, dict[str, Any]]]:
     ]
 
 
+def asked(desk: Desk, path: str, call: str, body: dict[str, Any]) -> str:
+    """An import that waits, meant for the annotations as they are now."""
+    read = desk.client.get(path).headers["etag"]
+    rq_id: str = desk.call("POST", call, 202, headers={"If-Match": read}, **body)["rq_id"]
+    return rq_id
+
+
 def test_an_archive_is_not_taken_where_somebody_changed_the_annotations(desk: Desk) -> None:
     task = desk.task({"a.jpg": (8, 6)}, [{"name": "cat"}])
     cat = task.labels()["cat"]["id"]
@@ -113,8 +120,7 @@ def test_an_archive_that_waited_is_not_taken_where_the_annotations_were_changed_
     cat = task.labels()["cat"]["id"]
     for path in paths_of(desk, task):
         for call, body in import_calls(path):
-            read = desk.client.get(path).headers["etag"]
-            rq_id = desk.call("POST", call, 202, headers={"If-Match": read}, **body)["rq_id"]
+            rq_id = asked(desk, path, call, body)
             stored = desk.call("PUT", path, json={"shapes": [box(cat, 1)]})
             desk.work()
             told = desk.call("GET", f"/api/requests/{rq_id}")
@@ -130,8 +136,7 @@ def test_an_archive_is_not_taken_where_the_annotations_are_changed_while_it_is_r
     cat = task.labels()["cat"]["id"]
     for path in paths_of(desk, task):
         for call, body in import_calls(path):
-            read = desk.client.get(path).headers["etag"]
-            rq_id = desk.call("POST", call, 202, headers={"If-Match": read}, **body)["rq_id"]
+            rq_id = asked(desk, path, call, body)
             stored: list[dict[str, Any]] = []
 
             def change(_: str) -> None:

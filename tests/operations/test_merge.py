@@ -560,6 +560,15 @@ def test_what_an_export_gave_a_number_is_known_by_it(desk: Desk, zips: Zips, mod
     assert others(desk.export())["note-2.txt"] == b"two"
 
 
+def peak_of(call: Callable[[], Any]) -> tuple[Any, int]:
+    """What it returns, and the most bytes that it held."""
+    tracemalloc.start()
+    try:
+        return call(), tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
 @pytest.fixture
 def few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (same_rows, openimages_merging):
@@ -584,12 +593,7 @@ def test_rows_of_one_picture_are_compared_some_at_a_time(
 
     desk.bring(many())
     second = {"nothing": many, "labels": lambda: many("/m/0bt9lr"), "places": lambda: many(shift=1)}[change]()
-    tracemalloc.start()
-    try:
-        report = desk.bring(second, mode="merge")
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+    report, peak = peak_of(lambda: desk.bring(second, mode="merge"))
     counts = report["changes"]["shapes"]
     assert counts["unchanged" if change == "nothing" else "changed"] == n
     assert sum(counts.values()) == n
@@ -613,12 +617,7 @@ def test_relationships_of_one_picture_are_compared_some_at_a_time(
 
     desk.bring(many("at"))
     second = many("at" if change == "nothing" else "on")
-    tracemalloc.start()
-    try:
-        report = desk.bring(second, mode="merge")
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+    report, peak = peak_of(lambda: desk.bring(second, mode="merge"))
     counts = report["changes"]["rows"]
     assert counts["unchanged" if change == "nothing" else "changed"] == n
     assert sum(counts.values()) == n
@@ -629,13 +628,6 @@ def test_files_that_earlier_imports_left_are_looked_at_where_they_matter() -> No
     n = 20_000
     kept = tuple(KeptFile(f"other/{number:06}.txt", number, 1, number) for number in range(n))
     document = {**Extras(mids={1: "/m/1"}, files=kept).to_dict(), "classes": [["/m/1", "cat"]]}
-
-    def peak_of(call: Callable[[], Any]) -> tuple[Any, int]:
-        tracemalloc.start()
-        try:
-            return call(), tracemalloc.get_traced_memory()[1]
-        finally:
-            tracemalloc.stop()
 
     found, peak = peak_of(lambda: recorded_mids({1: document}))
     assert found == {1: "/m/1"}
